@@ -1,0 +1,1 @@
+"""The known answers: exact values and bounds, in float64."""

@@ -1,0 +1,127 @@
+"""Build a tabular task from functions that read like its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seqrl_jax.tasks.tabular import TabularPOMDP, validated
+
+END = "end"
+Distribution = Mapping[Any, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where one action leads and what it pays."""
+
+    state: Hashable
+    reward: float
+
+
+def ends(reward: float) -> Outcome:
+    """The episode ends, paying `reward`."""
+    return Outcome(END, reward)
+
+
+def goes(state: Hashable, reward: float = 0.0) -> Outcome:
+    """The state becomes `state`, paying `reward`."""
+    return Outcome(state, reward)
+
+
+def uniform(values: Iterable[Any]) -> dict[Any, float]:
+    """Each value with the same probability."""
+    listed = list(values)
+    return {value: 1 / len(listed) for value in listed}
+
+
+def chance(probability: float, value: Any, otherwise: Any) -> dict[Any, float]:
+    """`value` with this probability, else `otherwise`; impossible outcomes are left out."""
+    pair = {value: probability, otherwise: 1 - probability} if value != otherwise else {value: 1.0}
+    return {outcome: p for outcome, p in pair.items() if p > 0}
+
+
+def label(value: Hashable) -> str:
+    """A name for a state: the parts of a tuple joined by `_`, so `("left", 2)` becomes `left_2`."""
+    return "_".join(label(part) for part in value) if isinstance(value, tuple) else str(value)
+
+
+def build(
+    name: str,
+    states: Iterable[Hashable],
+    actions: Sequence[str],
+    observations: Sequence[str],
+    start: Distribution,
+    step: Callable[[Any, str], Outcome | Mapping[Outcome, float]],
+    observe: Callable[[Any], str | Distribution],
+    discount: float,
+    horizon: int,
+    observe_after: Callable[[str, Any], str | Distribution] | None = None,
+) -> TabularPOMDP:
+    """Tabulate a task.
+
+    Args:
+        name: the task's name.
+        states: the non-terminal states, any hashable values. A terminal state `end`, which emits the observation
+            `end`, is added when some action ends the episode.
+        actions, observations: names.
+        start: state -> probability.
+        step: (state, action) -> an `Outcome`, or a mapping of outcomes to probabilities.
+        observe: state -> observation or distribution, at reset (o_0) and, without `observe_after`, after every step.
+        discount, horizon: of the objective.
+        observe_after: (action, entered state) -> observation or distribution.
+
+    Raises:
+        TaskError: the arrays are no POMDP (see `validated`).
+    """
+    states = list(states)
+    outcomes = {(s, a): _as_distribution(step(s, a), Outcome) for s in states for a in actions}
+    ending = any(outcome.state == END for law in outcomes.values() for outcome in law)
+    if ending:
+        states.append(END)
+        observations = [*observations, END]
+    number = {s: i for i, s in enumerate(states)}
+    token = {o: i for i, o in enumerate(observations)}
+    shape = (len(actions), len(states), len(states))
+    transition, paid = np.zeros(shape), np.zeros(shape)
+    initial_observation = np.zeros((len(states), len(observations)))
+    observation = np.zeros((len(actions), len(states), len(observations)))
+    observe_after = observe_after or (lambda _, s: observe(s))
+
+    for (s, a), law in outcomes.items():
+        for outcome, p in law.items():
+            cell = actions.index(a), number[s], number[outcome.state]
+            transition[cell] += p
+            paid[cell] += p * outcome.reward
+    if ending:
+        transition[:, number[END], number[END]] = 1
+    for s, i in number.items():
+        for o, p in _as_distribution(END if s == END else observe(s), str).items():
+            initial_observation[i, token[o]] += p
+        for j, a in enumerate(actions):
+            for o, p in _as_distribution(END if s == END else observe_after(a, s), str).items():
+                observation[j, i, token[o]] += p
+
+    return validated(
+        TabularPOMDP(
+            initial=np.array([start.get(s, 0.0) for s in states]),
+            initial_observation=initial_observation,
+            transition=transition,
+            observation=observation,
+            reward=np.divide(paid, transition, out=np.zeros(shape), where=transition > 0),
+            terminal=np.array([s == END for s in states]),
+            discount=discount,
+            horizon=horizon,
+            name=name,
+            states=tuple(label(s) for s in states),
+            actions=tuple(actions),
+            observations=tuple(observations),
+        )
+    )
+
+
+def _as_distribution(value: Any, single: type) -> Mapping[Any, float]:
+    return {value: 1.0} if isinstance(value, single) else value

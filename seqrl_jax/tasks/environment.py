@@ -1,0 +1,114 @@
+"""What an environment is: two pure functions over a pytree of parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Transition(NamedTuple):
+    """What one step returns, for one environment.
+
+    `obs` is the observation of the state that was entered, also when the episode ended there. `terminated` says that a
+    terminal state was entered, `truncated` that the horizon was reached first; they are never both true.
+    """
+
+    obs: Array
+    state: Any
+    reward: Array
+    terminated: Array
+    truncated: Array
+    info: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Observations are integers in [0, size)."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Box:
+    """Observations are float arrays of this shape."""
+
+    shape: tuple[int, ...]
+
+
+class Environment(Protocol):
+    """A frozen, hashable description of shapes; every number lives in `params`, which `vmap` may batch.
+
+    `reset` and `step` take one environment; batch them with `jax.vmap`. `step` never resets by itself.
+    """
+
+    @property
+    def num_actions(self) -> int: ...
+
+    @property
+    def observation_space(self) -> Discrete | Box: ...
+
+    def reset(self, key: Array, params: Any) -> tuple[Array, Any]: ...
+
+    def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition: ...
+
+    def action_mask(self, params: Any) -> Array:
+        """[A] bool: the actions that this task has (tasks stacked to one shape may have fewer than A)."""
+        ...
+
+    def discount(self, params: Any) -> Array:
+        """The task's discount, a scalar."""
+        ...
+
+
+@dataclass(frozen=True)
+class AutoReset:
+    """An environment that starts again in the step that ends its episode.
+
+    `step` returns the observation and the state of the *new* episode, and the last observation of the old one under
+    `info["last_obs"]` (equal to `obs` while the episode goes on). `reset` of the wrapped environment runs on every step
+    and is thrown away on most: XLA turns a batched branch into a select. So `reset` has to be cheap; for a
+    tabular task it is two draws from a table.
+    """
+
+    env: Environment
+
+    @property
+    def num_actions(self) -> int:
+        return self.env.num_actions
+
+    @property
+    def observation_space(self) -> Discrete | Box:
+        return self.env.observation_space
+
+    def reset(self, key: Array, params: Any) -> tuple[Array, Any]:
+        return self.env.reset(key, params)
+
+    def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition:
+        step_key, reset_key = split_pair(key)
+        last = self.env.step(step_key, state, action, params)
+        first_obs, first_state = self.env.reset(reset_key, params)
+        ended = last.terminated | last.truncated
+        obs, next_state = jax.tree.map(
+            lambda fresh, old: jnp.where(ended, fresh, old), (first_obs, first_state), (last.obs, last.state)
+        )
+        return last._replace(obs=obs, state=next_state, info={**last.info, "last_obs": last.obs})
+
+    def action_mask(self, params: Any) -> Array:
+        return self.env.action_mask(params)
+
+    def discount(self, params: Any) -> Array:
+        return self.env.discount(params)
+
+
+def auto_reset(env: Environment) -> AutoReset:
+    """Wrap `env` so that `step` begins the next episode when one ends (see `AutoReset`)."""
+    return AutoReset(env)
+
+
+def split_pair(key: Array) -> tuple[Array, Array]:
+    first, second = jax.random.split(key)
+    return first, second

@@ -1,0 +1,191 @@
+"""Step through a tabular task in JAX: sparse successor tables, one gather and one comparison a draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqrl_jax.tasks.environment import Discrete, Transition
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+
+class Outcomes(NamedTuple):
+    """Sparse distributions: the values with positive probability and their cumulative probabilities.
+
+    value: [..., K] int32; cumulative: [..., K] float32, exactly 1 from the last value on.
+    """
+
+    value: Array
+    cumulative: Array
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "start",
+        "start_token",
+        "successor",
+        "reward",
+        "token",
+        "terminal",
+        "horizon",
+        "discount",
+        "action_mask",
+    ],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class TabularParams:
+    """A task's numbers as the simulator reads them. K successors at most, M observations at most.
+
+    start: [K0]; start_token: [S, M0]; successor: [S, A, K]; reward: [S, A, K] of each successor; token: [A, S, M] on
+    entering a state; terminal: [S] bool; horizon: int32; discount: float32; action_mask: [A] bool.
+    """
+
+    start: Outcomes
+    start_token: Outcomes
+    successor: Outcomes
+    reward: Array
+    token: Outcomes
+    terminal: Array
+    horizon: Array
+    discount: Array
+    action_mask: Array
+
+
+class TabularState(NamedTuple):
+    """index: the state's number; time: steps taken in this episode."""
+
+    index: Array
+    time: Array
+
+
+@dataclass(frozen=True)
+class TabularEnv:
+    """The environment of every tabular task of this shape; the task itself is the params (`tabular_params`)."""
+
+    num_states: int
+    num_actions: int
+    num_observations: int
+
+    @property
+    def observation_space(self) -> Discrete:
+        return Discrete(self.num_observations)
+
+    def reset(self, key: Array, params: TabularParams) -> tuple[Array, TabularState]:
+        """Draw s_0 and o_0. Returns obs: int32 scalar, and the state."""
+        draw_state, draw_token = _two_uniforms(key)
+        index = _draw(params.start, draw_state)
+        obs = _draw(_row(params.start_token, index), draw_token)
+        return obs, TabularState(index, jnp.int32(0))
+
+    def step(self, key: Array, state: TabularState, action: Array, params: TabularParams) -> Transition:
+        """One step. `action` is an int32 scalar below `num_actions`."""
+        draw_state, draw_token = _two_uniforms(key)
+        slot = _slot(_row(params.successor, state.index, action), draw_state)
+        index = params.successor.value[state.index, action, slot]
+        obs = _draw(_row(params.token, action, index), draw_token)
+        time = state.time + 1
+        terminated = params.terminal[index]
+        return Transition(
+            obs=obs,
+            state=TabularState(index, time),
+            reward=params.reward[state.index, action, slot],
+            terminated=terminated,
+            truncated=(time >= params.horizon) & ~terminated,
+            info={},
+        )
+
+    def action_mask(self, params: TabularParams) -> Array:
+        return params.action_mask
+
+    def discount(self, params: TabularParams) -> Array:
+        return params.discount
+
+
+def tabular_env(*tasks: TabularPOMDP) -> TabularEnv:
+    """The smallest environment whose shapes hold all of these tasks."""
+    return TabularEnv(
+        max(task.num_states for task in tasks),
+        max(task.num_actions for task in tasks),
+        max(task.num_observations for task in tasks),
+    )
+
+
+def tabular_params(task: TabularPOMDP) -> TabularParams:
+    """The simulator's tables of one task, in its own shapes."""
+    successor, reward = _sparse(task.transition.swapaxes(0, 1), task.reward.swapaxes(0, 1))
+    return jax.tree.map(
+        jnp.asarray,
+        TabularParams(
+            start=_sparse(task.initial)[0],
+            start_token=_sparse(task.initial_observation)[0],
+            successor=successor,
+            reward=reward,
+            token=_sparse(task.observation)[0],
+            terminal=task.terminal,
+            horizon=np.int32(task.horizon),
+            discount=np.float32(task.discount),
+            action_mask=np.ones(task.num_actions, bool),
+        ),
+    )
+
+
+def stack(tasks: Sequence[TabularPOMDP]) -> tuple[TabularEnv, TabularParams]:
+    """One environment for several tasks, and their params along a leading axis [N], for `vmap` over tasks.
+
+    Shapes are padded to the largest. Padding is never reached: padded actions are masked, nothing leads to a padded
+    state, and a padded outcome has no probability.
+    """
+    params = [tabular_params(task) for task in tasks]
+    return tabular_env(*tasks), jax.tree.map(_stack_padded, *params)
+
+
+def _stack_padded(*leaves: Array) -> Array:
+    shape = np.max([leaf.shape for leaf in leaves], axis=0).astype(int) if leaves[0].ndim else ()
+    # Cumulative probabilities need 1, so that no draw falls beyond the last real outcome; padded rewards are not read.
+    return jnp.stack(
+        [
+            jnp.pad(
+                leaf,
+                [(0, int(wide) - narrow) for wide, narrow in zip(shape, leaf.shape)],
+                constant_values=1 if leaf.dtype == jnp.float32 and leaf.ndim else 0,
+            )
+            for leaf in leaves
+        ]
+    )
+
+
+def _sparse(law: np.ndarray, payload: np.ndarray | None = None) -> tuple[Outcomes, np.ndarray]:
+    """[..., N] probabilities -> outcomes [..., K], K the largest support, and the payload [..., N] of each."""
+    width = int((law > 0).sum(-1).max())
+    value = np.argsort(law <= 0, axis=-1, kind="stable")[..., :width]
+    cumulative = np.take_along_axis(law, value, -1).cumsum(-1)
+    cumulative[cumulative > 1 - 1e-9] = 1
+    paid = np.take_along_axis(np.zeros_like(law) if payload is None else payload, value, -1)
+    return Outcomes(value.astype(np.int32), cumulative.astype(np.float32)), paid.astype(np.float32)
+
+
+def _two_uniforms(key: Array) -> tuple[Array, Array]:
+    first, second = jax.random.uniform(key, (2,))
+    return first, second
+
+
+def _row(law: Outcomes, *index: Array) -> Outcomes:
+    return Outcomes(law.value[index], law.cumulative[index])
+
+
+def _slot(law: Outcomes, draw: Array) -> Array:
+    """The number of cumulative probabilities at or below the draw; no work where the outcome is certain (K = 1)."""
+    return jnp.sum(draw >= law.cumulative[:-1], dtype=jnp.int32)
+
+
+def _draw(law: Outcomes, draw: Array) -> Array:
+    return law.value[_slot(law, draw)]
