@@ -149,14 +149,16 @@ def stack(tasks: Sequence[TabularPOMDP]) -> tuple[TabularEnv, TabularParams]:
 
 
 def _stack_padded(*leaves: Array) -> Array:
-    shape = np.max([leaf.shape for leaf in leaves], axis=0).astype(int) if leaves[0].ndim else ()
+    if leaves[0].ndim == 0:
+        return jnp.stack(leaves)
+    shape = np.max([leaf.shape for leaf in leaves], axis=0)
     # Cumulative probabilities need 1, so that no draw falls beyond the last real outcome; padded rewards are not read.
     return jnp.stack(
         [
             jnp.pad(
                 leaf,
                 [(0, int(wide) - narrow) for wide, narrow in zip(shape, leaf.shape)],
-                constant_values=1 if leaf.dtype == jnp.float32 and leaf.ndim else 0,
+                constant_values=1 if leaf.dtype == jnp.float32 else 0,
             )
             for leaf in leaves
         ]

@@ -1,0 +1,42 @@
+"""Tasks that are nothing but memory."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from seqrl_jax.tasks.build import build, goes, uniform
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+
+def repeat_previous(symbols: int = 2, delay: int = 2, horizon: int = 16) -> TabularPOMDP:
+    """A symbol appears at every step, uniform and independent; answer the one of `delay` steps ago.
+
+    A right answer pays 1, a wrong one -1. In the first `delay` steps the asked symbol was never shown (it is drawn
+    all the same), so those answers are guesses.
+
+    Picture::
+
+        shown     b a a b a b
+        asked     ? ? b a a b       (delay = 2)
+
+    Seed idea: a short window is enough, if it is long enough. After RepeatPrevious, Morad et al. (2023).
+    Optimum: (horizon - delay) + delay (2 / symbols - 1); memoryless horizon (2 / symbols - 1).
+    """
+    alphabet = [f"symbol_{i}" for i in range(symbols)]
+    windows = list(product(range(symbols), repeat=delay + 1))
+
+    def step(window, action):
+        reward = 1.0 if action == f"say_{window[0]}" else -1.0
+        return {goes((*window[1:], fresh), reward): 1 / symbols for fresh in range(symbols)}
+
+    return build(
+        name="repeat_previous",
+        states=windows,
+        actions=[f"say_{i}" for i in range(symbols)],
+        observations=alphabet,
+        start=uniform(windows),
+        step=step,
+        observe=lambda window: alphabet[window[-1]],
+        discount=1.0,
+        horizon=horizon,
+    )

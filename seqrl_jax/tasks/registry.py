@@ -1,0 +1,90 @@
+"""The tasks by name. A new tabular task is one function and one line here."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from seqrl_jax import naming
+from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic
+from seqrl_jax.tasks.pomdp_file import read_pomdp
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+TASKS: dict[str, Callable[..., TabularPOMDP]] = {
+    "locked_doors": doors.locked_doors,
+    "two_doors": doors.two_doors,
+    "peek_maze": doors.peek_maze,
+    "aliased_line": lines.aliased_line,
+    "grey_line": lines.grey_line,
+    "switched_corridor": lines.switched_corridor,
+    "tiger": tiger.tiger,
+    "tiger_repeated": tiger.tiger_repeated,
+    "tmaze": mazes.tmaze,
+    "heaven_hell": mazes.heaven_hell,
+    "rock_sample": rocks.rock_sample,
+    "repeat_previous": memory.repeat_previous,
+    "flicker_grid": mazes.flicker_grid,
+    "mini_hallway": mazes.mini_hallway,
+    "blind_spot": traffic.blind_spot,
+    "hidden_market": market.hidden_market,
+}
+FILE_SUFFIX = ".POMDP"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a task's docstring says: a paragraph, a picture in text, and the seed idea."""
+
+    name: str
+    paragraph: str
+    picture: str
+    idea: str
+
+
+def make(spec: str) -> TabularPOMDP:
+    """The task that `spec` names: `NAME`, `NAME:key=value,...` or the path of a `.POMDP` file (settings may follow).
+
+    Every task takes `horizon`, `discount` and `observed=true` (its fully observed twin) beside its own keys.
+
+    Raises:
+        SpecError: unknown name, key or value. PomdpFileError: a malformed file. TaskError: no task can be built.
+    """
+    path, suffix, rest = spec.rpartition(FILE_SUFFIX)
+    if suffix and (not rest or rest.startswith(":")):
+        return _adjusted(spec, read_pomdp(Path(path + suffix)), naming.parse(rest)[1])
+    name, settings = naming.parse(spec)
+    function = naming.lookup("task", name, TASKS)
+    own = {key: value for key, value in settings.items() if key in inspect.signature(function).parameters}
+    common = {key: value for key, value in settings.items() if key not in own}
+    task = function(**naming.arguments(spec, function, own))
+    return replace(_adjusted(spec, task, common), name=spec)
+
+
+def describe(name: str) -> Description:
+    """What the task says of itself. Raises SpecError for an unknown name."""
+    text = inspect.getdoc(naming.lookup("task", name, TASKS)) or ""
+    paragraphs, _, rest = text.partition("Picture::")
+    picture, _, idea = rest.partition("Seed idea:")
+    return Description(
+        name=name,
+        paragraph=" ".join(paragraphs.split()),
+        picture=textwrap.dedent(picture.strip("\n")).rstrip(),
+        idea=" ".join(re.split(r"\n[A-Z][\w ,()]*:", idea)[0].split()),
+    )
+
+
+def _adjusted(spec: str, task: TabularPOMDP, settings: dict[str, str]) -> TabularPOMDP:
+    values = naming.arguments(spec, _common_keys, settings)
+    if "horizon" in values:
+        task = tabular.with_horizon(task, values["horizon"])
+    if "discount" in values:
+        task = tabular.with_discount(task, values["discount"])
+    return tabular.observed(task) if values.get("observed") else task
+
+
+def _common_keys(horizon: int, discount: float, observed: bool) -> None:
+    """The keys that every task understands, as a signature for `naming.arguments`."""

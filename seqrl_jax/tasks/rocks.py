@@ -1,0 +1,74 @@
+"""Rock sampling: Smith & Simmons (2004)."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import hypot
+
+from seqrl_jax.tasks.build import build, chance, ends, goes, uniform
+from seqrl_jax.tasks.mazes import MOVES
+from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError
+
+
+def rock_sample(size: int = 2, rocks: int = 1, horizon: int = 20) -> TabularPOMDP:
+    """A rover on a grid samples good rocks and leaves by the east side; it can check a rock from afar, noisily.
+
+    Sampling a good rock pays 10 and spoils it, a bad one pays -10; anywhere else it does nothing. Leaving pays 10 and
+    ends. `check_i` reads rock i right with probability (1 + 2^(-d / 20)) / 2, d the distance to it. The rover sees its
+    cell and the reading. Rocks are good or bad with even chance and stand evenly spread in column order; the rover
+    starts in the middle of the west side.
+
+    Picture::
+
+        . .              r: the rock
+        R r  ->  exit    R: the rover        (size = 2, rocks = 1)
+
+    Seed idea: information can be bought at a price in time, and is worth more from near.
+    """
+    if not 0 < rocks < size * size:
+        raise TaskError(f"rock_sample: {rocks} rocks do not fit on a {size}x{size} grid")
+    order = [(i + 1) * size * size // (rocks + 1) for i in range(rocks)]
+    stands = [(index // size, index % size) for index in order]
+    cells = list(product(range(size), repeat=2))
+    start_cell = (0, size // 2)
+    half_distance = 20.0
+
+    def step(state, action):
+        (x, y), good = state
+        if action == "sample":
+            if (x, y) not in stands:
+                return goes(state)
+            rock = stands.index((x, y))
+            spoiled = tuple(quality and i != rock for i, quality in enumerate(good))
+            return goes(((x, y), spoiled), 10.0 if good[rock] else -10.0)
+        if action in MOVES:
+            x, y = x + MOVES[action][0], y + MOVES[action][1]
+            if x == size:
+                return ends(10.0)
+            return goes(((max(x, 0), min(max(y, 0), size - 1)), good))
+        return goes(state)
+
+    def seen(cell, reading):
+        return f"at_{cell[0]}_{cell[1]}_{reading}"
+
+    def observe_after(action, state):
+        cell, good = state
+        if not action.startswith("check"):
+            return seen(cell, "none")
+        rock = int(action.split("_")[1])
+        distance = hypot(cell[0] - stands[rock][0], cell[1] - stands[rock][1])
+        truth, lie = ("good", "bad") if good[rock] else ("bad", "good")
+        return chance((1 + 2 ** (-distance / half_distance)) / 2, seen(cell, truth), seen(cell, lie))
+
+    return build(
+        name="rock_sample",
+        states=list(product(cells, product((True, False), repeat=rocks))),
+        actions=[*MOVES, "sample", *(f"check_{i}" for i in range(rocks))],
+        observations=[seen(cell, reading) for cell in cells for reading in ("none", "good", "bad")],
+        start=uniform((start_cell, good) for good in product((True, False), repeat=rocks)),
+        step=step,
+        observe=lambda state: seen(state[0], "none"),
+        observe_after=observe_after,
+        discount=0.95,
+        horizon=horizon,
+    )
