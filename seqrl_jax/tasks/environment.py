@@ -63,6 +63,10 @@ class Environment(Protocol):
         """The task's discount, a scalar."""
         ...
 
+    def horizon(self, params: Any) -> Array:
+        """The most steps that an episode has, an int32 scalar."""
+        ...
+
 
 @dataclass(frozen=True)
 class AutoReset:
@@ -102,6 +106,9 @@ class AutoReset:
 
     def discount(self, params: Any) -> Array:
         return self.env.discount(params)
+
+    def horizon(self, params: Any) -> Array:
+        return self.env.horizon(params)
 
 
 def auto_reset(env: Environment) -> AutoReset:

@@ -109,6 +109,9 @@ class TabularEnv:
     def discount(self, params: TabularParams) -> Array:
         return params.discount
 
+    def horizon(self, params: TabularParams) -> Array:
+        return params.horizon
+
 
 def tabular_env(*tasks: TabularPOMDP) -> TabularEnv:
     """The smallest environment whose shapes hold all of these tasks."""

@@ -1,0 +1,64 @@
+"""What an agent is: hyperparameters and three pure functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, Self
+
+import jax
+from jax import Array
+
+from seqrl_jax.tasks.environment import Environment
+
+
+class Policy(NamedTuple):
+    """How a trained agent acts in one environment.
+
+    initialise: () -> carry, at the start of an episode. act: (key, carry, obs) -> (carry, action).
+    """
+
+    initialise: Callable[[], Any]
+    act: Callable[[Array, Any, Array], tuple[Any, Array]]
+
+
+class Agent(Protocol):
+    """A frozen dataclass, registered as a pytree: floats are traced hyperparameters, all else is static.
+
+    `init` and `update` are pure, so that a run is `scan(update)` and many runs are its `vmap` over keys, task params
+    and hyperparameters. `update` collects `steps_per_update` environment steps and learns from them; its metrics are
+    reduced over those steps.
+    """
+
+    @property
+    def steps_per_update(self) -> int: ...
+
+    def for_horizon(self, horizon: int) -> Self:
+        """The agent with every static length that must hold a whole episode made long enough."""
+        ...
+
+    def init(self, key: Array, env: Environment, params: Any) -> Any: ...
+
+    def update(self, env: Environment, params: Any, state: Any) -> tuple[Any, dict[str, Array]]: ...
+
+    def policy(self, env: Environment, params: Any, state: Any) -> Policy: ...
+
+
+class MemorylessAgent(Agent, Protocol):
+    """An agent whose policy is a table over a discrete observation, so that its value is computed, not sampled."""
+
+    def probabilities(self, env: Environment, params: Any, state: Any) -> Array:
+        """[O, A]: pi(a given o)."""
+        ...
+
+
+def train(agent: Agent, env: Environment, params: Any, key: Array, num_updates: int) -> tuple[Any, dict[str, Array]]:
+    """One whole run, for `jit` and `vmap`: the final state and the metrics [num_updates]."""
+    step = lambda state, _: agent.update(env, params, state)
+    return jax.lax.scan(step, agent.init(key, env, params), length=num_updates)
+
+
+def configuration(agent: Agent) -> dict[str, Any]:
+    """The hyperparameters by name, as they are recorded with a result; functions by their names."""
+    values = {field.name: getattr(agent, field.name) for field in dataclasses.fields(agent)}  # type: ignore[arg-type]
+    return {name: value.__name__ if callable(value) else value for name, value in values.items()}

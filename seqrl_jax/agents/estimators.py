@@ -1,0 +1,72 @@
+"""Returns and advantages: one equation a function, time on the leading axis.
+
+Shared conventions, for arrays [T, ...] with any trailing axes:
+    reward_t: what the step from o_t paid.
+    discount_t: what multiplies the value after step t: gamma, or 0 where the return ends with this step.
+    continues_t: 1 where step t + 1 belongs to the same episode, 0 at an episode's last step, however it ended.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def reward_to_go(reward_t: Array, discount_t: Array) -> Array:
+    """Discounted return from each step, `G_t = r_t + discount_t G_{t+1}`, with nothing after the last.
+
+    Args: reward_t, discount_t: [T, ...].
+    Returns: [T, ...]. Source: Sutton & Barto (2018), eq. 3.9.
+    """
+    chex.assert_equal_shape([reward_t, discount_t])
+
+    def back(later: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+        reward, discount = step
+        here = reward + discount * later
+        return here, here
+
+    return jax.lax.scan(back, jnp.zeros_like(reward_t[0]), (reward_t, discount_t), reverse=True)[1]
+
+
+def return_so_far(reward_t: Array, weight_t: Array, first_t: Array) -> Array:
+    """What the episode has paid before step t, `sum_{k<t} weight_k r_k` over its own steps.
+
+    Args:
+        reward_t, weight_t: [T, ...]; `weight_t = gamma^(steps since the episode began)`.
+        first_t: [T, ...] bool, whether an episode begins at t.
+    Returns: [T, ...], 0 at first steps.
+    """
+    chex.assert_equal_shape([reward_t, weight_t, first_t])
+
+    def forward(paid: Array, step: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        reward, weight, first = step
+        before = jnp.where(first, 0.0, paid)
+        return before + weight * reward, before
+
+    return jax.lax.scan(forward, jnp.zeros_like(reward_t[0]), (reward_t, weight_t, first_t))[1]
+
+
+def gae(
+    reward_t: Array, discount_t: Array, continues_t: Array, value_t: Array, next_value_t: Array, lambda_: Array | float
+) -> Array:
+    """Generalised advantage estimates, `A_t = delta_t + discount_t lambda continues_t A_{t+1}`.
+
+    `delta_t = r_t + discount_t V(o_{t+1}) - V(o_t)`, where `next_value_t` is the value of the observation that really
+    followed step t, never that of the next episode's first one. lambda = 0 gives the TD error of an actor-critic; with
+    lambda = 1 and discount 0 at the end of episodes it is the return minus the value.
+
+    Args: all [T, ...], lambda_ a scalar in [0, 1].
+    Returns: [T, ...]. Source: Schulman et al. (2016), eq. 16.
+    """
+    chex.assert_equal_shape([reward_t, discount_t, continues_t, value_t, next_value_t])
+    delta_t = reward_t + discount_t * next_value_t - value_t
+
+    def back(later: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+        delta, decay = step
+        here = delta + decay * later
+        return here, here
+
+    decay_t = discount_t * lambda_ * continues_t
+    return jax.lax.scan(back, jnp.zeros_like(delta_t[0]), (delta_t, decay_t), reverse=True)[1]

@@ -1,0 +1,48 @@
+"""Functions of one observation: a table, or a small multilayer perceptron."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.tasks.environment import Box, Discrete
+
+KINDS = ("tabular", "mlp")
+
+
+class ObservationFunction(nn.Module):
+    """[..., obs] -> [..., outputs].
+
+    `tabular` is linear in the features and starts at zero: one free number per observation and output. `mlp` has two
+    hidden layers of `width` tanh units. Initialisers are elementwise: orthogonal ones call LAPACK, which must not run
+    under `vmap` on a CPU.
+    """
+
+    outputs: int
+    kind: str
+    width: int
+    space: Discrete | Box
+
+    @nn.compact
+    def __call__(self, obs: Array) -> Array:
+        hidden = features(obs, self.space)
+        if self.kind == "mlp":
+            for _ in range(2):
+                hidden = jnp.tanh(nn.Dense(self.width, kernel_init=nn.initializers.lecun_normal())(hidden))
+        elif self.kind != "tabular":
+            raise ValueError(f"network is {self.kind!r}, expected one of {', '.join(KINDS)}")
+        return nn.Dense(self.outputs, use_bias=self.kind == "mlp", kernel_init=nn.initializers.zeros)(hidden)
+
+
+def features(obs: Array, space: Discrete | Box) -> Array:
+    """One-hot codes of integer observations, flat vectors of arrays: [..., F] float32."""
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(obs, space.size)
+    return obs.reshape(*obs.shape[: obs.ndim - len(space.shape)], -1).astype(jnp.float32)
+
+
+def masked(logits: Array, action_mask: Array) -> Array:
+    """Logits [..., A] in which the actions that the task lacks have no probability."""
+    return jnp.where(action_mask, logits, -1e9)

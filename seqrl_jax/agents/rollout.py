@@ -1,0 +1,105 @@
+"""Experience: steps of B environments, with what belongs to which episode made explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.tasks.environment import Environment, auto_reset
+
+
+class Rollout(NamedTuple):
+    """T steps of B environments that start again when an episode ends; every field is [T, B, ...].
+
+    obs: o_t. action: a_t. reward: r_t. terminated, truncated: how step t ended its episode, if it did.
+    next_obs: the observation that really followed step t, also at an episode's end. time: steps that the episode
+    had seen before t, so `time == 0` marks o_t as a first observation.
+    """
+
+    obs: Array
+    action: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    next_obs: Array
+    time: Array
+
+    @property
+    def first(self) -> Array:
+        return self.time == 0
+
+    @property
+    def last(self) -> Array:
+        return self.terminated | self.truncated
+
+
+class Position(NamedTuple):
+    """Where B environments stand between two rollouts: observations, states, steps into the episode. All [B, ...]."""
+
+    obs: Array
+    state: Any
+    time: Array
+
+
+def begin(key: Array, env: Environment, params: Any, num_envs: int) -> Position:
+    """Reset B environments."""
+    obs, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
+    return Position(obs, state, jnp.zeros(num_envs, jnp.int32))
+
+
+def collect(
+    key: Array, env: Environment, params: Any, position: Position, act: Callable[[Array, Array], Array], length: int
+) -> tuple[Position, Rollout]:
+    """Run `length` steps of every environment.
+
+    Args: act: (key, obs [B, ...]) -> actions [B].
+    Returns: where the environments stand after, and the steps.
+    """
+    restarting = auto_reset(env)
+    num_envs = position.time.shape[0]
+
+    def step(position: Position, key: Array) -> tuple[Position, Rollout]:
+        act_key, env_key = jax.random.split(key)
+        action = act(act_key, position.obs)
+        after = jax.vmap(restarting.step, in_axes=(0, 0, 0, None))(
+            jax.random.split(env_key, num_envs), position.state, action, params
+        )
+        ended = after.terminated | after.truncated
+        seen = Rollout(
+            obs=position.obs,
+            action=action,
+            reward=after.reward,
+            terminated=after.terminated,
+            truncated=after.truncated,
+            next_obs=after.info["last_obs"],
+            time=position.time,
+        )
+        return Position(after.obs, after.state, jnp.where(ended, 0, position.time + 1)), seen
+
+    return jax.lax.scan(step, position, jax.random.split(key, length))
+
+
+def surely_complete(rollout: Rollout, horizon: Array) -> Array:
+    """[T, B] bool: steps of episodes that began early enough to end inside the rollout, whatever happened in them.
+
+    Choosing episodes by when they *began* leaves their law untouched; choosing those that happened to end would favour
+    short ones. The rollout has to start with fresh episodes.
+    """
+    length = rollout.time.shape[0]
+    began = jnp.arange(length)[:, None] - rollout.time
+    return began + horizon <= length
+
+
+def bootstrap_discount(rollout: Rollout, discount: Array, bootstrap_truncated: bool) -> Array:
+    """[T, B]: what multiplies the value after step t: 0 after termination, and at the horizon unless asked otherwise.
+
+    The horizon is part of a task's objective, so nothing is earned beyond it; with `bootstrap_truncated` the horizon
+    counts as a limit of the experiment and not of the task, and the value of the real last observation stands in for
+    what would have followed (Pardo et al., 2018).
+    """
+    ends = rollout.terminated if bootstrap_truncated else rollout.last
+    return jnp.where(ends, 0.0, discount)
