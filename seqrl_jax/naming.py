@@ -37,12 +37,12 @@ def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
 
 
 def arguments(spec: str, function: Callable[..., Any], settings: Mapping[str, str]) -> dict[str, Any]:
-    """The settings as arguments of `function`, converted by its annotations (int, float, bool, str).
+    """The settings as arguments of `function`, converted by its annotations; only int, float, bool and str can be set.
 
     Raises: SpecError for an unknown key (with the nearest) or a value of the wrong type.
     """
-    kinds = get_type_hints(function)
-    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    kinds = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    known = [name for name in inspect.signature(function).parameters if kinds[name] in (int, float, bool, str)]
     for key in settings:
         if key not in known:
             raise SpecError(f"{spec!r}: unknown key {key!r}{_nearest(key, known)}")

@@ -83,6 +83,13 @@ class PolicyGradientState(NamedTuple):
     key: Array
 
 
+class Descent(NamedTuple):
+    """Gradients of the losses, in the shapes of the policy's and of the value function's weights."""
+
+    policy: Any
+    value: Any
+
+
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["learning_rate", "value_learning_rate", "lambda_", "entropy_cost"],
@@ -136,7 +143,21 @@ class PolicyGradient:
     def update(
         self, env: Environment, params: Any, state: PolicyGradientState
     ) -> tuple[PolicyGradientState, dict[str, Array]]:
-        key, begin_key, collect_key = jax.random.split(state.key, 3)
+        key, estimate_key = jax.random.split(state.key)
+        descent, metrics = self.estimate(env, params, state, estimate_key)
+        policy, policy_optimiser = _descend(self.learning_rate, descent.policy, state.policy_optimiser, state.policy)
+        value, value_optimiser = _descend(self.value_learning_rate, descent.value, state.value_optimiser, state.value)
+        return PolicyGradientState(policy, value, policy_optimiser, value_optimiser, key), metrics
+
+    def estimate(
+        self, env: Environment, params: Any, state: PolicyGradientState, key: Array
+    ) -> tuple[Descent, dict[str, Array]]:
+        """One rollout's estimate of both gradients, and metrics reduced over its whole episodes.
+
+        The policy's is that of -J (with the entropy's part) times the mean number of whole episodes per environment, a
+        positive factor: with a valid weight its expectation points along the exact gradient.
+        """
+        begin_key, collect_key = jax.random.split(key)
         logits = self._logits(env, params)
         act = lambda key, obs: jax.random.categorical(key, logits(state.policy, obs))
         position = begin(begin_key, env, params, self.num_envs)
@@ -144,7 +165,7 @@ class PolicyGradient:
 
         counted = surely_complete(rollout, env.horizon(params)).astype(jnp.float32)
         value_of = lambda weights, obs: self._value_network(env).apply(weights, obs)[..., 0]
-        evidence = self._evidence(env, params, rollout, value_of, state.value)
+        evidence = self._evidence(env, params, rollout, lambda obs: value_of(state.value, obs))
         psi = self.weight(evidence) * counted
         lambda_return = evidence.value + advantage(evidence)
 
@@ -152,7 +173,7 @@ class PolicyGradient:
             log_pi = jax.nn.log_softmax(logits(weights, rollout.obs))
             chosen = jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0]
             entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
-            # Divided by B, a constant: dividing by the number of episodes, which depends on the actions, would bias it.
+            # Divided by B, a constant: the number of episodes depends on the actions, and would bias the mean.
             objective = jnp.sum(psi * chosen + self.entropy_cost * entropy * counted) / self.num_envs
             return -objective, jnp.sum(entropy * counted) / jnp.maximum(counted.sum(), 1)
 
@@ -161,16 +182,9 @@ class PolicyGradient:
             return 0.5 * jnp.sum(counted * jnp.square(error)) / jnp.maximum(counted.sum(), 1)
 
         (_, entropy), policy_gradient = jax.value_and_grad(policy_loss, has_aux=True)(state.policy)
-        policy, policy_optimiser = _descend(self.learning_rate, policy_gradient, state.policy_optimiser, state.policy)
-        value, value_optimiser = _descend(
-            self.value_learning_rate, jax.grad(value_loss)(state.value), state.value_optimiser, state.value
-        )
-        episodes = jnp.maximum(jnp.sum(rollout.first * counted), 1)
-        metrics = {
-            "return": jnp.sum(evidence.gamma_t * rollout.reward * counted) / episodes,
-            "entropy": entropy,
-        }
-        return PolicyGradientState(policy, value, policy_optimiser, value_optimiser, key), metrics
+        episodes = jnp.maximum(jnp.sum(jnp.where(rollout.first, counted, 0)), 1)
+        metrics = {"return": jnp.sum(evidence.gamma_t * rollout.reward * counted) / episodes, "entropy": entropy}
+        return Descent(policy_gradient, jax.grad(value_loss)(state.value)), metrics
 
     def probabilities(self, env: Environment, params: Any, state: PolicyGradientState) -> Array:
         assert isinstance(env.observation_space, Discrete), "a policy is a table only over discrete observations"
@@ -190,16 +204,18 @@ class PolicyGradient:
         network, mask = self._policy_network(env), env.action_mask(params)
         return lambda weights, obs: masked(network.apply(weights, obs), mask)
 
-    def _evidence(self, env: Environment, params: Any, rollout: Rollout, value_of: Any, weights: Any) -> Evidence:
+    def _evidence(
+        self, env: Environment, params: Any, rollout: Rollout, value_of: Callable[[Array], Array]
+    ) -> Evidence:
         gamma = env.discount(params)
         return Evidence(
             reward=rollout.reward,
             discount=bootstrap_discount(rollout, gamma, self.bootstrap_truncated),
-            continues=1.0 - rollout.last,
+            continues=jnp.where(rollout.last, 0.0, 1.0),
             first=rollout.first,
-            gamma_t=gamma**rollout.time,
-            value=value_of(weights, rollout.obs),
-            next_value=value_of(weights, rollout.next_obs),
+            gamma_t=gamma ** rollout.time.astype(jnp.float32),
+            value=value_of(rollout.obs),
+            next_value=value_of(rollout.next_obs),
             lambda_=self.lambda_,
         )
 

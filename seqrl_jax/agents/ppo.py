@@ -124,7 +124,7 @@ class PPO:
         advantage = estimators.gae(
             rollout.reward,
             bootstrap_discount(rollout, gamma, self.bootstrap_truncated),
-            1.0 - rollout.last,
+            jnp.where(rollout.last, 0.0, 1.0),
             value,
             self._value(env, state.weights, rollout.next_obs),
             self.lambda_,
@@ -135,7 +135,7 @@ class PPO:
             log_pi=self._log_pi(env, params, state.weights, rollout.obs, rollout.action)[0],
             advantage=_standardised(advantage),
             target=advantage + value,
-            weight=gamma**rollout.time if self.discounted_occupancy else jnp.ones_like(advantage),
+            weight=gamma ** rollout.time.astype(jnp.float32) if self.discounted_occupancy else jnp.ones_like(advantage),
         )
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
 

@@ -1,0 +1,18 @@
+"""How it is learned: agents as frozen hyperparameters and pure functions."""
+
+from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, configuration, train
+from seqrl_jax.agents.policy_gradient import PolicyGradient
+from seqrl_jax.agents.ppo import PPO
+from seqrl_jax.agents.registry import AGENTS, make_agent
+
+__all__ = [
+    "AGENTS",
+    "PPO",
+    "Agent",
+    "MemorylessAgent",
+    "Policy",
+    "PolicyGradient",
+    "configuration",
+    "make_agent",
+    "train",
+]

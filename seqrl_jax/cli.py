@@ -1,0 +1,298 @@
+"""The command line, `seqrl`. Heavy imports stand inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from seqrl_jax.bench.runner import Problem, Progress
+    from seqrl_jax.tasks.tabular import TabularPOMDP
+
+BAD_INPUT = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"seqrl: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0, or 2 after one line on stderr for bad input."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = _note
+    try:
+        options.command(options)
+    except BrokenPipeError:
+        # The reader of our output has left; a second error while Python flushes it would say nothing more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
+        print(f"seqrl: {_one_line(error)}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("seqrl: interrupted; finished cells are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="seqrl", description="Reinforcement learning with sequence models, on tasks solved exactly.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], about: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=about, description=about)
+        added.add_argument("--json", action="store_true", help="print JSON for machines")
+        added.set_defaults(command=run)
+        return added
+
+    task_help = "NAME, NAME:key=value,... or a path ending in .POMDP"
+
+    listing = command("list", _list, "List tasks, agents and suites, or describe one task.")
+    listing.add_argument("task", nargs="?", help="a task to describe")
+
+    solve = command("solve", _solve, "Print a task's certified values.")
+    solve.add_argument("task", help=task_help)
+    solve.add_argument("--horizon", type=int, help="steps of an episode")
+    solve.add_argument("--discount", type=float, help="discount in (0, 1]")
+    solve.add_argument("--episodes", type=int, help="also play the kept optimal policy this often in the environment")
+    solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")
+
+    export = command("export", _export, "Write a task's arrays to a file.")
+    export.add_argument("task", help=task_help)
+    export.add_argument("--out", type=Path, required=True, help="a path ending in .npz or .POMDP")
+
+    run = command("run", _run, "Run a suite, or chosen tasks and agents, and print the table.")
+    run.add_argument("suite", nargs="?", default="quick", help="name of a suite (default: quick)")
+    run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {task_help}")
+    run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
+    run.add_argument("--seeds", type=int, help="runs per cell")
+    run.add_argument("--steps", type=int, help="environment steps per run")
+    run.add_argument("--out", type=Path, help="directory of the results (default: runs/SUITE)")
+
+    table = command("table", _table, "Print the table of a directory of results.")
+    table.add_argument("directory", type=Path)
+
+    report = command("report", _report, "Write the report of a directory of results.")
+    report.add_argument("directory", type=Path)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> None:
+    from seqrl_jax.agents.registry import AGENTS
+    from seqrl_jax.bench.oracles import ORACLES
+    from seqrl_jax.bench.suites import SUITES
+    from seqrl_jax.tasks.registry import TASKS, describe
+
+    if options.task:
+        told = describe(options.task)
+        if options.json:
+            return _print_json(vars(told))
+        return print(f"{told.name}\n\n{told.paragraph}\n\n{told.picture}\n\nSeed idea: {told.idea}")
+    agents = [
+        *({"name": name, "track": "pomdp", "marked_wrong": False, "about": o.about} for name, o in ORACLES.items()),
+        *(
+            {"name": name, "track": entry.track, "marked_wrong": entry.marked_wrong, "about": entry.about}
+            for name, entry in AGENTS.items()
+        ),
+    ]
+    tasks = [{"name": name, "track": "pomdp", "idea": describe(name).idea} for name in TASKS]
+    suites = [{"name": suite.name, "about": suite.about} for suite in SUITES.values()]
+    if options.json:
+        return _print_json({"tasks": tasks, "agents": agents, "suites": suites})
+    _print_columns("tasks (seqrl list NAME tells more)", [(task["name"], task["idea"]) for task in tasks])
+    _print_columns(
+        "agents (†: fails under partial observability, and is here to show by how much)",
+        [(f"{agent['name']}{'†' if agent['marked_wrong'] else ''}", str(agent["about"])) for agent in agents],
+    )
+    _print_columns("suites", [(suite["name"], suite["about"]) for suite in suites])
+
+
+def _solve(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from seqrl_jax.exact.solve import VALUES, cache_directory, solve
+    from seqrl_jax.tasks import tabular
+    from seqrl_jax.tasks.registry import make
+
+    task = make(options.task)
+    if options.horizon is not None:
+        task = tabular.with_horizon(task, options.horizon)
+    if options.discount is not None:
+        task = tabular.with_discount(task, options.discount)
+    if options.episodes is not None and options.episodes < 2:
+        raise ValueError("--episodes needs at least 2")
+    solution = solve(task, cache_directory(), fresh=options.fresh)
+    told = {
+        "task": options.task,
+        "horizon": task.horizon,
+        "discount": task.discount,
+        "values": {name: asdict(solution.values[name]) for name in VALUES},
+    }
+    if options.episodes is not None:
+        told["played"] = _play(task, solution, options.episodes)
+    if options.json:
+        return _print_json(told)
+    print(f"{options.task}: horizon {task.horizon}, discount {task.discount:g}")
+    for name in VALUES:
+        value = solution.values[name]
+        ends = f"{value.lower:.7g}" if value.is_exact else f"[{value.lower:.7g}, {value.upper:.7g}]"
+        print(f"  {name:<26}{ends:<26}{value.method}")
+    if options.episodes is not None:
+        played = told["played"]
+        print(f"  played {played['episodes']} episodes: {played['mean']:.7g} +- {played['standard_error']:.2g}")
+
+
+def _play(task: TabularPOMDP, solution: Any, episodes: int) -> dict[str, Any]:
+    import jax
+
+    from seqrl_jax.bench.evaluation import controller_policy, simulate
+    from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+
+    policy = controller_policy(solution.history)
+    play = jax.jit(
+        lambda key: simulate(key, tabular_env(task), tabular_params(task), policy, episodes, task.horizon)
+    )
+    returns = play(jax.random.key(0))
+    error = float(returns.std(ddof=1)) / episodes**0.5
+    return {"episodes": episodes, "mean": float(returns.mean()), "standard_error": error}
+
+
+def _export(options: argparse.Namespace) -> None:
+    from seqrl_jax.tasks.export import export
+    from seqrl_jax.tasks.registry import make
+
+    export(make(options.task), options.out)
+    if options.json:
+        return _print_json({"task": options.task, "out": str(options.out)})
+    print(f"wrote {options.out}")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from seqrl_jax.bench.runner import Budget, run_table
+    from seqrl_jax.bench.suites import check, suite
+
+    chosen = suite(options.suite)
+    chosen = replace(
+        chosen,
+        tasks=tuple(options.tasks or chosen.tasks),
+        agents=tuple(options.agents or chosen.agents),
+        seeds=chosen.seeds if options.seeds is None else options.seeds,
+        steps=chosen.steps if options.steps is None else options.steps,
+    )
+    check(chosen)
+    directory = options.out or Path("runs") / chosen.name
+    budget = Budget(chosen.steps, chosen.evaluations, tuple(range(chosen.seeds)))
+    _keep_compiled_programs()
+    with _bars() as bar:
+        problems = _problems(chosen.tasks, bar("solving"))
+        for _ in run_table(chosen.agents, problems, budget, directory, chosen.name, bar):
+            pass
+    _tell(directory, options.json)
+
+
+def _problems(specs: Sequence[str], progress: Progress) -> list[Problem]:
+    from seqrl_jax.bench.runner import Problem
+    from seqrl_jax.exact.solve import cache_directory, solve
+    from seqrl_jax.tasks.registry import make
+
+    tasks = [make(spec) for spec in specs]
+    problems = []
+    for spec, task in zip(specs, tasks, strict=True):
+        problems.append(Problem(spec, task, solve(task, cache_directory())))
+        progress(len(problems), len(specs))
+    return problems
+
+
+def _keep_compiled_programs() -> None:
+    import jax
+
+    from seqrl_jax.exact.solve import cache_directory
+
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+
+
+def _bars() -> Any:
+    """A context that gives `name -> progress`, drawn on stderr while it is a terminal."""
+    import contextlib
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+
+    @contextlib.contextmanager
+    def shown() -> Any:
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+
+            def bar(name: str) -> Any:
+                line = bars.add_task(name, total=None)
+                return lambda done, total: bars.update(line, completed=done, total=total)
+
+            yield bar
+
+    return shown()
+
+
+def _table(options: argparse.Namespace) -> None:
+    from seqrl_jax.bench.results import read_cells
+
+    _print_table(*read_cells(options.directory), as_json=options.json)
+
+
+def _report(options: argparse.Namespace) -> None:
+    _tell(options.directory, options.json, with_table=False)
+
+
+def _tell(directory: Path, as_json: bool, with_table: bool = True) -> None:
+    from seqrl_jax.bench.report import write_report
+    from seqrl_jax.bench.results import read_cells
+
+    cells, damage = read_cells(directory)
+    path = write_report(cells, directory, damage)
+    if with_table:
+        _print_table(cells, damage, as_json, report=path)
+    elif as_json:
+        _print_json({"report": str(path)})
+    if not as_json:
+        print(f"report: {path}")
+
+
+def _print_table(cells: Any, damage: Any, as_json: bool, report: Path | None = None) -> None:
+    raise NotImplementedError
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _print_columns(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    import shutil
+    import textwrap
+
+    width = max(60, min(110, shutil.get_terminal_size().columns))
+    print(title)
+    for name, about in rows:
+        print(textwrap.fill(f"  {name:<20}{about}", width, subsequent_indent=" " * 22))
+    print()
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"note: {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split()) or type(message).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqrl_jax.agents import estimators
+
+GAMMA = 0.9
+
+
+@pytest.fixture
+def rewards():
+    return np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+
+
+# Two episodes: steps 0-2 end by termination, steps 3-6 at the horizon.
+LAST = np.array([0, 0, 1, 0, 0, 0, 1], bool)[:, None].repeat(3, 1)
+TERMINATED = np.array([0, 0, 1, 0, 0, 0, 0], bool)[:, None].repeat(3, 1)
+
+
+def numpy_gae(reward, discount, continues, value, next_value, lambda_):
+    advantage = np.zeros_like(reward)
+    for start in range(len(reward)):
+        weight = np.ones_like(reward[0])
+        for t in range(start, len(reward)):
+            advantage[start] += weight * (reward[t] + discount[t] * next_value[t] - value[t])
+            weight = weight * discount[t] * lambda_ * continues[t]
+    return advantage
+
+
+def test_reward_to_go_is_the_discounted_sum_to_the_end_of_the_episode(rewards):
+    found = estimators.reward_to_go(rewards, np.where(LAST, 0, GAMMA).astype(np.float32))
+    np.testing.assert_allclose(found[0], rewards[0] + GAMMA * rewards[1] + GAMMA**2 * rewards[2], rtol=1e-5)
+    np.testing.assert_allclose(found[2], rewards[2], rtol=1e-5)
+    np.testing.assert_allclose(found[5], rewards[5] + GAMMA * rewards[6], rtol=1e-5)
+
+
+def test_what_was_paid_before_does_not_cross_an_episode(rewards):
+    time = np.array([0, 1, 2, 0, 1, 2, 3])[:, None].repeat(3, 1)
+    found = estimators.return_so_far(rewards, (GAMMA**time).astype(np.float32), time == 0)
+    np.testing.assert_array_equal(found[3], 0)
+    np.testing.assert_allclose(found[2], rewards[0] + GAMMA * rewards[1], rtol=1e-5)
+    np.testing.assert_allclose(found[5], rewards[3] + GAMMA * rewards[4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("ends", [LAST, TERMINATED], ids=["horizon ends the return", "horizon bootstraps"])
+def test_gae_equals_its_definition_across_termination_and_truncation(rewards, lambda_, ends):
+    rng = np.random.default_rng(1)
+    value, next_value = rng.normal(size=(2, *rewards.shape)).astype(np.float32)
+    discount = np.where(ends, 0, GAMMA).astype(np.float32)
+    continues = np.where(LAST, 0, 1).astype(np.float32)
+    found = estimators.gae(rewards, discount, continues, value, next_value, lambda_)
+    expected = numpy_gae(rewards, discount, continues, value, next_value, lambda_)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gae_at_lambda_one_is_the_return_minus_the_value(rewards):
+    value = np.random.default_rng(2).normal(size=rewards.shape).astype(np.float32)
+    # The observation after step t is the one before step t + 1, except where an episode ended.
+    next_value = np.concatenate([value[1:], np.full_like(value[:1], np.nan)])
+    next_value = np.where(LAST, 0, next_value)
+    discount = np.where(LAST, 0, GAMMA).astype(np.float32)
+    continues = np.where(LAST, 0, 1).astype(np.float32)
+    found = estimators.gae(rewards, discount, continues, value, next_value, 1.0)
+    np.testing.assert_allclose(found, estimators.reward_to_go(rewards, discount) - value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_truncated_episode_bootstraps_from_its_own_last_observation():
+    """By hand: one step, reward 1, truncated; V(o) = 2, V(real next) = 10; the next episode's first value is 100."""
+    one = lambda x: jnp.full((1, 1), x, jnp.float32)
+    bootstrapped = estimators.gae(one(1), one(GAMMA), one(0), one(2), one(10), 1.0)
+    ended = estimators.gae(one(1), one(0), one(0), one(2), one(10), 1.0)
+    assert bootstrapped.item() == pytest.approx(1 + 9 - 2)
+    assert ended.item() == pytest.approx(1 - 2)
+
+
+def test_shapes_that_disagree_are_refused():
+    with pytest.raises(AssertionError):
+        estimators.reward_to_go(jnp.zeros((3, 2)), jnp.zeros((3,)))
+
+
+def test_estimators_are_differentiable_and_jit():
+    gradient = jax.jit(jax.grad(lambda r: estimators.reward_to_go(r, jnp.full_like(r, GAMMA))[0].sum()))(jnp.ones((4, 1)))
+    np.testing.assert_allclose(gradient[:, 0], GAMMA ** np.arange(4), rtol=1e-6)
