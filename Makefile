@@ -1,0 +1,44 @@
+# make bench   install the package and run the quick suite
+# make test    lint, types and tests
+# make smoke   the quick suite at the smallest size
+# make notebooks  execute the notebooks at small size
+# make clean   remove the environment and the caches
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+
+.PHONY: bench test lint smoke notebooks clean
+
+bench: .venv/installed
+	$(BIN)/seqrl run quick
+
+smoke: .venv/installed
+	$(BIN)/seqrl run quick --steps 4000 --seeds 2 --out runs/smoke
+
+test: .venv/tested lint
+	$(BIN)/python -m pytest -q
+
+lint: .venv/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: .venv/tested
+	SEQRL_NOTEBOOK_SIZE=small $(BIN)/python notebooks/execute.py
+
+.venv/created:
+	$(if $(UV),uv venv --quiet --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
+	touch $@
+
+.venv/installed: .venv/created pyproject.toml constraints.txt
+	$(INSTALL) --constraint constraints.txt --editable .
+	touch $@
+
+.venv/tested: .venv/created pyproject.toml constraints.txt
+	$(INSTALL) --constraint constraints.txt --editable '.[test]'
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/smoke
