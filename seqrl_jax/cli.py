@@ -244,31 +244,37 @@ def _bars() -> Any:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from seqrl_jax.bench.results import read_cells
-
-    _print_table(*read_cells(options.directory), as_json=options.json)
+    _tell(options.directory, options.json, report=False)
 
 
 def _report(options: argparse.Namespace) -> None:
-    _tell(options.directory, options.json, with_table=False)
+    _tell(options.directory, options.json, table=False)
 
 
-def _tell(directory: Path, as_json: bool, with_table: bool = True) -> None:
-    from seqrl_jax.bench.report import write_report
+def _tell(directory: Path, as_json: bool, table: bool = True, report: bool = True) -> None:
+    """Print the table of a directory, write its report, or both."""
+    from rich.console import Console
+
+    from seqrl_jax.bench.report import console_table, write_report
     from seqrl_jax.bench.results import read_cells
+    from seqrl_jax.bench.suites import in_order
+    from seqrl_jax.bench.table import aggregate_rows, problems, table_rows
 
-    cells, damage = read_cells(directory)
-    path = write_report(cells, directory, damage)
-    if with_table:
-        _print_table(cells, damage, as_json, report=path)
-    elif as_json:
-        _print_json({"report": str(path)})
-    if not as_json:
+    cells, damaged = read_cells(directory)
+    cells = in_order(cells)
+    path = write_report(cells, directory, damaged, command=" ".join(["seqrl", *sys.argv[1:]])) if report else None
+    if as_json:
+        told: dict[str, Any] = {"report": str(path)} if path else {}
+        if table:
+            told |= {"rows": table_rows(cells), "aggregate": aggregate_rows(cells), "errors": problems(cells)}
+        return _print_json({**told, "damaged": damaged})
+    for message in damaged:
+        _note(f"skipped {message}")
+    if table:
+        console = Console()
+        console.print(console_table(cells, console.width))
+    if path:
         print(f"report: {path}")
-
-
-def _print_table(cells: Any, damage: Any, as_json: bool, report: Path | None = None) -> None:
-    raise NotImplementedError
 
 
 def _print_json(value: Any) -> None:

@@ -29,6 +29,11 @@ def parse(spec: str) -> tuple[str, dict[str, str]]:
     return name, settings
 
 
+def base(spec: str) -> str:
+    """The name without its settings."""
+    return spec.partition(":")[0]
+
+
 def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """`table[name]`. Raises SpecError with the nearest names when there is none."""
     if name not in table:
@@ -36,16 +41,20 @@ def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
-def arguments(spec: str, function: Callable[..., Any], settings: Mapping[str, str]) -> dict[str, Any]:
-    """The settings as arguments of `function`, converted by its annotations; only int, float, bool and str can be set.
+def settable(function: Callable[..., Any]) -> dict[str, type]:
+    """The parameters of a function, or fields of a dataclass, that a name can set: those of type int, float, bool, str."""
+    kinds = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    return {key: kinds[key] for key in inspect.signature(function).parameters if kinds[key] in (int, float, bool, str)}
+
+
+def arguments(spec: str, settings: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
+    """The settings of a name, converted to the kinds of their keys.
 
     Raises: SpecError for an unknown key (with the nearest) or a value of the wrong type.
     """
-    kinds = get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    known = [name for name in inspect.signature(function).parameters if kinds[name] in (int, float, bool, str)]
     for key in settings:
-        if key not in known:
-            raise SpecError(f"{spec!r}: unknown key {key!r}{_nearest(key, known)}")
+        if key not in kinds:
+            raise SpecError(f"{spec!r}: unknown key {key!r}{_nearest(key, kinds)}")
     return {key: convert(f"{spec!r}: {key}", kinds[key], value) for key, value in settings.items()}
 
 

@@ -57,5 +57,4 @@ def make_agent(spec: str) -> MemorylessAgent:
     """
     name, settings = naming.parse(spec)
     agent = naming.lookup("agent", name, AGENTS).agent
-    values = naming.arguments(spec, type(agent), settings)
-    return dataclasses.replace(agent, **values)
+    return dataclasses.replace(agent, **naming.arguments(spec, settings, naming.settable(type(agent))))

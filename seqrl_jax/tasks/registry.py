@@ -7,7 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic
@@ -33,6 +33,7 @@ TASKS: dict[str, Callable[..., TabularPOMDP]] = {
     "hidden_market": market.hidden_market,
 }
 FILE_SUFFIX = ".POMDP"
+COMMON_KEYS: dict[str, type] = {"horizon": int, "discount": float, "observed": bool}
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,14 @@ def make(spec: str) -> TabularPOMDP:
     """
     path, suffix, rest = spec.rpartition(FILE_SUFFIX)
     if suffix and (not rest or rest.startswith(":")):
-        return _adjusted(spec, read_pomdp(Path(path + suffix)), naming.parse(rest)[1])
+        values = naming.arguments(spec, naming.parse(rest)[1], COMMON_KEYS)
+        return _adjusted(read_pomdp(path + suffix, values.pop("horizon", None)), values)
     name, settings = naming.parse(spec)
     function = naming.lookup("task", name, TASKS)
-    own = {key: value for key, value in settings.items() if key in inspect.signature(function).parameters}
-    common = {key: value for key, value in settings.items() if key not in own}
-    task = function(**naming.arguments(spec, function, own))
-    return replace(_adjusted(spec, task, common), name=spec)
+    own = naming.settable(function)
+    values = naming.arguments(spec, settings, {**COMMON_KEYS, **own})
+    task = function(**{key: value for key, value in values.items() if key in own})
+    return replace(_adjusted(task, {key: value for key, value in values.items() if key not in own}), name=spec)
 
 
 def describe(name: str) -> Description:
@@ -77,14 +79,9 @@ def describe(name: str) -> Description:
     )
 
 
-def _adjusted(spec: str, task: TabularPOMDP, settings: dict[str, str]) -> TabularPOMDP:
-    values = naming.arguments(spec, _common_keys, settings)
+def _adjusted(task: TabularPOMDP, values: dict[str, Any]) -> TabularPOMDP:
     if "horizon" in values:
         task = tabular.with_horizon(task, values["horizon"])
     if "discount" in values:
         task = tabular.with_discount(task, values["discount"])
     return tabular.observed(task) if values.get("observed") else task
-
-
-def _common_keys(horizon: int, discount: float, observed: bool) -> None:
-    """The keys that every task understands, as a signature for `naming.arguments`."""

@@ -1,0 +1,47 @@
+"""Where a number comes from: versions, device, commit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+PACKAGES = ("seqrl_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+
+
+def versions() -> dict[str, str]:
+    """Package -> version, and Python's."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device() -> str:
+    """The default device in words, such as `2 CPU cores (x86_64)` or `8 x NVIDIA A100`."""
+    import jax
+
+    devices = jax.devices()
+    if devices[0].platform == "cpu":
+        return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    return f"{len(devices)} x {devices[0].device_kind}" if len(devices) > 1 else devices[0].device_kind
+
+
+def commit() -> str | None:
+    """The git commit of the package's source, with `+` if it was changed since; None where it is not in a checkout."""
+    here = Path(__file__).parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no", "--", "..") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(directory: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=directory, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,74 @@
+"""What is run together: tasks, agents, seeds and a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seqrl_jax import naming
+from seqrl_jax.agents.registry import AGENTS, make_agent
+from seqrl_jax.bench.oracles import ORACLES
+from seqrl_jax.bench.results import Cell
+from seqrl_jax.tasks.registry import TASKS
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A table to fill.
+
+    tasks, agents: spec strings. seeds: how many. steps: environment steps per cell. evaluations: points of the curve.
+    """
+
+    name: str
+    about: str
+    tasks: tuple[str, ...]
+    agents: tuple[str, ...]
+    seeds: int
+    steps: int
+    evaluations: int = 20
+
+
+SUITES: dict[str, Suite] = {
+    "quick": Suite(
+        name="quick",
+        about="every tabular task, every memoryless agent and the oracles",
+        tasks=tuple(TASKS),
+        agents=(*ORACLES, *AGENTS),
+        seeds=5,
+        steps=200_000,
+    ),
+}
+
+
+def suite(name: str) -> Suite:
+    """The suite of this name. Raises SpecError with the nearest names."""
+    return naming.lookup("suite", name, SUITES)
+
+
+def check(suite: Suite) -> None:
+    """Refuse a suite that cannot run, before anything is computed.
+
+    Raises: SpecError for an unknown task or agent (with the nearest names), for a repetition, or for fewer than one
+    seed, step, task or agent.
+    """
+    for number, what in ((suite.seeds, "seed"), (suite.steps, "step")):
+        if number < 1:
+            raise naming.SpecError(f"a run needs at least one {what}, not {number}")
+    for kind, specs in (("task", suite.tasks), ("agent", suite.agents)):
+        twice = [spec for spec in specs if specs.count(spec) > 1]
+        if twice:
+            raise naming.SpecError(f"{kind} {twice[0]!r} stands twice")
+    for agent in suite.agents:
+        if agent not in ORACLES:
+            make_agent(agent)
+
+
+def in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells in the order of the registries: tasks, then oracles and agents; what is not in them comes last."""
+    tasks, agents = list(TASKS), [*ORACLES, *AGENTS]
+
+    def place(known: list[str], spec: str) -> tuple[int, str]:
+        name = naming.base(spec)
+        return known.index(name) if name in known else len(known), spec
+
+    return sorted(cells, key=lambda cell: (place(tasks, cell.task), place(agents, cell.agent)))

@@ -1,0 +1,90 @@
+"""Finite-state controllers: policies with a memory of a few nodes, kept as proofs of lower ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqrl_jax.exact.graph import DecisionGraph
+from seqrl_jax.exact.state import expected_reward
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+
+@dataclass(frozen=True, eq=False)
+class Controller:
+    """A deterministic policy with N memory nodes.
+
+    start: [O], the node after o_0. action: [N]. successor: [N, O], the node after the next observation. All int32; where
+    an observation cannot follow, any node stands.
+    """
+
+    start: np.ndarray
+    action: np.ndarray
+    successor: np.ndarray
+
+
+def controller_from_map(actions: np.ndarray) -> Controller:
+    """The memoryless policy o -> actions[o], [O] int: the node is the last observation."""
+    nodes = np.arange(len(actions), dtype=np.int32)
+    return Controller(nodes, np.asarray(actions, np.int32), np.tile(nodes, (len(nodes), 1)))
+
+
+def controller_from_graph(graph: DecisionGraph, actions: np.ndarray) -> Controller:
+    """A policy of (step, node) as a controller: one memory node for each pair that it reaches.
+
+    Args: actions: [H, N], as `history_policy` returns. An observation must tell the successor of a node and action, as in
+        a belief graph.
+    """
+    num_a = graph.num_actions
+    layer = np.flatnonzero(graph.start)
+    start = np.zeros(graph.num_labels, np.int32)
+    start[graph.label[layer]] = np.arange(len(layer))
+    chosen, successors, count = [], [], 0
+    for t in range(graph.horizon):
+        action = actions[t, layer]
+        step = graph.transition[layer * num_a + action].tocoo()
+        after = np.unique(step.col)
+        successor = np.zeros((len(layer), graph.num_labels), np.int32)
+        if t + 1 < graph.horizon:
+            place = count + len(layer) + np.searchsorted(after, step.col)
+            successor[step.row, graph.label[step.col]] = place
+        chosen.append(action)
+        successors.append(successor)
+        count += len(layer)
+        layer = after
+    return Controller(start, np.concatenate(chosen).astype(np.int32), np.concatenate(successors))
+
+
+def evaluate_controller(task: TabularPOMDP, controller: Controller) -> float:
+    """The exact value J of a controller, by forward recursion over pairs (state, node)."""
+    reward = expected_reward(task)
+    alive = task.transition * ~task.terminal
+    joint = (task.initial[:, None] * task.initial_observation).T
+    nodes, mass = _merge(controller.start[np.arange(task.num_observations)], joint)
+    total, weight = 0.0, 1.0
+    for _ in range(task.horizon):
+        action = controller.action[nodes]
+        total += weight * float(np.einsum("ns,ns->", mass, reward[action]))
+        targets, arriving = [], []
+        for a in np.unique(action):
+            mine = action == a
+            entered = mass[mine] @ alive[a]
+            for o in np.flatnonzero(task.observation[a].any(0)):
+                part = entered * task.observation[a][:, o]
+                some = part.any(1)
+                targets.append(controller.successor[nodes[mine][some], o])
+                arriving.append(part[some])
+        if not targets:
+            break
+        nodes, mass = _merge(np.concatenate(targets), np.concatenate(arriving))
+        weight *= task.discount
+    return total
+
+
+def _merge(nodes: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct nodes and the sum of the rows of each."""
+    distinct, inverse = np.unique(nodes, return_inverse=True)
+    summed = np.zeros((len(distinct), mass.shape[1]))
+    np.add.at(summed, inverse, mass)
+    return distinct, summed

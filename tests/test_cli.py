@@ -1,0 +1,169 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from seqrl_jax import cli
+from seqrl_jax.tasks import TASKS, make
+from seqrl_jax.tasks.tabular import arrays
+
+NAMES = {"random", "memoryless_deterministic", "memoryless_stochastic", "history", "state"}
+
+
+@pytest.fixture
+def seqrl(capsys):
+    """Run a command: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as leaving:
+            code = leaving.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def modules_after(statement):
+    """Which of the heavy packages a fresh interpreter has loaded after a statement."""
+    heavy = ("jax", "gymnax", "gymnasium", "distrax", "matplotlib", "scipy", "rich", "jinja2")
+    code = f"{statement}\nimport sys; print(*(name for name in {heavy} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_loads_nothing_heavy():
+    help_ = "from seqrl_jax.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert modules_after(help_) == set()
+
+
+def test_importing_the_package_loads_no_optional_or_plotting_library():
+    statement = "import seqrl_jax, seqrl_jax.tasks, seqrl_jax.agents, seqrl_jax.bench.runner"
+    assert not modules_after(statement) & {"gymnax", "gymnasium", "distrax", "matplotlib", "jinja2"}
+
+
+def test_list_names_tasks_agents_and_suites(seqrl):
+    code, out, _ = seqrl("list", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert [task["name"] for task in told["tasks"]] == list(TASKS)
+    wrong = {agent["name"]: agent["marked_wrong"] for agent in told["agents"]}
+    assert wrong["a2c_obs"] and not wrong["reinforce"] and not wrong["optimal"]
+    assert [suite["name"] for suite in told["suites"]] == ["quick"]
+
+
+def test_list_describes_a_task(seqrl):
+    assert "[cue]" in seqrl("list", "tmaze")[1]
+    assert json.loads(seqrl("list", "tmaze", "--json")[1])["idea"].startswith("remember one bit")
+
+
+def test_solve_prints_the_five_certified_values(seqrl):
+    code, out, _ = seqrl("solve", "peek_maze", "--horizon", 9, "--discount", 1, "--json", "--episodes", 500)
+    told = json.loads(out)
+    assert code == 0 and told["horizon"] == 9 and told["discount"] == 1
+    assert set(told["values"]) == NAMES
+    history = told["values"]["history"]
+    assert history["lower"] == pytest.approx(0.8) and history["upper"] == pytest.approx(0.8) and history["method"]
+    assert told["played"]["mean"] == pytest.approx(0.8, abs=1e-4), "the optimum of the peek maze has no chance in it"
+
+
+def test_solve_says_what_it_found_to_people(seqrl):
+    code, out, _ = seqrl("solve", "aliased_line")
+    assert code == 0 and "memoryless_deterministic  0.5 " in out and "history" in out
+
+
+def test_export_writes_the_arrays_by_name(seqrl, tmp_path):
+    path = tmp_path / "tiger.npz"
+    assert seqrl("export", "tiger", "--out", path)[0] == 0
+    with np.load(path, allow_pickle=False) as data:
+        for name, value in arrays(make("tiger")).items():
+            np.testing.assert_array_equal(data[name], value)
+        assert list(data["actions"]) == ["listen", "open_left", "open_right"]
+    assert list(tmp_path.iterdir()) == [path], "nothing else is left behind"
+
+
+def test_an_exported_pomdp_file_is_a_task(seqrl, tmp_path):
+    path = tmp_path / "tmaze.POMDP"
+    assert seqrl("export", "tmaze:length=2", "--out", path)[0] == 0
+    by_file, by_name = (json.loads(seqrl("solve", spec, "--json")[1]) for spec in (path, "tmaze:length=2"))
+    assert by_file["values"] == by_name["values"] and by_file["horizon"] == by_name["horizon"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A small run: two tasks, four agents."""
+    directory = tmp_path_factory.mktemp("run")
+    command = ["run", "--tasks", "aliased_line", "tiger", "--agents", "optimal", "random", "reinforce", "a2c_obs"]
+    assert cli.main([*command, "--seeds", "2", "--steps", "3000", "--out", str(directory), "--json"]) == 0
+    return directory
+
+
+def test_a_run_leaves_one_file_per_cell_a_report_and_a_picture(results):
+    assert len(list(results.glob("*.json"))) == 8
+    assert (results / "report.html").stat().st_size > 10_000
+    assert (results / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_table_tells_every_cell_and_the_certified_values(results, seqrl):
+    code, out, _ = seqrl("table", results, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["errors"] == [] and told["damaged"] == []
+    rows = {(row["task"], row["agent"]): row for row in told["rows"]}
+    assert len(rows) == 2 * (4 + 5)
+    assert rows["aliased_line", "random"]["normalised"]["mean"] == pytest.approx(0)
+    assert rows["tiger", "reinforce"]["seeds"] == 2 and rows["tiger", "reinforce"]["failed"] == 0
+    assert rows["tiger", "optimal"]["normalised"]["mean"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_second_run_keeps_every_finished_cell(results, seqrl):
+    before = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
+    broken = next(results.glob("reinforce--tiger*.json"))
+    broken.write_text("{")
+    command = ["run", "--tasks", "aliased_line", "tiger", "--agents", "optimal", "random", "reinforce", "a2c_obs"]
+    assert seqrl(*command, "--seeds", 2, "--steps", 3000, "--out", results)[0] == 0
+    after = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
+    assert {path for path in before if before[path] != after[path]} == {broken}
+    json.loads(broken.read_text())
+
+
+def test_a_users_own_file_runs_like_any_task(seqrl, tmp_path):
+    seqrl("export", "tiger:horizon=5", "--out", tmp_path / "mine.POMDP")
+    spec = str(tmp_path / "mine.POMDP")
+    code, out, _ = seqrl(
+        "run", "--tasks", spec, "--agents", "random", "--seeds", 1, "--out", tmp_path / "out", "--json"
+    )
+    assert code == 0 and {row["task"] for row in json.loads(out)["rows"]} == {spec}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["solve", "tmzae"], "did you mean tmaze"),
+        (["solve", "tmaze", "--horizon", "0"], "horizon is 0"),
+        (["solve", "tmaze", "--horizon", "x"], "invalid int value"),
+        (["solve", "missing.POMDP"], "missing.POMDP"),
+        (["run", "qick"], "did you mean quick"),
+        (["run", "--agents", "pppo"], "did you mean ppo"),
+        (["run", "--agents", "ppo:clipp=1"], "did you mean clip"),
+        (["run", "--tasks", "tiger", "tiger"], "stands twice"),
+        (["run", "--seeds", "0"], "at least one seed"),
+        (["run", "--steps", "-5"], "at least one step"),
+        (["table", "nowhere"], "nowhere"),
+        (["export", "tiger", "--out", "tiger.txt"], ".npz or .POMDP"),
+        (["nonsense"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(seqrl, arguments, said):
+    code, out, err = seqrl(*arguments)
+    assert code == 2 and out == ""
+    assert said in err and err.count("\n") == 1, err
+
+
+def test_a_malformed_file_is_answered_with_its_line(seqrl, tmp_path):
+    path = tmp_path / "bad.POMDP"
+    path.write_text("discount: 0.9\nvalues: reward\nstates: 2\nactions: 1\nobservations: 1\nT: 0\n1 0\n0.5 0.4\nO: 0\n1\n1\n")
+    code, _, err = seqrl("solve", path)
+    assert code == 2 and err.count("\n") == 1 and "bad.POMDP:8" in err, err
