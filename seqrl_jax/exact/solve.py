@@ -64,7 +64,8 @@ def solve_anew(task: TabularPOMDP) -> Solution:
     state = start_value(task, state_by_time)
     history, controller = history_interval(task)
     history = replace(history, upper=min(history.upper, state))
-    graph = belief_graph(task, limit=BELIEF_NODES_FOR_BOUNDS) or state_graph(task)
+    beliefs = belief_graph(task, limit=BELIEF_NODES_FOR_BOUNDS)
+    graph = state_graph(task) if beliefs is None else beliefs.graph
     deterministic, deterministic_policy = memoryless_deterministic(task, graph)
     stochastic, stochastic_policy = memoryless_stochastic(task, graph, deterministic_policy, history.upper)
     return Solution(

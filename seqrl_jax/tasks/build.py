@@ -45,8 +45,13 @@ def chance(probability: float, value: Any, otherwise: Any) -> dict[Any, float]:
 
 
 def label(value: Hashable) -> str:
-    """A name for a state: the parts of a tuple joined by `_`, so `("left", 2)` becomes `left_2`."""
-    return "_".join(label(part) for part in value) if isinstance(value, tuple) else str(value)
+    """A name for a state: the parts of a tuple joined by `_`, led by a letter, so `("left", 2)` becomes `left_2`."""
+    joined = _joined(value)
+    return joined if joined[0].isalpha() else f"s{joined}"
+
+
+def _joined(value: Hashable) -> str:
+    return "_".join(_joined(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
 def build(

@@ -53,7 +53,7 @@ def tmaze(length: int = 5, good: float = 4.0, bad: float = -0.1, horizon: int = 
 def heaven_hell(length: int = 2, horizon: int = 20) -> TabularPOMDP:
     """A T-junction with heaven at one end and hell at the other; a priest, the opposite way, tells which is which.
 
-    From the start the junction lies `length` moves north, each arm is `length` long, and the priest stands `length`
+    From the origin the junction lies `length` moves north, each arm is `length` long, and the priest stands `length`
     moves south. Heaven pays 1, hell -1; both end the episode. The agent sees its cell, and from the priest the side.
 
     Picture::
@@ -62,7 +62,7 @@ def heaven_hell(length: int = 2, horizon: int = 20) -> TabularPOMDP:
                 |
                 +
                 |
-              start
+              origin
                 |
                 +
                 |
@@ -88,7 +88,7 @@ def heaven_hell(length: int = 2, horizon: int = 20) -> TabularPOMDP:
         x, y = cell
         if x:
             return f"{'left' if x < 0 else 'right'}_{abs(x)}"
-        return "start" if y == 0 else f"{'north' if y > 0 else 'south'}_{abs(y)}"
+        return "origin" if y == 0 else f"{'north' if y > 0 else 'south'}_{abs(y)}"
 
     def observe(state):
         heaven, cell = state

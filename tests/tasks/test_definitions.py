@@ -105,7 +105,7 @@ def test_the_cue_is_shown_in_the_first_cell_only():
 def test_the_priest_stands_away_from_the_arms():
     task = make("heaven_hell")
     assert shown(task, "left_0_-2", "south") == {"heaven_left": 1.0}
-    assert shown(task, "left_0_0") == shown(task, "right_0_0") == {"start": 1.0}
+    assert shown(task, "left_0_0") == shown(task, "right_0_0") == {"origin": 1.0}
     there_and_back = ["south", "south", "north", "north", "north", "north", "west", "west"]
     assert walk(task, "left_0_0", *there_and_back) == ("end", 1.0)
     assert walk(task, "right_0_0", *there_and_back) == ("end", -1.0)
@@ -113,26 +113,26 @@ def test_the_priest_stands_away_from_the_arms():
 
 def test_a_sampled_rock_is_spoiled_and_far_checks_are_noisier():
     task = make("rock_sample")
-    assert walk(task, "1_0_True", "sample", "sample", "east") == ("end", 10.0)
-    near, far = shown(task, "1_0_True", "check_0"), shown(task, "0_1_True", "check_0")
+    assert walk(task, "s1_0_True", "sample", "sample", "east") == ("end", 10.0)
+    near, far = shown(task, "s1_0_True", "check_0"), shown(task, "s0_1_True", "check_0")
     assert near == {"at_1_0_good": 1.0}
     assert far["at_0_1_good"] == pytest.approx((1 + 2 ** (-(2**0.5) / 20)) / 2)
 
 
 def test_the_asked_symbol_is_the_one_of_two_steps_ago():
     task = make("repeat_previous")
-    state, action = task.states.index("1_0_0"), task.actions.index("say_1")
+    state, action = task.states.index("s1_0_0"), task.actions.index("say_1")
     after = np.flatnonzero(task.transition[action, state])
-    assert [task.states[s] for s in after] == ["0_0_0", "0_0_1"]
+    assert [task.states[s] for s in after] == ["s0_0_0", "s0_0_1"]
     assert (task.reward[action, state, after] == 1).all()
-    assert shown(task, "1_0_0") == {"symbol_0": 1.0}
+    assert shown(task, "s1_0_0") == {"symbol_0": 1.0}
 
 
 def test_the_flicker_hides_the_cell_with_the_stated_probability():
     task = make("flicker_grid")
-    assert shown(task, "0_0") == {"blank": 0.7, "cell_0_0": pytest.approx(0.3)}
-    assert walk(task, "2_3", "east") == ("end", 0.96)
-    assert walk(task, "0_0", "north", "east") == ("end", -1.08)
+    assert shown(task, "s0_0") == {"blank": 0.7, "cell_0_0": pytest.approx(0.3)}
+    assert walk(task, "s2_3", "east") == ("end", 0.96)
+    assert walk(task, "s0_0", "north", "east") == ("end", -1.08)
     assert task.initial[task.terminal].sum() == 0 and (task.initial > 0).sum() == 12
 
 

@@ -1,0 +1,159 @@
+"""Regular grids on the faces of the belief simplex, and interpolation between their points.
+
+Lovejoy (1991), "Computationally feasible bounds for partially observed Markov decision processes": a convex function lies below
+its interpolation on a triangulation, so values at grid points that are upper bounds give upper bounds everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from math import comb
+
+import numpy as np
+from scipy import sparse
+
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+MAX_SUPPORTS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """The grid on the beliefs over `states` [k]: all points with coordinates in multiples of 1 / resolution.
+
+    points: [G, k]. number: the row of a point by its `_key`.
+    """
+
+    states: np.ndarray
+    resolution: int
+    points: np.ndarray
+    number: dict[bytes, int]
+
+
+def faces(task: TabularPOMDP, budget: int) -> list[Face]:
+    """Grids of about `budget` points in all, on the largest sets of states that a reachable belief can mix."""
+    supports = _maximal(_reachable_supports(task))
+    share = max(1, budget // len(supports))
+    return [_grid(np.flatnonzero(support), share) for support in supports]
+
+
+def interpolation(face: Face, belief: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Write beliefs as mixtures of grid points, by Freudenthal's triangulation.
+
+    Args: belief: [N, k] over the face's states.
+    Returns: grid points [N, k] int and their weights [N, k], each row of weights sums to 1.
+    """
+    k, resolution = len(face.states), face.resolution
+    # Partial sums from the right turn the simplex into x_1 = M >= x_2 >= ... >= x_k >= 0.
+    x = resolution * belief[:, ::-1].cumsum(1)[:, ::-1]
+    x[:, 0] = resolution
+    nearest = np.round(x)
+    x = np.where(np.abs(x - nearest) < 1e-9, nearest, x)
+    base = np.floor(x)
+    fraction = x - base
+    order = np.argsort(-fraction[:, 1:], axis=1, kind="stable") + 1
+    sorted_fraction = np.take_along_axis(fraction, order, 1)
+    weights = -np.diff(sorted_fraction, axis=1, prepend=1.0, append=0.0)
+    points = np.empty(weights.shape, np.int64)
+    corner = base.astype(np.int64)
+    rows = np.arange(len(belief))
+    for j in range(k):
+        if j:
+            # A corner without weight may lie outside the simplex; it repeats the last one instead.
+            corner[rows, order[:, j - 1]] += sorted_fraction[:, j - 1] > 0
+        points[:, j] = _numbers(face, corner)
+    return points, weights
+
+
+def transition_to_grid(task: TabularPOMDP, grid: list[Face], belief: np.ndarray) -> sparse.csr_matrix:
+    """Where each action leads from beliefs [N, S], as weights on grid points: [N * A, G], the points of all faces in order.
+
+    Row `n * A + a` sums to the probability of not ending.
+    """
+    num_a, num_s, num_o = task.observation.shape
+    alive = task.transition * ~task.terminal
+    offsets = np.cumsum([0, *(len(face.points) for face in grid)])
+    rows, columns, values = [], [], []
+    for a in range(num_a):
+        entered = belief @ alive[a]
+        for o in np.flatnonzero(task.observation[a].any(0)):
+            joint = entered * task.observation[a][:, o]
+            mass = joint.sum(1)
+            waiting = mass > 0
+            for face, offset in zip(grid, offsets):
+                outside = np.delete(joint, face.states, axis=1)
+                mine = np.flatnonzero(waiting & (outside.sum(1) <= 0))
+                waiting[mine] = False
+                if len(mine):
+                    points, weights = interpolation(face, joint[mine][:, face.states] / mass[mine, None])
+                    rows.append(np.repeat(mine * num_a + a, points.shape[1]))
+                    columns.append((points + offset).ravel())
+                    values.append((weights * mass[mine, None]).ravel())
+    shape = (len(belief) * num_a, int(offsets[-1]))
+    if not rows:
+        return sparse.csr_matrix(shape)
+    return sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
+
+
+def embedded(task: TabularPOMDP, grid: list[Face]) -> np.ndarray:
+    """All grid points as beliefs over all states, [G, S]."""
+    beliefs = []
+    for face in grid:
+        full = np.zeros((len(face.points), task.num_states))
+        full[:, face.states] = face.points
+        beliefs.append(full)
+    return np.concatenate(beliefs)
+
+
+def _grid(states: np.ndarray, budget: int) -> Face:
+    k = len(states)
+    resolution = 1
+    while k > 1 and comb(resolution + k, k - 1) <= budget:
+        resolution += 1
+    count = comb(resolution + k - 1, k - 1)
+    sums = np.array(list(combinations_with_replacement(range(resolution, -1, -1), k - 1)), np.int64)
+    sums = sums.reshape(count, k - 1)
+    corners = np.column_stack([np.full(count, resolution), sums])
+    points = -np.diff(corners, axis=1, append=0) / resolution
+    return Face(states, resolution, points, {_key(corner): i for i, corner in enumerate(corners)})
+
+
+def _key(corner: np.ndarray) -> bytes:
+    return np.ascontiguousarray(corner, np.int64).tobytes()
+
+
+def _numbers(face: Face, corners: np.ndarray) -> np.ndarray:
+    distinct, inverse = np.unique(corners, axis=0, return_inverse=True)
+    return np.array([face.number[_key(corner)] for corner in distinct])[inverse]
+
+
+def _reachable_supports(task: TabularPOMDP) -> set[tuple[bool, ...]]:
+    """The sets of states that a reachable belief may mix; all states in one set when there are too many."""
+    leads = (task.transition > 0) & ~task.terminal
+    shows = task.observation > 0
+    start = (task.initial[:, None] > 0) & (task.initial_observation > 0)
+    frontier = {tuple(support) for support in start.T if support.any()}
+    found = set(frontier)
+    for _ in range(task.horizon - 1):
+        after = set()
+        for support in frontier:
+            for a in range(task.num_actions):
+                entered = leads[a][list(support)].any(0)
+                after |= {tuple(row) for row in (entered[:, None] & shows[a]).T if row.any()}
+        frontier = after - found
+        found |= frontier
+        if not frontier:
+            break
+        if len(found) > MAX_SUPPORTS:
+            return {tuple(~task.terminal)}
+    return found
+
+
+def _maximal(supports: set[tuple[bool, ...]]) -> np.ndarray:
+    rows = np.array(sorted(supports, key=sum, reverse=True))
+    kept: list[np.ndarray] = []
+    for row in rows:
+        if not any((larger >= row).all() for larger in kept):
+            kept.append(row)
+    return np.array(kept)
