@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -68,38 +69,33 @@ def search(
     """
     shape = (graph.num_labels, graph.num_actions)
     incumbent, closed = float(evaluate(best[None])[0]), -np.inf
-    queue: list[tuple[float, int, np.ndarray, np.ndarray]] = []
+    queue: list[tuple[float, int, Callable[[], list[tuple[np.ndarray, np.ndarray]]]]] = []
     fresh = [(np.zeros(shape), np.ones(shape))]
     made, work = 0, 0
     sweeps = 5 if second_order else 2
     batch = int(np.clip(BATCH_ENTRIES // graph.reward.size, *BATCH))
     while fresh:
-        boxes = Boxes(*(np.stack(side, axis=-1) for side in zip(*fresh)))
-        assessed = assess(graph, boxes, second_order)
+        assessed = assess(graph, Boxes(*(np.stack(side, axis=-1) for side in zip(*fresh))), second_order)
         work += sweeps * graph.reward.size * graph.horizon * len(fresh)
         values = evaluate(np.moveaxis(assessed.policy, -1, 0))
         if values.max() > incumbent:
             incumbent, best = float(values.max()), assessed.policy[..., values.argmax()]
+        labels = assessed.loss.argmax(0)
         for i, (low, high) in enumerate(fresh):
-            bound, label = float(assessed.bound[i]), int(assessed.loss[:, i].argmax())
-            smaller = split(low, high, assessed.policy[..., i], label)
-            if smaller:
-                for part in smaller:
-                    heapq.heappush(queue, (-bound, made, *part))
-                    made += 1
+            bound = float(assessed.bound[i])
+            if bound > incumbent + TOLERANCE:
+                made += 1
+                heapq.heappush(queue, (-bound, made, partial(split, low, high, assessed.policy[..., i], int(labels[i]))))
             else:
                 closed = max(closed, bound)
-        if work > WORK:
-            break
         fresh = []
-        while queue and len(fresh) < batch:
-            negative, _, low, high = heapq.heappop(queue)
-            if -negative <= incumbent + TOLERANCE:
-                closed = max(closed, -negative, max((-entry[0] for entry in queue), default=-np.inf))
-                queue = []
-            else:
-                fresh.append((low, high))
-    left = max((-entry[0] for entry in queue), default=-np.inf)
+        while queue and len(fresh) < batch and work <= WORK:
+            negative, _, parts = heapq.heappop(queue)
+            smaller = parts() if -negative > incumbent + TOLERANCE else []
+            fresh += smaller
+            if not smaller:
+                closed = max(closed, -negative)
+    left = max((-negative for negative, _, _ in queue), default=-np.inf)
     return max(incumbent, closed, left), best, not queue
 
 

@@ -139,10 +139,10 @@ def test_the_flicker_hides_the_cell_with_the_stated_probability():
 def test_the_goal_of_the_hallway_looks_like_its_other_end():
     task = make("mini_hallway")
     north, east, west = 0, 1, 3
-    assert shown(task, f"6_{east}") == shown(task, f"0_{west}") == {"walls_front_right_left": 1.0}
-    assert shown(task, f"1_{north}") == shown(task, f"3_{north}") == {"walls_back": 1.0}
-    assert walk(task, f"5_{east}", "forward", "forward", "declare") == ("end", 0.9)
-    assert walk(task, f"1_{north}", "forward", "right", "forward") == (f"2_{east}", -0.15)
+    assert shown(task, f"s6_{east}") == shown(task, f"s0_{west}") == {"walls_front_right_left": 1.0}
+    assert shown(task, f"s1_{north}") == shown(task, f"s3_{north}") == {"walls_back": 1.0}
+    assert walk(task, f"s5_{east}", "forward", "forward", "declare") == ("end", 0.9)
+    assert walk(task, f"s1_{north}", "forward", "right", "forward") == (f"s2_{east}", -0.15)
 
 
 def test_a_glance_shows_the_spot_as_it_is_now():
