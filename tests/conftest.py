@@ -7,8 +7,11 @@ import os
 from pathlib import Path
 
 import jax
+import numpy as np
 import optax
 import pytest
+
+from seqrl_jax.tasks import TabularPOMDP, validated
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
@@ -43,3 +46,47 @@ def solved():
         return task, solve(task, CACHE)
 
     return solved
+
+
+@pytest.fixture(scope="session")
+def random_task():
+    """seed -> a small POMDP with sparse rows and, half of the time, a terminal state that shares no observation."""
+
+    def random_task(seed, horizon=4):
+        rng = np.random.default_rng(seed)
+        num_s, num_a, num_o = rng.integers(2, 5), rng.integers(2, 4), rng.integers(1, 4)
+        ending = int(rng.integers(2))
+
+        def rows(*shape):
+            weights = rng.dirichlet(np.full(shape[-1], 0.5), shape[:-1])
+            weights = np.where(weights < 0.1, 0, weights)
+            return weights / weights.sum(-1, keepdims=True)
+
+        total, seen = num_s + ending, num_o + ending
+        transition = rows(num_a, total, total)
+        observation, initial_observation = np.zeros((num_a, total, seen)), np.zeros((total, seen))
+        observation[:, :num_s, :num_o], initial_observation[:num_s, :num_o] = rows(num_a, num_s, num_o), rows(num_s, num_o)
+        reward = rng.normal(size=(num_a, total, total))
+        initial = np.append(rows(num_s), np.zeros(ending))
+        if ending:
+            transition[:, -1], transition[:, -1, -1] = 0, 1
+            reward[:, -1] = 0
+            observation[:, -1, -1] = initial_observation[-1, -1] = 1
+        return validated(
+            TabularPOMDP(
+                initial=initial,
+                initial_observation=initial_observation,
+                transition=transition,
+                observation=observation,
+                reward=reward,
+                terminal=np.arange(total) >= num_s,
+                discount=rng.choice([1.0, 0.9]),
+                horizon=horizon,
+                name=f"random_{seed}",
+                states=tuple(f"s{i}" for i in range(total)),
+                actions=tuple(f"a{i}" for i in range(num_a)),
+                observations=tuple(f"o{i}" for i in range(seen)),
+            )
+        )
+
+    return random_task

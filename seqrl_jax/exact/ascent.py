@@ -51,7 +51,8 @@ def ascend(task: TabularPOMDP, first: np.ndarray, seed: int = 0) -> np.ndarray:
     dense = rng.dirichlet(np.ones(shape[1]), (STARTS // 2 - 1, shape[0]))
     sparse = rng.dirichlet(np.full(shape[1], 0.2), (STARTS // 2 - 1, shape[0]))
     starts = np.concatenate([first[None], np.full((1, *shape), 1 / shape[1]), dense, sparse])
-    with jax.enable_x64(True):
+    # Optax's projection divides floats by integers, which a caller's strict promotion would refuse.
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         policies, values = jax.jit(lambda starts: _climb(task, starts))(jnp.asarray(starts))
         best = np.asarray(policies)[np.asarray(values).argmax()]
         return _polished(task, best)
