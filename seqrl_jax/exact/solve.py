@@ -129,5 +129,5 @@ def _read(path: Path) -> Solution | None:
             history=Controller(kept["start"], kept["action"], kept["successor"]),
             state=kept["state"],
         )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
