@@ -1,0 +1,127 @@
+"""Our environments as gymnax environments, and gymnax's as ours (gymnax >= 1.0: `pip install "seqrl_jax[gymnax]"`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import gymnax
+import jax.numpy as jnp
+from flax import struct
+from gymnax.environments import environment, spaces
+from jax import Array
+
+from seqrl_jax.tasks.environment import Box, Discrete, Environment, Transition
+
+
+class GymnaxParams(NamedTuple):
+    """inner: the gymnax environment's params. discount: gymnax has none, an agent needs one."""
+
+    inner: Any
+    discount: Array
+
+
+@dataclass(frozen=True)
+class FromGymnax:
+    """A gymnax environment under our contract: `step` does not reset, and a step never both terminates and truncates."""
+
+    inner: Any
+    num_actions: int
+    observation_space: Discrete | Box
+
+    def reset(self, key: Array, params: GymnaxParams) -> tuple[Array, Any]:
+        return self.inner.reset_env(key, params.inner)
+
+    def step(self, key: Array, state: Any, action: Array, params: GymnaxParams) -> Transition:
+        obs, state, reward, terminated, info = self.inner.step_env(key, state, action, params.inner)
+        terminated = jnp.asarray(terminated, bool)
+        truncated = jnp.asarray(self.inner.is_truncated(state, params.inner), bool) & ~terminated
+        return Transition(obs, state, jnp.asarray(reward, jnp.float32), terminated, truncated, info)
+
+    def action_mask(self, params: GymnaxParams) -> Array:
+        return jnp.ones(self.num_actions, bool)
+
+    def discount(self, params: GymnaxParams) -> Array:
+        return params.discount
+
+    def horizon(self, params: GymnaxParams) -> Array:
+        return jnp.asarray(params.inner.max_steps_in_episode, jnp.int32)
+
+
+def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, GymnaxParams]:
+    """A gymnax environment and its params as ours.
+
+    Args: env, params: as `gymnax.make` returns. discount: of the returns that agents maximise.
+    Raises: TypeError when the actions are not discrete or the observations no single array.
+    """
+    actions, seen = env.action_space(params), env.observation_space(params)
+    if not isinstance(actions, spaces.Discrete):
+        raise TypeError(f"{env.name}: actions are {type(actions).__name__}, only Discrete ones can be adapted")
+    if not isinstance(seen, spaces.Discrete | spaces.Box):
+        raise TypeError(f"{env.name}: observations are {type(seen).__name__}, expected Discrete or Box")
+    space = Discrete(int(seen.n)) if isinstance(seen, spaces.Discrete) else Box(tuple(seen.shape))
+    return FromGymnax(env, int(actions.n), space), GymnaxParams(params, jnp.float32(discount))
+
+
+@struct.dataclass
+class ToGymnaxState(environment.EnvState):
+    """inner: our state. terminated: whether it was entered by terminating."""
+
+    inner: Any
+    terminated: Array
+
+
+@struct.dataclass
+class ToGymnaxParams(environment.EnvParams):
+    """inner: our params; `max_steps_in_episode` is our horizon."""
+
+    inner: Any = None
+
+
+class ToGymnax(environment.Environment[ToGymnaxState, ToGymnaxParams]):
+    """Our environment under gymnax's interface, six values from `step` and its automatic reset included."""
+
+    def __init__(self, env: Environment, params: Any) -> None:
+        super().__init__()
+        self.env = env
+        self._params = params
+
+    @property
+    def default_params(self) -> ToGymnaxParams:
+        return ToGymnaxParams(max_steps_in_episode=int(self.env.horizon(self._params)), inner=self._params)
+
+    def reset_env(self, key: Array, params: ToGymnaxParams) -> tuple[Array, ToGymnaxState]:
+        obs, state = self.env.reset(key, params.inner)
+        return obs, ToGymnaxState(time=jnp.int32(0), inner=state, terminated=jnp.bool_(False))
+
+    def step_env(
+        self, key: Array, state: ToGymnaxState, action: Any, params: ToGymnaxParams
+    ) -> tuple[Array, ToGymnaxState, Array, Array, dict[Any, Any]]:
+        after = self.env.step(key, state.inner, action, params.inner)
+        entered = ToGymnaxState(time=state.time + 1, inner=after.state, terminated=after.terminated)
+        return after.obs, entered, after.reward, after.terminated, dict(after.info)
+
+    def is_terminated(self, state: ToGymnaxState, params: ToGymnaxParams) -> Array:
+        return state.terminated
+
+    def is_truncated(self, state: ToGymnaxState, params: ToGymnaxParams) -> Array:
+        return (state.time >= params.max_steps_in_episode) & ~state.terminated
+
+    @property
+    def num_actions(self) -> int:
+        return self.env.num_actions
+
+    def action_space(self, params: ToGymnaxParams) -> spaces.Discrete:
+        return spaces.Discrete(self.env.num_actions)
+
+    def observation_space(self, params: ToGymnaxParams) -> spaces.Space:
+        space = self.env.observation_space
+        if isinstance(space, Discrete):
+            return spaces.Discrete(space.size)
+        return spaces.Box(-jnp.inf, jnp.inf, space.shape, jnp.float32)
+
+
+def to_gymnax(env: Environment, params: Any) -> tuple[gymnax.environments.environment.Environment, ToGymnaxParams]:
+    """Our environment and params as gymnax's, in the form that `gymnax.make` returns."""
+    adapted = ToGymnax(env, params)
+    return adapted, adapted.default_params
