@@ -2,8 +2,9 @@
 
     python benchmarks/env_throughput.py --out benchmarks/results/env_throughput_cpu.json
 
-Both run in the same loop with the same keys, batch and number of steps, and both start the next episode by themselves: gymnax in
-its own `step`, ours through `auto_reset`. A third row runs MemoryChain through `from_gymnax` and our `auto_reset`.
+Both run in the same loop with the same keys, batch and number of steps, and both start the next episode by
+themselves: gymnax in its own `step`, ours through `auto_reset`. A third row runs MemoryChain through `from_gymnax`
+and our `auto_reset`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import jax
 
 from seqrl_jax.bench import provenance
 from seqrl_jax.bench.throughput import Program, measure, random_policy, rollout
+from seqrl_jax.files import write_whole
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 
@@ -68,7 +70,7 @@ def main() -> None:
             "versions": {**provenance.versions(), "gymnax": gymnax.__version__},
             "commit": provenance.commit(),
         }
-        options.out.write_text(json.dumps(told, indent=1) + "\n")
+        write_whole(options.out, (json.dumps(told, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/stacked_row.py --out benchmarks/results/stacked_row_cpu.json
 
-Both sides run the same agent on the same tasks with the same seeds, steps and evaluations through `train_row`; a cell is one
-task with all seeds. Every repeat starts without compiled programs, and the sides alternate.
+Both sides run the same agent on the same tasks with the same seeds, steps and evaluations through `train_row`; a cell
+is one task with all seeds. Every repeat starts without compiled programs, and the sides alternate.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from seqrl_jax.agents import make_agent
 from seqrl_jax.bench import provenance
 from seqrl_jax.bench.runner import Budget, Problem, train_row
 from seqrl_jax.exact.solve import cache_directory, solve
+from seqrl_jax.files import write_whole
 from seqrl_jax.tasks import TASKS, make
 
 
@@ -66,7 +67,7 @@ def main() -> None:
     }
     print(f"{told['what']}: {told['ratio_of_medians']:.1f} times as fast in one program")
     if options.out:
-        options.out.write_text(json.dumps(told, indent=1) + "\n")
+        write_whole(options.out, (json.dumps(told, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

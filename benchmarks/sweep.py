@@ -2,8 +2,8 @@
 
     python benchmarks/sweep.py --out benchmarks/results/sweep_memoryless.json
 
-Every candidate runs on all tabular tasks; its score is the mean over tasks of J between `random` and the best memoryless
-policy found, cut at -1 and 1, so that no single task decides.
+Every candidate runs on all tabular tasks; its score is the mean over tasks of J between `random` and the best
+memoryless policy found, cut at -1 and 1, so that no single task decides.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from seqrl_jax.agents import AGENTS, make_agent
 from seqrl_jax.bench import provenance
 from seqrl_jax.bench.runner import Budget, Problem, train_row
 from seqrl_jax.exact.solve import cache_directory, solve
+from seqrl_jax.files import write_whole
 from seqrl_jax.tasks import TASKS, make
 
 SEEDS = tuple(range(1000, 1005))
@@ -70,7 +71,7 @@ def main() -> None:
             "versions": provenance.versions(),
             "commit": provenance.commit(),
         }
-        options.out.write_text(json.dumps(told, indent=1) + "\n")
+        write_whole(options.out, (json.dumps(told, indent=1) + "\n").encode())
 
 
 def _share(problem: Problem, scores: np.ndarray) -> float | None:

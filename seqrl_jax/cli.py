@@ -157,9 +157,7 @@ def _play(task: TabularPOMDP, solution: Any, episodes: int) -> dict[str, Any]:
     from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 
     policy = controller_policy(solution.history)
-    play = jax.jit(
-        lambda key: simulate(key, tabular_env(task), tabular_params(task), policy, episodes, task.horizon)
-    )
+    play = jax.jit(lambda key: simulate(key, tabular_env(task), tabular_params(task), policy, episodes, task.horizon))
     returns = play(jax.random.key(0))
     error = float(returns.std(ddof=1)) / episodes**0.5
     return {"episodes": episodes, "mean": float(returns.mean()), "standard_error": error}

@@ -42,7 +42,7 @@ def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
 
 
 def settable(function: Callable[..., Any]) -> dict[str, type]:
-    """The parameters of a function, or fields of a dataclass, that a name can set: those of type int, float, bool, str."""
+    """The parameters of a function or dataclass that a name can set: those of type int, float, bool or str."""
     kinds = get_type_hints(function.__init__ if inspect.isclass(function) else function)
     return {key: kinds[key] for key in inspect.signature(function).parameters if kinds[key] in (int, float, bool, str)}
 

@@ -65,7 +65,10 @@ def random_task():
         total, seen = num_s + ending, num_o + ending
         transition = rows(num_a, total, total)
         observation, initial_observation = np.zeros((num_a, total, seen)), np.zeros((total, seen))
-        observation[:, :num_s, :num_o], initial_observation[:num_s, :num_o] = rows(num_a, num_s, num_o), rows(num_s, num_o)
+        observation[:, :num_s, :num_o], initial_observation[:num_s, :num_o] = (
+            rows(num_a, num_s, num_o),
+            rows(num_s, num_o),
+        )
         reward = rng.normal(size=(num_a, total, total))
         initial = np.append(rows(num_s), np.zeros(ending))
         if ending:

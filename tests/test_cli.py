@@ -111,8 +111,8 @@ def test_table_tells_every_cell_and_the_certified_values(results, seqrl):
     code, out, _ = seqrl("table", results, "--json")
     told = json.loads(out)
     assert code == 0 and told["errors"] == [] and told["damaged"] == []
-    rows = {(row["task"], row["agent"]): row for row in told["rows"]}
-    assert len(rows) == 2 * (4 + 5)
+    assert len(told["rows"]) == 2 * (4 + 5)
+    rows = {(row["task"], row["agent"]): row for row in told["rows"] if row["kind"] == "agent"}
     assert rows["aliased_line", "random"]["normalised"]["mean"] == pytest.approx(0)
     assert rows["tiger", "reinforce"]["seeds"] == 2 and rows["tiger", "reinforce"]["failed"] == 0
     assert rows["tiger", "optimal"]["normalised"]["mean"] == pytest.approx(1, abs=0.1)
@@ -164,6 +164,8 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(seqrl, arguments, said):
 
 def test_a_malformed_file_is_answered_with_its_line(seqrl, tmp_path):
     path = tmp_path / "bad.POMDP"
-    path.write_text("discount: 0.9\nvalues: reward\nstates: 2\nactions: 1\nobservations: 1\nT: 0\n1 0\n0.5 0.4\nO: 0\n1\n1\n")
+    path.write_text(
+        "discount: 0.9\nvalues: reward\nstates: 2\nactions: 1\nobservations: 1\nT: 0\n1 0\n0.5 0.4\nO: 0\n1\n1\n"
+    )
     code, _, err = seqrl("solve", path)
-    assert code == 2 and err.count("\n") == 1 and "bad.POMDP:8" in err, err
+    assert code == 2 and err.count("\n") == 1 and "bad.POMDP:6" in err and "T: 0 : 1" in err, err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -34,6 +36,11 @@ class ObservationFunction(nn.Module):
         elif self.kind != "tabular":
             raise ValueError(f"network is {self.kind!r}, expected one of {', '.join(KINDS)}")
         return nn.Dense(self.outputs, use_bias=self.kind == "mlp", kernel_init=nn.initializers.zeros)(hidden)
+
+
+def outputs(network: ObservationFunction, weights: Any, obs: Array) -> Array:
+    """The network's outputs [..., outputs] at observations [..., obs]."""
+    return jnp.asarray(network.apply(weights, obs))
 
 
 def features(obs: Array, space: Discrete | Box) -> Array:

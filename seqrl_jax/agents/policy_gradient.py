@@ -3,10 +3,10 @@
     theta <- theta + alpha sum_t Psi_t grad log pi_theta(a_t | o_t)
 
 With `Psi` the return of the episode, the reward to go, or the reward to go minus any function of the observation, the
-expectation is the gradient of J also when o is not Markov: these are valid under partial observability. With a value of the
-*next observation* in Psi (a TD error, or GAE below lambda = 1) it is not: two states that share an observation share a value,
-and the critic reports their average. Every weight carries gamma^t, without which no choice of Psi gives the gradient of a
-discounted J.
+expectation is the gradient of J also when o is not Markov: these are valid under partial observability. With a value
+of the *next observation* in Psi (a TD error, or GAE below lambda = 1) it is not: two states that share an observation
+share a value, and the critic reports their average. Every weight carries gamma^t, without which no choice of Psi
+gives the gradient of a discounted J.
 
 Source: Williams (1992); Schulman et al. (2016), eq. 1, for the family of weights.
 """
@@ -26,7 +26,7 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import ObservationFunction, masked
+from seqrl_jax.agents.networks import ObservationFunction, masked, outputs
 from seqrl_jax.agents.rollout import Rollout, begin, bootstrap_discount, collect, surely_complete
 from seqrl_jax.tasks.environment import Discrete, Environment
 
@@ -109,7 +109,7 @@ class PolicyGradient:
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
     """
 
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     value_learning_rate: float = 0.1
     lambda_: float = 1.0
     entropy_cost: float = 0.0
@@ -164,7 +164,7 @@ class PolicyGradient:
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
 
         counted = surely_complete(rollout, env.horizon(params)).astype(jnp.float32)
-        value_of = lambda weights, obs: self._value_network(env).apply(weights, obs)[..., 0]
+        value_of = lambda weights, obs: outputs(self._value_network(env), weights, obs)[..., 0]
         evidence = self._evidence(env, params, rollout, lambda obs: value_of(state.value, obs))
         psi = self.weight(evidence) * counted
         lambda_return = evidence.value + advantage(evidence)
@@ -202,7 +202,7 @@ class PolicyGradient:
 
     def _logits(self, env: Environment, params: Any) -> Callable[[Any, Array], Array]:
         network, mask = self._policy_network(env), env.action_mask(params)
-        return lambda weights, obs: masked(network.apply(weights, obs), mask)
+        return lambda weights, obs: masked(outputs(network, weights, obs), mask)
 
     def _evidence(
         self, env: Environment, params: Any, rollout: Rollout, value_of: Callable[[Array], Array]

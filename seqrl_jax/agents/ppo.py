@@ -2,13 +2,12 @@
 
     maximise E[min(rho_t A_t, clip(rho_t, 1 - eps, 1 + eps) A_t)],    rho_t = pi_theta(a_t | o_t) / pi_old(a_t | o_t)
 
-with GAE(lambda) advantages. Not valid where o is not Markov: the advantage bootstraps from the value of the next observation,
-exactly as in `policy_gradient`, unless lambda = 1. Source: Schulman et al. (2017), eq. 7.
+with GAE(lambda) advantages. Not valid where o is not Markov: the advantage bootstraps from the value of the next
+observation, exactly as in `policy_gradient`, unless lambda = 1. Source: Schulman et al. (2017), eq. 7.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -20,7 +19,7 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import ObservationFunction, masked
+from seqrl_jax.agents.networks import ObservationFunction, masked, outputs
 from seqrl_jax.agents.rollout import Position, begin, bootstrap_discount, collect
 from seqrl_jax.tasks.environment import Discrete, Environment
 
@@ -83,7 +82,7 @@ class PPO:
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
     """
 
-    learning_rate: float = 0.02
+    learning_rate: float = 0.01
     lambda_: float = 0.95
     clip: float = 0.2
     entropy_cost: float = 0.0
@@ -170,18 +169,16 @@ class PPO:
         ratio_error = jnp.max(jnp.abs(jnp.exp(log_pi - part.log_pi) - 1))
         return loss, {"entropy": jnp.mean(entropy), "ratio_error": ratio_error}
 
-    def _log_pi(
-        self, env: Environment, params: Any, weights: Any, obs: Array, action: Array
-    ) -> tuple[Array, Array]:
+    def _log_pi(self, env: Environment, params: Any, weights: Any, obs: Array, action: Array) -> tuple[Array, Array]:
         """log pi(a given o) of the actions taken and the policy's entropy, both [...]."""
         log_pi = jax.nn.log_softmax(self._logits(env, params, weights, obs))
         return jnp.take_along_axis(log_pi, action[..., None], -1)[..., 0], -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
 
     def _logits(self, env: Environment, params: Any, weights: Any, obs: Array) -> Array:
-        return masked(self._policy_network(env).apply(weights["policy"], obs), env.action_mask(params))
+        return masked(outputs(self._policy_network(env), weights["policy"], obs), env.action_mask(params))
 
     def _value(self, env: Environment, weights: Any, obs: Array) -> Array:
-        return self._value_network(env).apply(weights["value"], obs)[..., 0]
+        return outputs(self._value_network(env), weights["value"], obs)[..., 0]
 
     def _policy_network(self, env: Environment) -> ObservationFunction:
         return ObservationFunction(env.num_actions, self.network, self.width, env.observation_space)

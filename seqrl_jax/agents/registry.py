@@ -19,7 +19,7 @@ from seqrl_jax.agents.ppo import PPO
 
 @dataclass(frozen=True)
 class Entry:
-    """An agent with its shipped hyperparameters, one set for all tasks.
+    """An agent with its shipped hyperparameters, one set for all tasks (`benchmarks/sweep.py` found them).
 
     marked_wrong: the theory says that it fails when o is not Markov, and it is in the table to show by how much.
     """

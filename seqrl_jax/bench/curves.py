@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from seqrl_jax.bench.results import CERTIFIED, EXACT_GAP, Cell
 from seqrl_jax.bench.table import by_task, newest
@@ -36,12 +36,15 @@ PANEL_INCHES = (5.6, 3.4)
 LABEL_GAP = 0.062
 
 
+Dash = Literal["solid", "dashed", "dotted"]
+
+
 @dataclass(frozen=True)
 class Style:
     """How an agent is drawn: a colour `#rrggbb` and a dash that CSS borders and matplotlib both know by name."""
 
     colour: str
-    dash: str
+    dash: Dash
 
 
 def styles(cells: Sequence[Cell]) -> dict[str, Style]:
@@ -49,7 +52,7 @@ def styles(cells: Sequence[Cell]) -> dict[str, Style]:
     wrong = {cell.agent for cell in cells if cell.marked_wrong}
     found = {}
     for index, agent in enumerate(sorted({cell.agent for cell in cells})):
-        dash = "dashed" if agent in wrong else "solid" if index < len(COLOURS) else "dotted"
+        dash: Dash = "dashed" if agent in wrong else "solid" if index < len(COLOURS) else "dotted"
         found[agent] = Style(COLOURS[index % len(COLOURS)], dash)
     return found
 
@@ -107,10 +110,7 @@ def _legend(figure: Figure, agent_styles: dict[str, Style], wrong: set[str], col
 
     if not agent_styles:
         return
-    lines = [
-        Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=2)
-        for style in agent_styles.values()
-    ]
+    lines = [Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=2) for style in agent_styles.values()]
     names = [printable(agent) + (DAGGER if agent in wrong else "") for agent in agent_styles]
     # Matplotlib leaves out labels that begin with an underscore, and reads mathematics between dollar signs.
     legend = figure.legend(
@@ -178,7 +178,7 @@ def _limits(cells: Sequence[Cell]) -> tuple[float, float]:
     """Room for the curves and the certified values; a collapse far below the random policy is cut off."""
     values = [J for cell in cells for row in cell.curve for J in row if J is not None]
     certified = newest(cells).certified
-    ends = [value[end] for value in certified.values() for end in ("lower", "upper")]  # type: ignore[literal-required]
+    ends = [value[end] for value in certified.values() for end in ("lower", "upper")]
     span = max(max(ends) - min(ends), 1e-3 * max(1.0, abs(max(ends))))
     low = max(min([*values, *ends]), min(ends) - span)
     high = min(max([*values, *ends]), max(ends) + span)

@@ -23,10 +23,10 @@ def exact_scores(task: TabularPOMDP, tables: np.ndarray) -> list[float | None]:
     Returns: N values; None where a table holds a number that is not finite.
     """
     own = np.asarray(tables, np.float64)[:, : task.num_observations, : task.num_actions]
-    finite = np.isfinite(own).all((1, 2))
-    safe = np.where(finite[:, None, None], own, 1.0)
+    finite = np.isfinite(own).all(axis=(1, 2), keepdims=True)
+    safe = np.where(finite, own, 1.0)
     values = evaluate_memoryless(task, safe / safe.sum(-1, keepdims=True))
-    return [float(value) if ok else None for value, ok in zip(values, finite, strict=True)]
+    return [float(value) if ok else None for value, ok in zip(values, finite.ravel(), strict=True)]
 
 
 def simulate(key: Array, env: Environment, params: Any, policy: Policy, episodes: int, horizon: int) -> Array:

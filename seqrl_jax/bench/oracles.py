@@ -47,8 +47,6 @@ class Oracle:
 
 ORACLES: dict[str, Oracle] = {
     "optimal": Oracle("the kept optimal policy of the history, played in the environment", None),
-    "best_memoryless": Oracle(
-        "the best memoryless policy found, stochastic", lambda _, solution: solution.stochastic
-    ),
+    "best_memoryless": Oracle("the best memoryless policy found, stochastic", lambda _, solution: solution.stochastic),
     "random": Oracle("the uniform policy", lambda task, _: uniform_policy(task)),
 }

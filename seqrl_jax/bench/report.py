@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
     from seqrl_jax.bench.results import Certificate
 
-CERTIFIED_LABELS = dict(
-    zip(CERTIFIED, ("random", "memoryless det.", "memoryless stoch.", "history", "state"))
-)
+CERTIFIED_LABELS = dict(zip(CERTIFIED, ("random", "memoryless det.", "memoryless stoch.", "history", "state")))
 SHORT_LABELS = dict(zip(CERTIFIED, ("random", "det.", "stoch.", "history", "state")))
 CERTIFIED_MEANING = dict(
     zip(
@@ -205,9 +203,7 @@ def _header(task: str) -> str:
     """A spec broken after its `:` and `,` and into pieces, so that its column stays narrow."""
     pieces = printable(task).replace(":", ":\n").replace(",", ",\n").split("\n")
     return "\n".join(
-        piece[start : start + HEADER_WIDTH]
-        for piece in pieces
-        for start in range(0, max(len(piece), 1), HEADER_WIDTH)
+        piece[start : start + HEADER_WIDTH] for piece in pieces for start in range(0, max(len(piece), 1), HEADER_WIDTH)
     )
 
 
@@ -271,9 +267,7 @@ def _page(cells: Sequence[Cell]) -> dict[str, Any]:
             {
                 "label": _label(row),
                 "kind": row["kind"],
-                "entries": [
-                    _matrix_entry(found.get((task, row["kind"], row["agent"]))) for task in tasks
-                ],
+                "entries": [_matrix_entry(found.get((task, row["kind"], row["agent"]))) for task in tasks],
             }
             for row in overall
         ],

@@ -11,11 +11,12 @@ import json
 import math
 import os
 import re
-import uuid
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
+
+from seqrl_jax.files import write_whole
 
 FORMAT = 1
 CERTIFIED = ("random", "memoryless_deterministic", "memoryless_stochastic", "history", "state")
@@ -123,15 +124,7 @@ def write_cell(directory: str | os.PathLike[str], cell: Cell) -> Path:
     """
     path = cell_path(directory, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            json.dump(asdict(cell), file, allow_nan=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, json.dumps(asdict(cell), allow_nan=False, indent=1).encode())
     return path
 
 
@@ -171,9 +164,7 @@ def _read_cell(path: Path) -> Cell:
         raise ResultsError(f"without {', '.join(missing)}")
     cell = Cell(**{name: data[name] for name in names})
     if path.name != file_name(cell.agent, cell.task):
-        raise ResultsError(
-            f"a copy: {cell.agent} on {cell.task} belongs in {file_name(cell.agent, cell.task)}"
-        )
+        raise ResultsError(f"a copy: {cell.agent} on {cell.task} belongs in {file_name(cell.agent, cell.task)}")
     return cell
 
 

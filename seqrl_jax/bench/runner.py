@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from seqrl_jax.agents.registry import AGENTS, make_agent
 from seqrl_jax.bench import provenance
 from seqrl_jax.bench.evaluation import exact_scores
 from seqrl_jax.bench.oracles import ORACLES
-from seqrl_jax.bench.results import Cell, read_cells, write_cell
+from seqrl_jax.bench.results import Cell, Certificate, read_cells, write_cell
+from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.solve import Solution
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.simulator import stack
@@ -99,13 +100,15 @@ def train_row(agent: MemorylessAgent, problems: list[Problem], budget: Budget, p
     env, params = stack([problem.task for problem in problems])
     seeds = len(budget.seeds)
     keys = jnp.tile(jax.vmap(jax.random.key)(jnp.array(budget.seeds)), len(problems))
-    runs = sharded((keys, jax.tree.map(lambda leaf: jnp.repeat(leaf, seeds, axis=0), params)))
+    spread = over_devices(len(keys))
+    runs = jax.device_put((keys, jax.tree.map(lambda leaf: jnp.repeat(leaf, seeds, axis=0), params)), spread)
     chunks, updates = _schedule(agent, budget)
 
     began = time.perf_counter()
-    start = jax.jit(jax.vmap(lambda key, params: agent.init(key, env, params))).lower(*runs).compile()
+    start = jax.jit(jax.vmap(lambda key, params: agent.init(key, env, params)), out_shardings=spread)
     states = start(*runs)
-    advance = jax.jit(_chunk(env, updates), donate_argnums=2).lower(agent, runs[1], states).compile()
+    program = jax.jit(chunk_of(env, updates), donate_argnums=2, out_shardings=spread)
+    advance = program.lower(agent, runs[1], states).compile()
     compile_seconds = time.perf_counter() - began
 
     began = time.perf_counter()
@@ -123,15 +126,16 @@ def train_row(agent: MemorylessAgent, problems: list[Problem], budget: Budget, p
     )
 
 
-def sharded(runs: Any) -> Any:
-    """Lay the leading axis [R] of every leaf over the devices, as many of them as divide R; no leaf is copied twice."""
-    count = jax.tree.leaves(runs)[0].shape[0]
+def over_devices(count: int) -> NamedSharding:
+    """Leading axes of length `count` laid over as many devices as divide it; runs need no communication."""
     devices = max(n for n in range(1, jax.device_count() + 1) if count % n == 0)
     mesh = jax.make_mesh((devices,), ("runs",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
-    return jax.device_put(runs, NamedSharding(mesh, PartitionSpec("runs")))
+    return NamedSharding(mesh, PartitionSpec("runs"))
 
 
-def _chunk(env: Environment, updates: int) -> Callable[[MemorylessAgent, Any, Any], Any]:
+def chunk_of(env: Environment, updates: int) -> Callable[[MemorylessAgent, Any, Any], Any]:
+    """`updates` updates of R runs at once: (agent, params [R, ...], states [R, ...]) -> states."""
+
     def one(agent: MemorylessAgent, params: Any, state: Any) -> Any:
         return jax.lax.scan(lambda state, _: (agent.update(env, params, state)[0], None), state, length=updates)[0]
 
@@ -165,7 +169,7 @@ def _fitted(agent: str, problems: list[Problem]) -> MemorylessAgent:
 def _row(
     agent: str, problems: list[Problem], budget: Budget, config: dict[str, Any], suite: str, progress: Progress
 ) -> list[Cell]:
-    shared = {
+    shared: dict[str, Any] = {
         "suite": suite,
         "agent": agent,
         "config": config,
@@ -183,13 +187,19 @@ def _row(
             **fields,
             task=problem.spec,
             fingerprint=problem.solution.fingerprint,
-            certified={name: asdict(value) for name, value in problem.solution.values.items()},
+            certified={name: _certificate(value) for name, value in problem.solution.values.items()},
         )
         for problem, fields in zip(problems, make(agent, problems, budget, progress), strict=True)
     ]
 
 
-def _oracle_fields(agent: str, problems: list[Problem], budget: Budget, progress: Progress) -> Iterator[Mapping[str, Any]]:
+def _certificate(value: Interval) -> Certificate:
+    return {"lower": value.lower, "upper": value.upper, "method": value.method}
+
+
+def _oracle_fields(
+    agent: str, problems: list[Problem], budget: Budget, progress: Progress
+) -> Iterator[Mapping[str, Any]]:
     oracle = ORACLES[agent]
     for done, problem in enumerate(problems):
         began = time.perf_counter()
@@ -208,7 +218,9 @@ def _oracle_fields(agent: str, problems: list[Problem], budget: Budget, progress
         }
 
 
-def _learner_fields(agent: str, problems: list[Problem], budget: Budget, progress: Progress) -> Iterator[Mapping[str, Any]]:
+def _learner_fields(
+    agent: str, problems: list[Problem], budget: Budget, progress: Progress
+) -> Iterator[Mapping[str, Any]]:
     trained = train_row(_fitted(agent, problems), problems, budget, progress)
     for index in range(len(problems)):
         curve = [scores[index] for scores in trained.scores]

@@ -30,7 +30,7 @@ def mean(x: ArrayLike, axis: int = -1) -> Any:
     """The mean along an axis."""
     import numpy as np
 
-    return np.mean(x, axis=axis)
+    return np.asarray(x).mean(axis=axis)
 
 
 def iqm(x: ArrayLike, axis: int = -1) -> Any:
@@ -40,9 +40,7 @@ def iqm(x: ArrayLike, axis: int = -1) -> Any:
     return trim_mean(x, 0.25, axis=axis)
 
 
-def interval(
-    x: ArrayLike, statistic: Statistic = mean, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
+def interval(x: ArrayLike, statistic: Statistic = mean, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of a statistic of one sample.
 
     Args:

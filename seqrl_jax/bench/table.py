@@ -110,7 +110,7 @@ def _certified_row(cell: Cell, name: str) -> Row:
 
 
 def _scores(cell: Cell, score: Summary) -> Row:
-    """The three scores. Mean, trimmed mean and percentiles follow an increasing linear map, so mapping them is enough."""
+    """The three scores. Mean, trimmed mean and percentiles follow an increasing linear map: mapping them is enough."""
     memory = {key: None if J is None else _memory(cell, J) for key, J in score.items()}
     gains = _memory(cell, cell.certified["history"]["lower"]) is not None
     return {
@@ -125,9 +125,7 @@ def _normalised(cell: Cell, J: float) -> float | None:
 
 
 def _memory(cell: Cell, J: float) -> float | None:
-    return memory_score(
-        J, cell.certified["memoryless_stochastic"]["lower"], cell.certified["history"]["lower"]
-    )
+    return memory_score(J, cell.certified["memoryless_stochastic"]["lower"], cell.certified["history"]["lower"])
 
 
 def _finite(cell: Cell, values: Iterable[float]) -> list[float]:

@@ -27,7 +27,8 @@ class Program:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One program's times. steps_per_second is that of the median warm call; compile_seconds is the first call's excess."""
+    """One program's times. steps_per_second is that of the median warm call; compile_seconds is the first call's
+    excess."""
 
     what: str
     batch: int

@@ -43,8 +43,8 @@ def exact_value(task: TabularPOMDP) -> Callable[[Array], Array]:
 def ascend(task: TabularPOMDP, first: np.ndarray, seed: int = 0) -> np.ndarray:
     """The best policy [O, A] found from 64 starts, the first of them `first`; never worse than `first`.
 
-    Projected gradient ascent, each start with its own step size, which grows while it pays and shrinks when it does not; then
-    sequential quadratic programming from the best one.
+    Projected gradient ascent, each start with its own step size, which grows while it pays and shrinks when it does
+    not; then sequential quadratic programming from the best one.
     """
     rng = np.random.default_rng(seed)
     shape = (task.num_observations, task.num_actions)

@@ -21,8 +21,8 @@ CHUNK_ENTRIES = 4_000_000
 class BeliefGraph:
     """Pairs (belief, observation last shown) that can be reached within the horizon.
 
-    belief: [N, S]. graph: the decision problem over these nodes (labels: the observation). The dynamics do not depend on
-    time, so a node stands for all times at which it is reached.
+    belief: [N, S]. graph: the decision problem over these nodes (labels: the observation). The dynamics do not depend
+    on time, so a node stands for all times at which it is reached.
     """
 
     belief: np.ndarray
@@ -32,7 +32,8 @@ class BeliefGraph:
 def belief_graph(task: TabularPOMDP, limit: int = 300_000) -> BeliefGraph | None:
     """Every reachable belief, breadth first; None when there are more than `limit`.
 
-    The successor of b under a, o is b'(s') proportional to `sum_s b(s) T(s'|s,a) Z(o|a,s')` over the states that have not
+    The successor of b under a, o is b'(s') proportional to `sum_s b(s) T(s'|s,a) Z(o|a,s')` over the states that have
+    not
     ended: Kaelbling, Littman & Cassandra (1998), section 3.3.
     """
     num_a, num_s, num_o = task.observation.shape

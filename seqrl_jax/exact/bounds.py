@@ -19,8 +19,9 @@ LOWER_POINTS = 3_000
 def history_interval(task: TabularPOMDP, limit: int = 300_000) -> tuple[Interval, Controller]:
     """The best value of a policy of the whole history, and the kept policy.
 
-    Up to `limit` reachable beliefs: exact, by recursion over them. Beyond: the lower end is the exact value of a controller
-    made of point-based plans; the upper end the least of QMDP, the fast informed bound and grid interpolation.
+    Up to `limit` reachable beliefs: exact, by recursion over them. Beyond: the lower end is the exact value of a
+    controller made of point-based plans; the upper end the least of QMDP, the fast informed bound and grid
+    interpolation.
     """
     reachable = belief_graph(task, limit)
     if reachable is not None:

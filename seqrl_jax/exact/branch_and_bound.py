@@ -1,24 +1,28 @@
 """Upper ends for memoryless policies: branch and bound over boxes of policies.
 
-A box allows each label o and action a a range `low[o, a] <= pi(a given o) <= high[o, a]`. Two bounds hold for every memoryless
-policy in a box:
+A box allows each label o and action a a range `low[o, a] <= pi(a given o) <= high[o, a]`. Two bounds hold for every
+memoryless policy in a box:
 
-1. Relaxation: let each node, at each time, choose its own distribution within its label's ranges (one backward induction). When
-   all nodes of each label choose alike, a memoryless policy attains the bound.
-2. Second order around a policy c in the box. With discounted occupancies d_t of c, the performance difference lemma (Kakade &
-   Langford, 2002) reads `J(pi) - J(c) = sum_t E_{d_t}[sum_a (pi - c)(a) Q_t^pi(n, a)]`. Writing `Q^pi = Q^c + (Q^pi - Q^c)`, the
-   first part is linear in pi and is maximised over the box; in the second, `V^pi - V^c` lies between the relaxed minimum and
-   the relaxed maximum minus V^c, so that it is of second order in the box's width.
+1. Relaxation: let each node, at each time, choose its own distribution within its label's ranges (one backward
+   induction). Where all nodes that are met choose alike for each label, a memoryless policy attains the bound.
+2. Second order around a policy c in the box. With discounted occupancies d_t of c, the performance difference lemma
+   (Kakade & Langford, 2002) reads `J(pi) - J(c) = sum_t E_{d_t}[sum_a (pi - c)(a) Q_t^pi(n, a)]`. Writing
+   `Q^pi = Q^c + (Q^pi - Q^c)`, the first part is linear in pi and is maximised over the box; in the second,
+   `V^pi - V^c` lies between the relaxed minimum and the relaxed maximum minus V^c, so that it is of second order in the
+   box's width. As pi - c sums to 0, neither the part of a transition that all actions share nor an action without room
+   in the box enters.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from seqrl_jax.exact.graph import DecisionGraph
 
@@ -43,20 +47,24 @@ class Boxes:
 class Assessed:
     """What is known of B boxes.
 
-    bound: [B], above J of every memoryless policy in the box. policy: [L, A, B], the memoryless policy in the box nearest to
-    what the nodes choose. loss: [L, B], what the nodes of a label lose by choosing alike.
+    bound: [B], above J of every memoryless policy in the box. policy: [L, A, B], the memoryless policy in the box
+    nearest to what the nodes choose. label: [B], where to branch.
     """
 
     bound: np.ndarray
     policy: np.ndarray
-    loss: np.ndarray
+    label: np.ndarray
 
 
 Split = Callable[[np.ndarray, np.ndarray, np.ndarray, int], list[tuple[np.ndarray, np.ndarray]]]
 
 
 def search(
-    graph: DecisionGraph, evaluate: Callable[[np.ndarray], np.ndarray], split: Split, best: np.ndarray, second_order: bool
+    graph: DecisionGraph,
+    evaluate: Callable[[np.ndarray], np.ndarray],
+    split: Split,
+    best: np.ndarray,
+    second_order: bool,
 ) -> tuple[float, np.ndarray, bool]:
     """Best first, in batches, until every box is closed or the work is spent.
 
@@ -69,25 +77,26 @@ def search(
     """
     shape = (graph.num_labels, graph.num_actions)
     incumbent, closed = float(evaluate(best[None])[0]), -np.inf
-    queue: list[tuple[float, int, Callable[[], list[tuple[np.ndarray, np.ndarray]]]]] = []
+    queue: list[tuple[float, int, Any]] = []
     fresh = [(np.zeros(shape), np.ones(shape))]
     made, work = 0, 0
+    differences = action_differences(graph) if second_order else None
     sweeps = 5 if second_order else 2
     batch = int(np.clip(BATCH_ENTRIES // graph.reward.size, *BATCH))
     while fresh:
-        assessed = assess(graph, Boxes(*(np.stack(side, axis=-1) for side in zip(*fresh))), second_order)
+        assessed = assess(graph, Boxes(*(np.stack(side, axis=-1) for side in zip(*fresh))), differences)
         work += sweeps * graph.reward.size * graph.horizon * len(fresh)
         values = evaluate(np.moveaxis(assessed.policy, -1, 0))
         if values.max() > incumbent:
             incumbent, best = float(values.max()), assessed.policy[..., values.argmax()]
-        labels = assessed.loss.argmax(0)
         for i, (low, high) in enumerate(fresh):
             bound = float(assessed.bound[i])
-            if bound > incumbent + TOLERANCE:
-                made += 1
-                heapq.heappush(queue, (-bound, made, partial(split, low, high, assessed.policy[..., i], int(labels[i]))))
-            else:
+            if bound <= incumbent + TOLERANCE:
                 closed = max(closed, bound)
+                continue
+            made += 1
+            parts = partial(split, low, high, assessed.policy[..., i], int(assessed.label[i]))
+            heapq.heappush(queue, (-bound, made, parts))
         fresh = []
         while queue and len(fresh) < batch and work <= WORK:
             negative, _, parts = heapq.heappop(queue)
@@ -99,8 +108,8 @@ def search(
     return max(incumbent, closed, left), best, not queue
 
 
-def assess(graph: DecisionGraph, boxes: Boxes, second_order: bool) -> Assessed:
-    """Bounds and branching advice for B boxes."""
+def assess(graph: DecisionGraph, boxes: Boxes, differences: DecisionGraph | None) -> Assessed:
+    """Bounds and branching advice for B boxes; the second bound only with `action_differences(graph)`."""
     low, high = boxes.low[graph.label], boxes.high[graph.label]
     values, action_values, chosen = _backward(graph, lambda _, q: _fill(low, high, q))
     occupancy = _forward(graph, chosen)
@@ -110,12 +119,19 @@ def assess(graph: DecisionGraph, boxes: Boxes, second_order: bool) -> Assessed:
     reached = _by_label(graph, sum(d * (pi * q).sum(1) for d, pi, q in zip(occupancy, chosen, action_values)))
     loss = reached - (policy * aggregated).sum(1)
     bound = graph.start @ values[0]
-    if second_order:
-        bound = np.minimum(bound, _second_order_bound(graph, boxes, low, high, values))
-    return Assessed(bound, policy, loss)
+    if differences is not None:
+        bound = np.minimum(bound, _second_order_bound(graph, differences, boxes, low, high, values))
+    # No loss does not mean that the policy attains the bound: where choices tie, it may visit nodes that the relaxed
+    # one does not. So ties go to the label with the most probability left to move, and never to one with none.
+    shown = np.isin(np.arange(graph.num_labels), graph.label)[:, None]
+    movable = shown * np.minimum(boxes.high.sum(1) - 1, 1 - boxes.low.sum(1))
+    label = np.where(movable > 1e-9, loss + 1e-9 * movable, -np.inf).argmax(0)
+    return Assessed(bound, policy, label)
 
 
-def split_actions(low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def split_actions(
+    low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """For deterministic policies: the label's preferred action alone, or any other that is still allowed."""
     if high[label].sum() < 2:
         return []
@@ -126,7 +142,9 @@ def split_actions(low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: 
     return [(low, only), (low, others)]
 
 
-def split_ranges(low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def split_ranges(
+    low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """For stochastic policies: halve the widest range of the label."""
     width = high[label] - low[label]
     action = int(width.argmax())
@@ -148,7 +166,12 @@ def _tightened(low: np.ndarray, high: np.ndarray, label: int) -> tuple[np.ndarra
 
 
 def _second_order_bound(
-    graph: DecisionGraph, boxes: Boxes, low: np.ndarray, high: np.ndarray, most: list[np.ndarray]
+    graph: DecisionGraph,
+    differences: DecisionGraph,
+    boxes: Boxes,
+    low: np.ndarray,
+    high: np.ndarray,
+    most: list[np.ndarray],
 ) -> np.ndarray:
     """[B]: the second bound of the module's docstring, with c in the middle of each box."""
     room = boxes.high - boxes.low
@@ -163,11 +186,12 @@ def _second_order_bound(
     linear = ((_fill(boxes.low, boxes.high, gradient) - centre) * gradient).sum((0, 1))
     # Half the largest L1 distance from c within the box: what moves from some actions to others.
     moved = np.minimum((boxes.high - centre).sum(1), (centre - boxes.low).sum(1))[graph.label]
+    free = (room > 0)[graph.label]
     remainder = np.zeros(moved.shape[-1])
     for t in range(graph.horizon - 1):
-        above = _ahead(graph, most[t + 1] - values[t + 1]).max(1)
-        below = _ahead(graph, least[t + 1] - values[t + 1]).min(1)
-        remainder += (occupancy[t] * moved * (above - below)).sum(0)
+        above = np.where(free, _ahead(differences, most[t + 1] - values[t + 1]), -np.inf).max(1)
+        below = np.where(free, _ahead(differences, least[t + 1] - values[t + 1]), np.inf).min(1)
+        remainder += (occupancy[t] * moved * np.maximum(above - below, 0)).sum(0)
     return graph.start @ values[0] + linear + remainder
 
 
@@ -209,6 +233,14 @@ def _ahead(graph: DecisionGraph, value: np.ndarray) -> np.ndarray:
     return graph.discount * (graph.transition @ value).reshape(graph.num_nodes, graph.num_actions, -1)
 
 
+def action_differences(graph: DecisionGraph) -> DecisionGraph:
+    """The graph without the part of each transition that is the same for every action of the node."""
+    num_a = graph.num_actions
+    common = reduce(lambda p, q: p.minimum(q), (graph.transition[a::num_a] for a in range(num_a)))
+    rest = graph.transition - sparse.kron(common, np.ones((num_a, 1)))
+    return replace(graph, transition=sparse.csr_matrix(rest))
+
+
 def _by_label(graph: DecisionGraph, at_nodes: np.ndarray) -> np.ndarray:
     """Sum over the nodes of each label: [N, ...] -> [L, ...]."""
     summed = np.zeros((graph.num_labels, *at_nodes.shape[1:]))
@@ -217,7 +249,7 @@ def _by_label(graph: DecisionGraph, at_nodes: np.ndarray) -> np.ndarray:
 
 
 def _fill(low: np.ndarray, high: np.ndarray, worth: np.ndarray) -> np.ndarray:
-    """The distribution within the ranges that maximises `sum_a pi_a worth_a`, axis 1 the actions: the best are filled first."""
+    """The distributions within the ranges that maximise `sum_a pi_a worth_a` (axis 1): the best actions fill first."""
     worth = np.broadcast_to(worth, low.shape)
     order = np.argsort(-worth, axis=1, kind="stable")
     room = np.take_along_axis(high - low, order, 1)

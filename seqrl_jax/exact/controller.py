@@ -15,8 +15,8 @@ from seqrl_jax.tasks.tabular import TabularPOMDP
 class Controller:
     """A deterministic policy with N memory nodes.
 
-    start: [O], the node after o_0. action: [N]. successor: [N, O], the node after the next observation. All int32; where
-    an observation cannot follow, any node stands.
+    start: [O], the node after o_0. action: [N]. successor: [N, O], the node after the next observation. All int32;
+    where an observation cannot follow, any node stands.
     """
 
     start: np.ndarray
@@ -33,7 +33,8 @@ def controller_from_map(actions: np.ndarray) -> Controller:
 def controller_from_graph(graph: DecisionGraph, actions: np.ndarray) -> Controller:
     """A policy of (step, node) as a controller: one memory node for each pair that it reaches.
 
-    Args: actions: [H, N], as `history_policy` returns. An observation must tell the successor of a node and action, as in
+    Args: actions: [H, N], as `history_policy` returns. An observation must tell the successor of a node and action,
+    as in
         a belief graph.
     """
     num_a = graph.num_actions

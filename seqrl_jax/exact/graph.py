@@ -43,9 +43,9 @@ def state_graph(task: TabularPOMDP) -> DecisionGraph:
     # law[a, s, s', o'] = P(s', o' | s, a), without what ends.
     law = np.einsum("ast,ato->asto", task.transition * alive, task.observation)
     start = (task.initial[:, None] * task.initial_observation).ravel()
-    step = np.broadcast_to(
-        law.reshape(num_a, num_s, 1, num_s * num_o), (num_a, num_s, num_o, num_s * num_o)
-    ).reshape(num_a, num_s * num_o, num_s * num_o)
+    step = np.broadcast_to(law.reshape(num_a, num_s, 1, num_s * num_o), (num_a, num_s, num_o, num_s * num_o)).reshape(
+        num_a, num_s * num_o, num_s * num_o
+    )
     reached = _closure(start > 0, step.max(0) > 0)
     nodes = np.flatnonzero(reached)
     transition = step[:, nodes][:, :, nodes].swapaxes(0, 1).reshape(len(nodes) * num_a, len(nodes))

@@ -1,7 +1,8 @@
 """Regular grids on the faces of the belief simplex, and interpolation between their points.
 
-Lovejoy (1991), "Computationally feasible bounds for partially observed Markov decision processes": a convex function lies below
-its interpolation on a triangulation, so values at grid points that are upper bounds give upper bounds everywhere.
+Lovejoy (1991), "Computationally feasible bounds for partially observed Markov decision processes": a convex function
+lies below its interpolation on a triangulation, so values at grid points that are upper bounds give upper bounds
+everywhere.
 """
 
 from __future__ import annotations
@@ -67,11 +68,12 @@ def interpolation(face: Face, belief: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def transition_to_grid(task: TabularPOMDP, grid: list[Face], belief: np.ndarray) -> sparse.csr_matrix:
-    """Where each action leads from beliefs [N, S], as weights on grid points: [N * A, G], the points of all faces in order.
+    """Where each action leads from beliefs [N, S], as weights on grid points: [N * A, G], the points of all faces in
+    order.
 
     Row `n * A + a` sums to the probability of not ending.
     """
-    num_a, num_s, num_o = task.observation.shape
+    num_a = task.num_actions
     alive = task.transition * ~task.terminal
     offsets = np.cumsum([0, *(len(face.points) for face in grid)])
     rows, columns, values = [], [], []

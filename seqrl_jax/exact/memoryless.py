@@ -34,6 +34,7 @@ def memoryless_deterministic(
         graph, lambda policies: evaluate_memoryless(task, policies), split_actions, start, second_order=False
     )
     lower = float(evaluate_memoryless(task, policy))
+    finished = finished and upper - lower <= EXACT_GAP
     method = "exact: branch and bound" if finished else "lower: best map met; upper: branch and bound, stopped early"
     return Interval(lower, max(lower, upper), method), policy
 

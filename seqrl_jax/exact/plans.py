@@ -1,7 +1,7 @@
 """Point-based value iteration: plans that are best at chosen beliefs, joined into a controller of known value.
 
-Pineau, Gordon & Thrun (2003). With a finite horizon every alpha vector is the exact value of a plan, so the controller that
-follows the plans proves a lower end.
+Pineau, Gordon & Thrun (2003). With a finite horizon every alpha vector is the exact value of a plan, so the
+controller that follows the plans proves a lower end.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +17,12 @@ from seqrl_jax.exact.graph import state_graph
 from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.memoryless import memoryless_deterministic, memoryless_stochastic
 from seqrl_jax.exact.state import evaluate_memoryless, start_value, state_values, uniform_policy
+from seqrl_jax.files import write_whole
 from seqrl_jax.tasks.tabular import TabularPOMDP, fingerprint
 
 VALUES = ("random", "memoryless_deterministic", "memoryless_stochastic", "history", "state")
 # Part of the cache's key: raise it when a solver changes what it returns.
-SOLVER_VERSION = 1
+SOLVER_VERSION = 2
 # Branch and bound sweeps the belief graph thousands of times; above this size the state graph serves instead.
 BELIEF_NODES_FOR_BOUNDS = 2000
 
@@ -63,7 +63,7 @@ def solve_anew(task: TabularPOMDP) -> Solution:
     state_by_time, state_policy = state_values(task)
     state = start_value(task, state_by_time)
     history, controller = history_interval(task)
-    history = replace(history, upper=min(history.upper, state))
+    history = replace(history, upper=max(history.lower, min(history.upper, state)))
     beliefs = belief_graph(task, limit=BELIEF_NODES_FOR_BOUNDS)
     graph = state_graph(task) if beliefs is None else beliefs.graph
     deterministic, deterministic_policy = memoryless_deterministic(task, graph)
@@ -73,7 +73,7 @@ def solve_anew(task: TabularPOMDP) -> Solution:
         values={
             "random": Interval(uniform, uniform, "exact: expectation under the uniform policy"),
             "memoryless_deterministic": replace(
-                deterministic, upper=min(deterministic.upper, stochastic.upper)
+                deterministic, upper=max(deterministic.lower, min(deterministic.upper, stochastic.upper))
             ),
             "memoryless_stochastic": stochastic,
             "history": history,
@@ -108,9 +108,7 @@ def _write(path: Path, solution: Solution) -> None:
         state=solution.state,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(buffer.getvalue())
-    os.replace(file.name, path)
+    write_whole(path, buffer.getvalue())
 
 
 def _read(path: Path) -> Solution | None:

@@ -37,9 +37,7 @@ def locked_doors(doors: int = 3, cost: float = 0.1, horizon: int = 8) -> Tabular
     )
 
 
-def two_doors(
-    open_probability: float = 0.5, cost: float = 0.1, leave: float = 0.2, horizon: int = 6
-) -> TabularPOMDP:
+def two_doors(open_probability: float = 0.5, cost: float = 0.1, leave: float = 0.2, horizon: int = 6) -> TabularPOMDP:
     """Each of two doors is open with `open_probability`, or locked, for the whole episode; or the agent may leave.
 
     Trying a door costs `cost`; an open one pays 1 and ends the episode. `leave` pays `leave` and ends. The

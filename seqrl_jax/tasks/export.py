@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from seqrl_jax.files import write_whole
 from seqrl_jax.tasks.pomdp_file import write_pomdp
 from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError, arrays
 
@@ -23,8 +24,9 @@ def export(task: TabularPOMDP, path: Path) -> None:
         write_pomdp(task, path)
     elif path.suffix == ".npz":
         names = {"states": task.states, "actions": task.actions, "observations": task.observations}
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            np.savez_compressed(file, **arrays(task), **{name: np.array(value) for name, value in names.items()})
-        os.replace(file.name, path)
+        content: dict[str, Any] = {**arrays(task), **{name: np.array(value) for name, value in names.items()}}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **content)
+        write_whole(path, buffer.getvalue())
     else:
         raise TaskError(f"{path}: the file name has to end in .npz or .POMDP")

@@ -23,7 +23,8 @@ class GymnaxParams(NamedTuple):
 
 @dataclass(frozen=True)
 class FromGymnax:
-    """A gymnax environment under our contract: `step` does not reset, and a step never both terminates and truncates."""
+    """A gymnax environment under our contract: `step` does not reset, and a step never both terminates and
+    truncates."""
 
     inner: Any
     num_actions: int

@@ -11,13 +11,13 @@ skip and this reader understands:
 from __future__ import annotations
 
 import os
-import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from seqrl_jax.files import write_whole
 from seqrl_jax.tasks.pomdp_parser import MAX_ENTRIES, Model, Reward, Table, parse
 from seqrl_jax.tasks.pomdp_tokens import EVERY, KEYWORDS, NAME, PROBABILITY_TOLERANCE, NameSet, PomdpFileError
 from seqrl_jax.tasks.tabular import SUM_TOLERANCE, TabularPOMDP, validated
@@ -111,14 +111,7 @@ def write_pomdp(task: TabularPOMDP, path: str | os.PathLike[str]) -> None:
 
     Raises: ValueError for a name that the format does not allow, TaskError for a task that is none, OSError.
     """
-    path = Path(path)
-    text = format_pomdp(task)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, format_pomdp(task).encode())
 
 
 def format_pomdp(task: TabularPOMDP) -> str:
@@ -271,9 +264,7 @@ def _declaration(kind: str, names: tuple[str, ...]) -> str:
         return str(len(names))
     for name in names:
         if name in KEYWORDS:
-            raise ValueError(
-                f"the {kind} name {name!r} is a keyword of the .POMDP format: rename it to write the task"
-            )
+            raise ValueError(f"the {kind} name {name!r} is a keyword of the .POMDP format: rename it to write the task")
         if not NAME.fullmatch(name):
             raise ValueError(
                 f"the {kind} name {name!r} cannot stand in a .POMDP file: rename it to a letter followed by "

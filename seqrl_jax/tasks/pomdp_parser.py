@@ -138,9 +138,7 @@ class _Parser(Cursor):
             names = dict.fromkeys(map(str, range(count if count <= MAX_NAMES else 0)))
         else:
             # A word before a colon is a misspelt keyword, not one more name.
-            while (
-                NAME.fullmatch(self.next.text) and self.next.text not in KEYWORDS and self.second.text != ":"
-            ):
+            while NAME.fullmatch(self.next.text) and self.next.text not in KEYWORDS and self.second.text != ":":
                 if self.next.text in names:
                     self.fail(f"this name stands twice among the {keyword.text}")
                 names[self.take().text] = None
@@ -194,9 +192,7 @@ class _Parser(Cursor):
         states, actions, observations = (self._sets[key] for key in ("states", "actions", "observations"))
         entries = len(actions) * len(states) * max(len(states), len(observations))
         if entries > MAX_ENTRIES:
-            self.fail(
-                f"the task needs an array of {entries} numbers; at most {MAX_ENTRIES} fit", states.declared
-            )
+            self.fail(f"the task needs an array of {entries} numbers; at most {MAX_ENTRIES} fit", states.declared)
         return Model(
             source=self.source,
             discount=self._discount,

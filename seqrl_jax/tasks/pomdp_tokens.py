@@ -15,9 +15,7 @@ PROBABILITY_TOLERANCE = 1e-4
 """How far rounded numbers in a file may carry a probability, or the sum of a row, past 1."""
 PREAMBLE = ("discount", "values", "states", "actions", "observations", "start")
 BODY = ("T", "O", "R")
-KEYWORDS = frozenset(
-    (*PREAMBLE, *BODY, "include", "exclude", "uniform", "identity", "reset", "reward", "cost")
-)
+KEYWORDS = frozenset((*PREAMBLE, *BODY, "include", "exclude", "uniform", "identity", "reset", "reward", "cost"))
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 WHOLE = re.compile(r"[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")

@@ -61,9 +61,9 @@ class TabularParams:
 
 
 class TabularState(NamedTuple):
-    """index: the state's number; time: steps taken in this episode."""
+    """number: which state it is; time: steps taken in this episode."""
 
-    index: Array
+    number: Array
     time: Array
 
 
@@ -82,22 +82,22 @@ class TabularEnv:
     def reset(self, key: Array, params: TabularParams) -> tuple[Array, TabularState]:
         """Draw s_0 and o_0. Returns obs: int32 scalar, and the state."""
         draw_state, draw_token = _two_uniforms(key)
-        index = _draw(params.start, draw_state)
-        obs = _draw(_row(params.start_token, index), draw_token)
-        return obs, TabularState(index, jnp.int32(0))
+        number = _draw(params.start, draw_state)
+        obs = _draw(_row(params.start_token, number), draw_token)
+        return obs, TabularState(number, jnp.int32(0))
 
     def step(self, key: Array, state: TabularState, action: Array, params: TabularParams) -> Transition:
         """One step. `action` is an int32 scalar below `num_actions`."""
         draw_state, draw_token = _two_uniforms(key)
-        slot = _slot(_row(params.successor, state.index, action), draw_state)
-        index = params.successor.value[state.index, action, slot]
-        obs = _draw(_row(params.token, action, index), draw_token)
+        slot = _slot(_row(params.successor, state.number, action), draw_state)
+        number = params.successor.value[state.number, action, slot]
+        obs = _draw(_row(params.token, action, number), draw_token)
         time = state.time + 1
-        terminated = params.terminal[index]
+        terminated = params.terminal[number]
         return Transition(
             obs=obs,
-            state=TabularState(index, time),
-            reward=params.reward[state.index, action, slot],
+            state=TabularState(number, time),
+            reward=params.reward[state.number, action, slot],
             terminated=terminated,
             truncated=(time >= params.horizon) & ~terminated,
             info={},
@@ -124,20 +124,17 @@ def tabular_env(*tasks: TabularPOMDP) -> TabularEnv:
 
 def tabular_params(task: TabularPOMDP) -> TabularParams:
     """The simulator's tables of one task, in its own shapes."""
-    successor, reward = _sparse(task.transition.swapaxes(0, 1), task.reward.swapaxes(0, 1))
-    return jax.tree.map(
-        jnp.asarray,
-        TabularParams(
-            start=_sparse(task.initial)[0],
-            start_token=_sparse(task.initial_observation)[0],
-            successor=successor,
-            reward=reward,
-            token=_sparse(task.observation)[0],
-            terminal=task.terminal,
-            horizon=np.int32(task.horizon),
-            discount=np.float32(task.discount),
-            action_mask=np.ones(task.num_actions, bool),
-        ),
+    transition, reward = task.transition.swapaxes(0, 1), task.reward.swapaxes(0, 1)
+    return TabularParams(
+        start=_sparse(task.initial),
+        start_token=_sparse(task.initial_observation),
+        successor=_sparse(transition),
+        reward=jnp.asarray(np.take_along_axis(reward, _support(transition), -1), jnp.float32),
+        token=_sparse(task.observation),
+        terminal=jnp.asarray(task.terminal),
+        horizon=jnp.int32(task.horizon),
+        discount=jnp.float32(task.discount),
+        action_mask=jnp.ones(task.num_actions, bool),
     )
 
 
@@ -168,14 +165,18 @@ def _stack_padded(*leaves: Array) -> Array:
     )
 
 
-def _sparse(law: np.ndarray, payload: np.ndarray | None = None) -> tuple[Outcomes, np.ndarray]:
-    """[..., N] probabilities -> outcomes [..., K], K the largest support, and the payload [..., N] of each."""
-    width = int((law > 0).sum(-1).max())
-    value = np.argsort(law <= 0, axis=-1, kind="stable")[..., :width]
+def _sparse(law: np.ndarray) -> Outcomes:
+    """Probabilities [..., N] as outcomes [..., K], K the largest support."""
+    value = _support(law)
     cumulative = np.take_along_axis(law, value, -1).cumsum(-1)
     cumulative[cumulative > 1 - 1e-9] = 1
-    paid = np.take_along_axis(np.zeros_like(law) if payload is None else payload, value, -1)
-    return Outcomes(value.astype(np.int32), cumulative.astype(np.float32)), paid.astype(np.float32)
+    return Outcomes(jnp.asarray(value, jnp.int32), jnp.asarray(cumulative, jnp.float32))
+
+
+def _support(law: np.ndarray) -> np.ndarray:
+    """[..., K]: where each row is positive, in order, then places where it is not."""
+    width = int((law > 0).sum(-1).max())
+    return np.argsort(law <= 0, axis=-1, kind="stable")[..., :width]
 
 
 def _two_uniforms(key: Array) -> tuple[Array, Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -86,8 +85,8 @@ def arrays(task: TabularPOMDP) -> dict[str, np.ndarray]:
         "observation": task.observation,
         "reward": task.reward,
         "terminal": task.terminal,
-        "discount": np.float64(task.discount),
-        "horizon": np.int64(task.horizon),
+        "discount": np.array(task.discount),
+        "horizon": np.array(task.horizon),
     }
 
 
@@ -186,30 +185,30 @@ def _check_shapes(task: TabularPOMDP) -> None:
 
 
 def _check_distributions(task: TabularPOMDP) -> None:
-    start = [lambda: "initial"]
-    by_state = [lambda s: f"initial_observation[state {task.states[s]!r}]"]
-    by_action = [
-        lambda a, s, field=field: f"{field}[action {task.actions[a]!r}, state {task.states[s]!r}]"
-        for field in ("transition", "observation")
-    ]
-    for rows, place in zip(
-        (task.initial, task.initial_observation, task.transition, task.observation),
-        (*start, *by_state, *by_action),
-        strict=True,
-    ):
-        _check_rows(task.name, rows, place)
+    _check_rows(task, "initial")
+    _check_rows(task, "initial_observation", task.states)
+    _check_rows(task, "transition", task.actions, task.states)
+    _check_rows(task, "observation", task.actions, task.states)
 
 
-def _check_rows(name: str, rows: np.ndarray, place: Callable[..., str]) -> None:
-    faults: Sequence[tuple[np.ndarray, Callable[[np.ndarray], str]]] = (
-        (~np.isfinite(rows).all(-1), lambda row: "holds a number that is not finite"),
-        ((rows < 0).any(-1), lambda row: f"holds the negative probability {row.min():g}"),
-        (np.abs(rows.sum(-1) - 1) > SUM_TOLERANCE, lambda row: f"sums to {row.sum():.9g}, not to 1"),
-    )
-    for wrong, fault in faults:
-        if wrong.any():
-            index = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise TaskError(f"{name}: {place(*index)} {fault(rows[index])}")
+def _check_rows(task: TabularPOMDP, field: str, *names: tuple[str, ...]) -> None:
+    """Every row of an array is a distribution; `names` are those of the leading axes: states, or actions and states."""
+    rows = getattr(task, field)
+    finite = np.isfinite(rows).all(-1)
+    wrong = ~finite | (rows < 0).any(-1) | (np.abs(rows.sum(-1) - 1) > SUM_TOLERANCE)
+    if not wrong.any():
+        return
+    index = tuple(np.argwhere(wrong)[0])
+    row = rows[index]
+    kinds = ("action", "state")[-len(names) :]
+    address = ", ".join(f"{kind} {name[i]!r}" for kind, name, i in zip(kinds, names, index, strict=False))
+    if not finite[index]:
+        fault = "holds a number that is not finite"
+    elif (row < 0).any():
+        fault = f"holds the negative probability {row.min():g}"
+    else:
+        fault = f"sums to {row.sum():.9g}, not to 1"
+    raise TaskError(f"{task.name}: {field}{f'[{address}]' if address else ''} {fault}")
 
 
 def _check_rewards(task: TabularPOMDP) -> None:

@@ -36,9 +36,7 @@ def tiger_repeated(accuracy: float = 0.85, horizon: int = 20) -> TabularPOMDP:
     Seed idea: a memory must also forget. What was heard before the door opened says nothing about the new tiger.
     Optimum (history): 19.3714 at an infinite horizon.
     """
-    return _tiger(
-        "tiger_repeated", accuracy, horizon, lambda reward: {goes(side, reward): 0.5 for side in SIDES}
-    )
+    return _tiger("tiger_repeated", accuracy, horizon, lambda reward: {goes(side, reward): 0.5 for side in SIDES})
 
 
 def _tiger(name: str, accuracy: float, horizon: int, opened) -> TabularPOMDP:

@@ -40,7 +40,7 @@ def test_the_search_for_lapack_calls_finds_an_orthogonal_initialiser():
 
 
 def test_a_stacked_run_is_the_single_run(trained):
-    agent, env, run, stacked, params, keys = trained
+    _, _, run, stacked, params, keys = trained
     state, metrics = stacked(params, keys)
     one = jax.tree.map(lambda leaf: leaf[1], params)
     single, single_metrics = jax.jit(run)(one, keys[2])

@@ -81,5 +81,7 @@ def test_shapes_that_disagree_are_refused():
 
 
 def test_estimators_are_differentiable_and_jit():
-    gradient = jax.jit(jax.grad(lambda r: estimators.reward_to_go(r, jnp.full_like(r, GAMMA))[0].sum()))(jnp.ones((4, 1)))
+    gradient = jax.jit(jax.grad(lambda r: estimators.reward_to_go(r, jnp.full_like(r, GAMMA))[0].sum()))(
+        jnp.ones((4, 1))
+    )
     np.testing.assert_allclose(gradient[:, 0], GAMMA ** np.arange(4), rtol=1e-6)

@@ -75,5 +75,7 @@ def test_a_baseline_lowers_the_variance():
     task = make("switched_corridor:horizon=8,discount=0.9")
     logits = np.zeros((task.num_observations, task.num_actions), np.float32)
     value = np.array([-5.0, 0.0])
-    spread = {name: sampled_gradients(name, task, logits, value).var(0).sum() for name in ("reward_to_go", "pg_obs_baseline")}
+    spread = {
+        name: sampled_gradients(name, task, logits, value).var(0).sum() for name in ("reward_to_go", "pg_obs_baseline")
+    }
     assert spread["pg_obs_baseline"] < 0.7 * spread["reward_to_go"]

@@ -14,10 +14,10 @@ from stormpy import datastructures, environments, logic, models, pomdp  # noqa: 
 def as_storm(task):
     """The task as a POMDP whose states are (step, state, observation), and what was added to its total reward.
 
-    Storm wants non-negative rewards and deterministic observations. A shift is paid in each of exactly `horizon` steps: an
-    episode that ends early is paid the rest at once, so every policy gains the same.
+    Storm wants non-negative rewards and deterministic observations. A shift is paid in each of exactly `horizon`
+    steps: an episode that ends early is paid the rest at once, so every policy gains the same.
     """
-    num_a, num_s, num_o = task.observation.shape
+    num_a, _, num_o = task.observation.shape
     reward = expected_reward(task)
     shift = max(0.0, -reward.min()) + 1.0
     alive = task.transition * ~task.terminal

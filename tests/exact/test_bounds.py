@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,6 @@ from seqrl_jax.exact.controller import evaluate_controller
 from seqrl_jax.exact.grid import embedded, faces, interpolation
 from seqrl_jax.exact.state import start_value, state_values
 from seqrl_jax.tasks import make, read_pomdp
-
-from pathlib import Path
 
 FILES = Path(__file__).parents[3] / "shared" / "pomdp"
 

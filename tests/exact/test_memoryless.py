@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.exact.ascent import exact_value
-from seqrl_jax.exact.branch_and_bound import Boxes, assess, search, split_actions, split_ranges
+from seqrl_jax.exact.branch_and_bound import Boxes, action_differences, assess, search, split_actions, split_ranges
 from seqrl_jax.exact.graph import state_graph
 from seqrl_jax.exact.memoryless import memoryless_deterministic, memoryless_stochastic
 from seqrl_jax.exact.state import evaluate_memoryless, start_value, state_values
@@ -39,14 +39,14 @@ def test_no_random_policy_beats_the_upper_end(random_task, seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_both_bounds_hold_in_every_box(random_task, seed):
-    """Random boxes around random policies: no policy of the box exceeds the bound, and small boxes have tight bounds."""
+    """Random boxes around random policies: no policy in a box exceeds its bound, and small boxes have tight bounds."""
     task = random_task(seed, horizon=6)
     rng = np.random.default_rng(seed)
     graph = state_graph(task)
     for width in (0.5, 0.05, 0.005):
         centre = random_policies(task, 1, seed)[0]
         low, high = np.clip(centre - width, 0, 1), np.clip(centre + width, 0, 1)
-        found = assess(graph, Boxes(low[..., None], high[..., None]), second_order=True)
+        found = assess(graph, Boxes(low[..., None], high[..., None]), action_differences(graph))
         corners = low + (high - low) * rng.uniform(size=(4000, *centre.shape)) ** 0.3
         inside = corners / corners.sum(-1, keepdims=True)
         inside = inside[((inside >= low) & (inside <= high)).all((1, 2))]

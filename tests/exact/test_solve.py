@@ -14,8 +14,8 @@ SLACK = 1e-9
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_environment_pays_what_the_solver_says(name, solved):
-    """The kept optimal policy, played in the JAX environment: what catches a table that says one thing and an environment
-    that does another.
+    """The kept optimal policy, played in the JAX environment: what catches a table that says one thing and an
+    environment that does another.
 
     Within 4 standard errors of the value (false alarms 6e-5 a task), or to float32 where chance plays no part.
     """

@@ -29,14 +29,16 @@ def cartpole():
 def test_a_gymnax_step_is_its_own_without_the_reset(cartpole):
     theirs, their_params = cartpole
     env, params = from_gymnax(theirs, their_params, discount=0.9)
-    assert env.num_actions == 2 and env.observation_space == Box((4,)) and float(env.discount(params)) == np.float32(0.9)
+    assert (
+        env.num_actions == 2 and env.observation_space == Box((4,)) and float(env.discount(params)) == np.float32(0.9)
+    )
     key = jax.random.key(0)
     obs, state = env.reset(key, params)
     np.testing.assert_array_equal(obs, theirs.reset(key, their_params)[0])
     step, their_step = jax.jit(env.step), jax.jit(theirs.step_env)
     for t in range(12):
         after = step(key, state, jnp.int32(t % 2), params)
-        obs, their_state, reward, terminated, _ = their_step(key, state, jnp.int32(t % 2), their_params)
+        obs, _, reward, terminated, _ = their_step(key, state, jnp.int32(t % 2), their_params)
         np.testing.assert_array_equal(after.obs, obs)
         assert after.reward == reward and after.terminated == terminated
         state = after.state
@@ -69,7 +71,7 @@ def test_our_task_behaves_as_a_gymnax_environment():
     assert task.observations[int(obs)].startswith("cue")
     ends = []
     for action in ("east", "east", "west", "west"):
-        obs, state, reward, terminated, truncated, info = env.step(
+        obs, state, _, terminated, truncated, info = env.step(
             jax.random.key(1), state, task.actions.index(action), params
         )
         ends.append((bool(terminated), bool(truncated)))

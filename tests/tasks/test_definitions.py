@@ -40,7 +40,9 @@ def test_every_task_has_a_paragraph_a_picture_and_a_seed_idea(name):
 def test_the_observed_twin_has_the_same_random_and_state_values(name):
     task, twin = make(name), make(f"{name}:observed=true")
     assert twin.num_observations == twin.num_states
-    assert evaluate_memoryless(twin, uniform_policy(twin)) == pytest.approx(evaluate_memoryless(task, uniform_policy(task)))
+    assert evaluate_memoryless(twin, uniform_policy(twin)) == pytest.approx(
+        evaluate_memoryless(task, uniform_policy(task))
+    )
     assert start_value(twin, state_values(twin)[0]) == start_value(task, state_values(task)[0])
 
 

@@ -60,9 +60,7 @@ def test_preamble_comes_in_any_order_and_colons_may_be_glued():
 
 
 def test_a_count_names_its_elements_by_number():
-    task = parse_pomdp(
-        "discount: 1\nstates: 3\nactions: 2\nobservations: 2\nT: 1 identity\nT: 0 uniform\nO: * uniform"
-    )
+    task = parse_pomdp("discount: 1\nstates: 3\nactions: 2\nobservations: 2\nT: 1 identity\nT: 0 uniform\nO: * uniform")
     assert task.states == ("0", "1", "2") and task.actions == ("0", "1")
     assert task.observations == ("0", "1", "none")
     np.testing.assert_array_equal(task.transition[1], np.eye(3))
@@ -158,9 +156,7 @@ def test_observations_may_be_the_states():
 
 
 def test_rewards_by_number_with_signs():
-    task = body(
-        DYNAMICS + "R: * : * : * : * -1\nR: go : a : * : * +2\nR: stay:1:c:* 1.5e1\nR: 0 : c : c : * - 3"
-    )
+    task = body(DYNAMICS + "R: * : * : * : * -1\nR: go : a : * : * +2\nR: stay:1:c:* 1.5e1\nR: 0 : c : c : * - 3")
     np.testing.assert_array_equal(task.reward[0], [[2, 2, 2], [-1, -1, -1], [-1, -1, -3]])
     np.testing.assert_array_equal(task.reward[1], [[-1, -1, -1], [-1, -1, 15], [-1, -1, -1]])
 
@@ -228,9 +224,7 @@ def test_rounded_rows_are_normalised_with_one_warning():
     with pytest.warns(UserWarning) as caught:
         task = body(rounded, "start: 0.33333 0.33333 0.33333\n")
     assert len(caught) == 1
-    assert re.search(
-        r"normalised 3 rows, the first is 'T: go : a', which summed to 0\.99999", str(caught[0].message)
-    )
+    assert re.search(r"normalised 3 rows, the first is 'T: go : a', which summed to 0\.99999", str(caught[0].message))
     np.testing.assert_allclose(task.transition.sum(-1), 1, atol=1e-12)
     np.testing.assert_allclose(task.initial.sum(), 1, atol=1e-12)
 
@@ -493,9 +487,7 @@ def tasks(draw) -> TabularPOMDP:
     )
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(tasks())
 def test_every_task_comes_back_bit_for_bit(task):
     assert_same(parse_pomdp(format_pomdp(task)), task)

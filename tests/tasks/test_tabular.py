@@ -20,7 +20,10 @@ def changed(field, index, value):
     [
         (changed("transition", (1, 0, 2), 0.9), "transition[action 'open_left', state 'left'] sums to 0.9"),
         (changed("observation", (0, 1, 1), 0.5), "observation[action 'listen', state 'right'] sums to 1.35"),
-        (changed("initial_observation", (0, 0), np.nan), "initial_observation[state 'left'] holds a number that is not"),
+        (
+            changed("initial_observation", (0, 0), np.nan),
+            "initial_observation[state 'left'] holds a number that is not",
+        ),
         (changed("initial", 0, -0.5), "initial holds the negative probability -0.5"),
         (changed("reward", (2, 0, 2), np.inf), "reward[action 'open_right', state 'left', next 'end'] is inf"),
         (changed("reward", (2, 2, 2), 1.0), "terminal state 'end' pays"),
