@@ -10,6 +10,7 @@ and our `auto_reset`.
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import statistics
 import sys
@@ -67,7 +68,7 @@ def main() -> None:
             "rows": [asdict(row) for row in rows],
             "ratio": statistics.median(ratios),
             "command": " ".join(["python", *sys.argv]),
-            "versions": {**provenance.versions(), "gymnax": gymnax.__version__},
+            "versions": {**provenance.versions(), "gymnax": importlib.metadata.version("gymnax")},
             "commit": provenance.commit(),
         }
         write_whole(options.out, (json.dumps(told, indent=1) + "\n").encode())

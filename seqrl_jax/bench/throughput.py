@@ -89,7 +89,7 @@ def rollout(
     def one(carry: tuple[Any, Array], key: Array) -> tuple[tuple[Any, Array], None]:
         state, total = carry
         act_key, env_key = jax.random.split(key)
-        action = jax.random.randint(act_key, (batch,), 0, num_actions)
+        action = (jax.random.uniform(act_key, (batch,)) * num_actions).astype(jnp.int32)
         obs, state, reward = step(jax.random.split(env_key, batch), state, action)
         return (state, total + reward.sum() + obs.sum().astype(jnp.float32)), None
 

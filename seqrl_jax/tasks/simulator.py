@@ -81,14 +81,14 @@ class TabularEnv:
 
     def reset(self, key: Array, params: TabularParams) -> tuple[Array, TabularState]:
         """Draw s_0 and o_0. Returns obs: int32 scalar, and the state."""
-        draw_state, draw_token = _two_uniforms(key)
+        draw_state, draw_token = _uniforms(key, params.start, params.start_token)
         number = _draw(params.start, draw_state)
         obs = _draw(_row(params.start_token, number), draw_token)
         return obs, TabularState(number, jnp.int32(0))
 
     def step(self, key: Array, state: TabularState, action: Array, params: TabularParams) -> Transition:
         """One step. `action` is an int32 scalar below `num_actions`."""
-        draw_state, draw_token = _two_uniforms(key)
+        draw_state, draw_token = _uniforms(key, params.successor, params.token)
         slot = _slot(_row(params.successor, state.number, action), draw_state)
         number = params.successor.value[state.number, action, slot]
         obs = _draw(_row(params.token, action, number), draw_token)
@@ -179,9 +179,15 @@ def _support(law: np.ndarray) -> np.ndarray:
     return np.argsort(law <= 0, axis=-1, kind="stable")[..., :width]
 
 
-def _two_uniforms(key: Array) -> tuple[Array, Array]:
-    first, second = jax.random.uniform(key, (2,))
-    return first, second
+def _uniforms(key: Array, first: Outcomes, second: Outcomes) -> tuple[Array, Array]:
+    """A uniform number for each of two draws. None is generated for a draw that is certain in every row (K = 1).
+
+    The i-th number does not depend on how many there are, so a task draws the same numbers alone and stacked.
+    """
+    needed = 2 if second.value.shape[-1] > 1 else 1 if first.value.shape[-1] > 1 else 0
+    numbers = jax.random.uniform(key, (needed,))
+    unused = jnp.float32(0)
+    return (numbers[0] if needed else unused), (numbers[1] if needed == 2 else unused)
 
 
 def _row(law: Outcomes, *index: Array) -> Outcomes:
