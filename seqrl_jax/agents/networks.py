@@ -53,3 +53,13 @@ def features(obs: Array, space: Discrete | Box) -> Array:
 def masked(logits: Array, action_mask: Array) -> Array:
     """Logits [..., A] in which the actions that the task lacks have no probability."""
     return jnp.where(action_mask, logits, -1e9)
+
+
+def sample(key: Array, logits: Array) -> Array:
+    """Actions [...] drawn from softmax(logits [..., A]), one random number each: the inverse of the cumulative law.
+
+    `jax.random.categorical` draws A numbers and takes their logarithms, which would be most of the cost of acting.
+    """
+    cumulative = jnp.cumsum(jax.nn.softmax(logits), -1)
+    draw = jax.random.uniform(key, logits.shape[:-1]) * cumulative[..., -1]
+    return jnp.sum(draw[..., None] >= cumulative[..., :-1], -1, dtype=jnp.int32)

@@ -26,7 +26,7 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import ObservationFunction, masked, outputs
+from seqrl_jax.agents.networks import ObservationFunction, masked, outputs, sample
 from seqrl_jax.agents.rollout import Rollout, begin, bootstrap_discount, collect, surely_complete
 from seqrl_jax.tasks.environment import Discrete, Environment
 
@@ -159,7 +159,7 @@ class PolicyGradient:
         """
         begin_key, collect_key = jax.random.split(key)
         logits = self._logits(env, params)
-        act = lambda key, obs: jax.random.categorical(key, logits(state.policy, obs))
+        act = lambda key, obs: sample(key, logits(state.policy, obs))
         position = begin(begin_key, env, params, self.num_envs)
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
 
@@ -192,7 +192,7 @@ class PolicyGradient:
 
     def policy(self, env: Environment, params: Any, state: PolicyGradientState) -> Policy:
         logits = self._logits(env, params)
-        return Policy(lambda: (), lambda key, _, obs: ((), jax.random.categorical(key, logits(state.policy, obs))))
+        return Policy(lambda: (), lambda key, _, obs: ((), sample(key, logits(state.policy, obs))))
 
     def _policy_network(self, env: Environment) -> ObservationFunction:
         return ObservationFunction(env.num_actions, self.network, self.width, env.observation_space)

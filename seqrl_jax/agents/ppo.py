@@ -19,7 +19,7 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import ObservationFunction, masked, outputs
+from seqrl_jax.agents.networks import ObservationFunction, masked, outputs, sample
 from seqrl_jax.agents.rollout import Position, begin, bootstrap_discount, collect
 from seqrl_jax.tasks.environment import Discrete, Environment
 
@@ -115,7 +115,7 @@ class PPO:
 
     def update(self, env: Environment, params: Any, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
-        act = lambda key, obs: jax.random.categorical(key, self._logits(env, params, state.weights, obs))
+        act = lambda key, obs: sample(key, self._logits(env, params, state.weights, obs))
         position, rollout = collect(collect_key, env, params, state.position, act, self.rollout_length)
 
         gamma = env.discount(params)
@@ -158,7 +158,7 @@ class PPO:
 
     def policy(self, env: Environment, params: Any, state: PPOState) -> Policy:
         logits = partial(self._logits, env, params, state.weights)
-        return Policy(lambda: (), lambda key, _, obs: ((), jax.random.categorical(key, logits(obs))))
+        return Policy(lambda: (), lambda key, _, obs: ((), sample(key, logits(obs))))
 
     def _loss(self, env: Environment, params: Any, weights: Any, part: Batch) -> tuple[Array, dict[str, Array]]:
         log_pi, entropy = self._log_pi(env, params, weights, part.obs, part.action)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -124,18 +124,7 @@ def tabular_env(*tasks: TabularPOMDP) -> TabularEnv:
 
 def tabular_params(task: TabularPOMDP) -> TabularParams:
     """The simulator's tables of one task, in its own shapes."""
-    transition, reward = task.transition.swapaxes(0, 1), task.reward.swapaxes(0, 1)
-    return TabularParams(
-        start=_sparse(task.initial),
-        start_token=_sparse(task.initial_observation),
-        successor=_sparse(transition),
-        reward=jnp.asarray(np.take_along_axis(reward, _support(transition), -1), jnp.float32),
-        token=_sparse(task.observation),
-        terminal=jnp.asarray(task.terminal),
-        horizon=jnp.int32(task.horizon),
-        discount=jnp.float32(task.discount),
-        action_mask=jnp.ones(task.num_actions, bool),
-    )
+    return jax.tree.map(jnp.asarray, _tables(task))
 
 
 def stack(tasks: Sequence[TabularPOMDP]) -> tuple[TabularEnv, TabularParams]:
@@ -144,25 +133,36 @@ def stack(tasks: Sequence[TabularPOMDP]) -> tuple[TabularEnv, TabularParams]:
     Shapes are padded to the largest. Padding is never reached: padded actions are masked, nothing leads to a padded
     state, and a padded outcome has no probability.
     """
-    params = [tabular_params(task) for task in tasks]
-    return tabular_env(*tasks), jax.tree.map(_stack_padded, *params)
+    return tabular_env(*tasks), jax.tree.map(_stack_padded, *(_tables(task) for task in tasks))
 
 
-def _stack_padded(*leaves: Array) -> Array:
-    if leaves[0].ndim == 0:
-        return jnp.stack(leaves)
-    shape = np.max([leaf.shape for leaf in leaves], axis=0)
-    # Cumulative probabilities need 1, so that no draw falls beyond the last real outcome; padded rewards are not read.
-    return jnp.stack(
-        [
-            jnp.pad(
-                leaf,
-                [(0, int(wide) - narrow) for wide, narrow in zip(shape, leaf.shape)],
-                constant_values=1 if leaf.dtype == jnp.float32 else 0,
-            )
-            for leaf in leaves
-        ]
+def _tables(task: TabularPOMDP) -> TabularParams:
+    """`tabular_params` as numpy arrays, which are padded without compiling anything."""
+    transition, reward = task.transition.swapaxes(0, 1), task.reward.swapaxes(0, 1)
+    return TabularParams(
+        start=_sparse(task.initial),
+        start_token=_sparse(task.initial_observation),
+        successor=_sparse(transition),
+        reward=_array(np.take_along_axis(reward, _support(transition), -1), np.float32),
+        token=_sparse(task.observation),
+        terminal=_array(task.terminal, bool),
+        horizon=_array(task.horizon, np.int32),
+        discount=_array(task.discount, np.float32),
+        action_mask=_array(np.ones(task.num_actions), bool),
     )
+
+
+def _array(value: Any, dtype: Any) -> Any:
+    return np.asarray(value, dtype)
+
+
+def _stack_padded(*leaves: np.ndarray) -> Array:
+    shape = np.max([leaf.shape for leaf in leaves], axis=0).astype(int)
+    # Cumulative probabilities need 1, so that no draw falls beyond the last real outcome; padded rewards are not read.
+    stacked = np.full((len(leaves), *shape), 1 if leaves[0].dtype == np.float32 else 0, leaves[0].dtype)
+    for index, leaf in enumerate(leaves):
+        stacked[(index, *(slice(width) for width in leaf.shape))] = leaf
+    return jnp.asarray(stacked)
 
 
 def _sparse(law: np.ndarray) -> Outcomes:
@@ -170,7 +170,7 @@ def _sparse(law: np.ndarray) -> Outcomes:
     value = _support(law)
     cumulative = np.take_along_axis(law, value, -1).cumsum(-1)
     cumulative[cumulative > 1 - 1e-9] = 1
-    return Outcomes(jnp.asarray(value, jnp.int32), jnp.asarray(cumulative, jnp.float32))
+    return Outcomes(_array(value, np.int32), _array(cumulative, np.float32))
 
 
 def _support(law: np.ndarray) -> np.ndarray:
