@@ -161,7 +161,8 @@ def _stack_padded(*leaves: np.ndarray) -> Array:
     # Cumulative probabilities need 1, so that no draw falls beyond the last real outcome; padded rewards are not read.
     stacked = np.full((len(leaves), *shape), 1 if leaves[0].dtype == np.float32 else 0, leaves[0].dtype)
     for index, leaf in enumerate(leaves):
-        stacked[(index, *(slice(width) for width in leaf.shape))] = leaf
+        own: Any = (index, *(slice(width) for width in leaf.shape))
+        stacked[own] = leaf
     return jnp.asarray(stacked)
 
 
