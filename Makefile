@@ -24,6 +24,7 @@ lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python benchmarks/readme.py --check
 
 notebooks: .venv/tested
 	SEQRL_NOTEBOOK_SIZE=small $(BIN)/python notebooks/execute.py

@@ -21,7 +21,7 @@ import gymnax
 import jax
 
 from seqrl_jax.bench import provenance
-from seqrl_jax.bench.throughput import Program, measure, random_policy, rollout
+from seqrl_jax.bench.throughput import Program, measure, random_policy_rollout, rollout
 from seqrl_jax.files import write_whole
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
@@ -53,9 +53,9 @@ def main() -> None:
     task = make("tmaze")
     chain, chain_params = gymnax.make("MemoryChain-bsuite")
     programs = {
-        OURS: random_policy(tabular_env(task), tabular_params(task), options.batch, options.steps),
+        OURS: random_policy_rollout(tabular_env(task), tabular_params(task), options.batch, options.steps),
         THEIRS: gymnax_program("MemoryChain-bsuite", options.batch, options.steps),
-        ADAPTED: random_policy(*from_gymnax(chain, chain_params, discount=1.0), options.batch, options.steps),
+        ADAPTED: random_policy_rollout(*from_gymnax(chain, chain_params, discount=1.0), options.batch, options.steps),
     }
     rows = measure(programs, options.repeats)
     speed = {row.what: row.seconds for row in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -53,6 +54,14 @@ def features(obs: Array, space: Discrete | Box) -> Array:
 def masked(logits: Array, action_mask: Array) -> Array:
     """Logits [..., A] in which the actions that the task lacks have no probability."""
     return jnp.where(action_mask, logits, -1e9)
+
+
+def once_per_observation(function: Callable[[Array], Array], space: Discrete | Box) -> Callable[[Array], Array]:
+    """The same function, tabulated where observations are integers: for rollouts, in which the weights stay fixed."""
+    if isinstance(space, Box):
+        return function
+    table = function(jnp.arange(space.size))
+    return lambda obs: table[obs]
 
 
 def sample(key: Array, logits: Array) -> Array:

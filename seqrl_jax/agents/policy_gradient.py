@@ -26,7 +26,7 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import ObservationFunction, masked, outputs, sample
+from seqrl_jax.agents.networks import ObservationFunction, masked, once_per_observation, outputs, sample
 from seqrl_jax.agents.rollout import Rollout, begin, bootstrap_discount, collect, surely_complete
 from seqrl_jax.tasks.environment import Discrete, Environment
 
@@ -159,7 +159,8 @@ class PolicyGradient:
         """
         begin_key, collect_key = jax.random.split(key)
         logits = self._logits(env, params)
-        act = lambda key, obs: sample(key, logits(state.policy, obs))
+        acting = once_per_observation(lambda obs: logits(state.policy, obs), env.observation_space)
+        act = lambda key, obs: sample(key, acting(obs))
         position = begin(begin_key, env, params, self.num_envs)
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
 

@@ -19,7 +19,7 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import ObservationFunction, masked, outputs, sample
+from seqrl_jax.agents.networks import ObservationFunction, masked, once_per_observation, outputs, sample
 from seqrl_jax.agents.rollout import Position, begin, bootstrap_discount, collect
 from seqrl_jax.tasks.environment import Discrete, Environment
 
@@ -115,7 +115,9 @@ class PPO:
 
     def update(self, env: Environment, params: Any, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
-        act = lambda key, obs: sample(key, self._logits(env, params, state.weights, obs))
+        logits = partial(self._logits, env, params, state.weights)
+        acting = once_per_observation(logits, env.observation_space)
+        act = lambda key, obs: sample(key, acting(obs))
         position, rollout = collect(collect_key, env, params, state.position, act, self.rollout_length)
 
         gamma = env.discount(params)

@@ -40,7 +40,7 @@ LEGEND = "0 is the uniform policy, 1 the best policy of the whole history; mean 
 FAILURES = "!n: n seeds failed and are left out of the mean"
 INEXACT = "~: lower end of an interval that is not exact"
 WRONG = f"{DAGGER}: wrong on purpose, the theory says that it falls short"
-HEADER_WIDTH = 16
+HEADER_WIDTH = 18
 BAR_LIMITS = (-0.5, 1.5)
 
 
@@ -114,7 +114,7 @@ def _two(value: float | None) -> str:
 
 
 def _figures(value: float | None) -> str:
-    return NONE if value is None else f"{value:.4g}"
+    return NONE if value is None else f"{round(value, 9) + 0.0:.4g}"
 
 
 def _seconds(value: float) -> str:

@@ -98,25 +98,23 @@ def train_row(agent: MemorylessAgent, problems: list[Problem], budget: Budget, p
     Run i of the stacked program is the run that task and seed would have alone: keys depend on the seed only.
     """
     env, params = stack([problem.task for problem in problems])
-    seeds = len(budget.seeds)
-    keys = jnp.tile(jax.vmap(jax.random.key)(jnp.array(budget.seeds)), len(problems))
-    spread = over_devices(len(keys))
-    runs = jax.device_put((keys, jax.tree.map(lambda leaf: jnp.repeat(leaf, seeds, axis=0), params)), spread)
+    spread = over_devices(len(budget.seeds))
+    keys = jax.device_put(jax.vmap(jax.random.key)(jnp.array(budget.seeds)), spread)
     chunks, updates = _schedule(agent, budget)
 
     began = time.perf_counter()
-    start = jax.jit(jax.vmap(lambda key, params: agent.init(key, env, params)), out_shardings=spread)
-    states = start(*runs)
+    start = jax.jit(over_runs(lambda params, key: agent.init(key, env, params)), out_shardings=spread)
+    states = start(params, keys)
     program = jax.jit(chunk_of(env, updates), donate_argnums=2, out_shardings=spread)
-    advance = program.lower(agent, runs[1], states).compile()
+    advance = program.lower(agent, params, states).compile()
     compile_seconds = time.perf_counter() - began
 
     began = time.perf_counter()
-    read = jax.jit(jax.vmap(lambda params, state: agent.probabilities(env, params, state)))
-    scores = [_scores(problems, read(runs[1], states))]
+    read = jax.jit(over_runs(lambda params, state: agent.probabilities(env, params, state), state_axis=0))
+    scores = [_scores(problems, read(params, states))]
     for chunk in range(chunks):
-        states = advance(agent, runs[1], states)
-        scores.append(_scores(problems, read(runs[1], states)))
+        states = advance(agent, params, states)
+        scores.append(_scores(problems, read(params, states)))
         progress(chunk + 1, chunks)
     return Trained(
         steps=[chunk * updates * agent.steps_per_update for chunk in range(chunks + 1)],
@@ -126,20 +124,31 @@ def train_row(agent: MemorylessAgent, problems: list[Problem], budget: Budget, p
     )
 
 
-def over_devices(count: int) -> NamedSharding:
-    """Leading axes of length `count` laid over as many devices as divide it; runs need no communication."""
-    devices = max(n for n in range(1, jax.device_count() + 1) if count % n == 0)
-    mesh = jax.make_mesh((devices,), ("runs",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
-    return NamedSharding(mesh, PartitionSpec("runs"))
+def over_runs(function: Callable[[Any, Any], Any], state_axis: int | None = None) -> Callable[[Any, Any], Any]:
+    """A function of one run, (params, key or state), over seeds [S] and tasks [N]: results are [S, N, ...].
+
+    Params are [N, ...], shared by the seeds. The second argument is [S, ...], or [S, N, ...] with state_axis 0.
+    """
+    return jax.vmap(jax.vmap(function, in_axes=(0, state_axis)), in_axes=(None, 0))
+
+
+def over_devices(seeds: int) -> NamedSharding:
+    """A leading axis of `seeds` laid over as many devices as divide it; runs need no communication."""
+    devices = max(n for n in range(1, jax.device_count() + 1) if seeds % n == 0)
+    mesh = jax.make_mesh((devices,), ("seeds",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+    return NamedSharding(mesh, PartitionSpec("seeds"))
 
 
 def chunk_of(env: Environment, updates: int) -> Callable[[MemorylessAgent, Any, Any], Any]:
-    """`updates` updates of R runs at once: (agent, params [R, ...], states [R, ...]) -> states."""
+    """`updates` updates of every run at once: (agent, params [N, ...], states [S, N, ...]) -> states."""
 
-    def one(agent: MemorylessAgent, params: Any, state: Any) -> Any:
-        return jax.lax.scan(lambda state, _: (agent.update(env, params, state)[0], None), state, length=updates)[0]
+    def chunk(agent: MemorylessAgent, params: Any, states: Any) -> Any:
+        def one(params: Any, state: Any) -> Any:
+            return jax.lax.scan(lambda state, _: (agent.update(env, params, state)[0], None), state, length=updates)[0]
 
-    return jax.vmap(one, in_axes=(None, 0, 0))
+        return over_runs(one, state_axis=0)(params, states)
+
+    return chunk
 
 
 def _schedule(agent: MemorylessAgent, budget: Budget) -> tuple[int, int]:
@@ -150,8 +159,8 @@ def _schedule(agent: MemorylessAgent, budget: Budget) -> tuple[int, int]:
 
 
 def _scores(problems: list[Problem], tables: Array) -> list[list[float | None]]:
-    """[N][seeds] exact values, from tables [N * seeds, O, A]."""
-    by_task = np.split(np.asarray(tables), len(problems))
+    """[N][S] exact values, from tables [S, N, O, A]."""
+    by_task = np.asarray(tables).swapaxes(0, 1)
     return [exact_scores(problem.task, mine) for problem, mine in zip(problems, by_task, strict=True)]
 
 

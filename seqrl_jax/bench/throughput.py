@@ -28,13 +28,15 @@ class Program:
 @dataclass(frozen=True)
 class Measurement:
     """One program's times. steps_per_second is that of the median warm call; compile_seconds is the first call's
-    excess."""
+    excess over it. cold_seconds: the first call, compilation included; seconds: each of the `repeats` warm calls."""
 
     what: str
     batch: int
     steps_per_second: float
     compile_seconds: float
     device: str
+    repeats: int
+    cold_seconds: float
     seconds: list[float]
 
 
@@ -53,13 +55,15 @@ def measure(programs: Mapping[str, Program], repeats: int = 7) -> list[Measureme
             steps_per_second=program.steps / statistics.median(warm[name]),
             compile_seconds=max(0.0, cold[name] - statistics.median(warm[name])),
             device=provenance.device(),
+            repeats=repeats,
+            cold_seconds=cold[name],
             seconds=warm[name],
         )
         for name, program in programs.items()
     ]
 
 
-def random_policy(env: Environment, params: Any, batch: int, steps: int) -> Program:
+def random_policy_rollout(env: Environment, params: Any, batch: int, steps: int) -> Program:
     """`steps` steps of `batch` environments under uniformly random actions, starting again when an episode ends."""
     restarting = auto_reset(env)
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from jax import Array
 
-from seqrl_jax.tasks.environment import Discrete, Environment, auto_reset
+from seqrl_jax.tasks.environment import Discrete, Environment, sibling
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
 
 
-class ToGymnasium(VectorEnv):
-    """`num_envs` environments, stepped in one compiled call; the episode after an end begins in the same step.
+class ToGymnasium:
+    """`num_envs` environments, stepped in one compiled call, with gymnasium's default automatic reset (next step).
 
-    The last observation of an ended episode stands in `info["final_obs"]`, which episodes in `info["_final_obs"]`.
+    The step that ends an episode returns its last observation. The step after it ignores the action, pays 0, ends
+    nothing and returns the first observation of the next episode.
     """
 
     def __init__(self, env: Environment, params: Any, num_envs: int, seed: int = 0) -> None:
-        space = env.observation_space
+        gymnasium, space = _gymnasium(), env.observation_space
+        batch_space = gymnasium.vector.utils.batch_space
         self.num_envs = num_envs
-        self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        # gymnasium's own statistics lose each later episode's first step under SAME_STEP, and most of its observation
+        # wrappers refuse that mode.
+        self.metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
         self.single_action_space = gymnasium.spaces.Discrete(env.num_actions)
         self.single_observation_space = (
             gymnasium.spaces.Discrete(space.size)
@@ -34,14 +40,23 @@ class ToGymnasium(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._key = jax.random.key(seed)
         self._state: Any = None
-        restarting = auto_reset(env)
+        self._ended = np.zeros(num_envs, bool)
 
         def reset(key: Array) -> Any:
             return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
 
-        def step(key: Array, state: Any, action: Array) -> Any:
-            keys = jax.random.split(key, num_envs)
-            return jax.vmap(restarting.step, in_axes=(0, 0, 0, None))(keys, state, action, params)
+        def one_step(key: Array, state: Any, action: Array, ended: Array) -> tuple[Any, ...]:
+            after = env.step(key, state, action, params)
+            obs, state = jax.tree.map(
+                lambda first, old: jnp.where(ended, first, old),
+                env.reset(sibling(key), params),
+                (after.obs, after.state),
+            )
+            reward = jnp.where(ended, 0, after.reward)
+            return obs, state, reward, after.terminated & ~ended, after.truncated & ~ended
+
+        def step(key: Array, *batched: Any) -> tuple[Any, ...]:
+            return jax.vmap(one_step)(jax.random.split(key, num_envs), *batched)
 
         self._reset, self._step = jax.jit(reset), jax.jit(step)
 
@@ -51,27 +66,44 @@ class ToGymnasium(VectorEnv):
         """Begin all episodes anew. One integer seeds all environments; a list is refused, they share one stream."""
         if isinstance(seed, list):
             raise TypeError("one seed serves all environments; pass an integer")
+        super().reset(seed=seed)  # type: ignore[misc]  # VectorEnv's, which keeps the seed
         if seed is not None:
             self._key = jax.random.key(seed)
         self._key, key = jax.random.split(self._key)
         obs, self._state = self._reset(key)
+        self._ended = np.zeros(self.num_envs, bool)
         return self._observation(obs), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        if self._state is None:
+            raise _gymnasium().error.ResetNeeded("call reset() before the first step()")
         self._key, key = jax.random.split(self._key)
-        after = self._step(key, self._state, np.asarray(actions, np.int32))
-        self._state = after.state
-        terminated, truncated = np.asarray(after.terminated), np.asarray(after.truncated)
-        ended = terminated | truncated
-        info = {}
-        if ended.any():
-            info = {"final_obs": self._observation(after.info["last_obs"]), "_final_obs": ended}
-        return self._observation(after.obs), np.asarray(after.reward, np.float64), terminated, truncated, info
+        obs, self._state, reward, *ends = self._step(key, self._state, np.asarray(actions, np.int32), self._ended)
+        terminated, truncated = (np.array(end) for end in ends)
+        self._ended = terminated | truncated
+        return self._observation(obs), np.asarray(reward, np.float64), terminated, truncated, {}
 
     def _observation(self, obs: Array) -> np.ndarray:
         return np.asarray(obs).astype(self.observation_space.dtype)
 
 
-def to_gymnasium(env: Environment, params: Any, num_envs: int, seed: int = 0) -> ToGymnasium:
-    """`num_envs` copies of an environment behind gymnasium's vector interface."""
-    return ToGymnasium(env, params, num_envs, seed)
+def to_gymnasium(env: Environment, params: Any, num_envs: int, seed: int = 0) -> VectorEnv:
+    """`num_envs` copies of an environment behind gymnasium's vector interface.
+
+    Args: seed: of all copies, until `reset` is given another. Raises: ImportError without gymnasium.
+    """
+    return _joined(_gymnasium().vector.VectorEnv)(env, params, num_envs, seed)
+
+
+@cache
+def _joined(base: type) -> Any:
+    # The base class joins when somebody adapts to it, so that nobody else needs gymnasium.
+    return type("ToGymnasium", (ToGymnasium, base), {})
+
+
+def _gymnasium() -> Any:
+    try:
+        import gymnasium
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{error}; to adapt to gymnasium: pip install "seqrl_jax[gymnasium]"') from error
+    return gymnasium

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gymnax
 import jax.numpy as jnp
 from flax import struct
-from gymnax.environments import environment, spaces
 from jax import Array
 
 from seqrl_jax.tasks.environment import Box, Discrete, Environment, Transition
+
+if TYPE_CHECKING:
+    from gymnax.environments import environment, spaces
 
 
 class GymnaxParams(NamedTuple):
@@ -31,13 +33,14 @@ class FromGymnax:
     observation_space: Discrete | Box
 
     def reset(self, key: Array, params: GymnaxParams) -> tuple[Array, Any]:
-        return self.inner.reset_env(key, params.inner)
+        obs, state = self.inner.reset_env(key, params.inner)
+        return self._observation(obs), state
 
     def step(self, key: Array, state: Any, action: Array, params: GymnaxParams) -> Transition:
         obs, state, reward, terminated, info = self.inner.step_env(key, state, action, params.inner)
         terminated = jnp.asarray(terminated, bool)
         truncated = jnp.asarray(self.inner.is_truncated(state, params.inner), bool) & ~terminated
-        return Transition(obs, state, jnp.asarray(reward, jnp.float32), terminated, truncated, info)
+        return Transition(self._observation(obs), state, jnp.asarray(reward, jnp.float32), terminated, truncated, info)
 
     def action_mask(self, params: GymnaxParams) -> Array:
         return jnp.ones(self.num_actions, bool)
@@ -48,13 +51,18 @@ class FromGymnax:
     def horizon(self, params: GymnaxParams) -> Array:
         return jnp.asarray(params.inner.max_steps_in_episode, jnp.int32)
 
+    def _observation(self, obs: Array) -> Array:
+        # gymnax has boxes of integers (FourRooms); ours hold floats.
+        return jnp.asarray(obs, jnp.int32 if isinstance(self.observation_space, Discrete) else jnp.float32)
+
 
 def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, GymnaxParams]:
     """A gymnax environment and its params as ours.
 
     Args: env, params: as `gymnax.make` returns. discount: of the returns that agents maximise.
-    Raises: TypeError when the actions are not discrete or the observations no single array.
+    Raises: TypeError when the actions are not discrete or the observations no single array. ImportError without gymnax.
     """
+    spaces = _gymnax().environments.spaces
     actions, seen = env.action_space(params), env.observation_space(params)
     if not isinstance(actions, spaces.Discrete):
         raise TypeError(f"{env.name}: actions are {type(actions).__name__}, only Discrete ones can be adapted")
@@ -65,25 +73,26 @@ def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, Gym
 
 
 @struct.dataclass
-class ToGymnaxState(environment.EnvState):
-    """inner: our state. terminated: whether it was entered by terminating."""
+class ToGymnaxState:
+    """time: steps taken in this episode. inner: our state. terminated: whether it was entered by terminating."""
 
+    time: Array
     inner: Any
     terminated: Array
 
 
 @struct.dataclass
-class ToGymnaxParams(environment.EnvParams):
-    """inner: our params; `max_steps_in_episode` is our horizon."""
+class ToGymnaxParams:
+    """max_steps_in_episode: our horizon. inner: our params."""
 
-    inner: Any = None
+    max_steps_in_episode: int
+    inner: Any
 
 
-class ToGymnax(environment.Environment[ToGymnaxState, ToGymnaxParams]):
-    """Our environment under gymnax's interface, six values from `step` and its automatic reset included."""
+class ToGymnax:
+    """What our environment does under gymnax's interface; `step` and its automatic reset are gymnax's own."""
 
     def __init__(self, env: Environment, params: Any) -> None:
-        super().__init__()
         self.env = env
         self._params = params
 
@@ -113,16 +122,33 @@ class ToGymnax(environment.Environment[ToGymnaxState, ToGymnaxParams]):
         return self.env.num_actions
 
     def action_space(self, params: ToGymnaxParams) -> spaces.Discrete:
-        return spaces.Discrete(self.env.num_actions)
+        return _gymnax().environments.spaces.Discrete(self.env.num_actions)
 
     def observation_space(self, params: ToGymnaxParams) -> spaces.Space:
-        space = self.env.observation_space
+        spaces, space = _gymnax().environments.spaces, self.env.observation_space
         if isinstance(space, Discrete):
             return spaces.Discrete(space.size)
         return spaces.Box(-jnp.inf, jnp.inf, space.shape, jnp.float32)
 
 
-def to_gymnax(env: Environment, params: Any) -> tuple[gymnax.environments.environment.Environment, ToGymnaxParams]:
-    """Our environment and params as gymnax's, in the form that `gymnax.make` returns."""
-    adapted = ToGymnax(env, params)
+def to_gymnax(env: Environment, params: Any) -> tuple[environment.Environment, ToGymnaxParams]:
+    """Our environment and params as gymnax's, in the form that `gymnax.make` returns.
+
+    Raises: ImportError without gymnax.
+    """
+    adapted = _joined(_gymnax().environments.environment.Environment)(env, params)
     return adapted, adapted.default_params
+
+
+@cache
+def _joined(base: type) -> Any:
+    # gymnax brings matplotlib and seaborn, so its base class joins only when somebody adapts to it.
+    return type("ToGymnax", (ToGymnax, base), {})
+
+
+def _gymnax() -> Any:
+    try:
+        import gymnax
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{error}; to adapt to gymnax: pip install "seqrl_jax[gymnax]"') from error
+    return gymnax

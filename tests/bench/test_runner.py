@@ -107,19 +107,20 @@ import re
 import jax
 import numpy as np
 from seqrl_jax.agents import make_agent
-from seqrl_jax.bench.runner import Budget, Problem, chunk_of, over_devices, train_row
+from seqrl_jax.bench.runner import Budget, Problem, chunk_of, over_devices, over_runs, train_row
 from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.tasks import make, stack
 
 tasks = [make("tiger"), make("aliased_line")]
 problems = [Problem(task.name, task, solve(task, cache_directory())) for task in tasks]
-agent, budget = make_agent("reward_to_go"), Budget(4000, 2, (0, 1))
+agent, budget = make_agent("reward_to_go"), Budget(4000, 2, (0, 1, 2, 3))
 row = train_row(agent, problems, budget, lambda done, total: None)
 print(jax.device_count(), *np.array(row.scores[-1], float).ravel())
 env, params = stack(tasks)
-spread = over_devices(2)
-keys, params = jax.device_put((jax.vmap(jax.random.key)(np.arange(2)), params), spread)
-states = jax.jit(jax.vmap(lambda key, params: agent.init(key, env, params)), out_shardings=spread)(keys, params)
+spread = over_devices(4)
+keys = jax.device_put(jax.vmap(jax.random.key)(np.arange(4)), spread)
+states = jax.jit(over_runs(lambda params, key: agent.init(key, env, params)), out_shardings=spread)(params, keys)
+assert len(jax.tree.leaves(states)[0].sharding.device_set) == jax.device_count()
 text = jax.jit(chunk_of(env, 2), out_shardings=spread).lower(agent, params, states).compile().as_text()
 print(*re.findall("(?:all-reduce|all-gather|collective-permute|all-to-all)[(]", text))
 """

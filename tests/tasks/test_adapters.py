@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,12 +8,11 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.tasks import Box, make, tabular_env, tabular_params
+from seqrl_jax.tasks.gymnasium_adapter import to_gymnasium
+from seqrl_jax.tasks.gymnax_adapter import from_gymnax, to_gymnax
 
 gymnax = pytest.importorskip("gymnax")
 gymnasium = pytest.importorskip("gymnasium")
-
-from seqrl_jax.tasks.gymnasium_adapter import to_gymnasium  # noqa: E402
-from seqrl_jax.tasks.gymnax_adapter import from_gymnax, to_gymnax  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,67 @@ def test_agents_train_on_adapted_environments(cartpole):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
 
 
+def test_random_cartpole_walks_are_gymnaxs_own(cartpole):
+    """Episodes fall over in some environments and run out of time in others, never both; the walks agree throughout."""
+    theirs, their_params = cartpole
+    env, params = from_gymnax(theirs, their_params, discount=1.0)
+    keys = jax.random.split(jax.random.key(2), 256)
+    actions = jax.random.randint(jax.random.key(3), (256, 12), 0, 2)
+
+    def ours(key, actions):
+        def step(state, action):
+            after = env.step(key, state, action, params)
+            return after.state, (after.obs, after.reward, after.terminated, after.truncated)
+
+        return jax.lax.scan(step, env.reset(key, params)[1], actions)[1]
+
+    def own(key, actions):
+        def step(state, action):
+            obs, state, reward, terminated, _ = theirs.step_env(key, state, action, their_params)
+            return state, (obs, reward, terminated, theirs.is_truncated(state, their_params))
+
+        return jax.lax.scan(step, theirs.reset_env(key, their_params)[1], actions)[1]
+
+    obs, reward, terminated, truncated = jax.jit(jax.vmap(ours))(keys, actions)
+    their_obs, their_reward, their_terminated, their_truncated = jax.jit(jax.vmap(own))(keys, actions)
+    np.testing.assert_allclose(obs, their_obs, rtol=1e-6)
+    np.testing.assert_array_equal(reward, their_reward)
+    np.testing.assert_array_equal(terminated, their_terminated)
+    np.testing.assert_array_equal(truncated, their_truncated & ~their_terminated)
+    assert terminated.any() and truncated.any() and (their_terminated & their_truncated).any()
+
+
+def test_boxes_of_integers_become_floats():
+    env, params = from_gymnax(*gymnax.make("FourRooms-misc"), discount=1.0)
+    obs, state = env.reset(jax.random.key(0), params)
+    after = env.step(jax.random.key(0), state, jnp.int32(0), params)
+    assert isinstance(env.observation_space, Box) and obs.dtype == after.obs.dtype == jnp.float32
+
+
+def test_gymnaxs_step_of_our_task_is_our_step_until_an_end_and_our_reset_after():
+    """Both at the horizon (tmaze runs out of time) and at a terminal state, with the halves of gymnax's split key."""
+    task = make("tmaze:length=1,horizon=4")
+    ours, params = tabular_env(task), tabular_params(task)
+    env, their_params = to_gymnax(ours, params)
+    our_step = jax.jit(ours.step)
+    _, state = ours.reset(jax.random.key(0), params)
+    _, their_state = env.reset(jax.random.key(0), their_params)
+    ends = []
+    for t, action in enumerate(jax.random.randint(jax.random.key(8), (40,), 0, 4)):
+        key_step, key_reset = jax.random.split(jax.random.key(t))
+        after = our_step(key_step, state, action, params)
+        obs, their_state, reward, terminated, truncated, info = env.step(
+            jax.random.key(t), their_state, action, their_params
+        )
+        assert (reward, terminated, truncated) == (after.reward, after.terminated, after.truncated)
+        assert info["final_observation"] == after.obs
+        ended = bool(after.terminated | after.truncated)
+        expected, state = ours.reset(key_reset, params) if ended else (after.obs, after.state)
+        assert obs == expected and their_state.inner == state
+        ends.append((bool(terminated), bool(truncated)))
+    assert {(True, False), (False, True)} <= set(ends)
+
+
 def test_our_task_behaves_as_a_gymnax_environment():
     task = make("tmaze:length=1,horizon=4")
     env, params = to_gymnax(tabular_env(task), tabular_params(task))
@@ -104,17 +167,22 @@ def test_our_task_behaves_as_a_gymnasium_vector_environment():
     task = make("peek_maze:horizon=3")
     envs = to_gymnasium(tabular_env(task), tabular_params(task), num_envs=5)
     assert isinstance(envs, gymnasium.vector.VectorEnv)
-    assert envs.metadata["autoreset_mode"] == gymnasium.vector.AutoresetMode.SAME_STEP
+    assert envs.metadata["autoreset_mode"] == gymnasium.vector.AutoresetMode.NEXT_STEP
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        envs.step(np.zeros(5, int))
     obs, info = envs.reset(seed=3)
-    assert info == {} and obs in envs.observation_space
+    assert envs.np_random_seed == 3 and info == {} and obs in envs.observation_space
     north = np.full(5, task.actions.index("north"))
     for t in range(3):
         obs, reward, terminated, truncated, info = envs.step(north)
         assert obs in envs.observation_space and reward.dtype == np.float64
-        assert not terminated.any() and truncated.all() == (t == 2)
-    assert info["_final_obs"].all()
-    assert {task.observations[o] for o in info["final_obs"]} <= {"goal_left", "goal_right"}
-    assert {task.observations[o] for o in obs} == {"centre"}, "the next episode began in the same step"
+        assert not terminated.any() and truncated.all() == (t == 2) and info == {}
+    assert {task.observations[o] for o in obs} <= {"goal_left", "goal_right"}, "the last observation of the old episode"
+    obs, reward, terminated, truncated, _ = envs.step(north)
+    assert {task.observations[o] for o in obs} == {"centre"}, "the next episode began, whatever the action"
+    assert not (reward.any() or terminated.any() or truncated.any())
+    for t in range(3):
+        assert envs.step(north)[3].all() == (t == 2), "the step that began the episode is not one of its own"
 
 
 def test_a_seed_fixes_the_course():
@@ -126,3 +194,65 @@ def test_a_seed_fixes_the_course():
         course.append(envs.step(np.zeros(64, int))[0])
     np.testing.assert_array_equal(course[0], course[1])
     assert (course[0] != course[2]).any()
+
+
+def test_gymnasiums_own_statistics_read_our_vector_environment():
+    """gymnasium has no checker for vector environments; this wrapper relies on the contract of the automatic reset."""
+    task = make("tiger:horizon=7")
+    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(
+        to_gymnasium(tabular_env(task), tabular_params(task), num_envs=8)
+    )
+    envs.reset(seed=0)
+    rng, lengths, returns = np.random.default_rng(0), np.zeros(8, int), np.zeros(8)
+    beginning, recorded = np.zeros(8, bool), 0
+    for _ in range(60):
+        # Mostly listening, so that some episodes reach the horizon.
+        _, reward, terminated, truncated, info = envs.step(rng.choice(3, 8, p=[0.8, 0.1, 0.1]))
+        assert not reward[beginning].any()
+        lengths, returns = np.where(beginning, 0, lengths + 1), np.where(beginning, 0, returns + reward)
+        beginning = terminated | truncated
+        if beginning.any():
+            np.testing.assert_array_equal(info["episode"]["l"][beginning], lengths[beginning])
+            np.testing.assert_allclose(info["episode"]["r"][beginning], returns[beginning])
+        recorded += truncated.sum()
+        np.testing.assert_array_equal(lengths[truncated], 7)
+    assert recorded > 8
+
+
+def test_boxes_reach_gymnasium_too(cartpole):
+    """An adapted CartPole, through a wrapper of gymnasium's that refuses other modes of the automatic reset."""
+    envs = to_gymnasium(*from_gymnax(*cartpole, discount=1.0), num_envs=3)
+    assert envs.single_observation_space == gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    normalised = gymnasium.wrappers.vector.NormalizeObservation(envs)
+    obs, _ = normalised.reset(seed=1)
+    for _ in range(12):
+        obs, reward, terminated, truncated, _ = normalised.step(np.zeros(3, int))
+        assert obs in envs.observation_space and not (terminated & truncated).any()
+        if terminated.any():
+            break
+    assert terminated.any() and (reward == 1).all()
+
+
+def test_one_seed_serves_all_environments():
+    task = make("tiger")
+    with pytest.raises(TypeError, match="one seed"):
+        to_gymnasium(tabular_env(task), tabular_params(task), num_envs=2).reset(seed=[1, 2])
+
+
+@pytest.mark.parametrize("package", ["gymnax", "gymnasium"])
+def test_a_missing_package_is_named_with_its_extra(package, monkeypatch):
+    task = make("tiger")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"seqrl_jax\[{package}\]"):
+        if package == "gymnax":
+            to_gymnax(tabular_env(task), tabular_params(task))
+        else:
+            to_gymnasium(tabular_env(task), tabular_params(task), num_envs=2)
+
+
+def test_the_adapters_bring_neither_package_until_they_are_used():
+    code = (
+        "import sys, seqrl_jax.tasks.gymnax_adapter, seqrl_jax.tasks.gymnasium_adapter;"
+        "sys.exit(bool({'gymnax', 'gymnasium'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

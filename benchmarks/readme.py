@@ -1,0 +1,91 @@
+"""Fill the README's tables from recorded results; --check only says whether they are up to date.
+
+python benchmarks/readme.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from seqrl_jax.bench.results import CERTIFIED, read_cells
+from seqrl_jax.bench.suites import in_order
+from seqrl_jax.bench.table import aggregate_rows, table_rows
+from seqrl_jax.files import write_whole
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+SHORT = {"memoryless_deterministic": "best deterministic", "memoryless_stochastic": "best memoryless"}
+
+
+def quick_table() -> str:
+    """Tasks down, certified values and agents across, and the interquartile mean over tasks and seeds."""
+    cells = in_order(read_cells(RESULTS / "quick")[0])
+    rows = table_rows(cells)
+    overall = {(row["kind"], row["agent"]): row for row in aggregate_rows(cells)}
+    agents = list(dict.fromkeys(cell.agent for cell in cells if not cell.marked_wrong and cell.config))
+    agents += list(dict.fromkeys(cell.agent for cell in cells if cell.marked_wrong))
+    columns = [("certified", name) for name in CERTIFIED[1:3]] + [("agent", name) for name in agents]
+    wrong = {cell.agent for cell in cells if cell.marked_wrong}
+    heads = [SHORT.get(name, f"`{name}`{'†' if name in wrong else ''}") for _, name in columns]
+    lines = [f"| task | {' | '.join(heads)} |", "|---|" + "---:|" * len(columns)]
+    for task in dict.fromkeys(cell.task for cell in cells):
+        scores = {(row["kind"], row["agent"]): row["normalised"]["mean"] for row in rows if row["task"] == task}
+        lines.append(f"| `{task}` | {' | '.join(_two(scores[column]) for column in columns)} |")
+    means = [overall[column] for column in columns]
+    lines.append(f"| **IQM** | {' | '.join(_with_interval(row) for row in means)} |")
+    first = next(cell for cell in cells if cell.config)
+    told = f"`seqrl run quick`: {len(first.seeds)} seeds, {first.config['steps']:,} steps per run"
+    return "\n".join([*lines, "", f"{told}, on {first.device}, jax {first.versions['jax']}."])
+
+
+def measurements() -> str:
+    """One line per benchmark, with its command and machine."""
+    stepping, row = _read("env_throughput_cpu.json"), _read("stacked_row_cpu.json")
+    speed = {entry["what"]: entry["steps_per_second"] / 1e6 for entry in stepping["rows"]}
+    shown = ", ".join(f"{what} {rate:.1f} M steps/s" for what, rate in speed.items())
+    one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
+    batch, device = stepping["rows"][0]["batch"], stepping["rows"][0]["device"]
+    return "\n".join(
+        [
+            f"- Stepping under a random policy, {batch} environments: {shown}; ratio {stepping['ratio']:.2f} to",
+            f"  gymnax. `{stepping['command']}`, {device}.",
+            f"- {row['what']}: {one:.1f} s in one program, {many:.1f} s one task after another,",
+            f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    path = ROOT / "README.md"
+    text = old = path.read_text(encoding="utf-8")
+    for name, content in (("quick table", quick_table()), ("measurements", measurements())):
+        before, mark, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        text = f"{before}{mark}{content}\n{end}{after}"
+    if options.check:
+        sys.exit(0 if text == old else "README.md does not show the recorded results: run benchmarks/readme.py")
+    write_whole(path, text.encode())
+
+
+def _two(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def _with_interval(row: dict[str, Any]) -> str:
+    return f"{row['iqm']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
