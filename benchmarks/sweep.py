@@ -19,10 +19,9 @@ import numpy as np
 
 from seqrl_jax.agents import AGENTS, make_agent
 from seqrl_jax.bench import provenance
-from seqrl_jax.bench.runner import Budget, Problem, train_row
-from seqrl_jax.exact.solve import cache_directory, solve
+from seqrl_jax.bench.runner import Budget, Problem, problem, train_row
 from seqrl_jax.files import write_whole
-from seqrl_jax.tasks import TASKS, make
+from seqrl_jax.tasks import TASKS
 
 SEEDS = tuple(range(1000, 1005))
 GRIDS = {
@@ -42,10 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    problems = []
-    for spec in TASKS:
-        task = make(spec)
-        problems.append(Problem(spec, task, solve(task, cache_directory())))
+    problems = [problem(spec) for spec in TASKS]
     budget = Budget(options.steps, 1, SEEDS)
     rows = []
     for name in options.agents:

@@ -199,14 +199,11 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _problems(specs: Sequence[str], progress: Progress) -> list[Problem]:
-    from seqrl_jax.bench.runner import Problem
-    from seqrl_jax.exact.solve import cache_directory, solve
-    from seqrl_jax.tasks.registry import make
+    from seqrl_jax.bench.runner import problem
 
-    tasks = [make(spec) for spec in specs]
     problems = []
-    for spec, task in zip(specs, tasks, strict=True):
-        problems.append(Problem(spec, task, solve(task, cache_directory())))
+    for spec in specs:
+        problems.append(problem(spec))
         progress(len(problems), len(specs))
     return problems
 

@@ -23,8 +23,9 @@ from seqrl_jax.bench.evaluation import exact_scores
 from seqrl_jax.bench.oracles import ORACLES
 from seqrl_jax.bench.results import Cell, Certificate, read_cells, write_cell
 from seqrl_jax.exact.interval import Interval
-from seqrl_jax.exact.solve import Solution
+from seqrl_jax.exact.solve import Solution, cache_directory, solve
 from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.simulator import stack
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
@@ -38,6 +39,12 @@ class Problem:
     spec: str
     task: TabularPOMDP
     solution: Solution
+
+
+def problem(spec: str) -> Problem:
+    """The task that `spec` names and its solution, from the user's cache where it is known."""
+    task = make(spec)
+    return Problem(spec, task, solve(task, cache_directory()))
 
 
 @dataclass(frozen=True)

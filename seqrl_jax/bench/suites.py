@@ -9,7 +9,7 @@ from seqrl_jax import naming
 from seqrl_jax.agents.registry import AGENTS, make_agent
 from seqrl_jax.bench.oracles import ORACLES
 from seqrl_jax.bench.results import Cell
-from seqrl_jax.tasks.registry import TASKS
+from seqrl_jax.tasks.registry import TASKS, make
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def check(suite: Suite) -> None:
     """Refuse a suite that cannot run, before anything is computed.
 
     Raises: SpecError for an unknown task or agent (with the nearest names), for a repetition, or for fewer than one
-    seed, step, task or agent.
+    seed or step; what `make` raises for a task that cannot be built.
     """
     for number, what in ((suite.seeds, "seed"), (suite.steps, "step")):
         if number < 1:
@@ -61,6 +61,8 @@ def check(suite: Suite) -> None:
     for agent in suite.agents:
         if agent not in ORACLES:
             make_agent(agent)
+    for task in suite.tasks:
+        make(task)
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:

@@ -32,9 +32,8 @@ class BeliefGraph:
 def belief_graph(task: TabularPOMDP, limit: int = 300_000) -> BeliefGraph | None:
     """Every reachable belief, breadth first; None when there are more than `limit`.
 
-    The successor of b under a, o is b'(s') proportional to `sum_s b(s) T(s'|s,a) Z(o|a,s')` over the states that have
-    not
-    ended: Kaelbling, Littman & Cassandra (1998), section 3.3.
+    The successor of b under a, o is b'(s') proportional to `sum_s b(s) T(s'|s,a) Z(o|a,s')` over the states s' that
+    have not ended: Kaelbling, Littman & Cassandra (1998), section 3.3.
     """
     num_a, num_s, num_o = task.observation.shape
     alive = task.transition * ~task.terminal
@@ -61,6 +60,8 @@ def belief_graph(task: TabularPOMDP, limit: int = 300_000) -> BeliefGraph | None
         return numbers[inverse], belief[fresh], label[fresh]
 
     start_nodes, frontier, shown = number(joint[start_o] / start_p[:, None], start_o)
+    if len(known) > limit:
+        return None
     first_number = 0
     chunk = max(1, CHUNK_ENTRIES // branch.shape[1])
     for _ in range(task.horizon - 1):

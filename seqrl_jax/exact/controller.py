@@ -34,8 +34,7 @@ def controller_from_graph(graph: DecisionGraph, actions: np.ndarray) -> Controll
     """A policy of (step, node) as a controller: one memory node for each pair that it reaches.
 
     Args: actions: [H, N], as `history_policy` returns. An observation must tell the successor of a node and action,
-    as in
-        a belief graph.
+    as in a belief graph.
     """
     num_a = graph.num_actions
     layer = np.flatnonzero(graph.start)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.exact.belief import belief_graph, history_policy
-from seqrl_jax.tasks import make, read_pomdp
+from seqrl_jax.tasks import TabularPOMDP, make, read_pomdp, validated
 
 FILES = Path(__file__).parents[3] / "shared" / "pomdp"
 needs_files = pytest.mark.skipif(not FILES.is_dir(), reason="the sample files are not part of the package")
@@ -94,14 +94,39 @@ def test_files_have_their_published_values(name, horizon, value):
     assert history_value(task) == pytest.approx(value, abs=close)
 
 
-def test_too_many_beliefs_are_not_listed():
-    assert belief_graph(make("hidden_market"), limit=1000) is None
+@pytest.mark.parametrize(("spec", "limit"), [("hidden_market", 1000), ("tmaze:horizon=1", 1)])
+def test_too_many_beliefs_are_not_listed(spec, limit):
+    assert belief_graph(make(spec), limit) is None
+
+
+def test_a_limit_that_just_suffices_is_kept():
+    task = make("tiger")
+    count = belief_graph(task).graph.num_nodes
+    assert belief_graph(task, count) is not None and belief_graph(task, count - 1) is None
 
 
 def test_a_terminal_state_that_looks_like_others_is_still_known_to_be_the_end():
-    """The agent stops at the end, so a belief while acting never holds an ended state."""
-    graph = belief_graph(make("aliased_line"))
-    assert (graph.belief[:, make("aliased_line").terminal] == 0).all()
+    """The agent stops at the end, so an agent still acting knows that the state is the other one of the same look."""
+    task = validated(
+        TabularPOMDP(
+            initial=np.array([1.0, 0, 0]),
+            initial_observation=np.ones((3, 1)),
+            transition=np.array([[[0, 0.25, 0.75], [0, 1, 0], [0, 0, 1]]]),
+            observation=np.ones((1, 3, 1)),
+            reward=np.array([[[0, 5.0, 1.0], [0, 2.0, 0], [0, 0, 0]]]),
+            terminal=np.array([False, False, True]),
+            discount=1.0,
+            horizon=4,
+            name="look_alike",
+            states=("first", "going_on", "over"),
+            actions=("wait",),
+            observations=("same",),
+        )
+    )
+    found = belief_graph(task)
+    assert found.belief.tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert found.graph.transition.toarray().tolist() == [[0, 0.25], [0, 1]]
+    assert history_value(task) == pytest.approx(0.75 * 1 + 0.25 * (5 + 3 * 2))
 
 
 def test_nodes_carry_what_was_seen_and_rows_keep_the_probability_of_going_on():

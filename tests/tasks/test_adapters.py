@@ -183,6 +183,8 @@ def test_our_task_behaves_as_a_gymnasium_vector_environment():
     assert not (reward.any() or terminated.any() or truncated.any())
     for t in range(3):
         assert envs.step(north)[3].all() == (t == 2), "the step that began the episode is not one of its own"
+    envs.reset()
+    assert {task.observations[o] for o in envs.step(north)[0]} != {"centre"}, "reset() left no reset for step to do"
 
 
 def test_a_seed_fixes_the_course():

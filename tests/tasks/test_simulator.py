@@ -49,6 +49,25 @@ def test_the_start_and_the_first_observation_follow_their_laws(name):
     assert (np.abs(seen - joint) <= 5 * np.sqrt(joint * (1 - joint) / DRAWS) + 1e-7).all()
 
 
+@pytest.mark.parametrize("seed", [0, 4, 12])
+def test_states_and_observations_are_drawn_apart(random_task, seed):
+    """Where both are random, their joint law is the product, at the start and in a step: one random number that served
+    both would pass every test of either. Five standard errors a number: false alarms below 1e-4 in all."""
+    task = random_task(seed)
+    env, params = tabular_env(task), tabular_params(task)
+    obs, state = jax.jit(jax.vmap(lambda key: env.reset(key, params)))(jax.random.split(jax.random.key(11), DRAWS))
+    pairs = [(task.initial[:, None] * task.initial_observation, np.asarray(state.number), np.asarray(obs))]
+    widest = np.einsum("asz,azo->aso", task.transition > 0, task.observation > 0).sum(-1)
+    action, start = np.unravel_index(widest.argmax(), widest.shape)
+    after, obs, _, _ = entered(task, start, action)
+    pairs.append((task.transition[action, start][:, None] * task.observation[action], after, obs))
+    for joint, states, tokens in pairs:
+        assert (joint.sum(1) > 0).sum() > 1 and ((joint > 0).sum(1) > 1).any(), "both draws are random"
+        seen = np.zeros_like(joint)
+        np.add.at(seen, (states, tokens), 1 / DRAWS)
+        assert (np.abs(seen - joint) <= 5 * np.sqrt(joint * (1 - joint) / DRAWS) + 1e-7).all()
+
+
 @pytest.fixture(scope="module")
 def walks():
     """Random walks of 64 environments through a short task, with automatic resets: (task, [T, B] records)."""
