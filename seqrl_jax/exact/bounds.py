@@ -8,31 +8,35 @@ from seqrl_jax.exact.belief import belief_graph, history_policy
 from seqrl_jax.exact.controller import Controller, controller_from_graph, evaluate_controller
 from seqrl_jax.exact.grid import embedded, faces, transition_to_grid
 from seqrl_jax.exact.interval import Interval
-from seqrl_jax.exact.plans import point_based_controller
+from seqrl_jax.exact.plans import likely_beliefs, point_based_controller
 from seqrl_jax.exact.state import expected_reward
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 UPPER_POINTS = 12_000
 LOWER_POINTS = 3_000
+LIKELY_POINTS = 1_000
 
 
 def history_interval(task: TabularPOMDP, limit: int = 300_000) -> tuple[Interval, Controller]:
     """The best value of a policy of the whole history, and the kept policy.
 
     Up to `limit` reachable beliefs: exact, by recursion over them. Beyond: the lower end is the exact value of a
-    controller made of point-based plans; the upper end the least of QMDP, the fast informed bound and grid
-    interpolation.
+    controller made of point-based plans, best on a grid and on likely beliefs; the upper end the least of QMDP, the
+    fast informed bound and grid interpolation.
     """
     reachable = belief_graph(task, limit)
     if reachable is not None:
         value, actions = history_policy(reachable.graph)
         controller = controller_from_graph(reachable.graph, actions)
         return Interval(value, value, f"exact: recursion over {reachable.graph.num_nodes} beliefs"), controller
-    controller = point_based_controller(task, embedded(task, faces(task, LOWER_POINTS)))
+    informed, informed_values = fast_informed_bound(task)
+    grid = embedded(task, faces(task, LOWER_POINTS))
+    likely = likely_beliefs(task, informed_values, LIKELY_POINTS)
+    controller = point_based_controller(task, np.concatenate([grid, likely]))
     lower = evaluate_controller(task, controller)
     bounds = {
         "QMDP": qmdp_bound(task),
-        "fast informed bound": fast_informed_bound(task)[0],
+        "fast informed bound": informed,
         "grid interpolation": grid_bound(task, UPPER_POINTS),
     }
     name = min(bounds, key=lambda key: bounds[key])

@@ -23,13 +23,12 @@ MAX_SUPPORTS = 2000
 class Face:
     """The grid on the beliefs over `states` [k]: all points with coordinates in multiples of 1 / resolution.
 
-    points: [G, k]. number: the row of a point by its `_key`.
+    points: [G, k], sorted so that a point's row follows from its coordinates, see `_below`.
     """
 
     states: np.ndarray
     resolution: int
     points: np.ndarray
-    number: dict[bytes, int]
 
 
 def faces(task: TabularPOMDP, budget: int) -> list[Face]:
@@ -51,25 +50,22 @@ def interpolation(face: Face, belief: np.ndarray) -> tuple[np.ndarray, np.ndarra
     x[:, 0] = resolution
     nearest = np.round(x)
     x = np.where(np.abs(x - nearest) < 1e-9, nearest, x)
-    base = np.floor(x)
+    base = np.floor(x).astype(np.int64)
     fraction = x - base
-    order = np.argsort(-fraction[:, 1:], axis=1, kind="stable") + 1
-    sorted_fraction = np.take_along_axis(fraction, order, 1)
+    order = np.argsort(-fraction[:, 1:], axis=1, kind="stable")
+    sorted_fraction = np.take_along_axis(fraction[:, 1:], order, 1)
     weights = -np.diff(sorted_fraction, axis=1, prepend=1.0, append=0.0)
-    points = np.empty(weights.shape, np.int64)
-    corner = base.astype(np.int64)
-    rows = np.arange(len(belief))
-    for j in range(k):
-        if j:
-            # A corner without weight may lie outside the simplex; it repeats the last one instead.
-            corner[rows, order[:, j - 1]] += sorted_fraction[:, j - 1] > 0
-        points[:, j] = _numbers(face, corner)
+    below, places = _below(resolution, k), np.arange(k - 1, 0, -1)
+    first = len(face.points) - 1 - below[base[:, 1:], places].sum(1)
+    # From corner to corner one coordinate rises by 1. A corner without weight may lie outside the simplex; it repeats
+    # the last one instead.
+    rise = np.take_along_axis(below[base[:, 1:] + 1, places] - below[base[:, 1:], places], order, 1)
+    points = np.column_stack([first, first[:, None] - (rise * (sorted_fraction > 0)).cumsum(1)])
     return points, weights
 
 
 def transition_to_grid(task: TabularPOMDP, grid: list[Face], belief: np.ndarray) -> sparse.csr_matrix:
-    """Where each action leads from beliefs [N, S], as weights on grid points: [N * A, G], the points of all faces in
-    order.
+    """Where each action leads from beliefs [N, S]: weights on the grid points of all faces in order, [N * A, G].
 
     Row `n * A + a` sums to the probability of not ending.
     """
@@ -89,9 +85,10 @@ def transition_to_grid(task: TabularPOMDP, grid: list[Face], belief: np.ndarray)
                 waiting[mine] = False
                 if len(mine):
                     points, weights = interpolation(face, joint[mine][:, face.states] / mass[mine, None])
-                    rows.append(np.repeat(mine * num_a + a, points.shape[1]))
-                    columns.append((points + offset).ravel())
-                    values.append((weights * mass[mine, None]).ravel())
+                    used, corner = np.nonzero(weights)
+                    rows.append(mine[used] * num_a + a)
+                    columns.append(points[used, corner] + offset)
+                    values.append(weights[used, corner] * mass[mine[used]])
     shape = (len(belief) * num_a, int(offsets[-1]))
     if not rows:
         return sparse.csr_matrix(shape)
@@ -118,16 +115,20 @@ def _grid(states: np.ndarray, budget: int) -> Face:
     sums = sums.reshape(count, k - 1)
     corners = np.column_stack([np.full(count, resolution), sums])
     points = -np.diff(corners, axis=1, append=0) / resolution
-    return Face(states, resolution, points, {_key(corner): i for i, corner in enumerate(corners)})
+    return Face(states, resolution, points)
 
 
-def _key(corner: np.ndarray) -> bytes:
-    return np.ascontiguousarray(corner, np.int64).tobytes()
+def _below(resolution: int, k: int) -> np.ndarray:
+    """Entry [x, n] is C(x + n - 1, n), the number of sequences x > x_1 >= ... >= x_n >= 0.
 
-
-def _numbers(face: Face, corners: np.ndarray) -> np.ndarray:
-    distinct, inverse = np.unique(corners, axis=0, return_inverse=True)
-    return np.array([face.number[_key(corner)] for corner in distinct])[inverse]
+    The corner (M, x_2, ..., x_k) of a grid stands `sum_i below[x_i, k + 1 - i]` rows from its last point, so its row
+    needs no search.
+    """
+    table = np.zeros((resolution + 2, k), np.int64)
+    table[1:, 0] = 1
+    for n in range(1, k):
+        table[:, n] = table[:, n - 1].cumsum()
+    return table
 
 
 def _reachable_supports(task: TabularPOMDP) -> set[tuple[bool, ...]]:

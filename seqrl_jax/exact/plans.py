@@ -6,51 +6,119 @@ controller that follows the plans proves a lower end.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from scipy import sparse
 
 from seqrl_jax.exact.controller import Controller
 from seqrl_jax.exact.state import expected_reward
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
+# Plans whose values, and beliefs whose probabilities, agree to this many digits are one.
+DIGITS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrival:
+    """Where `action` and then `observation` lead from the points for which that can happen.
+
+    points: [n], their numbers. states: [k], the states entered. mass: [n, k], not normalised.
+    """
+
+    action: int
+    observation: int
+    points: np.ndarray
+    states: np.ndarray
+    mass: np.ndarray
+
 
 def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray) -> Controller:
     """Plans for every number of steps to go, each the best at some of the `beliefs` [N, S]."""
-    num_a, num_s, num_o = task.observation.shape
-    alive = task.transition * ~task.terminal
-    # branch[a, o] = P(s', o, not ended | s, a), [A, O, S, S'].
-    branch = np.einsum("ast,ato->aost", alive, task.observation)
+    num_s, num_o = task.num_states, task.num_observations
     reward = expected_reward(task)
+    branches = _branches(task)
     joint = (task.initial[:, None] * task.initial_observation).T
     shown = np.flatnonzero(joint.any(1))
+    points, arrivals = beliefs, _arrivals(branches, beliefs)
 
     alpha = np.zeros((1, num_s))
     steps: list[tuple[np.ndarray, np.ndarray]] = []
     for to_go in range(1, task.horizon + 1):
-        points = joint[shown] if to_go == task.horizon else beliefs
-        values = np.empty((num_a, len(points)))
-        best = np.empty((num_a, len(points), num_o), np.int32)
-        for a in range(num_a):
-            values[a] = points @ reward[a]
-            for o in range(num_o):
-                # ahead[n, s]: value of plan n after (a, o), seen from s.
-                ahead = task.discount * alpha @ branch[a, o].T
-                scores = points @ ahead.T
-                best[a, :, o] = scores.argmax(1)
-                values[a] += scores.max(1)
+        if to_go == task.horizon:
+            points = joint[shown]
+            arrivals = _arrivals(branches, points)
+        values = reward @ points.T
+        best = np.zeros((*values.shape, num_o), np.int32)
+        for arrival in arrivals:
+            scores = arrival.mass @ alpha[:, arrival.states].T
+            best[arrival.action, arrival.points, arrival.observation] = scores.argmax(1)
+            values[arrival.action, arrival.points] += task.discount * scores.max(1)
         action = values.argmax(0).astype(np.int32)
         plans = np.unique(np.column_stack([action, best[action, np.arange(len(points))]]), axis=0)
-        action, successor = plans[:, 0], plans[:, 1:]
-        previous = alpha
-        alpha = reward[action].copy()
-        for a in np.unique(action):
-            mine = action == a
-            for o in range(num_o):
-                alpha[mine] += task.discount * previous[successor[mine, o]] @ branch[a, o].T
-        steps.append((action, successor))
+        previous, alpha = alpha, reward[plans[:, 0]]
+        for (a, o), branch in branches.items():
+            mine = np.flatnonzero(plans[:, 0] == a)
+            successor, place = np.unique(plans[mine, 1 + o], return_inverse=True)
+            alpha[mine] += task.discount * (branch @ previous[successor].T).T[place]
+        distinct = np.unique(np.round(alpha, DIGITS), axis=0, return_index=True)[1]
+        alpha = alpha[distinct]
+        steps.append((plans[distinct, 0], plans[distinct, 1:]))
 
     start = np.zeros(num_o, np.int32)
     start[shown] = (joint[shown] @ alpha.T).argmax(1)
     return _joined(steps[::-1], start)
+
+
+def likely_beliefs(task: TabularPOMDP, action_values: np.ndarray, budget: int) -> np.ndarray:
+    """The most probable beliefs on the way of the policy that is greedy for `b . action_values[t, a]`.
+
+    A grid on a face of many states is hardly more than its corners; these points stand where plans are needed.
+
+    Args: action_values: [H, A, S]. budget: points in all, shared evenly by the steps (at least one each).
+    Returns: [N, S].
+    """
+    branches = _branches(task)
+    width = max(1, budget // task.horizon)
+    mass = (task.initial[:, None] * task.initial_observation).T
+    mass = mass[mass.any(1)]
+    met = []
+    for values in action_values:
+        mass = mass[np.argsort(-mass.sum(1), kind="stable")[:width]]
+        met.append(mass / mass.sum(1, keepdims=True))
+        action = (mass @ values.T).argmax(1)
+        after = [(branch.T @ mass[action == a].T).T for (a, _), branch in branches.items()]
+        mass = np.concatenate([mass[:0], *after])
+        mass = _united(mass[mass.any(1)])
+        if not len(mass):
+            break
+    return np.concatenate(met)
+
+
+def _united(mass: np.ndarray) -> np.ndarray:
+    """Rows [N, S] that are proportional to each other, added up."""
+    belief = mass / mass.sum(1, keepdims=True)
+    distinct, inverse = np.unique(np.round(belief, DIGITS), axis=0, return_inverse=True)
+    total = np.zeros((len(distinct), mass.shape[1]))
+    np.add.at(total, inverse, mass)
+    return total
+
+
+def _branches(task: TabularPOMDP) -> dict[tuple[int, int], sparse.csr_matrix]:
+    """P(s', o, not ended | s, a) as [S, S'] by (a, o), without the pairs that cannot be."""
+    alive = task.transition * ~task.terminal
+    pairs = np.argwhere(np.einsum("ast,ato->ao", alive, task.observation) > 0)
+    return {(a, o): sparse.csr_matrix(alive[a] * task.observation[a][:, o]) for a, o in pairs.tolist()}
+
+
+def _arrivals(branches: dict[tuple[int, int], sparse.csr_matrix], points: np.ndarray) -> list[_Arrival]:
+    arrivals = []
+    for (a, o), branch in branches.items():
+        mass = (branch.T @ points.T).T
+        some, states = np.flatnonzero(mass.any(1)), np.flatnonzero(mass.any(0))
+        if len(some):
+            arrivals.append(_Arrival(a, o, some, states, mass[np.ix_(some, states)]))
+    return arrivals
 
 
 def _joined(steps: list[tuple[np.ndarray, np.ndarray]], start: np.ndarray) -> Controller:

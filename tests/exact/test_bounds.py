@@ -67,15 +67,32 @@ def test_a_rover_among_many_rocks_gets_an_interval_that_beats_seeing_the_state_l
     assert evaluate_controller(task, controller) == pytest.approx(interval.lower, abs=1e-12)
 
 
+def greedy_for(task, action):
+    """[H, A, S]: values for which the greedy policy always takes this action."""
+    return np.eye(task.num_actions)[np.full((task.horizon, task.num_states), task.actions.index(action))].swapaxes(1, 2)
+
+
 def test_likely_beliefs_are_those_of_the_greedy_policy():
-    """In the tiger problem that policy listens, and what it can hear leads to one belief for each lead of a side."""
-    task = make("tiger_repeated:horizon=4")
-    listen = np.where(np.arange(task.num_actions) == task.actions.index("listen"), 1.0, 0.0)
-    values = np.tile(listen[:, None], (4, 1, task.num_states))
-    left = likely_beliefs(task, values, budget=400)[:, 0]
-    leads = [0.85**k / (0.85**k + 0.15**k) for k in range(-3, 4)]
-    np.testing.assert_allclose(np.unique(left.round(9)), leads, atol=1e-8)
-    assert len(likely_beliefs(task, values, budget=4)) == 4
+    """Who tries the first door again and again knows after one step that it is locked, and learns nothing more."""
+    task = make("locked_doors:doors=3,horizon=4")
+    found = likely_beliefs(task, greedy_for(task, task.actions[0]), budget=400)
+    np.testing.assert_allclose(np.unique(found.round(9), axis=0)[:, :3], [[0, 0.5, 0.5], [1 / 3] * 3], atol=1e-8)
+
+
+def test_likely_beliefs_keep_within_their_budget_and_keep_the_likeliest():
+    """After listening, hearing the same side twice is likelier than both sides: leads of 2 stay, leads of 0 go."""
+    task = make("tiger_repeated:horizon=3")
+    values = greedy_for(task, "listen")
+    assert len(likely_beliefs(task, values, budget=3)) == 3
+    left = likely_beliefs(task, values, budget=6)[:, 0]
+    lead = 0.85**2 / (0.85**2 + 0.15**2)
+    np.testing.assert_allclose(np.sort(left)[[0, -1]], [1 - lead, lead])
+
+
+def test_a_task_that_always_ends_at_once_has_bounds():
+    task = make("locked_doors:doors=1")
+    interval, _ = history_interval(task, limit=0)
+    assert interval.lower == interval.upper == pytest.approx(0.9)
 
 
 @pytest.mark.skipif(not FILES.is_dir(), reason="the sample files are not part of the package")
