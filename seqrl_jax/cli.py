@@ -80,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     table = command("table", _table, "Print the table of a directory of results.")
     table.add_argument("directory", type=Path)
 
+    throughput = command("throughput", _throughput, "Measure environment steps per second under a random policy.")
+    throughput.add_argument("tasks", nargs="*", default=["tmaze"], metavar="TASK", help=f"{task_help} (default: tmaze)")
+    throughput.add_argument("--batch", type=_positive, default=2048, help="environments stepped together")
+    throughput.add_argument("--steps", type=_positive, default=1000, help="steps of each environment in a call")
+    throughput.add_argument("--repeats", type=_positive, default=7, help="warm calls, of which the median counts")
+
     report = command("report", _report, "Write the report of a directory of results.")
     report.add_argument("directory", type=Path)
     return parser
@@ -236,6 +242,37 @@ def _bars() -> Any:
             yield bar
 
     return shown()
+
+
+def _throughput(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from seqrl_jax.bench.throughput import measure, random_policy_rollout
+    from seqrl_jax.tasks.registry import make
+    from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+
+    tasks = {spec: make(spec) for spec in options.tasks}
+    rows = measure(
+        {
+            spec: random_policy_rollout(tabular_env(task), tabular_params(task), options.batch, options.steps)
+            for spec, task in tasks.items()
+        },
+        options.repeats,
+    )
+    if options.json:
+        return _print_json({"rows": [asdict(row) for row in rows]})
+    for row in rows:
+        print(
+            f"{row.what}: {row.steps_per_second / 1e6:.2f} M steps/s, {row.batch} environments, "
+            f"compiled in {row.compile_seconds:.1f} s, on {row.device}"
+        )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -138,6 +138,14 @@ def test_a_users_own_file_runs_like_any_task(seqrl, tmp_path):
     assert code == 0 and {row["task"] for row in json.loads(out)["rows"]} == {spec}
 
 
+def test_throughput_measures_every_task(seqrl):
+    code, out, _ = seqrl("throughput", "tiger", "tmaze", "--batch", 8, "--steps", 4, "--repeats", 2, "--json")
+    rows = json.loads(out)["rows"]
+    assert code == 0 and [row["what"] for row in rows] == ["tiger", "tmaze"]
+    assert all({"what", "batch", "steps_per_second", "compile_seconds", "device"} <= set(row) for row in rows)
+    assert all(row["batch"] == 8 and row["steps_per_second"] > 0 for row in rows)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -154,6 +162,7 @@ def test_a_users_own_file_runs_like_any_task(seqrl, tmp_path):
         (["table", "nowhere"], "nowhere"),
         (["export", "tiger", "--out", "tiger.txt"], ".npz or .POMDP"),
         (["nonsense"], "invalid choice"),
+        (["throughput", "--batch", "0"], "below 1"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(seqrl, arguments, said):
