@@ -45,19 +45,22 @@ def quick_table() -> str:
 
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
-    stepping, row = _read("env_throughput_cpu.json"), _read("stacked_row_cpu.json")
+    stepping = _read("env_throughput_cpu.json")
     speed = {entry["what"]: entry["steps_per_second"] / 1e6 for entry in stepping["rows"]}
     shown = ", ".join(f"{what} {rate:.1f} M steps/s" for what, rate in speed.items())
-    one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
     batch, device = stepping["rows"][0]["batch"], stepping["rows"][0]["device"]
-    return "\n".join(
-        [
-            f"- Stepping under a random policy, {batch} environments: {shown}; ratio {stepping['ratio']:.2f} to",
-            f"  gymnax. `{stepping['command']}`, {device}.",
+    lines = [
+        f"- Stepping under a random policy, {batch} environments: {shown}; ratio {stepping['ratio']:.2f} to gymnax.",
+        f"  `{stepping['command']}`, {device}.",
+    ]
+    for name in ("stacked_row_quick_cpu.json", "stacked_row_cpu.json"):
+        row = _read(name)
+        one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
+        lines += [
             f"- {row['what']}: {one:.1f} s in one program, {many:.1f} s one task after another,",
             f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
         ]
-    )
+    return "\n".join(lines)
 
 
 def main() -> None:
