@@ -9,18 +9,15 @@ is one task with all seeds. Every repeat starts without compiled programs, and t
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import time
 from pathlib import Path
 
 import jax
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.bench import provenance
+from seqrl_jax.bench.provenance import write_record
 from seqrl_jax.bench.runner import Budget, Problem, problem, train_row
-from seqrl_jax.files import write_whole
 from seqrl_jax.tasks import TASKS
 
 
@@ -56,14 +53,10 @@ def main() -> None:
         "stacked_seconds": stacked,
         "one_after_another_seconds": one_by_one,
         "ratio_of_medians": statistics.median(one_by_one) / statistics.median(stacked),
-        "command": " ".join(["python", *sys.argv]),
-        "device": provenance.device(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
     }
     print(f"{told['what']}: {told['ratio_of_medians']:.1f} times as fast in one program")
     if options.out:
-        write_whole(options.out, (json.dumps(told, indent=1) + "\n").encode())
+        write_record(options.out, told)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from seqrl_jax.agents import AGENTS, make_agent
-from seqrl_jax.bench import provenance
+from seqrl_jax.bench.provenance import write_record
 from seqrl_jax.bench.runner import Budget, Problem, problem, train_row
-from seqrl_jax.files import write_whole
 from seqrl_jax.tasks import TASKS
 
 SEEDS = tuple(range(1000, 1005))
@@ -52,7 +49,7 @@ def main() -> None:
             trained = train_row(dataclasses.replace(base, **chosen), problems, budget, lambda done, total: None)
             per_task = {
                 problem.spec: _share(problem, np.array(scores, float))
-                for problem, scores in zip(problems, trained.scores[-1], strict=True)
+                for problem, scores in zip(problems, trained.scores, strict=True)
             }
             known = [share for share in per_task.values() if share is not None]
             rows.append({"agent": name, **chosen, "score": float(np.mean(known)), "tasks": per_task})
@@ -62,12 +59,8 @@ def main() -> None:
             "seeds": SEEDS,
             "steps": options.steps,
             "rows": rows,
-            "command": " ".join(["python", *sys.argv]),
-            "device": provenance.device(),
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
         }
-        write_whole(options.out, (json.dumps(told, indent=1) + "\n").encode())
+        write_record(options.out, told)
 
 
 def _share(problem: Problem, scores: np.ndarray) -> float | None:

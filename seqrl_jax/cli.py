@@ -105,7 +105,7 @@ def _list(options: argparse.Namespace) -> None:
     agents = [
         *({"name": name, "track": "pomdp", "marked_wrong": False, "about": o.about} for name, o in ORACLES.items()),
         *(
-            {"name": name, "track": entry.track, "marked_wrong": entry.marked_wrong, "about": entry.about}
+            {"name": name, "track": entry.track, "marked_wrong": entry.agent.marked_wrong, "about": entry.about}
             for name, entry in AGENTS.items()
         ),
     ]

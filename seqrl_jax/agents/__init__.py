@@ -1,17 +1,22 @@
 """How it is learned: agents as frozen hyperparameters and pure functions."""
 
-from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, configuration, train
+from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, ValueAgent, configuration, train
 from seqrl_jax.agents.policy_gradient import PolicyGradient
 from seqrl_jax.agents.ppo import PPO
+from seqrl_jax.agents.pqn import PQN
+from seqrl_jax.agents.q_learning import QLearning
 from seqrl_jax.agents.registry import AGENTS, make_agent
 
 __all__ = [
     "AGENTS",
     "PPO",
+    "PQN",
     "Agent",
     "MemorylessAgent",
     "Policy",
     "PolicyGradient",
+    "QLearning",
+    "ValueAgent",
     "configuration",
     "make_agent",
     "train",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import jax
 from jax import Array
 
+from seqrl_jax.memory import memory_name
 from seqrl_jax.tasks.environment import Environment
 
 
@@ -37,6 +38,16 @@ class Agent(Protocol):
         """The agent with every static length that must hold a whole episode made long enough."""
         ...
 
+    @property
+    def memoryless(self) -> bool:
+        """Whether the policy is a function of the current observation alone."""
+        ...
+
+    @property
+    def marked_wrong(self) -> bool:
+        """Whether the theory says that the agent fails where o is not Markov: it is there to show by how much."""
+        ...
+
     def init(self, key: Array, env: Environment, params: Any) -> Any: ...
 
     def update(self, env: Environment, params: Any, state: Any) -> tuple[Any, dict[str, Array]]: ...
@@ -45,10 +56,21 @@ class Agent(Protocol):
 
 
 class MemorylessAgent(Agent, Protocol):
-    """An agent whose policy is a table over a discrete observation, so that its value is computed, not sampled."""
+    """An agent that may be memoryless: its policy over a discrete observation is then a table, its value computed."""
 
     def probabilities(self, env: Environment, params: Any, state: Any) -> Array:
-        """[O, A]: pi(a given o)."""
+        """[O, A]: pi(a given o), of an agent that is `memoryless`."""
+        ...
+
+
+class ValueAgent(Agent, Protocol):
+    """An agent that says what its policy is worth, rightly or not."""
+
+    def claim(self, env: Environment, params: Any, state: Any, key: Array) -> Array:
+        """The value that the agent assigns to the start of an episode, a mean over first observations drawn by `key`.
+
+        In units of return, a scalar. What the policy earns is another matter.
+        """
         ...
 
 
@@ -59,6 +81,13 @@ def train(agent: Agent, env: Environment, params: Any, key: Array, num_updates: 
 
 
 def configuration(agent: Agent) -> dict[str, Any]:
-    """The hyperparameters by name, as they are recorded with a result; functions by their names."""
-    values = {field.name: getattr(agent, field.name) for field in dataclasses.fields(agent)}  # type: ignore[arg-type]
-    return {name: value.__name__ if callable(value) else value for name, value in values.items()}
+    """The hyperparameters by name, as they are recorded with a result: functions by their names, and those of the
+    memory beside the agent's own."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(agent):  # type: ignore[arg-type]
+        value = getattr(agent, field.name)
+        if field.name == "memory":
+            values |= {"memory": memory_name(value), **dataclasses.asdict(value)}
+        else:
+            values[field.name] = value.__name__ if callable(value) else value
+    return values

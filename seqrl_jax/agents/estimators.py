@@ -1,4 +1,4 @@
-"""Returns and advantages: one equation a function, time on the leading axis.
+"""Returns, advantages and targets: one equation a function, time on the leading axis.
 
 Shared conventions, for arrays [T, ...] with any trailing axes:
     reward_t: what the step from o_t paid.
@@ -70,3 +70,57 @@ def gae(
 
     decay_t = discount_t * lambda_ * continues_t
     return jax.lax.scan(back, jnp.zeros_like(delta_t[0]), (delta_t, decay_t), reverse=True)[1]
+
+
+def n_step_return(reward_t: Array, discount_t: Array, continues_t: Array, next_value_t: Array, steps: int) -> Array:
+    """`G_t = r_t + discount_t r_{t+1} + ... ` over `steps` steps, then the value of what followed.
+
+    Fewer steps where the episode or the arrays end: the return then bootstraps from the last observation that there is.
+
+    Args: all [T, ...], `next_value_t` the value of the observation that really followed step t; steps: n >= 1.
+    Returns: [T, ...]. Source: Sutton & Barto (2018), eq. 7.1.
+    """
+    chex.assert_equal_shape([reward_t, discount_t, continues_t, next_value_t])
+    one = reward_t + discount_t * next_value_t
+    target = one
+    for _ in range(steps - 1):
+        later = jnp.concatenate([target[1:], next_value_t[-1:]])
+        goes_on = continues_t.at[-1].set(0.0)
+        target = reward_t + discount_t * (goes_on * later + (1 - goes_on) * next_value_t)
+    return target
+
+
+def lambda_return(
+    reward_t: Array, discount_t: Array, continues_t: Array, next_value_t: Array, lambda_: Array | float
+) -> Array:
+    """`G_t = r_t + discount_t ((1 - lambda) V(o_{t+1}) + lambda G_{t+1})`, with V alone where the episode ends at t.
+
+    With `V = max_a Q` this is Peng's Q(lambda): the value is that of the observation *after* the reward.
+
+    Args: all [T, ...]; `continues_t` may also be 0 where the return is to be cut for another reason, such as an
+        exploratory a_{t+1} (Watkins). lambda_: a scalar in [0, 1].
+    Returns: [T, ...]. Source: Sutton & Barto (2018), eq. 12.2 and sec. 12.10; Peng & Williams (1996).
+    """
+    chex.assert_equal_shape([reward_t, discount_t, continues_t, next_value_t])
+
+    def back(later: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
+        reward, discount, mix, value = step
+        here = reward + discount * (value + mix * (later - value))
+        return here, here
+
+    steps = (reward_t, discount_t, lambda_ * continues_t, next_value_t)
+    return jax.lax.scan(back, next_value_t[-1], steps, reverse=True)[1]
+
+
+def rescale(value: Array) -> Array:
+    """`h(x) = sign(x) (sqrt(|x| + 1) - 1) + eps x`, which shrinks large values. Pohlen et al. (2018), sec. 3.2."""
+    return jnp.sign(value) * (jnp.sqrt(jnp.abs(value) + 1) - 1) + RESCALE_EPSILON * value
+
+
+def unrescale(value: Array) -> Array:
+    """The inverse of `rescale`. Pohlen et al. (2018), prop. A.2."""
+    root = jnp.sqrt(1 + 4 * RESCALE_EPSILON * (jnp.abs(value) + 1 + RESCALE_EPSILON))
+    return jnp.sign(value) * (jnp.square((root - 1) / (2 * RESCALE_EPSILON)) - 1)
+
+
+RESCALE_EPSILON = 1e-3

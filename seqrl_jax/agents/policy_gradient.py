@@ -1,12 +1,13 @@
-"""Policy gradients on the observation: one update rule, and the weights that stand in it.
+"""Policy gradients on the observation or the history: one update rule, and the weights that stand in it.
 
-    theta <- theta + alpha sum_t Psi_t grad log pi_theta(a_t | o_t)
+    theta <- theta + alpha sum_t Psi_t grad log pi_theta(a_t | h_t)
 
-With `Psi` the return of the episode, the reward to go, or the reward to go minus any function of the observation, the
+where h_t is what the policy's memory keeps of o_0 ... o_t. With `Psi` the return of the episode, the reward to go, or
+the reward to go minus any function of what came before a_t (the observation, the history, even the hidden state), the
 expectation is the gradient of J also when o is not Markov: these are valid under partial observability. With a value
 of the *next observation* in Psi (a TD error, or GAE below lambda = 1) it is not: two states that share an observation
-share a value, and the critic reports their average. Every weight carries gamma^t, without which no choice of Psi
-gives the gradient of a discounted J.
+share a value, and the critic reports their average. A critic of the history makes it legitimate again. Every weight
+carries gamma^t, without which no choice of Psi gives the gradient of a discounted J.
 
 Source: Williams (1992); Schulman et al. (2016), eq. 1, for the family of weights.
 """
@@ -26,9 +27,20 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import ObservationFunction, masked, once_per_observation, outputs, sample
-from seqrl_jax.agents.rollout import Rollout, begin, bootstrap_discount, collect, surely_complete
+from seqrl_jax.agents.history import HistoryFunction, single
+from seqrl_jax.agents.networks import masked, of_action, sample
+from seqrl_jax.agents.rollout import (
+    NO_REWARD_YET,
+    Rollout,
+    begin,
+    bootstrap_discount,
+    collect,
+    largest_reward,
+    surely_complete,
+)
+from seqrl_jax.memory import Memory, Table
 from seqrl_jax.tasks.environment import Discrete, Environment
+from seqrl_jax.tasks.simulator import TabularEnv
 
 
 class Evidence(NamedTuple):
@@ -74,12 +86,13 @@ def advantage(e: Evidence) -> Array:
 
 
 class PolicyGradientState(NamedTuple):
-    """theta, the baseline's weights, both optimisers' states, and the key of the run."""
+    """theta, the critic's weights, both optimisers' states, the unit of values, and the key of the run."""
 
     policy: Any
     value: Any
     policy_optimiser: Any
     value_optimiser: Any
+    unit: Array
     key: Array
 
 
@@ -90,10 +103,13 @@ class Descent(NamedTuple):
     value: Any
 
 
+CRITICS = ("observation", "history", "state")
+
+
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["learning_rate", "value_learning_rate", "lambda_", "entropy_cost"],
-    meta_fields=["weight", "network", "width", "num_envs", "rollout_length", "bootstrap_truncated"],
+    meta_fields=["weight", "memory", "critic", "num_envs", "rollout_length", "bootstrap_truncated"],
 )
 @dataclass(frozen=True)
 class PolicyGradient:
@@ -104,7 +120,10 @@ class PolicyGradient:
         lambda_: of the returns that the value function fits (1: Monte Carlo), and of GAE where the weight uses it.
         entropy_cost: weight of the mean policy entropy, in units of return.
         weight: which Psi.
-        network: `tabular` or `mlp` (of `width`).
+        memory: what the policy keeps of the past; a `Table` makes it a table over the observation.
+        critic: what the value function sees: the `observation` (linear in its code, unless the policy's own memory
+            holds no more), the `history` (a memory of its own, like the policy's), or the hidden `state` (of a tabular
+            task; it is needed for learning only, not for acting).
         num_envs: B. rollout_length: T, at least the horizon.
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
     """
@@ -114,8 +133,8 @@ class PolicyGradient:
     lambda_: float = 1.0
     entropy_cost: float = 0.0
     weight: Weight = reward_to_go
-    network: str = "tabular"
-    width: int = 64
+    memory: Memory = Table()
+    critic: str = "observation"
     num_envs: int = 32
     rollout_length: int = 32
     bootstrap_truncated: bool = False
@@ -124,19 +143,30 @@ class PolicyGradient:
     def steps_per_update(self) -> int:
         return self.num_envs * self.rollout_length
 
+    @property
+    def memoryless(self) -> bool:
+        return self.memory.reach == 1
+
+    @property
+    def marked_wrong(self) -> bool:
+        bootstraps = self.weight is generalised_advantage and float(self.lambda_) < 1
+        return bootstraps and not (self.critic == "history" and self.memory.reach is None)
+
     def for_horizon(self, horizon: int) -> Self:
-        return dataclasses.replace(self, rollout_length=max(self.rollout_length, horizon))
+        return dataclasses.replace(
+            self, rollout_length=max(self.rollout_length, horizon), memory=self.memory.for_horizon(horizon)
+        )
 
     def init(self, key: Array, env: Environment, params: Any) -> PolicyGradientState:
         key, policy_key, value_key = jax.random.split(key, 3)
-        obs = env.reset(key, params)[0]
-        policy = self._policy_network(env).init(policy_key, obs)
-        value = self._value_network(env).init(value_key, obs)
+        policy = self._policy_function(env).init(policy_key)
+        value = self._value_function(env).init(value_key)
         return PolicyGradientState(
             policy,
             value,
             optax.adam(self.learning_rate).init(policy),
             optax.adam(self.value_learning_rate).init(value),
+            jnp.float32(NO_REWARD_YET),
             key,
         )
 
@@ -144,69 +174,96 @@ class PolicyGradient:
         self, env: Environment, params: Any, state: PolicyGradientState
     ) -> tuple[PolicyGradientState, dict[str, Array]]:
         key, estimate_key = jax.random.split(state.key)
-        descent, metrics = self.estimate(env, params, state, estimate_key)
+        descent, unit, metrics = self.estimate(env, params, state, estimate_key)
         policy, policy_optimiser = _descend(self.learning_rate, descent.policy, state.policy_optimiser, state.policy)
         value, value_optimiser = _descend(self.value_learning_rate, descent.value, state.value_optimiser, state.value)
-        return PolicyGradientState(policy, value, policy_optimiser, value_optimiser, key), metrics
+        return PolicyGradientState(policy, value, policy_optimiser, value_optimiser, unit, key), metrics
 
     def estimate(
         self, env: Environment, params: Any, state: PolicyGradientState, key: Array
-    ) -> tuple[Descent, dict[str, Array]]:
-        """One rollout's estimate of both gradients, and metrics reduced over its whole episodes.
+    ) -> tuple[Descent, Array, dict[str, Array]]:
+        """One rollout's estimate of both gradients, the unit of values after it, and metrics over its whole episodes.
 
         The policy's is that of -J (with the entropy's part) times the mean number of whole episodes per environment, a
         positive factor: with a valid weight its expectation points along the exact gradient.
         """
         begin_key, collect_key = jax.random.split(key)
-        logits = self._logits(env, params)
-        acting = once_per_observation(lambda obs: logits(state.policy, obs), env.observation_space)
-        act = lambda key, obs: sample(key, acting(obs))
-        position = begin(begin_key, env, params, self.num_envs)
+        function = self._policy_function(env)
+        memory = function.initialise(state.policy, self.num_envs)
+        acting = function.acting(state.policy)
+
+        def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
+            memory, out = acting(memory, obs, first)
+            return memory, sample(key, masked(out, env.action_mask(params)))
+
+        position = begin(begin_key, env, params, self.num_envs, memory)
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
+        unit = largest_reward(state.unit, rollout)
 
         counted = surely_complete(rollout, env.horizon(params)).astype(jnp.float32)
-        value_of = lambda weights, obs: outputs(self._value_network(env), weights, obs)[..., 0]
-        evidence = self._evidence(env, params, rollout, lambda obs: value_of(state.value, obs))
+        value, next_value = self._values(env, state.value, rollout)
+        evidence = self._evidence(env, params, rollout, unit, value, next_value)
         psi = self.weight(evidence) * counted
-        lambda_return = evidence.value + advantage(evidence)
+        lambda_return = (evidence.value + advantage(evidence)) / unit
 
         def policy_loss(weights: Any) -> tuple[Array, Array]:
-            log_pi = jax.nn.log_softmax(logits(weights, rollout.obs))
-            chosen = jnp.take_along_axis(log_pi, rollout.action[..., None], -1)[..., 0]
-            entropy = -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
+            out = function.unroll(weights, memory, rollout.obs, rollout.first)
+            log_law = jax.nn.log_softmax(masked(out, env.action_mask(params)))
+            entropy = -jnp.sum(jnp.exp(log_law) * log_law, -1)
             # Divided by B, a constant: the number of episodes depends on the actions, and would bias the mean.
+            chosen = of_action(log_law, rollout.action)
             objective = jnp.sum(psi * chosen + self.entropy_cost * entropy * counted) / self.num_envs
             return -objective, jnp.sum(entropy * counted) / jnp.maximum(counted.sum(), 1)
 
         def value_loss(weights: Any) -> Array:
-            error = value_of(weights, rollout.obs) - lambda_return
+            error = self._values(env, weights, rollout)[0] - lambda_return
             return 0.5 * jnp.sum(counted * jnp.square(error)) / jnp.maximum(counted.sum(), 1)
 
         (_, entropy), policy_gradient = jax.value_and_grad(policy_loss, has_aux=True)(state.policy)
         episodes = jnp.maximum(jnp.sum(jnp.where(rollout.first, counted, 0)), 1)
         metrics = {"return": jnp.sum(evidence.gamma_t * rollout.reward * counted) / episodes, "entropy": entropy}
-        return Descent(policy_gradient, jax.grad(value_loss)(state.value)), metrics
+        return Descent(policy_gradient, jax.grad(value_loss)(state.value)), unit, metrics
 
     def probabilities(self, env: Environment, params: Any, state: PolicyGradientState) -> Array:
-        assert isinstance(env.observation_space, Discrete), "a policy is a table only over discrete observations"
-        return jax.nn.softmax(self._logits(env, params)(state.policy, jnp.arange(env.observation_space.size)))
+        return jax.nn.softmax(masked(self._policy_function(env).table(state.policy), env.action_mask(params)))
 
     def policy(self, env: Environment, params: Any, state: PolicyGradientState) -> Policy:
-        logits = self._logits(env, params)
-        return Policy(lambda: (), lambda key, _, obs: ((), sample(key, logits(state.policy, obs))))
+        choose = lambda key, out: sample(key, masked(out, env.action_mask(params)))
+        return single(self._policy_function(env), state.policy, choose)
 
-    def _policy_network(self, env: Environment) -> ObservationFunction:
-        return ObservationFunction(env.num_actions, self.network, self.width, env.observation_space)
+    def _policy_function(self, env: Environment) -> HistoryFunction:
+        return HistoryFunction(self.memory, env.num_actions, env.observation_space)
 
-    def _value_network(self, env: Environment) -> ObservationFunction:
-        return ObservationFunction(1, self.network, self.width, env.observation_space)
+    def _value_function(self, env: Environment) -> HistoryFunction:
+        """The value, in units of the largest reward, of what the critic sees."""
+        if self.critic == "history":
+            return HistoryFunction(self.memory, 1, env.observation_space)
+        if self.critic == "observation":
+            memory = self.memory if self.memory.reach == 1 else Table()
+            return HistoryFunction(memory, 1, env.observation_space)
+        if self.critic != "state":
+            raise ValueError(f"critic is {self.critic!r}, expected one of {', '.join(CRITICS)}")
+        if not isinstance(env, TabularEnv):
+            raise ValueError("a critic of the state needs a tabular task: this environment does not number its states")
+        if self.bootstrap_truncated:
+            raise ValueError("a critic of the state ends with the horizon: it does not see the state behind it")
+        return HistoryFunction(Table(), 1, Discrete(env.num_states))
 
-    def _logits(self, env: Environment, params: Any) -> Callable[[Any, Array], Array]:
-        network, mask = self._policy_network(env), env.action_mask(params)
-        return lambda weights, obs: masked(outputs(network, weights, obs), mask)
+    def _values(self, env: Environment, weights: Any, rollout: Rollout) -> tuple[Array, Array]:
+        """Of o_t and of what really followed, in units of the largest reward; both [T, B]."""
+        function = self._value_function(env)
+        memory = function.initialise(weights, self.num_envs)
+        if self.critic == "state":
+            value = function.unroll(weights, memory, rollout.state.number, rollout.first)[..., 0]
+            # What follows the last step is read only where an episode goes on, and such an episode is not counted.
+            return value, jnp.concatenate([value[1:], value[-1:]])
+        here, after = function.unroll_pairs(
+            weights, memory, rollout.obs, rollout.first, rollout.next_obs, self.bootstrap_truncated
+        )
+        return here[..., 0], after[..., 0]
 
     def _evidence(
-        self, env: Environment, params: Any, rollout: Rollout, value_of: Callable[[Array], Array]
+        self, env: Environment, params: Any, rollout: Rollout, unit: Array, value: Array, next_value: Array
     ) -> Evidence:
         gamma = env.discount(params)
         return Evidence(
@@ -215,8 +272,8 @@ class PolicyGradient:
             continues=jnp.where(rollout.last, 0.0, 1.0),
             first=rollout.first,
             gamma_t=gamma ** rollout.time.astype(jnp.float32),
-            value=value_of(rollout.obs),
-            next_value=value_of(rollout.next_obs),
+            value=unit * value,
+            next_value=unit * next_value,
             lambda_=self.lambda_,
         )
 

@@ -1,13 +1,15 @@
-"""Proximal policy optimisation on the observation.
+"""Proximal policy optimisation, on the observation or on the history.
 
-    maximise E[min(rho_t A_t, clip(rho_t, 1 - eps, 1 + eps) A_t)],    rho_t = pi_theta(a_t | o_t) / pi_old(a_t | o_t)
+    maximise E[min(rho_t A_t, clip(rho_t, 1 - eps, 1 + eps) A_t)],    rho_t = pi_theta(a_t | h_t) / pi_old(a_t | h_t)
 
-with GAE(lambda) advantages. Not valid where o is not Markov: the advantage bootstraps from the value of the next
-observation, exactly as in `policy_gradient`, unless lambda = 1. Source: Schulman et al. (2017), eq. 7.
+with GAE(lambda) advantages, where h_t is what the memory keeps of o_0 ... o_t. With a memory of the whole history this
+is valid under partial observability. Where h_t is the observation or a window it is not: the advantage bootstraps from
+the value of h_{t+1}, exactly as in `policy_gradient`, unless lambda = 1. Source: Schulman et al. (2017), eq. 7.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -19,9 +21,12 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import ObservationFunction, masked, once_per_observation, outputs, sample
-from seqrl_jax.agents.rollout import Position, begin, bootstrap_discount, collect
-from seqrl_jax.tasks.environment import Discrete, Environment
+from seqrl_jax.agents.history import HistoryFunction, single
+from seqrl_jax.agents.networks import masked, of_action, sample
+from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, begin, bootstrap_discount, collect, largest_reward
+from seqrl_jax.agents.schedules import LAST_RATE, falling
+from seqrl_jax.memory import GRU, Memory
+from seqrl_jax.tasks.environment import Environment
 
 
 def clipped_surrogate(log_ratio: Array, advantage: Array, clip: Array | float) -> Array:
@@ -35,9 +40,10 @@ def clipped_surrogate(log_ratio: Array, advantage: Array, clip: Array | float) -
 
 
 class Batch(NamedTuple):
-    """What an epoch learns from, all [N, ...]; `weight` is gamma^(steps into the episode), or 1."""
+    """What an epoch learns from, all [T, B]; `weight` is gamma^(steps into the episode), or 1."""
 
     obs: Array
+    first: Array
     action: Array
     log_pi: Array
     advantage: Array
@@ -46,20 +52,21 @@ class Batch(NamedTuple):
 
 
 class PPOState(NamedTuple):
-    """Weights of policy and value, the optimiser's state, where the environments stand, and the key of the run."""
+    """Weights, the optimiser's state, the unit of values, where the environments stand, updates so far, and the key."""
 
     weights: Any
     optimiser: Any
+    unit: Array
     position: Position
+    updates: Array
     key: Array
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["learning_rate", "lambda_", "clip", "entropy_cost", "value_cost", "max_gradient_norm"],
+    data_fields=["learning_rate", "anneal_steps", "lambda_", "clip", "entropy_cost", "value_cost", "max_gradient_norm"],
     meta_fields=[
-        "network",
-        "width",
+        "memory",
         "num_envs",
         "rollout_length",
         "epochs",
@@ -70,12 +77,17 @@ class PPOState(NamedTuple):
 )
 @dataclass(frozen=True)
 class PPO:
-    """PPO with a policy and a value function of the observation.
+    """PPO whose policy and value function are two linear layers over one memory.
+
+    A minibatch is a part of the environments with all their steps, so that the memory reads every sequence in order,
+    from the carry with which the rollout began.
 
     Attributes:
         learning_rate: of Adam. lambda_: of GAE. clip: eps. entropy_cost, value_cost: weights in the loss.
+        anneal_steps: over so many steps the learning rate falls to a tenth of itself, and the entropy cost to nothing.
         max_gradient_norm: the global norm above which gradients are scaled down.
-        network: `tabular` or `mlp` (of `width`). num_envs: B. rollout_length: T; episodes go on across rollouts.
+        memory: the backbone; a `Table` makes policy and value tables over the observation.
+        num_envs: B. rollout_length: T; episodes go on across rollouts.
         epochs, minibatches: passes over a rollout, and parts of each.
         discounted_occupancy: weigh step t of an episode by gamma^t, as the gradient of a discounted J has it; the
             common practice leaves it out and follows another gradient.
@@ -83,14 +95,14 @@ class PPO:
     """
 
     learning_rate: float = 0.01
-    lambda_: float = 0.95
+    anneal_steps: float = 400_000.0
+    lambda_: float = 0.97
     clip: float = 0.2
-    entropy_cost: float = 0.0
+    entropy_cost: float = 0.06
     value_cost: float = 0.5
     max_gradient_norm: float = 0.5
-    network: str = "tabular"
-    width: int = 64
-    num_envs: int = 32
+    memory: Memory = GRU(32)
+    num_envs: int = 16
     rollout_length: int = 32
     epochs: int = 4
     minibatches: int = 4
@@ -101,95 +113,110 @@ class PPO:
     def steps_per_update(self) -> int:
         return self.num_envs * self.rollout_length
 
+    @property
+    def memoryless(self) -> bool:
+        return self.memory.reach == 1
+
+    @property
+    def marked_wrong(self) -> bool:
+        return self.memory.reach is not None
+
     def for_horizon(self, horizon: int) -> Self:
-        return self
+        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon))
 
     def init(self, key: Array, env: Environment, params: Any) -> PPOState:
-        key, policy_key, value_key, begin_key = jax.random.split(key, 4)
-        position = begin(begin_key, env, params, self.num_envs)
-        weights = {
-            "policy": self._policy_network(env).init(policy_key, position.obs),
-            "value": self._value_network(env).init(value_key, position.obs),
-        }
-        return PPOState(weights, self._optimiser().init(weights), position, key)
+        key, weights_key, begin_key = jax.random.split(key, 3)
+        function = self._function(env)
+        weights = function.init(weights_key)
+        memory = function.initialise(weights, self.num_envs)
+        position = begin(begin_key, env, params, self.num_envs, memory)
+        unit, updates = jnp.float32(NO_REWARD_YET), jnp.int32(0)
+        return PPOState(weights, self._optimiser(1.0).init(weights), unit, position, updates, key)
 
     def update(self, env: Environment, params: Any, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
-        logits = partial(self._logits, env, params, state.weights)
-        acting = once_per_observation(logits, env.observation_space)
-        act = lambda key, obs: sample(key, acting(obs))
-        position, rollout = collect(collect_key, env, params, state.position, act, self.rollout_length)
+        function, start = self._function(env), state.position.memory
+        acting = function.acting(state.weights)
 
+        def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
+            memory, out = acting(memory, obs, first)
+            return memory, sample(key, self._logits(env, params, out))
+
+        position, rollout = collect(collect_key, env, params, state.position, act, self.rollout_length)
+        unit = largest_reward(state.unit, rollout)
+        steps = state.updates * self.steps_per_update
+        entropy_cost = self.entropy_cost * falling(steps, self.anneal_steps, 0.0)
+        optimiser_now = self._optimiser(falling(steps, self.anneal_steps, LAST_RATE))
+
+        here, after = function.unroll_pairs(
+            state.weights, start, rollout.obs, rollout.first, rollout.next_obs, self.bootstrap_truncated
+        )
         gamma = env.discount(params)
-        value = self._value(env, state.weights, rollout.obs)
+        value = here[..., -1]
         advantage = estimators.gae(
-            rollout.reward,
+            rollout.reward / unit,
             bootstrap_discount(rollout, gamma, self.bootstrap_truncated),
             jnp.where(rollout.last, 0.0, 1.0),
             value,
-            self._value(env, state.weights, rollout.next_obs),
+            after[..., -1],
             self.lambda_,
         )
         batch = Batch(
             obs=rollout.obs,
+            first=rollout.first,
             action=rollout.action,
-            log_pi=self._log_pi(env, params, state.weights, rollout.obs, rollout.action)[0],
+            log_pi=of_action(jax.nn.log_softmax(self._logits(env, params, here)), rollout.action),
             advantage=_standardised(advantage),
             target=advantage + value,
             weight=gamma ** rollout.time.astype(jnp.float32) if self.discounted_occupancy else jnp.ones_like(advantage),
         )
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
 
-        def minibatch(carry: tuple[Any, Any], rows: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
+        def minibatch(carry: tuple[Any, Any], columns: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
             weights, optimiser = carry
-            part = jax.tree.map(lambda leaf: leaf[rows], flat)
-            gradient, metrics = jax.grad(self._loss, argnums=2, has_aux=True)(env, params, weights, part)
-            change, optimiser = self._optimiser().update(gradient, optimiser, weights)
+            part = jax.tree.map(lambda leaf: leaf[:, columns], batch)
+            memory = jax.tree.map(lambda leaf: leaf[columns], start)
+            gradient, metrics = jax.grad(self._loss, argnums=2, has_aux=True)(
+                env, params, weights, memory, part, entropy_cost
+            )
+            change, optimiser = optimiser_now.update(gradient, optimiser, weights)
             return (optax.apply_updates(weights, change), optimiser), metrics
 
-        orders = jax.vmap(lambda key: jax.random.permutation(key, self.steps_per_update))(
+        orders = jax.vmap(lambda key: jax.random.permutation(key, self.num_envs))(
             jax.random.split(learn_key, self.epochs)
         ).reshape(self.epochs * self.minibatches, -1)
         (weights, optimiser), metrics = jax.lax.scan(minibatch, (state.weights, state.optimiser), orders)
         metrics = {"first_ratio_error": metrics["ratio_error"][0], **jax.tree.map(jnp.mean, metrics)}
-        return PPOState(weights, optimiser, position, key), metrics
+        return PPOState(weights, optimiser, unit, position, state.updates + 1, key), metrics
 
     def probabilities(self, env: Environment, params: Any, state: PPOState) -> Array:
-        assert isinstance(env.observation_space, Discrete), "a policy is a table only over discrete observations"
-        return jax.nn.softmax(self._logits(env, params, state.weights, jnp.arange(env.observation_space.size)))
+        return jax.nn.softmax(self._logits(env, params, self._function(env).table(state.weights)))
 
     def policy(self, env: Environment, params: Any, state: PPOState) -> Policy:
-        logits = partial(self._logits, env, params, state.weights)
-        return Policy(lambda: (), lambda key, _, obs: ((), sample(key, logits(obs))))
+        logits = lambda out: self._logits(env, params, out)
+        return single(self._function(env), state.weights, lambda key, out: sample(key, logits(out)))
 
-    def _loss(self, env: Environment, params: Any, weights: Any, part: Batch) -> tuple[Array, dict[str, Array]]:
-        log_pi, entropy = self._log_pi(env, params, weights, part.obs, part.action)
+    def _loss(
+        self, env: Environment, params: Any, weights: Any, memory: Any, part: Batch, entropy_cost: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        out = self._function(env).unroll(weights, memory, part.obs, part.first)
+        log_law = jax.nn.log_softmax(self._logits(env, params, out))
+        log_pi, entropy = of_action(log_law, part.action), -jnp.sum(jnp.exp(log_law) * log_law, -1)
         surrogate = clipped_surrogate(log_pi - part.log_pi, part.advantage, self.clip)
-        value_error = self._value(env, weights, part.obs) - part.target
-        objective = jnp.mean(part.weight * (surrogate + self.entropy_cost * entropy))
-        loss = -objective + self.value_cost * 0.5 * jnp.mean(jnp.square(value_error))
+        objective = jnp.mean(part.weight * (surrogate + entropy_cost * entropy))
+        loss = -objective + self.value_cost * 0.5 * jnp.mean(jnp.square(out[..., -1] - part.target))
         ratio_error = jnp.max(jnp.abs(jnp.exp(log_pi - part.log_pi) - 1))
         return loss, {"entropy": jnp.mean(entropy), "ratio_error": ratio_error}
 
-    def _log_pi(self, env: Environment, params: Any, weights: Any, obs: Array, action: Array) -> tuple[Array, Array]:
-        """log pi(a given o) of the actions taken and the policy's entropy, both [...]."""
-        log_pi = jax.nn.log_softmax(self._logits(env, params, weights, obs))
-        return jnp.take_along_axis(log_pi, action[..., None], -1)[..., 0], -jnp.sum(jnp.exp(log_pi) * log_pi, -1)
+    def _function(self, env: Environment) -> HistoryFunction:
+        """Outputs: the logits of the policy, and behind them the value in units of the largest reward."""
+        return HistoryFunction(self.memory, env.num_actions + 1, env.observation_space)
 
-    def _logits(self, env: Environment, params: Any, weights: Any, obs: Array) -> Array:
-        return masked(outputs(self._policy_network(env), weights["policy"], obs), env.action_mask(params))
+    def _logits(self, env: Environment, params: Any, out: Array) -> Array:
+        return masked(out[..., :-1], env.action_mask(params))
 
-    def _value(self, env: Environment, weights: Any, obs: Array) -> Array:
-        return outputs(self._value_network(env), weights["value"], obs)[..., 0]
-
-    def _policy_network(self, env: Environment) -> ObservationFunction:
-        return ObservationFunction(env.num_actions, self.network, self.width, env.observation_space)
-
-    def _value_network(self, env: Environment) -> ObservationFunction:
-        return ObservationFunction(1, self.network, self.width, env.observation_space)
-
-    def _optimiser(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optax.adam(self.learning_rate, eps=1e-5))
+    def _optimiser(self, share: Array | float) -> optax.GradientTransformation:
+        adam = optax.adam(self.learning_rate * share, eps=1e-5)
+        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), adam)
 
 
 def _standardised(advantage: Array) -> Array:

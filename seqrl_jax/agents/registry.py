@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.agents.base import MemorylessAgent
@@ -15,18 +16,19 @@ from seqrl_jax.agents.policy_gradient import (
     total_return,
 )
 from seqrl_jax.agents.ppo import PPO
+from seqrl_jax.agents.pqn import PQN
+from seqrl_jax.agents.q_learning import QLearning
+from seqrl_jax.memory import GRU, MEMORIES, FeedForward, Table, Transformer, Window
+
+RECURRENT: dict[str, Any] = {"memory": GRU(32), "learning_rate": 0.003, "value_learning_rate": 0.003}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An agent with its shipped hyperparameters, one set for all tasks (`benchmarks/sweep.py` found them).
-
-    marked_wrong: the theory says that it fails when o is not Markov, and it is in the table to show by how much.
-    """
+    """An agent with its shipped hyperparameters, one set for all tasks (`benchmarks/sweep.py` found them)."""
 
     agent: MemorylessAgent
     about: str
-    marked_wrong: bool = False
     track: str = "pomdp"
 
 
@@ -37,24 +39,58 @@ AGENTS: dict[str, Entry] = {
         PolicyGradient(weight=minus_baseline), "reward to go minus b(o), fitted to Monte-Carlo returns"
     ),
     "a2c_obs": Entry(
-        PolicyGradient(weight=generalised_advantage, lambda_=0.0),
-        "actor-critic with r + gamma V(o') - V(o)",
-        marked_wrong=True,
+        PolicyGradient(weight=generalised_advantage, lambda_=0.0), "actor-critic with r + gamma V(o') - V(o)"
     ),
     "gae": Entry(
         PolicyGradient(weight=generalised_advantage, lambda_=0.9),
         "the dial between: GAE(lambda) with V(o), valid at lambda = 1 only",
-        marked_wrong=True,
     ),
-    "ppo": Entry(PPO(), "clipped surrogate with GAE(lambda) on V(o)", marked_wrong=True),
+    "ppo_obs": Entry(
+        PPO(memory=Table(), num_envs=32, entropy_cost=0.0, lambda_=0.95),
+        "clipped surrogate with GAE(lambda) on V(o)",
+    ),
+    "pg_history_baseline": Entry(
+        PolicyGradient(weight=minus_baseline, critic="history", **RECURRENT),
+        "recurrent policy, reward to go minus b(history)",
+    ),
+    "pg_state_baseline": Entry(
+        PolicyGradient(weight=minus_baseline, critic="state", **RECURRENT),
+        "recurrent policy, reward to go minus b(state): a privileged baseline",
+    ),
+    "a2c_history": Entry(
+        PolicyGradient(weight=generalised_advantage, lambda_=0.0, critic="history", **RECURRENT),
+        "recurrent actor-critic, legitimate again",
+    ),
+    "ppo": Entry(PPO(), "recurrent PPO: clipped surrogate with GAE(lambda) on V(history)"),
+    "q_obs": Entry(QLearning(memory=FeedForward(32)), "double Q-learning on the observation"),
+    "q_window": Entry(QLearning(memory=Window(2, 32)), "double Q-learning on the last two observations"),
+    "drqn": Entry(QLearning(), "recurrent double Q-learning, whole-episode replay"),
+    "r2d2": Entry(
+        QLearning(replayed="stored", burn_in=True, rescale_values=True, priority_exponent=0.9, n_steps=5),
+        "drqn with stored state, burn-in, rescaled values and prioritised sequences",
+    ),
+    "q_transformer": Entry(QLearning(memory=Transformer(32)), "Q-learning on the history through attention"),
+    "soft_q": Entry(QLearning(soft=True), "recurrent soft Q-learning: a stochastic policy"),
+    "pqn": Entry(PQN(), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
 }
 
 
 def make_agent(spec: str) -> MemorylessAgent:
-    """The agent that `spec` names: `NAME` or `NAME:key=value,...` over its hyperparameters.
+    """The agent that `spec` names: `NAME` or `NAME:key=value,...` over its hyperparameters and those of its memory.
+
+    `memory=NAME` puts another memory in, as wide as the one before unless `width` is given.
 
     Raises: SpecError for an unknown name, key or value, with the nearest names.
     """
     name, settings = naming.parse(spec)
     agent = naming.lookup("agent", name, AGENTS).agent
-    return dataclasses.replace(agent, **naming.arguments(spec, settings, naming.settable(type(agent))))
+    memory = agent.memory
+    if "memory" in settings:
+        kind = naming.lookup("memory", settings.pop("memory"), MEMORIES)
+        width = getattr(memory, "width", None)
+        memory = kind(width=width) if width and "width" in naming.settable(kind) else kind()
+    own, of_memory = naming.settable(type(agent)), naming.settable(type(memory))
+    values = naming.arguments(spec, settings, {**own, **of_memory})
+    memory = dataclasses.replace(memory, **{key: value for key, value in values.items() if key in of_memory})
+    own_values = {key: value for key, value in values.items() if key in own}
+    return dataclasses.replace(agent, memory=memory, **own_values)

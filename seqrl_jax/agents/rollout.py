@@ -17,7 +17,8 @@ class Rollout(NamedTuple):
 
     obs: o_t. action: a_t. reward: r_t. terminated, truncated: how step t ended its episode, if it did.
     next_obs: the observation that really followed step t, also at an episode's end. time: steps that the episode
-    had seen before t, so `time == 0` marks o_t as a first observation.
+    had seen before t, so `time == 0` marks o_t as a first observation. state: the environment's hidden state behind
+    o_t, for the agents whose name says that they look.
     """
 
     obs: Array
@@ -27,6 +28,7 @@ class Rollout(NamedTuple):
     truncated: Array
     next_obs: Array
     time: Array
+    state: Any
 
     @property
     def first(self) -> Array:
@@ -38,33 +40,40 @@ class Rollout(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where B environments stand between two rollouts: observations, states, steps into the episode. All [B, ...]."""
+    """Where B environments and the agent's memories of them stand between two rollouts; all [B, ...].
+
+    obs: what is seen now. state: of the environments. time: steps into the episode. memory: the carry before `obs`.
+    """
 
     obs: Array
     state: Any
     time: Array
+    memory: Any
 
 
-def begin(key: Array, env: Environment, params: Any, num_envs: int) -> Position:
-    """Reset B environments."""
+Act = Callable[[Array, Any, Array, Array], tuple[Any, Array]]
+"""(key, memory, obs [B, ...], first [B] bool) -> memory, actions [B]."""
+
+
+def begin(key: Array, env: Environment, params: Any, num_envs: int, memory: Any) -> Position:
+    """Reset B environments, beside carries [B, ...] that have seen nothing."""
     obs, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
-    return Position(obs, state, jnp.zeros(num_envs, jnp.int32))
+    return Position(obs, state, jnp.zeros(num_envs, jnp.int32), memory)
 
 
 def collect(
-    key: Array, env: Environment, params: Any, position: Position, act: Callable[[Array, Array], Array], length: int
+    key: Array, env: Environment, params: Any, position: Position, act: Act, length: int
 ) -> tuple[Position, Rollout]:
-    """Run `length` steps of every environment.
+    """Run `length` steps of every environment: where they stand after, and the steps.
 
-    Args: act: (key, obs [B, ...]) -> actions [B].
-    Returns: where the environments stand after, and the steps.
+    The memory is told which observations begin an episode, and has to clear itself there.
     """
     restarting = auto_reset(env)
     num_envs = position.time.shape[0]
 
     def step(position: Position, key: Array) -> tuple[Position, Rollout]:
         act_key, env_key = jax.random.split(key)
-        action = act(act_key, position.obs)
+        memory, action = act(act_key, position.memory, position.obs, position.time == 0)
         after = jax.vmap(restarting.step, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, num_envs), position.state, action, params
         )
@@ -77,8 +86,9 @@ def collect(
             truncated=after.truncated,
             next_obs=after.info["last_obs"],
             time=position.time,
+            state=position.state,
         )
-        return Position(after.obs, after.state, jnp.where(ended, 0, position.time + 1)), seen
+        return Position(after.obs, after.state, jnp.where(ended, 0, position.time + 1), memory), seen
 
     return jax.lax.scan(step, position, jax.random.split(key, length))
 
@@ -103,3 +113,16 @@ def bootstrap_discount(rollout: Rollout, discount: Array, bootstrap_truncated: b
     """
     ends = rollout.terminated if bootstrap_truncated else rollout.last
     return jnp.where(ends, 0.0, discount)
+
+
+def largest_reward(before: Array | float, rollout: Rollout) -> Array:
+    """The largest absolute reward of a run so far: the unit in which networks predict values.
+
+    Tasks pay from hundredths to hundreds, and one set of hyperparameters has to serve them all. The unit only grows,
+    and settles early, so that what was learned keeps its meaning.
+    """
+    return jnp.maximum(before, jnp.max(jnp.abs(rollout.reward)))
+
+
+NO_REWARD_YET = 1e-6
+"""`largest_reward` before the first one."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from seqrl_jax.files import write_whole
 
 PACKAGES = ("seqrl_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
@@ -40,6 +46,17 @@ def commit() -> str | None:
         return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no", "--", "..") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def write_record(path: Path, told: Mapping[str, Any]) -> None:
+    """Write a measurement as JSON, with the command that made it, the device, the versions and the commit."""
+    origin = {
+        "command": " ".join(["python", *sys.argv]),
+        "device": device(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+    write_whole(path, (json.dumps({**told, **origin}, indent=1) + "\n").encode())
 
 
 def _git(directory: Path, *words: str) -> str:

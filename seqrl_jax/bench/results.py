@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
@@ -51,6 +51,8 @@ class Cell:
     curve: [E, N] value J of the current policy, None once a seed has failed.
     scores: [N] final J, None for a failed seed. standard_errors: [N] of `scores`, 0 where J is exact.
     evaluation: how J of `scores` was found, "exact" or "M episodes" (M for each seed).
+    claims: [N] what the agent's own value function says of its final policy at the start of an episode, None where it
+        has none.
     compile_seconds, run_seconds: wall time of the row, the compiled program that this cell shared.
     row: number of cells in that program. versions: package -> version. commit: git hash or None.
     created: ISO 8601 time.
@@ -79,6 +81,7 @@ class Cell:
     device: str
     commit: str | None
     created: str
+    claims: list[float | None] | None = None
     kind: str = "agent"
     format: int = FORMAT
 
@@ -160,9 +163,10 @@ def _read_cell(path: Path) -> Cell:
     if data["format"] != FORMAT:
         raise ResultsError(f"format {data['format']!r}, where this version reads {FORMAT}")
     names = [field.name for field in fields(Cell)]
-    if missing := [name for name in names if name not in data]:
+    required = [field.name for field in fields(Cell) if field.default is MISSING]
+    if missing := [name for name in required if name not in data]:
         raise ResultsError(f"without {', '.join(missing)}")
-    cell = Cell(**{name: data[name] for name in names})
+    cell = Cell(**{name: data[name] for name in names if name in data})
     if path.name != file_name(cell.agent, cell.task):
         raise ResultsError(f"a copy: {cell.agent} on {cell.task} belongs in {file_name(cell.agent, cell.task)}")
     return cell
@@ -231,6 +235,8 @@ def _check(cell: Cell) -> None:
         _check_per_seed(f"curve[{index}]", row, cell)
     _check_per_seed("scores", cell.scores, cell)
     _check_per_seed("standard_errors", cell.standard_errors, cell)
+    if cell.claims is not None:
+        _check_per_seed("claims", cell.claims, cell)
     errors = [error for error in cell.standard_errors if error is not None]
     _require(all(error >= 0 for error in errors), "standard_errors", "must not be negative")
 

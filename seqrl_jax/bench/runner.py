@@ -15,11 +15,10 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from seqrl_jax import naming
 from seqrl_jax.agents.base import MemorylessAgent, configuration
-from seqrl_jax.agents.registry import AGENTS, make_agent
+from seqrl_jax.agents.registry import make_agent
 from seqrl_jax.bench import provenance
-from seqrl_jax.bench.evaluation import exact_scores
+from seqrl_jax.bench.evaluation import exact_scores, simulate
 from seqrl_jax.bench.oracles import ORACLES
 from seqrl_jax.bench.results import Cell, Certificate, read_cells, write_cell
 from seqrl_jax.exact.interval import Interval
@@ -30,6 +29,8 @@ from seqrl_jax.tasks.simulator import stack
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 Progress = Callable[[int, int], None]
+PerRun = list[list[float | None]]
+"""[N tasks, seeds]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +59,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a row's program returned. scores: [E + 1, N, seeds], the first before any learning; None for failed runs."""
+    """What a row's program returned; N tasks, None for failed runs.
+
+    steps: [E + 1], the first 0. curve: [E + 1, N, seeds], the first before any learning. scores, standard_errors,
+    claims: [N, seeds], of the final policy; claims is None where the agent makes none.
+    """
 
     steps: list[int]
-    scores: list[list[list[float | None]]]
+    curve: list[PerRun]
+    scores: PerRun
+    standard_errors: PerRun
+    claims: PerRun | None
     compile_seconds: float
     run_seconds: float
 
@@ -100,7 +108,7 @@ def _usable(cell: Cell | None, problem: Problem, budget: Budget, config: dict[st
 
 
 def train_row(agent: MemorylessAgent, problems: list[Problem], budget: Budget, progress: Progress) -> Trained:
-    """Train one agent on every task with every seed in one program, reading its exact value between chunks.
+    """Train one agent on every task with every seed in one program, reading its value between chunks.
 
     Run i of the stacked program is the run that task and seed would have alone: keys depend on the seed only.
     """
@@ -114,21 +122,91 @@ def train_row(agent: MemorylessAgent, problems: list[Problem], budget: Budget, p
     states = start(params, keys)
     program = jax.jit(chunk_of(env, updates), donate_argnums=2, out_shardings=spread)
     advance = program.lower(agent, params, states).compile()
+    evaluate = (_exactly if agent.memoryless else _by_playing)(agent, env, problems)
     compile_seconds = time.perf_counter() - began
 
     began = time.perf_counter()
-    read = jax.jit(over_runs(lambda params, state: agent.probabilities(env, params, state), state_axis=0))
-    scores = [_scores(problems, read(params, states))]
+    curve = [evaluate(params, states, 1)[0]]
     for chunk in range(chunks):
         states = advance(agent, params, states)
-        scores.append(_scores(problems, read(params, states)))
+        curve.append(evaluate(params, states, 1)[0])
         progress(chunk + 1, chunks)
+    scores, errors = evaluate(params, states, FINAL_ROUNDS)
     return Trained(
         steps=[chunk * updates * agent.steps_per_update for chunk in range(chunks + 1)],
+        curve=curve,
         scores=scores,
+        standard_errors=errors,
+        claims=_claims(agent, env, params, states),
         compile_seconds=compile_seconds,
         run_seconds=time.perf_counter() - began,
     )
+
+
+ROUND = 500
+FINAL_ROUNDS = 8
+"""Episodes per run: `ROUND` at each point of the curve, `ROUND * FINAL_ROUNDS` for the final score."""
+
+Evaluate = Callable[[Any, Any, int], tuple[PerRun, PerRun]]
+"""(params [N], states [S, N], rounds) -> J and its standard error."""
+
+
+def _exactly(agent: MemorylessAgent, env: Environment, problems: list[Problem]) -> Evaluate:
+    read = jax.jit(over_runs(lambda params, state: agent.probabilities(env, params, state), state_axis=0))
+    whole = jax.jit(over_runs(lambda params, state: _finite(state), state_axis=0))
+
+    def evaluate(params: Any, states: Any, rounds: int) -> tuple[PerRun, PerRun]:
+        tables = np.where(np.asarray(whole(params, states))[..., None, None], read(params, states), np.nan)
+        by_task = zip(problems, tables.swapaxes(0, 1), strict=True)
+        values = [exact_scores(problem.task, mine) for problem, mine in by_task]
+        return values, [[None if value is None else 0.0 for value in row] for row in values]
+
+    return evaluate
+
+
+def _by_playing(agent: MemorylessAgent, env: Environment, problems: list[Problem]) -> Evaluate:
+    horizon = max(problem.task.horizon for problem in problems)
+
+    @jax.jit
+    def play(params: Any, states: Any, key: Array) -> Array:
+        def one(params: Any, state: Any, key: Array) -> Array:
+            returns = simulate(key, env, params, agent.policy(env, params, state), ROUND, horizon)
+            return jnp.where(_finite(state), returns, jnp.nan)
+
+        # Seeds play other episodes, so that their errors are independent.
+        keys = jax.random.split(key, jax.tree.leaves(states)[0].shape[0])
+        return jax.vmap(jax.vmap(one, in_axes=(0, 0, None)), in_axes=(None, 0, 0))(params, states, keys)
+
+    def evaluate(params: Any, states: Any, rounds: int) -> tuple[PerRun, PerRun]:
+        keys = jax.random.split(jax.random.key(EVALUATION_SEED), rounds)
+        returns = np.concatenate([np.asarray(play(params, states, key), np.float64) for key in keys], -1)
+        errors = returns.std(-1, ddof=1) / np.sqrt(returns.shape[-1])
+        return _per_run(returns.mean(-1)), _per_run(errors)
+
+    return evaluate
+
+
+EVALUATION_SEED = 2**31
+
+
+def _claims(agent: Any, env: Environment, params: Any, states: Any) -> PerRun | None:
+    """What the agent says that its final policy is worth."""
+    if not hasattr(agent, "claim"):
+        return None
+    key = jax.random.key(EVALUATION_SEED)
+    claim = jax.jit(over_runs(lambda params, state: agent.claim(env, params, state, key), state_axis=0))
+    return _per_run(np.asarray(claim(params, states), np.float64))
+
+
+def _finite(state: Any) -> Array:
+    """Whether every number of a run's state is one. A policy may act on, and score, long after its weights are not."""
+    floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
+
+
+def _per_run(values: np.ndarray) -> PerRun:
+    """[S, N] as [N][S], None where a run failed."""
+    return [[float(value) if np.isfinite(value) else None for value in row] for row in values.T]
 
 
 def over_runs(function: Callable[[Any, Any], Any], state_axis: int | None = None) -> Callable[[Any, Any], Any]:
@@ -163,12 +241,6 @@ def _schedule(agent: MemorylessAgent, budget: Budget) -> tuple[int, int]:
     total = max(1, round(budget.steps / agent.steps_per_update))
     chunks = min(budget.evaluations, total)
     return chunks, max(1, round(total / chunks))
-
-
-def _scores(problems: list[Problem], tables: Array) -> list[list[float | None]]:
-    """[N][S] exact values, from tables [S, N, O, A]."""
-    by_task = np.asarray(tables).swapaxes(0, 1)
-    return [exact_scores(problem.task, mine) for problem, mine in zip(problems, by_task, strict=True)]
 
 
 def _configuration(agent: str, problems: list[Problem], budget: Budget) -> dict[str, Any]:
@@ -237,17 +309,18 @@ def _oracle_fields(
 def _learner_fields(
     agent: str, problems: list[Problem], budget: Budget, progress: Progress
 ) -> Iterator[Mapping[str, Any]]:
-    trained = train_row(_fitted(agent, problems), problems, budget, progress)
+    fitted = _fitted(agent, problems)
+    trained = train_row(fitted, problems, budget, progress)
     for index in range(len(problems)):
-        curve = [scores[index] for scores in trained.scores]
         yield {
-            "marked_wrong": AGENTS[naming.base(agent)].marked_wrong,
-            "memoryless": True,
+            "marked_wrong": fitted.marked_wrong,
+            "memoryless": fitted.memoryless,
             "steps": trained.steps,
-            "curve": curve,
-            "scores": curve[-1],
-            "standard_errors": [None if score is None else 0.0 for score in curve[-1]],
-            "evaluation": "exact",
+            "curve": [values[index] for values in trained.curve],
+            "scores": trained.scores[index],
+            "standard_errors": trained.standard_errors[index],
+            "claims": trained.claims and trained.claims[index],
+            "evaluation": "exact" if fitted.memoryless else f"{ROUND * FINAL_ROUNDS} episodes",
             "compile_seconds": trained.compile_seconds,
             "run_seconds": trained.run_seconds,
         }

@@ -28,14 +28,37 @@ class Suite:
     evaluations: int = 20
 
 
+HEADLINE = (
+    "tmaze:length=10",
+    "repeat_previous",
+    "heaven_hell",
+    "peek_maze",
+    "locked_doors",
+    "tiger",
+    "flicker_grid",
+    "mini_hallway",
+)
+"""The tasks by which agents with memory are judged."""
+
+BACKBONES = ("window", "lstm", "lru", "mingru", "linear_attention", "transformer")
+
 SUITES: dict[str, Suite] = {
     "quick": Suite(
         name="quick",
-        about="every tabular task, every memoryless agent and the oracles",
+        about="every tabular task, every memoryless agent, recurrent PPO and the oracles",
         tasks=tuple(TASKS),
-        agents=(*ORACLES, *AGENTS),
+        agents=(*ORACLES, *(name for name, entry in AGENTS.items() if entry.agent.memoryless), "ppo"),
         seeds=5,
         steps=200_000,
+    ),
+    "pomdp": Suite(
+        name="pomdp",
+        about="every tabular task, every agent, PPO with every backbone, and the oracles",
+        tasks=(*TASKS, "tmaze:length=10"),
+        agents=(*ORACLES, *AGENTS, *(f"ppo:memory={name}" for name in BACKBONES)),
+        seeds=10,
+        steps=400_000,
+        evaluations=10,
     ),
 }
 

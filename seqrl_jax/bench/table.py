@@ -35,12 +35,13 @@ def newest(cells: Sequence[Cell]) -> Cell:
 def table_rows(cells: Sequence[Cell]) -> list[Row]:
     """For each task its five certified values, then its agents.
 
-    A row: {"task", "agent", "kind", "marked_wrong", "seeds", "failed", "score", "normalised", "memory"}.
+    A row: {"task", "agent", "kind", "marked_wrong", "seeds", "failed", "score", "normalised", "memory", "claims"}.
     kind: "agent" or "certified" (then agent is the name of the value, and seeds is 0). seeds: how many ran;
     failed: how many of them failed and are left out. score, normalised, memory: {"mean", "iqm", "low", "high"}; for an
     agent over seeds, low and high the 95% bootstrap interval of the mean; for a certified value its proven ends, mean
     and iqm the lower one. Entries are None where no seed finished or the score is not defined; memory as a whole is
-    None where memory gains nothing on the task.
+    None where memory gains nothing on the task. claims: the mean over seeds of what the agent's own value function says
+    of its policy, in units of return; None where it says nothing.
     """
     rows = []
     for group in by_task(cells).values():
@@ -93,7 +94,12 @@ def _agent_row(cell: Cell) -> Row:
         "seeds": len(cell.seeds),
         "failed": cell.failed,
         **_scores(cell, score),
+        "claims": _mean([claim for claim in cell.claims or [] if claim is not None]),
     }
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _certified_row(cell: Cell, name: str) -> Row:
@@ -106,6 +112,7 @@ def _certified_row(cell: Cell, name: str) -> Row:
         "seeds": 0,
         "failed": 0,
         **_scores(cell, {"mean": lower, "iqm": lower, "low": lower, "high": upper}),
+        "claims": None,
     }
 
 

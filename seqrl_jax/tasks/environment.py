@@ -39,6 +39,9 @@ class Box:
     shape: tuple[int, ...]
 
 
+Space = Discrete | Box
+
+
 class Environment(Protocol):
     """A frozen, hashable description of shapes; every number lives in `params`, which `vmap` may batch.
 
@@ -49,7 +52,7 @@ class Environment(Protocol):
     def num_actions(self) -> int: ...
 
     @property
-    def observation_space(self) -> Discrete | Box: ...
+    def observation_space(self) -> Space: ...
 
     def reset(self, key: Array, params: Any) -> tuple[Array, Any]: ...
 
@@ -85,7 +88,7 @@ class AutoReset:
         return self.env.num_actions
 
     @property
-    def observation_space(self) -> Discrete | Box:
+    def observation_space(self) -> Space:
         return self.env.observation_space
 
     def reset(self, key: Array, params: Any) -> tuple[Array, Any]:

@@ -10,11 +10,15 @@ from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError
 MOVES = {"north": (0, 1), "south": (0, -1), "east": (1, 0), "west": (-1, 0)}
 
 
-def tmaze(length: int = 5, good: float = 4.0, bad: float = -0.1, horizon: int = 20) -> TabularPOMDP:
+def tmaze(
+    length: int = 5, good: float = 4.0, bad: float = -0.1, carried: bool = False, horizon: int = 0
+) -> TabularPOMDP:
     """A corridor that ends in a junction; a cue in the first cell says whether the prize is north or south of it.
 
     The junction lies `length` + 1 moves east of the first cell. At the junction north and south end the episode,
     paying `good` on the cued side and `bad` on the other. Everywhere else they do nothing. Corridor cells look alike.
+    If `carried`, every action leads one cell east until the junction is reached: nothing but memory is left to learn.
+    `horizon` 0 stands for 3 (length + 1) + 2 steps, three times the way.
 
     Picture::
 
@@ -31,7 +35,8 @@ def tmaze(length: int = 5, good: float = 4.0, bad: float = -0.1, horizon: int = 
         goal, cell = state
         if cell == junction and action in ("north", "south"):
             return ends(good if action == goal else bad)
-        return goes((goal, min(max(cell + MOVES[action][0], 0), junction)))
+        ahead = 1 if carried else MOVES[action][0]
+        return goes((goal, min(max(cell + ahead, 0), junction)))
 
     def observe(state):
         goal, cell = state
@@ -46,7 +51,7 @@ def tmaze(length: int = 5, good: float = 4.0, bad: float = -0.1, horizon: int = 
         step=step,
         observe=observe,
         discount=0.9,
-        horizon=horizon,
+        horizon=horizon or 3 * junction + 2,
     )
 
 

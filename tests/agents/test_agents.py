@@ -1,25 +1,50 @@
 """What holds for every agent in the registry."""
 
+import dataclasses
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.agents import AGENTS, configuration, make_agent, train
+from seqrl_jax.agents import AGENTS, PolicyGradient, QLearning, configuration, make_agent, train
 from seqrl_jax.bench.evaluation import exact_scores, simulate
+from seqrl_jax.memory import MEMORIES, Table, Transformer
 from seqrl_jax.naming import SpecError
 from seqrl_jax.tasks import make, stack, tabular_env, tabular_params
 
-SPECS = [*AGENTS, "reward_to_go:network=mlp,width=8", "ppo:network=mlp,width=8"]
+
+def named(kind):
+    return [name for name, entry in AGENTS.items() if isinstance(entry.agent, kind)]
+
+
+SMALL = "width=8,num_envs=4,rollout_length=8"
+SPECS = [
+    *(name for name, entry in AGENTS.items() if isinstance(entry.agent.memory, Table)),
+    *(
+        f"{name}:{SMALL}"
+        for name, entry in AGENTS.items()
+        if isinstance(entry.agent, PolicyGradient) and not entry.agent.memoryless
+    ),
+    *(
+        f"{name}:{SMALL},batch_sequences=4,replay_blocks=4"
+        for name, entry in AGENTS.items()
+        if isinstance(entry.agent, QLearning)
+    ),
+    f"pqn:{SMALL},minibatches=2",
+    *(f"ppo:memory={name},{SMALL},minibatches=2" for name in MEMORIES if name != "table"),
+    "reward_to_go:memory=none,width=8",
+]
 TASKS = ("peek_maze", "tiger")
 
 
 @pytest.fixture(scope="module", params=SPECS)
 def trained(request):
     """(agent, compiled vmap over 2 tasks x 3 keys of a whole run, its inputs)."""
-    agent = make_agent(request.param)
-    env, params = stack([make(spec) for spec in TASKS])
+    tasks = [make(spec) for spec in TASKS]
+    agent = make_agent(request.param).for_horizon(max(task.horizon for task in tasks))
+    env, params = stack(tasks)
     keys = jax.random.split(jax.random.key(0), 3)
     run = lambda params, key: train(agent, env, params, key, 3)
     stacked = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None))).lower(params, keys).compile()
@@ -50,28 +75,32 @@ def test_a_stacked_run_is_the_single_run(trained):
 
 
 def test_seeds_differ(trained):
-    agent, env, _, stacked, params, keys = trained
+    *_, stacked, params, keys = trained
     state, _ = stacked(params, keys)
-    tables = jax.vmap(jax.vmap(lambda p, s: agent.probabilities(env, p, s), (None, 0)), (0, 0))(params, state)
-    assert (np.abs(np.asarray(tables[:, 0] - tables[:, 1])).max((1, 2)) > 1e-6).all()
+    weights = [leaf for leaf in jax.tree.leaves(state._replace(key=None)) if leaf.dtype == np.float32 and leaf.ndim > 3]
+    assert any((np.abs(leaf[:, 0] - leaf[:, 1]) > 1e-6).any() for leaf in map(np.asarray, weights))
 
 
 def test_masked_actions_have_no_probability(trained):
-    """The T-maze has 4 actions and the tiger 3: the fourth does not exist for the tiger."""
+    """The peek maze has 4 actions and the tiger 3: the fourth does not exist for the tiger."""
     agent, env, _, stacked, params, keys = trained
     state, _ = stacked(params, keys)
-    one = lambda tree: jax.tree.map(lambda leaf: leaf[1], tree)
-    tables = jax.vmap(lambda s: agent.probabilities(env, one(params), s))(one(state))
-    assert (np.asarray(tables)[..., 3] == 0).all()
-    np.testing.assert_allclose(np.asarray(tables).sum(-1), 1, rtol=1e-5)
+    tiger, run = jax.tree.map(lambda leaf: leaf[1], params), jax.tree.map(lambda leaf: leaf[1, 0], state)
+    if agent.memoryless:
+        table = np.asarray(agent.probabilities(env, tiger, run))
+        assert (table[:, 3] == 0).all()
+        np.testing.assert_allclose(table.sum(-1), 1, rtol=1e-5)
+    policy = agent.policy(env, tiger, run)
+    acts = jax.vmap(lambda key: policy.act(key, policy.initialise(), jnp.int32(0))[1])
+    assert (np.asarray(acts(jax.random.split(jax.random.key(0), 500))) < 3).all()
 
 
 def test_a_second_call_compiles_nothing():
     task = make("tiger")
-    env, params, agent = tabular_env(task), tabular_params(task), make_agent("ppo")
+    env, params, agent = tabular_env(task), tabular_params(task), make_agent("ppo_obs")
     update = jax.jit(lambda agent, params, state: agent.update(env, params, state))
     state = agent.init(jax.random.key(0), env, params)
-    for other in (agent, make_agent("ppo:learning_rate=0.5")):
+    for other in (agent, make_agent("ppo_obs:learning_rate=0.5")):
         state, _ = update(other, params, state)
     assert update._cache_size() == 1, "another learning rate is another number, not another program"
 
@@ -87,6 +116,18 @@ def test_the_policy_that_acts_is_the_table_that_is_evaluated():
     assert abs(returns.mean() - exact) < 4 * returns.std() / len(returns) ** 0.5
 
 
+def test_a_memory_is_set_beside_the_agent():
+    agent = make_agent("ppo:memory=transformer,heads=2,learning_rate=0.5")
+    assert (agent.memory, agent.learning_rate) == (Transformer(make_agent("ppo").memory.width, heads=2), 0.5)
+    assert configuration(agent)["memory"] == "transformer" and configuration(agent)["heads"] == 2
+
+
+def test_no_key_of_a_memory_is_one_of_an_agent():
+    for entry in AGENTS.values():
+        own = {field.name for field in dataclasses.fields(entry.agent)}
+        assert not own & {field.name for kind in MEMORIES.values() for field in dataclasses.fields(kind)}
+
+
 def test_the_configuration_names_every_hyperparameter_once():
     config = configuration(make_agent("a2c_obs"))
     assert config["weight"] == "generalised_advantage" and config["lambda_"] == 0.0
@@ -100,6 +141,8 @@ def test_the_configuration_names_every_hyperparameter_once():
         ("ppo:clip=high", "expected a number"),
         ("ppo:num_envs=2.5", "expected a whole number"),
         ("reinforce:weight=x", "unknown key 'weight'"),
+        ("ppo:memory=gru2", "did you mean gru"),
+        ("ppo:memory=lru,heads=2", "unknown key 'heads'"),
     ],
 )
 def test_a_wrong_name_is_answered_with_the_nearest(spec, said):

@@ -7,9 +7,11 @@ import pytest
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.exact.state import evaluate_memoryless
+from seqrl_jax.memory import Table
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
 ROLLOUTS, ENVS = 400, 256
+VALID = ["reinforce", "reward_to_go", "pg_obs_baseline", "gae:lambda_=1"]
 
 
 def softmax(logits):
@@ -31,9 +33,11 @@ def exact_gradient(task, logits):
 def sampled_gradients(name, task, logits, value):
     """[ROLLOUTS, O, A] independent estimates of the agent's own code, at these logits and this baseline."""
     env, params = tabular_env(task), tabular_params(task)
-    agent = dataclasses.replace(make_agent(name), num_envs=ENVS, rollout_length=task.horizon)
+    agent = dataclasses.replace(make_agent(name), num_envs=ENVS, rollout_length=task.horizon, memory=Table())
     state = agent.init(jax.random.key(0), env, params)
     kernel = lambda weights, table: jax.tree.map(lambda _: jnp.asarray(table, jnp.float32), weights)
+    if agent.critic == "state":
+        value = np.random.default_rng(1).normal(size=task.num_states)
     state = state._replace(policy=kernel(state.policy, logits), value=kernel(state.value, value[:, None]))
     estimate = jax.jit(jax.vmap(lambda key: agent.estimate(env, params, state, key)[0].policy))
     estimates = estimate(jax.random.split(jax.random.key(1), ROLLOUTS))
@@ -48,7 +52,7 @@ def problem(request):
     return task, logits, rng.normal(size=task.num_observations)
 
 
-@pytest.mark.parametrize("name", ["reinforce", "reward_to_go", "pg_obs_baseline", "gae:lambda_=1"])
+@pytest.mark.parametrize("name", [*VALID, "pg_state_baseline"])
 def test_valid_weights_estimate_the_exact_gradient_under_aliasing(name, problem):
     """Rollouts as long as the horizon hold one episode each, so the estimate's mean is the gradient itself.
 

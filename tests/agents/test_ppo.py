@@ -26,7 +26,7 @@ def test_beyond_the_clip_only_the_pessimistic_side_has_a_gradient(advantage):
 def test_the_ratio_is_one_before_the_first_step_also_across_episodes():
     """Rollouts of 32 steps on episodes of 10: continued rollouts, terminations and truncations are all in the batch."""
     task = make("peek_maze")
-    env, params, agent = tabular_env(task), tabular_params(task), make_agent("ppo")
+    env, params, agent = tabular_env(task), tabular_params(task), make_agent("ppo_obs")
 
     @jax.jit
     def errors(key):

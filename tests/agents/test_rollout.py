@@ -17,8 +17,11 @@ def tmaze():
 
     @jax.jit
     def roll(key):
-        act = lambda key, obs: jax.random.randint(key, obs.shape, 0, env.num_actions)
-        return collect(key, env, params, begin(key, env, params, B), act, T)
+        def act(key, counted, obs, first):
+            """The memory counts the steps that it has seen."""
+            return jnp.where(first, 0, counted) + 1, jax.random.randint(key, obs.shape, 0, env.num_actions)
+
+        return collect(key, env, params, begin(key, env, params, B, jnp.zeros(B, jnp.int32)), act, T)
 
     position, rollout = roll(jax.random.key(0))
     return task, params, jax.tree.map(np.asarray, position), jax.tree.map(np.asarray, rollout)
@@ -45,6 +48,11 @@ def test_time_counts_from_the_first_observation(tmaze):
 def test_the_next_rollout_goes_on_where_this_one_stopped(tmaze):
     _, _, position, rollout = tmaze
     np.testing.assert_array_equal(position.time, np.where(rollout.last[-1], 0, rollout.time[-1] + 1))
+
+
+def test_the_memory_has_seen_the_running_episode_and_no_other(tmaze):
+    _, _, position, rollout = tmaze
+    np.testing.assert_array_equal(position.memory, rollout.time[-1] + 1)
 
 
 def test_nothing_is_bootstrapped_at_the_horizon_unless_asked(tmaze):

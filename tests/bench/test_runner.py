@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seqrl_jax.agents import AGENTS, make_agent
+from seqrl_jax.agents import make_agent
 from seqrl_jax.bench.results import read_cells
 from seqrl_jax.bench.runner import Budget, Problem, run_table, train_row
 from seqrl_jax.bench.statistics import exceeds_optimum
+from seqrl_jax.bench.suites import suite
 
 quiet = lambda done, total: None
 
@@ -32,7 +33,7 @@ def shares(problems, row):
     """[tasks, seeds]: final scores between random (0) and the best memoryless policy (1)."""
     low = [problem.solution.values["random"].lower for problem in problems]
     high = [problem.solution.values["memoryless_stochastic"].lower for problem in problems]
-    scores = np.array(row.scores[-1], float)
+    scores = np.array(row.scores, float)
     return (scores - np.array(low)[:, None]) / (np.array(high) - np.array(low))[:, None]
 
 
@@ -46,21 +47,21 @@ def test_valid_policy_gradients_reach_the_best_memoryless_policy(name, problems,
 def test_the_td_actor_critic_ends_far_below_under_aliasing(problems, rows):
     """The switched corridor: random is worth -10.47, the best memoryless policy -10.24, and a2c ends near -19."""
     corridor = problems[0]
-    wrong = np.array(rows["a2c_obs"].scores[-1][0], float)
-    valid = np.array(rows["pg_obs_baseline"].scores[-1][0], float)
+    wrong = np.array(rows["a2c_obs"].scores[0], float)
+    valid = np.array(rows["pg_obs_baseline"].scores[0], float)
     assert (wrong < corridor.solution.values["random"].lower - 1).all() and (valid > wrong.max() + 1).all()
 
 
 def test_no_run_exceeds_what_is_proven(problems, rows):
     for row in rows.values():
-        for problem, scores in zip(problems, np.moveaxis(np.array(row.scores, float), 1, 0), strict=True):
+        for problem, scores in zip(problems, np.moveaxis(np.array(row.curve, float), 1, 0), strict=True):
             assert scores.max() <= problem.solution.values["memoryless_stochastic"].upper + 1e-6
 
 
 def test_the_curve_starts_before_any_learning(problems, rows):
     row = rows["reinforce"]
-    assert row.steps[0] == 0 and len(row.steps) == len(row.scores) == 5
-    start = np.array(row.scores[0], float)
+    assert row.steps[0] == 0 and len(row.steps) == len(row.curve) == 5
+    start = np.array(row.curve[0], float)
     expected = [problem.solution.values["random"].lower for problem in problems]
     np.testing.assert_allclose(start, np.repeat(np.array(expected)[:, None], 5, 1), rtol=1e-6)
 
@@ -68,7 +69,7 @@ def test_the_curve_starts_before_any_learning(problems, rows):
 def test_a_run_that_blows_up_is_counted_as_failed(problems):
     broken = replace(make_agent("reward_to_go"), learning_rate=float("nan"))
     row = train_row(broken, problems, Budget(3000, 1, (0, 1)), quiet)
-    assert row.scores[-1] == [[None, None]] * 3
+    assert row.scores == row.curve[-1] == [[None, None]] * 3
 
 
 def test_cells_are_written_as_their_row_ends_and_kept(tmp_path, problems):
@@ -97,7 +98,7 @@ def test_a_killed_run_leaves_whole_files_only(tmp_path):
     cells, damage = read_cells(tmp_path)
     assert damage == [] and len(cells) >= 7
     subprocess.run(command, check=True, capture_output=True)
-    assert len(read_cells(tmp_path)[0]) == 2 * (3 + len(AGENTS))
+    assert len(read_cells(tmp_path)[0]) == 2 * len(suite("quick").agents)
 
 
 def test_runs_are_spread_over_devices_without_communication():
@@ -115,7 +116,7 @@ tasks = [make("tiger"), make("aliased_line")]
 problems = [Problem(task.name, task, solve(task, cache_directory())) for task in tasks]
 agent, budget = make_agent("reward_to_go"), Budget(4000, 2, (0, 1, 2, 3))
 row = train_row(agent, problems, budget, lambda done, total: None)
-print(jax.device_count(), *np.array(row.scores[-1], float).ravel())
+print(jax.device_count(), *np.array(row.scores, float).ravel())
 env, params = stack(tasks)
 spread = over_devices(4)
 keys = jax.device_put(jax.vmap(jax.random.key)(np.arange(4)), spread)

@@ -1,0 +1,74 @@
+"""The two findings of the DRQN paper (Hausknecht & Stone, 2015), between certified lines.
+
+    python benchmarks/flicker.py --out benchmarks/results/flicker_cpu.json
+
+On fully observed tasks a recurrent Q-network does as well as one of the observation (the interval of the difference
+contains 0); where the screen flickers it does better. Both agents are the same code with the same hyperparameters but
+for the memory, and both have Q(h) through layers of the same width.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from seqrl_jax.agents import make_agent
+from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.bench.runner import Budget, problem, train_row
+from seqrl_jax.tasks import TASKS, make
+
+FLICKERING = ("flicker_grid",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=300_000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+
+    small = [name for name in TASKS if make(name).num_states <= 30]
+    specs = [*(f"{name}:observed=true" for name in small), *FLICKERING]
+    problems = [problem(spec) for spec in specs]
+    budget = Budget(options.steps, 1, tuple(range(options.seeds)))
+    horizon = max(problem.task.horizon for problem in problems)
+    scores = {}
+    for name in ("q_obs", "drqn"):
+        trained = train_row(make_agent(name).for_horizon(horizon), problems, budget, lambda done, total: None)
+        scores[name] = np.array(trained.scores, float)
+        print(f"{name}: {trained.compile_seconds + trained.run_seconds:.0f} s", flush=True)
+    rows: list[dict[str, Any]] = []
+    for index, problem_ in enumerate(problems):
+        values = problem_.solution.values
+        unit = values["history"].lower - values["random"].lower
+        dqn, drqn = ((scores[name][index] - values["random"].lower) / unit for name in ("q_obs", "drqn"))
+        rows.append({"task": problem_.spec, "q_obs": dqn.mean(), "drqn": drqn.mean(), **difference(drqn, dqn)})
+        print(rows[-1], flush=True)
+    observed = [index for index, spec in enumerate(specs) if spec.endswith("observed=true")]
+    units = [(p.solution.values["history"].lower - p.solution.values["random"].lower) for p in problems]
+    mean_over = lambda name: np.mean([scores[name][i] / units[i] for i in observed], 0)
+    overall = difference(mean_over("drqn"), mean_over("q_obs"))
+    print("over the observed twins, normalised:", overall)
+    if options.out:
+        write_record(
+            options.out, {"rows": rows, "observed_twins": overall, "seeds": options.seeds, "steps": options.steps}
+        )
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Mean of one - other over seeds, and its 95% bootstrap interval, the two resampled independently."""
+    if np.ptp(one) == np.ptp(other) == 0:
+        low = high = float(one[0] - other[0])
+    else:
+        mean = lambda a, b, axis: a.mean(axis) - b.mean(axis)
+        interval = bootstrap((one, other), mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return {"difference": float(one.mean() - other.mean()), "low": low, "high": high}
+
+
+if __name__ == "__main__":
+    main()

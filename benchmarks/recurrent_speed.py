@@ -1,0 +1,183 @@
+"""How fast recurrent agents train: against the textbook loop, against another library, and over stacked seeds.
+
+    python benchmarks/recurrent_speed.py --out benchmarks/results/recurrent_speed_cpu.json
+
+`textbook` is the same PPO, update for update, with the GRU that the JAX libraries share: flax's cell inside `nn.scan`,
+input projections in the loop, the carry reset by `where`, gradients by automatic differentiation. All programs of one
+size run in this process, alternating; cold and warm times stand apart. With --peers sb3-contrib's RecurrentPPO trains
+on the same task through gymnasium (`benchmarks/peers/sb3_recurrent_ppo.py`, which see).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.agents import make_agent, train
+from seqrl_jax.bench.evaluation import simulate
+from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.memory import GRU
+from seqrl_jax.tasks import make, tabular_env, tabular_params
+
+TASK = "tmaze:length=10"
+
+
+class ScannedGRU(nn.Module):
+    """The textbook loop over [T, B, I]."""
+
+    width: int
+
+    @partial(nn.scan, variable_broadcast="params", in_axes=0, out_axes=0, split_rngs={"params": False})
+    @nn.compact
+    def __call__(self, carry: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        x, first = at
+        carry = jnp.where(first[:, None], jnp.zeros_like(carry), carry)
+        # The default initialiser, an orthogonal one, calls LAPACK, which must not run under `vmap` on a CPU.
+        return nn.GRUCell(self.width, recurrent_kernel_init=nn.initializers.lecun_normal())(carry, x)
+
+
+@dataclass(frozen=True)
+class Textbook(GRU):
+    """A `Memory` of it."""
+
+    def init(self, key: Array, inputs: int) -> Any:
+        example = (jnp.zeros((1, 1, inputs)), jnp.zeros((1, 1), bool))
+        return ScannedGRU(self.width).init(key, jnp.zeros((1, self.width)), example)
+
+    def unroll(self, weights: Any, carry: Any, xs: Array, firsts: Array) -> tuple[Any, Array]:
+        (state,) = carry
+        state, ys = ScannedGRU(self.width).apply(weights, state, (xs, firsts))
+        return (state,), ys
+
+
+def ppo(memory: GRU, num_envs: int = 64, rollout_length: int = 128) -> Any:
+    return dataclasses.replace(make_agent("ppo"), memory=memory, num_envs=num_envs, rollout_length=rollout_length)
+
+
+def compiled(agent: Any, updates: int, seeds: int = 1) -> tuple[Callable[[Any], Any], float]:
+    """A program that trains `seeds` runs for some updates, and how long its compilation took."""
+    task = make(TASK)
+    env, params = tabular_env(task), tabular_params(task)
+
+    def run(key: Array) -> Array:
+        return train(agent, env, params, key, updates)[1]["entropy"]
+
+    keys = jax.random.split(jax.random.key(0), seeds)
+    began = time.perf_counter()
+    program = jax.jit(jax.vmap(run)).lower(keys).compile()
+    return (lambda: jax.block_until_ready(program(keys))), time.perf_counter() - began
+
+
+def alternating(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each call, the programs in turn, after one call each that is not counted."""
+    for program in programs.values():
+        program()
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(repeats):
+        for name, program in programs.items():
+            began = time.perf_counter()
+            program()
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def against_textbook(width: int, repeats: int, updates: int = 2) -> dict[str, Any]:
+    agents = {"seqrl_jax": ppo(GRU(width)), "textbook": ppo(Textbook(width))}
+    built = {name: compiled(agent, updates) for name, agent in agents.items()}
+    seconds = alternating({name: program for name, (program, _) in built.items()}, repeats)
+    steps = updates * agents["textbook"].steps_per_update
+    ratios = [slow / fast for slow, fast in zip(seconds["textbook"], seconds["seqrl_jax"], strict=True)]
+    return {
+        "what": f"recurrent PPO, 64 environments x 128 steps, GRU-{width}",
+        "steps_per_second": {name: steps / statistics.median(times) for name, times in seconds.items()},
+        "compile_seconds": {name: cold for name, (_, cold) in built.items()},
+        "median_ratio": statistics.median(ratios),
+    }
+
+
+def over_seeds(repeats: int, counts: tuple[int, ...] = (1, 10, 50)) -> dict[str, Any]:
+    """The shipped PPO; seconds per seed of the same number of updates."""
+    agent, updates = make_agent("ppo"), 4
+    built = {str(count): compiled(agent, updates, count) for count in counts}
+    seconds = alternating({name: program for name, (program, _) in built.items()}, repeats)
+    per_seed = {name: statistics.median(times) / int(name) for name, times in seconds.items()}
+    return {
+        "what": f"recurrent PPO as shipped, {agent.num_envs} environments x {agent.rollout_length} steps",
+        "warm_seconds_per_seed": per_seed,
+        "share_of_a_single_run": {name: value / per_seed["1"] for name, value in per_seed.items()},
+        "compile_seconds": {name: cold for name, (_, cold) in built.items()},
+        "steps_per_second": {name: updates * agent.steps_per_update / value for name, value in per_seed.items()},
+    }
+
+
+def recall(steps: int = 100_000, length: int = 98) -> dict[str, Any]:
+    """PQN on a cue that has to be kept for 100 steps: one cold run, compilation included, and what it learned."""
+    task = make(f"tmaze:length={length},carried=true,discount=1,horizon={length + 2}")
+    env, params = tabular_env(task), tabular_params(task)
+    agent = dataclasses.replace(
+        make_agent("pqn"), rollout_length=128, num_envs=16, exploration_steps=steps / 2, anneal_steps=float(steps)
+    )
+    updates = round(steps / agent.steps_per_update)
+    jax.clear_caches()
+    began = time.perf_counter()
+    state, _ = jax.block_until_ready(jax.jit(lambda key: train(agent, env, params, key, updates))(jax.random.key(0)))
+    seconds = time.perf_counter() - began
+    returns = simulate(jax.random.key(1), env, params, agent.policy(env, params, state), 500, task.horizon)
+    return {
+        "what": f"PQN on {task.name}, {updates * agent.steps_per_update} steps, compilation included",
+        "cold_seconds": seconds,
+        "mean_return": float(returns.mean()),
+        "optimum": 4.0,
+    }
+
+
+def peer(width: int) -> dict[str, Any]:
+    script = Path(__file__).parent / "peers" / "sb3_recurrent_ppo.py"
+    arguments = ["--num-envs", "64", "--rollout-length", "128", "--width", str(width)]
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--widths", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+
+    textbook = [against_textbook(width, options.repeats) for width in options.widths]
+    told: dict[str, Any] = {"textbook": textbook}
+    print(json.dumps(textbook, indent=1), flush=True)
+    if options.peers:
+        told["peers"] = []
+        for width, ours in zip(options.widths, textbook, strict=True):
+            theirs = peer(width)
+            ratio = ours["steps_per_second"]["seqrl_jax"] / theirs["steps_per_second"]
+            told["peers"].append({"what": ours["what"], "ratio": ratio, **theirs})
+        print(json.dumps(told["peers"], indent=1), flush=True)
+    told["seeds"] = over_seeds(options.repeats)
+    print(json.dumps(told["seeds"], indent=1), flush=True)
+    told["recall"] = recall()
+    print(json.dumps(told["recall"], indent=1), flush=True)
+    if options.out:
+        write_record(options.out, told)
+
+
+if __name__ == "__main__":
+    main()

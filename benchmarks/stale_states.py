@@ -1,0 +1,120 @@
+"""How wrong a replayed memory state is: Q from a zero, a stored and a burned-in state against Q from the true history.
+
+    python benchmarks/stale_states.py --out benchmarks/results/stale_states_cpu.json
+
+A recurrent Q-learner trains from short sequences whose stored states are those of the acting network at the time. At
+points of its training, each block of its replay is read with the current weights from four starting states:
+
+    true     the network run over the whole episode, from its first observation
+    zero     an empty state where the block begins
+    stored   the state that was stored with the block
+    burn_in  from the stored state of the block before, through that block
+
+The error is the root mean square of the difference in max_a Q against `true`, over the block's steps whose episode
+began before it, in units of the standard deviation of the true values. Age counts updates since the block was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqrl_jax.agents import make_agent
+from seqrl_jax.agents.networks import masked
+from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.tasks import make, tabular_env, tabular_params
+
+LENGTH, BLOCKS, ENVS = 5, 64, 32
+SPEC = f"drqn:replayed=stored,rollout_length={LENGTH},num_envs={ENVS},replay_blocks={BLOCKS},batch_sequences=64"
+STARTS = ("zero", "stored", "burn_in")
+
+
+def errors(agent: Any, env: Any, params: Any, state: Any, reach: int) -> dict[str, Array]:
+    """[ages] squared error of each start, and `spread`, the variance of the true values; age 0 is the newest block.
+
+    reach: blocks that surely hold the beginning of every episode.
+    """
+    function, mask = agent._function(env), env.action_mask(params)
+    # Oldest block first, so that the ring is a stream of BLOCKS * LENGTH steps of every environment.
+    order = (jnp.arange(BLOCKS) + state.replay.added) % BLOCKS
+    data = jax.tree.map(lambda leaf: leaf[order], state.replay.data)
+    by_time = lambda leaf: leaf.transpose(0, 2, 1)
+    obs, first = by_time(data.rollout.obs), by_time(data.rollout.time == 0)
+    stored = data.memory
+
+    def value(start: Any, blocks: Array) -> Array:
+        """max_a Q over the last of consecutive blocks, [LENGTH, B]."""
+        q = function.unroll(state.weights, start, obs[blocks].reshape(-1, ENVS), first[blocks].reshape(-1, ENVS))
+        return jnp.max(masked(q, mask), -1)[-LENGTH:]
+
+    def one(block: Array) -> dict[str, Array]:
+        at = lambda tree, place: jax.tree.map(lambda leaf: leaf[place], tree)
+        empty = function.initialise(state.weights, ENVS)
+        true = value(empty, block - jnp.arange(reach, -1, -1))
+        inherited = jnp.cumsum(first[block], 0) == 0
+        count = jnp.maximum(inherited.sum(), 1)
+        found = {
+            "zero": value(empty, block[None]),
+            "stored": value(at(stored, block), block[None]),
+            "burn_in": value(at(stored, block - 1), jnp.stack([block - 1, block])),
+        }
+        centre = jnp.sum(true * inherited) / count
+        told = {name: jnp.sum(jnp.square(q - true) * inherited) / count for name, q in found.items()}
+        return {**told, "spread": jnp.sum(jnp.square(true - centre) * inherited) / count}
+
+    return jax.vmap(one)(jnp.arange(BLOCKS - 1, reach, -1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", default="tmaze:length=5,carried=true")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--updates", type=int, default=2000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+
+    task, agent = make(options.task), make_agent(SPEC)
+    env, params = tabular_env(task), tabular_params(task)
+    reach = -(-task.horizon // LENGTH)
+
+    @jax.jit
+    @jax.vmap
+    def run(key: Array) -> dict[str, Array]:
+        """Errors over training, from the time when the replay is full: [points, ages]."""
+        advance = lambda state, _: agent.update(env, params, state)
+        state, _ = jax.lax.scan(advance, agent.init(key, env, params), length=BLOCKS)
+
+        def point(state: Any, _: Any) -> tuple[Any, dict[str, Array]]:
+            state, _ = jax.lax.scan(advance, state, length=20)
+            return state, errors(agent, env, params, state, reach)
+
+        return jax.lax.scan(point, state, length=(options.updates - BLOCKS) // 20)[1]
+
+    told = run(jax.random.split(jax.random.key(0), options.seeds))
+    told = {name: np.asarray(values, np.float64) for name, values in told.items()}
+    spread = told["spread"].mean((1, 2))[:, None]
+    rows = []
+    for age in range(told["zero"].shape[2]):
+        row: dict[str, Any] = {"age": age}
+        for name in STARTS:
+            per_seed = np.sqrt(told[name][:, :, age].mean(1, keepdims=True) / spread)
+            row[name] = float(per_seed.mean())
+            row[f"{name}_error"] = float(per_seed.std(ddof=1) / len(per_seed) ** 0.5)
+        rows.append(row)
+        if age % 8 == 0:
+            print("age {age:>3}  zero {zero:.3f}  stored {stored:.3f}  burn_in {burn_in:.3f}".format(**row))
+    if options.out:
+        write_record(
+            options.out,
+            {"task": options.task, "agent": SPEC, "seeds": options.seeds, "updates": options.updates, "rows": rows},
+        )
+
+
+if __name__ == "__main__":
+    main()

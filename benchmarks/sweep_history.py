@@ -1,0 +1,106 @@
+"""The hyperparameters that the registry ships for agents with memory, chosen on seeds that no table uses.
+
+    python benchmarks/sweep_history.py --agents ppo --out benchmarks/results/sweep_history_ppo.json
+
+Every candidate runs on the headline tasks; its score is the mean over tasks and seeds of the memory score, cut at -1
+and 1, so that no single task decides. Candidates that differ in traced hyperparameters only are one compiled program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqrl_jax.agents import make_agent, train
+from seqrl_jax.bench.evaluation import simulate
+from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.bench.runner import problem
+from seqrl_jax.bench.suites import HEADLINE
+from seqrl_jax.tasks import stack
+
+SEEDS = tuple(range(1000, 1003))
+EPISODES = 1000
+# agent -> (static, traced): values of every hyperparameter that is tried.
+GRIDS: dict[str, tuple[dict[str, tuple], dict[str, tuple]]] = {
+    "ppo": (
+        {"num_envs": (16,)},
+        {"learning_rate": (0.006, 0.01), "entropy_cost": (0.03, 0.06), "lambda_": (0.97,)},
+    ),
+    "pqn": (
+        {"num_envs": (16,), "cut": (True, False)},
+        {"learning_rate": (0.001, 0.002), "lambda_": (0.9,), "exploration_steps": (250_000.0,)},
+    ),
+    "drqn": (
+        {"n_steps": (1, 3), "target_period": (4,)},
+        {"learning_rate": (0.001, 0.003), "exploration_steps": (250_000.0,)},
+    ),
+    "a2c_history": ({"num_envs": (16, 32)}, {"learning_rate": (0.003, 0.01), "value_learning_rate": (0.003, 0.01)}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", nargs="+", default=list(GRIDS))
+    parser.add_argument("--steps", type=int, default=300_000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+
+    problems = [problem(spec) for spec in HEADLINE]
+    env, params = stack([problem.task for problem in problems])
+    horizon = max(problem.task.horizon for problem in problems)
+    low, high = (
+        np.array([problem.solution.values[name].lower for problem in problems])
+        for name in ("memoryless_stochastic", "history")
+    )
+    keys = jax.vmap(jax.random.key)(jnp.array(SEEDS))
+    rows = []
+    for name in options.agents:
+        static, traced = GRIDS[name]
+        for fixed in _combinations(static):
+            base = dataclasses.replace(make_agent(name), **fixed).for_horizon(horizon)
+            updates = max(1, options.steps // base.steps_per_update)
+            varied = _combinations(traced)
+            agents = jax.tree.map(
+                lambda *values: jnp.array(values, jnp.float32),
+                *(dataclasses.replace(base, **values) for values in varied),
+            )
+
+            def value(agent: Any, params: Any, key: Any, updates: int = updates) -> Any:
+                train_key, play_key = jax.random.split(key)
+                state, _ = train(agent, env, params, train_key, updates)
+                return simulate(play_key, env, params, agent.policy(env, params, state), EPISODES, horizon).mean()
+
+            over_seeds = jax.vmap(value, in_axes=(None, None, 0))
+            over_tasks = jax.vmap(over_seeds, in_axes=(None, 0, None))
+            began = time.perf_counter()
+            values = np.asarray(jax.jit(jax.vmap(over_tasks, in_axes=(0, None, None)))(agents, params, keys))
+            memory = (np.nan_to_num(values, nan=-1e9) - low[:, None]) / (high - low)[:, None]
+            memory = np.clip(memory, -1, 1)
+            print(f"{name} {fixed}: {time.perf_counter() - began:.0f} s", flush=True)
+            for changed, scores in zip(varied, memory, strict=True):
+                per_task = dict(zip(HEADLINE, scores.mean(1).round(4).tolist(), strict=True))
+                rows.append({"agent": name, **fixed, **changed, "score": float(scores.mean()), "tasks": per_task})
+                print(f"  {rows[-1]['score']:.3f} {changed} {list(per_task.values())}", flush=True)
+    if options.out:
+        told = {
+            "seeds": SEEDS,
+            "steps": options.steps,
+            "rows": rows,
+        }
+        write_record(options.out, told)
+
+
+def _combinations(grid: dict[str, tuple]) -> list[dict[str, Any]]:
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""What agents share whose policy is read off action values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.agents.history import HistoryFunction
+from seqrl_jax.agents.networks import masked
+from seqrl_jax.tasks.environment import Environment
+
+CLAIM_RESETS = 1000
+
+
+def greedy_table(q: Array, action_mask: Array) -> Array:
+    """[O, A]: probability 1 on the best action of each row, the first of equals."""
+    return jax.nn.one_hot(jnp.argmax(masked(q, action_mask), -1), q.shape[-1])
+
+
+def outputs_at_start(function: HistoryFunction, weights: Any, env: Environment, params: Any, key: Array) -> Array:
+    """[CLAIM_RESETS, outputs] at as many first observations, drawn from the environment."""
+    obs, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, CLAIM_RESETS), params)
+    memory = function.initialise(weights, CLAIM_RESETS)
+    return function.step(weights, memory, obs, jnp.ones(CLAIM_RESETS, bool))[1]

@@ -1,0 +1,175 @@
+"""Parallel on-policy Q-learning with lambda returns: no replay and no target network.
+
+    Q(h_t, a_t) <- G_t,    G_t = r_t + gamma ((1 - lambda) max_a Q(h_{t+1}, a) + lambda G_{t+1})
+
+computed once per rollout and fitted over a few passes; normalised features keep it from diverging. Right under partial
+observability where the memory keeps the whole history, up to what epsilon-greedy steps mix into G (Peng's Q(lambda)
+does not cut there; `cut` does, as Watkins's).
+
+Source: Gallici et al. (2025), sec. 4 and algorithm 1; Sutton & Barto (2018), sec. 12.10.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from seqrl_jax.agents import estimators
+from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.greedy import greedy_table, outputs_at_start
+from seqrl_jax.agents.history import HistoryFunction, single
+from seqrl_jax.agents.networks import epsilon_greedy, masked, of_action
+from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, begin, bootstrap_discount, collect, largest_reward
+from seqrl_jax.agents.schedules import LAST_RATE, falling
+from seqrl_jax.memory import GRU, Memory
+from seqrl_jax.tasks.environment import Environment
+
+
+class Batch(NamedTuple):
+    """What an epoch learns from, all [T, B]."""
+
+    obs: Array
+    first: Array
+    action: Array
+    target: Array
+
+
+class PQNState(NamedTuple):
+    """Weights, the optimiser's state, the unit of values, where the environments stand, updates so far, and the key."""
+
+    weights: Any
+    optimiser: Any
+    unit: Array
+    position: Position
+    updates: Array
+    key: Array
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["learning_rate", "anneal_steps", "lambda_", "max_gradient_norm", "epsilon_end", "exploration_steps"],
+    meta_fields=["memory", "cut", "num_envs", "rollout_length", "epochs", "minibatches", "bootstrap_truncated"],
+)
+@dataclass(frozen=True)
+class PQN:
+    """PQN with a memory.
+
+    Attributes:
+        learning_rate: of Adam; it falls to a tenth over `anneal_steps` steps. lambda_: of the returns.
+        max_gradient_norm: the global norm above which gradients are scaled down.
+        epsilon_end: chance of a random action once `exploration_steps` steps are over; until then it falls from 1.
+        memory: the backbone. cut: end the lambda-return before an action that is not greedy.
+        num_envs: B. rollout_length: T; episodes go on across rollouts.
+        epochs, minibatches: passes over a rollout, and parts of each.
+        bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
+    """
+
+    learning_rate: float = 0.001
+    anneal_steps: float = 400_000.0
+    lambda_: float = 0.9
+    max_gradient_norm: float = 1.0
+    epsilon_end: float = 0.05
+    exploration_steps: float = 250_000.0
+    memory: Memory = GRU(32)
+    cut: bool = True
+    num_envs: int = 16
+    rollout_length: int = 32
+    epochs: int = 4
+    minibatches: int = 4
+    bootstrap_truncated: bool = False
+
+    @property
+    def steps_per_update(self) -> int:
+        return self.num_envs * self.rollout_length
+
+    @property
+    def memoryless(self) -> bool:
+        return self.memory.reach == 1
+
+    @property
+    def marked_wrong(self) -> bool:
+        return self.memory.reach is not None
+
+    def for_horizon(self, horizon: int) -> Self:
+        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon))
+
+    def init(self, key: Array, env: Environment, params: Any) -> PQNState:
+        key, weights_key, begin_key = jax.random.split(key, 3)
+        function = self._function(env)
+        weights = function.init(weights_key)
+        position = begin(begin_key, env, params, self.num_envs, function.initialise(weights, self.num_envs))
+        unit = jnp.float32(NO_REWARD_YET)
+        return PQNState(weights, self._optimiser(1.0).init(weights), unit, position, jnp.int32(0), key)
+
+    def update(self, env: Environment, params: Any, state: PQNState) -> tuple[PQNState, dict[str, Array]]:
+        key, collect_key, learn_key = jax.random.split(state.key, 3)
+        function, mask, start = self._function(env), env.action_mask(params), state.position.memory
+        acting = function.acting(state.weights)
+        steps = state.updates * self.steps_per_update
+        epsilon = falling(steps, self.exploration_steps, self.epsilon_end)
+        optimiser_now = self._optimiser(falling(steps, self.anneal_steps, LAST_RATE))
+
+        def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
+            memory, q = acting(memory, obs, first)
+            return memory, epsilon_greedy(key, q, mask, epsilon)
+
+        position, r = collect(collect_key, env, params, state.position, act, self.rollout_length)
+        unit = largest_reward(state.unit, r)
+        here, after = function.unroll_pairs(state.weights, start, r.obs, r.first, r.next_obs, self.bootstrap_truncated)
+        continues = jnp.where(r.last, 0.0, 1.0)
+        if self.cut:
+            greedy = r.action == jnp.argmax(masked(here, mask), -1)
+            continues = continues * jnp.concatenate([greedy[1:], greedy[-1:]])
+        target = estimators.lambda_return(
+            r.reward / unit,
+            bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
+            continues,
+            jnp.max(masked(after, mask), -1),
+            self.lambda_,
+        )
+        batch = Batch(r.obs, r.first, r.action, target)
+
+        def minibatch(carry: tuple[Any, Any], columns: Array) -> tuple[tuple[Any, Any], Array]:
+            weights, optimiser = carry
+            part = jax.tree.map(lambda leaf: leaf[:, columns], batch)
+            memory = jax.tree.map(lambda leaf: leaf[columns], start)
+
+            def loss(weights: Any) -> Array:
+                q = function.unroll(weights, memory, part.obs, part.first)
+                return 0.5 * jnp.mean(jnp.square(of_action(q, part.action) - part.target))
+
+            error, gradient = jax.value_and_grad(loss)(weights)
+            change, optimiser = optimiser_now.update(gradient, optimiser, weights)
+            return (optax.apply_updates(weights, change), optimiser), error
+
+        orders = jax.vmap(lambda key: jax.random.permutation(key, self.num_envs))(
+            jax.random.split(learn_key, self.epochs)
+        ).reshape(self.epochs * self.minibatches, -1)
+        (weights, optimiser), losses = jax.lax.scan(minibatch, (state.weights, state.optimiser), orders)
+        metrics = {"td_error": jnp.sqrt(2 * jnp.mean(losses)), "q": unit * jnp.mean(here)}
+        return PQNState(weights, optimiser, unit, position, state.updates + 1, key), metrics
+
+    def probabilities(self, env: Environment, params: Any, state: PQNState) -> Array:
+        return greedy_table(self._function(env).table(state.weights), env.action_mask(params))
+
+    def policy(self, env: Environment, params: Any, state: PQNState) -> Policy:
+        mask = env.action_mask(params)
+        return single(self._function(env), state.weights, lambda key, q: jnp.argmax(masked(q, mask), -1))
+
+    def claim(self, env: Environment, params: Any, state: PQNState, key: Array) -> Array:
+        q = outputs_at_start(self._function(env), state.weights, env, params, key)
+        return state.unit * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
+
+    def _function(self, env: Environment) -> HistoryFunction:
+        return HistoryFunction(self.memory, env.num_actions, env.observation_space, normalise=True)
+
+    def _optimiser(self, share: Array | float) -> optax.GradientTransformation:
+        adam = optax.adam(self.learning_rate * share, eps=1e-5)
+        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), adam)

@@ -1,0 +1,335 @@
+"""Q-learning from replayed sequences, on the observation, a window or the history.
+
+    Q(h_t, a_t) <- r_t + gamma Q'(h_{t+1}, argmax_a Q(h_{t+1}, a))        (double Q; Q' is the target network)
+
+where h_t is what the memory keeps of o_0 ... o_t. On the observation or a window this is wrong where o is not Markov:
+the target bootstraps from the value of an observation, which different states share. With the whole history it is
+right, if the memory's state is: a sequence that begins inside an episode has lost what came before it. What
+`replayed` offers against that:
+
+    whole    every rollout begins with fresh episodes, so nothing has to be stored: h_t is read anew from o_0.
+    zero     sequences begin where they fall, from an empty state (DRQN's random updates).
+    stored   from the state that the acting network had there, with the weights it had then: stale.
+
+`burn_in` runs the current weights over the block of steps before the sequence, and learns nothing from it.
+
+A transformer's state is its cache of keys and values, thousands of numbers per step, each stale as soon as the weights
+change. So `q_transformer` stores observations only and reads whole episodes: nothing is stale, at a cost of T^2 scores.
+
+Sources: van Hasselt et al. (2016); Hausknecht & Stone (2015) for the recurrent form; Kapturowski et al. (2019) for the
+stored state, burn-in, rescaling and sequence priorities; Haarnoja et al. (2017) for the soft form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from seqrl_jax.agents import estimators, replay
+from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.greedy import greedy_table, outputs_at_start
+from seqrl_jax.agents.history import HistoryFunction, single
+from seqrl_jax.agents.networks import draw, epsilon_greedy, masked, of_action, uniform
+from seqrl_jax.agents.replay import Replay
+from seqrl_jax.agents.rollout import (
+    NO_REWARD_YET,
+    Position,
+    Rollout,
+    begin,
+    bootstrap_discount,
+    collect,
+    largest_reward,
+)
+from seqrl_jax.agents.schedules import LAST_RATE, falling
+from seqrl_jax.memory import GRU, Memory
+from seqrl_jax.tasks.environment import Environment
+
+REPLAYED = ("whole", "zero", "stored")
+
+
+class Sequence(NamedTuple):
+    """What is replayed: the steps of one rollout, and the memory's state before it (None where it is not stored)."""
+
+    rollout: Rollout
+    memory: Any
+
+
+class QState(NamedTuple):
+    """Weights, those of the target, the optimiser's state, the replay, the unit of values, and where things stand."""
+
+    weights: Any
+    target: Any
+    optimiser: Any
+    replay: Replay
+    unit: Array
+    position: Position
+    updates: Array
+    key: Array
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=[
+        "learning_rate",
+        "anneal_steps",
+        "max_gradient_norm",
+        "epsilon_end",
+        "exploration_steps",
+        "temperature",
+        "priority_exponent",
+        "importance_exponent",
+    ],
+    meta_fields=[
+        "memory",
+        "soft",
+        "n_steps",
+        "double",
+        "replayed",
+        "burn_in",
+        "rescale_values",
+        "num_envs",
+        "rollout_length",
+        "replay_blocks",
+        "batch_sequences",
+        "learning_steps",
+        "target_period",
+        "bootstrap_truncated",
+    ],
+)
+@dataclass(frozen=True)
+class QLearning:
+    """Q-learning with replay and a target network.
+
+    Attributes:
+        learning_rate: of Adam; it falls to a tenth over `anneal_steps` steps. max_gradient_norm: the global norm above
+            which gradients are scaled down.
+        epsilon_end: chance of a random action once `exploration_steps` steps are over; until then it falls from 1.
+        soft: act by softmax(Q / temperature), and value an observation by temperature logsumexp(Q / temperature);
+            temperature is in units of the largest reward.
+        priority_exponent: alpha, 0 for uniform replay. importance_exponent: beta, of the weights that make up for it.
+        memory: the backbone. n_steps: n of the n-step return. double: whether Q chooses and Q' values.
+        replayed, burn_in: where a sequence's memory comes from (above). rescale_values: learn h(Q) (see `rescale`).
+        num_envs: B. rollout_length: T, the length of a sequence. replay_blocks: rollouts that are kept.
+        batch_sequences: sequences per gradient step. learning_steps: gradient steps per rollout.
+        target_period: updates after which the target network becomes the current one.
+        bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
+    """
+
+    learning_rate: float = 0.003
+    anneal_steps: float = 400_000.0
+    max_gradient_norm: float = 1.0
+    epsilon_end: float = 0.05
+    exploration_steps: float = 250_000.0
+    temperature: float = 0.02
+    priority_exponent: float = 0.0
+    importance_exponent: float = 0.6
+    memory: Memory = GRU(32)
+    soft: bool = False
+    n_steps: int = 1
+    double: bool = True
+    replayed: str = "whole"
+    burn_in: bool = False
+    rescale_values: bool = False
+    num_envs: int = 16
+    rollout_length: int = 32
+    replay_blocks: int = 64
+    batch_sequences: int = 32
+    learning_steps: int = 4
+    target_period: int = 4
+    bootstrap_truncated: bool = False
+
+    @property
+    def steps_per_update(self) -> int:
+        return self.num_envs * self.rollout_length
+
+    @property
+    def memoryless(self) -> bool:
+        return self.memory.reach == 1
+
+    @property
+    def marked_wrong(self) -> bool:
+        return self.memory.reach is not None
+
+    def for_horizon(self, horizon: int) -> Self:
+        length = max(self.rollout_length, horizon) if self.replayed == "whole" else self.rollout_length
+        return dataclasses.replace(self, rollout_length=length, memory=self.memory.for_horizon(horizon))
+
+    def init(self, key: Array, env: Environment, params: Any) -> QState:
+        if self.replayed not in REPLAYED:
+            raise ValueError(f"replayed is {self.replayed!r}, expected one of {', '.join(REPLAYED)}")
+        key, weights_key, begin_key, example_key = jax.random.split(key, 4)
+        function = self._function(env)
+        weights = function.init(weights_key)
+        position = begin(begin_key, env, params, self.num_envs, function.initialise(weights, self.num_envs))
+        shapes = jax.eval_shape(lambda: self._collect(env, params, weights, position, jnp.int32(0), example_key)[1])
+        return QState(
+            weights=weights,
+            target=weights,
+            optimiser=self._optimiser(1.0).init(weights),
+            replay=replay.empty(self.replay_blocks, shapes),
+            unit=jnp.float32(NO_REWARD_YET),
+            position=position,
+            updates=jnp.int32(0),
+            key=key,
+        )
+
+    def update(self, env: Environment, params: Any, state: QState) -> tuple[QState, dict[str, Array]]:
+        key, collect_key, learn_key = jax.random.split(state.key, 3)
+        position, block = self._collect(env, params, state.weights, state.position, state.updates, collect_key)
+        memories = replay.add(state.replay, block)
+        unit = largest_reward(state.unit, block.rollout)
+        steps = state.updates * self.steps_per_update
+        optimiser_now = self._optimiser(falling(steps, self.anneal_steps, LAST_RATE))
+
+        def learn(carry: tuple[Any, Any, Replay], key: Array) -> tuple[tuple[Any, Any, Replay], dict[str, Array]]:
+            weights, optimiser, memories = carry
+            drawn = replay.sample(key, memories, self.batch_sequences, self.priority_exponent, self.burn_in)
+            gradient, (error, metrics) = jax.grad(self._loss, argnums=2, has_aux=True)(
+                env, params, weights, state.target, memories, drawn, unit
+            )
+            change, optimiser = optimiser_now.update(gradient, optimiser, weights)
+            priority = 0.9 * jnp.abs(error).max(0) + 0.1 * jnp.abs(error).mean(0)
+            return (
+                optax.apply_updates(weights, change),
+                optimiser,
+                replay.set_priority(memories, drawn, priority),
+            ), metrics
+
+        carry = (state.weights, state.optimiser, memories)
+        (weights, optimiser, memories), metrics = jax.lax.scan(
+            learn, carry, jax.random.split(learn_key, self.learning_steps)
+        )
+        updates = state.updates + 1
+        renew = updates % self.target_period == 0
+        target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), weights, state.target)
+        metrics = jax.tree.map(jnp.mean, metrics)
+        return QState(weights, target, optimiser, memories, unit, position, updates, key), metrics
+
+    def probabilities(self, env: Environment, params: Any, state: QState) -> Array:
+        q, mask = self._values(self._function(env).table(state.weights)), env.action_mask(params)
+        return jax.nn.softmax(masked(q, mask) / self.temperature) if self.soft else greedy_table(q, mask)
+
+    def policy(self, env: Environment, params: Any, state: QState) -> Policy:
+        choose = lambda key, out: self._choose(key, out, env.action_mask(params), 0.0)
+        return single(self._function(env), state.weights, choose)
+
+    def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
+        q = self._values(outputs_at_start(self._function(env), state.weights, env, params, key))
+        return state.unit * jnp.mean(self._value(q, q, env.action_mask(params)))
+
+    def _collect(
+        self, env: Environment, params: Any, weights: Any, position: Position, updates: Array, key: Array
+    ) -> tuple[Position, Sequence]:
+        """One rollout: where the environments stand, and its sequences [B, T, ...]."""
+        begin_key, collect_key = jax.random.split(key)
+        function = self._function(env)
+        if self.replayed == "whole":
+            memory = function.initialise(weights, self.num_envs)
+            position = begin(begin_key, env, params, self.num_envs, memory)
+        step, mask, epsilon = (
+            function.acting(weights),
+            env.action_mask(params),
+            falling(updates * self.steps_per_update, self.exploration_steps, self.epsilon_end),
+        )
+
+        def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
+            memory, out = step(memory, obs, first)
+            return memory, self._choose(key, out, mask, epsilon)
+
+        after, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
+        by_env = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout._replace(state=None))
+        return after, Sequence(by_env, position.memory if self.replayed == "stored" else None)
+
+    def _loss(
+        self,
+        env: Environment,
+        params: Any,
+        weights: Any,
+        target: Any,
+        memories: Replay,
+        drawn: replay.Draw,
+        unit: Array,
+    ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
+        """The loss, and TD errors [T, M] with metrics."""
+        function, mask = self._function(env), env.action_mask(params)
+        block = replay.read(memories, drawn.slot, drawn.env)
+        by_time = lambda tree: jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree)
+        r = by_time(block.rollout)
+        start, target_start = self._starts(function, weights, target, block, memories, drawn)
+
+        pairs = lambda weights, start: function.unroll_pairs(
+            weights, start, r.obs, r.first, r.next_obs, self.bootstrap_truncated
+        )
+        (here, after), (_, target_after) = pairs(weights, start), pairs(target, target_start)
+        next_q = self._values(target_after)
+        chooser = self._values(after) if self.double else next_q
+        value = jax.lax.stop_gradient(self._value(chooser, next_q, mask))
+        goal = estimators.n_step_return(
+            r.reward / unit,
+            bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
+            jnp.where(r.last, 0.0, 1.0),
+            value,
+            self.n_steps,
+        )
+        predicted = of_action(here, r.action)
+        error = predicted - jax.lax.stop_gradient(estimators.rescale(goal) if self.rescale_values else goal)
+        weight = (1 / jnp.maximum(drawn.probability, 1e-9)) ** self.importance_exponent
+        weight = weight / weight.max()
+        loss = 0.5 * jnp.mean(weight * jnp.square(error))
+        return loss, (
+            error,
+            {"td_error": jnp.sqrt(jnp.mean(jnp.square(error))), "q": unit * jnp.mean(self._values(here))},
+        )
+
+    def _starts(
+        self,
+        function: HistoryFunction,
+        weights: Any,
+        target: Any,
+        block: Sequence,
+        memories: Replay,
+        drawn: replay.Draw,
+    ) -> tuple[Any, Any]:
+        """The carries with which the sequences begin, for the current and for the target weights; no gradient."""
+
+        def at_start(weights: Any, sequence: Sequence) -> Any:
+            if self.replayed == "stored":
+                return sequence.memory
+            return function.initialise(weights, self.batch_sequences)
+
+        if not self.burn_in:
+            return at_start(weights, block), at_start(target, block)
+        before = replay.read(memories, replay.before(memories, drawn.slot), drawn.env)
+        obs, first = before.rollout.obs.swapaxes(0, 1), before.rollout.first.swapaxes(0, 1)
+        warm = lambda weights: function.carry_after(weights, at_start(weights, before), obs, first)
+        return jax.lax.stop_gradient((warm(weights), warm(target)))
+
+    def _choose(self, key: Array, out: Array, mask: Array, epsilon: Array | float) -> Array:
+        if not self.soft:
+            return epsilon_greedy(key, out, mask, epsilon)
+        law = jax.nn.softmax(masked(self._values(out), mask) / self.temperature)
+        return draw(key, (1 - epsilon) * law + epsilon * uniform(mask))
+
+    def _value(self, chooser: Array, q: Array, mask: Array) -> Array:
+        """The value [...] of what `q` [..., A] says, at the action that `chooser` prefers."""
+        if self.soft:
+            return self.temperature * jax.nn.logsumexp(masked(q, mask) / self.temperature, axis=-1)
+        return of_action(q, jnp.argmax(masked(chooser, mask), -1))
+
+    def _values(self, out: Array) -> Array:
+        """Q in units of the largest reward, from the network's outputs."""
+        return estimators.unrescale(out) if self.rescale_values else out
+
+    def _function(self, env: Environment) -> HistoryFunction:
+        return HistoryFunction(self.memory, env.num_actions, env.observation_space)
+
+    def _optimiser(self, share: Array | float) -> optax.GradientTransformation:
+        adam = optax.adam(self.learning_rate * share, eps=1e-5)
+        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), adam)
