@@ -38,7 +38,9 @@ def main() -> None:
     horizon = max(problem.task.horizon for problem in problems)
     scores = {}
     for name in ("q_obs", "drqn"):
-        trained = train_row(make_agent(name).for_horizon(horizon), problems, budget, lambda done, total: None)
+        trained = train_row(
+            make_agent(name).for_run(horizon, options.steps), problems, budget, lambda done, total: None
+        )
         scores[name] = np.array(trained.scores, float)
         print(f"{name}: {trained.compile_seconds + trained.run_seconds:.0f} s", flush=True)
     rows: list[dict[str, Any]] = []

@@ -129,9 +129,7 @@ def recall(steps: int = 100_000, length: int = 98) -> dict[str, Any]:
     """PQN on a cue that has to be kept for 100 steps: one cold run, compilation included, and what it learned."""
     task = make(f"tmaze:length={length},carried=true,discount=1,horizon={length + 2}")
     env, params = tabular_env(task), tabular_params(task)
-    agent = dataclasses.replace(
-        make_agent("pqn"), rollout_length=128, num_envs=16, exploration_steps=steps / 2, anneal_steps=float(steps)
-    )
+    agent = dataclasses.replace(make_agent("pqn"), rollout_length=128).for_run(task.horizon, steps)
     updates = round(steps / agent.steps_per_update)
     jax.clear_caches()
     began = time.perf_counter()
@@ -146,10 +144,10 @@ def recall(steps: int = 100_000, length: int = 98) -> dict[str, Any]:
     }
 
 
-def peer(width: int) -> dict[str, Any]:
+def peer(python: str, width: int) -> dict[str, Any]:
     script = Path(__file__).parent / "peers" / "sb3_recurrent_ppo.py"
     arguments = ["--num-envs", "64", "--rollout-length", "128", "--width", str(width)]
-    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run([python, script, *arguments], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -158,6 +156,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that has the extra `peers`")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
@@ -167,7 +166,7 @@ def main() -> None:
     if options.peers:
         told["peers"] = []
         for width, ours in zip(options.widths, textbook, strict=True):
-            theirs = peer(width)
+            theirs = peer(options.peer_python, width)
             ratio = ours["steps_per_second"]["seqrl_jax"] / theirs["steps_per_second"]
             told["peers"].append({"what": ours["what"], "ratio": ratio, **theirs})
         print(json.dumps(told["peers"], indent=1), flush=True)

@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
 
     problems = [problem(spec) for spec in TASKS]
-    agent = make_agent(options.agent).for_horizon(max(problem.task.horizon for problem in problems))
+    agent = make_agent(options.agent).for_run(max(problem.task.horizon for problem in problems), options.steps)
     budget = Budget(options.steps, 20, tuple(range(options.seeds)))
 
     def cold(groups: list[list[Problem]]) -> float:

@@ -42,7 +42,7 @@ def main() -> None:
     budget = Budget(options.steps, 1, SEEDS)
     rows = []
     for name in options.agents:
-        base = make_agent(name).for_horizon(max(problem.task.horizon for problem in problems))
+        base = make_agent(name).for_run(max(problem.task.horizon for problem in problems), options.steps)
         grid = GRIDS[type(base).__name__]
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))

@@ -36,11 +36,11 @@ GRIDS: dict[str, tuple[dict[str, tuple], dict[str, tuple]]] = {
     ),
     "pqn": (
         {"num_envs": (16,), "cut": (True, False)},
-        {"learning_rate": (0.001, 0.002), "lambda_": (0.9,), "exploration_steps": (250_000.0,)},
+        {"learning_rate": (0.001, 0.003), "lambda_": (0.9,), "exploration_share": (0.7,)},
     ),
     "drqn": (
         {"n_steps": (1, 3), "target_period": (4,)},
-        {"learning_rate": (0.001, 0.003), "exploration_steps": (250_000.0,)},
+        {"learning_rate": (0.001, 0.003), "exploration_share": (0.7,)},
     ),
     "a2c_history": ({"num_envs": (16, 32)}, {"learning_rate": (0.003, 0.01), "value_learning_rate": (0.003, 0.01)}),
 }
@@ -65,7 +65,7 @@ def main() -> None:
     for name in options.agents:
         static, traced = GRIDS[name]
         for fixed in _combinations(static):
-            base = dataclasses.replace(make_agent(name), **fixed).for_horizon(horizon)
+            base = dataclasses.replace(make_agent(name), **fixed).for_run(horizon, options.steps)
             updates = max(1, options.steps // base.steps_per_update)
             varied = _combinations(traced)
             agents = jax.tree.map(

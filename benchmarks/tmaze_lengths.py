@@ -22,7 +22,7 @@ from seqrl_jax.agents import make_agent, train
 from seqrl_jax.bench.evaluation import simulate
 from seqrl_jax.bench.provenance import write_record
 from seqrl_jax.bench.statistics import interval, iqm
-from seqrl_jax.bench.suites import BACKBONES
+from seqrl_jax.memory import MEMORIES
 from seqrl_jax.tasks import make, stack
 
 LENGTHS = (5, 10, 20, 50, 100, 200)
@@ -32,7 +32,7 @@ EPISODES = 500
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--memories", nargs="+", default=["gru", *BACKBONES])
+    parser.add_argument("--memories", nargs="+", default=[name for name in MEMORIES if name not in ("table", "none")])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=150)
     parser.add_argument("--out", type=Path)
@@ -44,9 +44,9 @@ def main() -> None:
     keys = jax.random.split(jax.random.key(0), options.seeds)
     rows: list[dict[str, Any]] = []
     for name in options.memories:
-        shipped = make_agent(f"ppo:memory={name}").for_horizon(horizon)
-        steps = options.updates * 16 * horizon
-        agent = dataclasses.replace(shipped, num_envs=16, rollout_length=horizon, anneal_steps=float(steps))
+        shipped = dataclasses.replace(make_agent(f"ppo:memory={name}"), rollout_length=horizon)
+        steps = options.updates * shipped.steps_per_update
+        agent = shipped.for_run(horizon, steps)
 
         def run(params: Any, key: Any, agent: Any = agent) -> Any:
             train_key, play_key = jax.random.split(key)

@@ -196,6 +196,7 @@ def _run(options: argparse.Namespace) -> None:
     check(chosen)
     directory = options.out or Path("runs") / chosen.name
     budget = Budget(chosen.steps, chosen.evaluations, tuple(range(chosen.seeds)))
+    _use_every_core()
     _keep_compiled_programs()
     with _bars() as bar:
         problems = _problems(chosen.tasks, bar("solving"))
@@ -212,6 +213,21 @@ def _problems(specs: Sequence[str], progress: Progress) -> list[Problem]:
         problems.append(problem(spec))
         progress(len(problems), len(specs))
     return problems
+
+
+def _use_every_core() -> None:
+    """Let JAX see each core of a CPU as a device of its own, over which runs are spread.
+
+    A single device runs the many small operations of a recurrent network one after another.
+    """
+    import contextlib
+    import os
+
+    import jax
+
+    # Refused where JAX was used before: then it goes on with the devices that it has.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 def _keep_compiled_programs() -> None:

@@ -52,7 +52,7 @@ def test_list_names_tasks_agents_and_suites(seqrl):
     assert [task["name"] for task in told["tasks"]] == list(TASKS)
     wrong = {agent["name"]: agent["marked_wrong"] for agent in told["agents"]}
     assert wrong["a2c_obs"] and not wrong["reinforce"] and not wrong["optimal"]
-    assert [suite["name"] for suite in told["suites"]] == ["quick"]
+    assert [suite["name"] for suite in told["suites"]] == ["quick", "headline", "pomdp"]
 
 
 def test_list_describes_a_task(seqrl):

@@ -34,8 +34,8 @@ class Agent(Protocol):
     @property
     def steps_per_update(self) -> int: ...
 
-    def for_horizon(self, horizon: int) -> Self:
-        """The agent with every static length that must hold a whole episode made long enough."""
+    def for_run(self, horizon: int, steps: int) -> Self:
+        """The agent fitted to a run: what must hold a whole episode is long enough, schedules span `steps` steps."""
         ...
 
     @property

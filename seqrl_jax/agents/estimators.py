@@ -112,6 +112,21 @@ def lambda_return(
     return jax.lax.scan(back, next_value_t[-1], steps, reverse=True)[1]
 
 
+def on_policy(last_t: Array, follows_t: Array, exploring: Array | float) -> Array:
+    """`continues_t` for action values: how much of a return goes on behind step t.
+
+    Nothing where the episode ends; everything where the next action was the greedy one; `exploring` where it was not.
+    At 1 that is an uncorrected return (Peng & Williams, 1996): it carries news far and fast, and takes exploratory
+    actions for the policy's own. At 0 it is cut before them (Watkins, 1989), and unbiased.
+
+    Args: last_t: [T, ...] bool. follows_t: [T, ...] bool, whether a_t was greedy. exploring: a scalar in [0, 1].
+    Returns: [T, ...]; nothing is known of what follows the last step, whose entry is 1 unless the episode ends.
+    """
+    goes_on = jnp.where(follows_t, 1.0, exploring) * jnp.ones(last_t.shape)
+    goes_on = jnp.concatenate([goes_on[1:], jnp.ones_like(goes_on[:1])])
+    return jnp.where(last_t, 0.0, goes_on)
+
+
 def rescale(value: Array) -> Array:
     """`h(x) = sign(x) (sqrt(|x| + 1) - 1) + eps x`, which shrinks large values. Pohlen et al. (2018), sec. 3.2."""
     return jnp.sign(value) * (jnp.sqrt(jnp.abs(value) + 1) - 1) + RESCALE_EPSILON * value

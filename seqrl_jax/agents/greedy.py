@@ -15,9 +15,14 @@ from seqrl_jax.tasks.environment import Environment
 CLAIM_RESETS = 1000
 
 
+def greedy(q: Array, action_mask: Array) -> Array:
+    """The best action [...] of q [..., A], the first of equals, as int32."""
+    return jnp.argmax(masked(q, action_mask), -1).astype(jnp.int32)
+
+
 def greedy_table(q: Array, action_mask: Array) -> Array:
     """[O, A]: probability 1 on the best action of each row, the first of equals."""
-    return jax.nn.one_hot(jnp.argmax(masked(q, action_mask), -1), q.shape[-1])
+    return jax.nn.one_hot(greedy(q, action_mask), q.shape[-1])
 
 
 def outputs_at_start(function: HistoryFunction, weights: Any, env: Environment, params: Any, key: Array) -> Array:

@@ -46,9 +46,3 @@ def draw(key: Array, law: Array) -> Array:
 def sample(key: Array, logits: Array) -> Array:
     """Actions [...] drawn from softmax(logits [..., A])."""
     return draw(key, jax.nn.softmax(logits))
-
-
-def epsilon_greedy(key: Array, q: Array, action_mask: Array, epsilon: Array | float) -> Array:
-    """The action [...] of largest q [..., A], the first of equals; with probability epsilon any that is allowed."""
-    greedy = jax.nn.one_hot(jnp.argmax(masked(q, action_mask), -1), q.shape[-1])
-    return draw(key, (1 - epsilon) * greedy + epsilon * uniform(action_mask))

@@ -152,7 +152,7 @@ class PolicyGradient:
         bootstraps = self.weight is generalised_advantage and float(self.lambda_) < 1
         return bootstraps and not (self.critic == "history" and self.memory.reach is None)
 
-    def for_horizon(self, horizon: int) -> Self:
+    def for_run(self, horizon: int, steps: int) -> Self:
         return dataclasses.replace(
             self, rollout_length=max(self.rollout_length, horizon), memory=self.memory.for_horizon(horizon)
         )

@@ -64,7 +64,7 @@ class PPOState(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["learning_rate", "anneal_steps", "lambda_", "clip", "entropy_cost", "value_cost", "max_gradient_norm"],
+    data_fields=["learning_rate", "run_steps", "lambda_", "clip", "entropy_cost", "value_cost", "max_gradient_norm"],
     meta_fields=[
         "memory",
         "num_envs",
@@ -84,7 +84,7 @@ class PPO:
 
     Attributes:
         learning_rate: of Adam. lambda_: of GAE. clip: eps. entropy_cost, value_cost: weights in the loss.
-        anneal_steps: over so many steps the learning rate falls to a tenth of itself, and the entropy cost to nothing.
+        run_steps: of the whole run, over which the learning rate falls to a tenth and the entropy cost to nothing.
         max_gradient_norm: the global norm above which gradients are scaled down.
         memory: the backbone; a `Table` makes policy and value tables over the observation.
         num_envs: B. rollout_length: T; episodes go on across rollouts.
@@ -95,7 +95,7 @@ class PPO:
     """
 
     learning_rate: float = 0.01
-    anneal_steps: float = 400_000.0
+    run_steps: float = 300_000.0
     lambda_: float = 0.97
     clip: float = 0.2
     entropy_cost: float = 0.06
@@ -121,8 +121,8 @@ class PPO:
     def marked_wrong(self) -> bool:
         return self.memory.reach is not None
 
-    def for_horizon(self, horizon: int) -> Self:
-        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon))
+    def for_run(self, horizon: int, steps: int) -> Self:
+        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon), run_steps=float(steps))
 
     def init(self, key: Array, env: Environment, params: Any) -> PPOState:
         key, weights_key, begin_key = jax.random.split(key, 3)
@@ -145,8 +145,8 @@ class PPO:
         position, rollout = collect(collect_key, env, params, state.position, act, self.rollout_length)
         unit = largest_reward(state.unit, rollout)
         steps = state.updates * self.steps_per_update
-        entropy_cost = self.entropy_cost * falling(steps, self.anneal_steps, 0.0)
-        optimiser_now = self._optimiser(falling(steps, self.anneal_steps, LAST_RATE))
+        entropy_cost = self.entropy_cost * falling(steps, self.run_steps, 0.0)
+        optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
 
         here, after = function.unroll_pairs(
             state.weights, start, rollout.obs, rollout.first, rollout.next_obs, self.bootstrap_truncated

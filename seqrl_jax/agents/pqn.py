@@ -3,8 +3,8 @@
     Q(h_t, a_t) <- G_t,    G_t = r_t + gamma ((1 - lambda) max_a Q(h_{t+1}, a) + lambda G_{t+1})
 
 computed once per rollout and fitted over a few passes; normalised features keep it from diverging. Right under partial
-observability where the memory keeps the whole history, up to what epsilon-greedy steps mix into G (Peng's Q(lambda)
-does not cut there; `cut` does, as Watkins's).
+observability where the memory keeps the whole history. While exploration falls, G goes from Peng's Q(lambda), which
+carries news far, to Watkins's, which is not biased by exploratory actions (see `estimators.on_policy`).
 
 Source: Gallici et al. (2025), sec. 4 and algorithm 1; Sutton & Barto (2018), sec. 12.10.
 """
@@ -23,9 +23,10 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.greedy import greedy_table, outputs_at_start
+from seqrl_jax.agents.exploration import Acting, explore, no_whim
+from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, single
-from seqrl_jax.agents.networks import epsilon_greedy, masked, of_action
+from seqrl_jax.agents.networks import masked, of_action
 from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, begin, bootstrap_discount, collect, largest_reward
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
@@ -54,31 +55,31 @@ class PQNState(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["learning_rate", "anneal_steps", "lambda_", "max_gradient_norm", "epsilon_end", "exploration_steps"],
-    meta_fields=["memory", "cut", "num_envs", "rollout_length", "epochs", "minibatches", "bootstrap_truncated"],
+    data_fields=["learning_rate", "run_steps", "lambda_", "max_gradient_norm", "epsilon_end", "exploration_share"],
+    meta_fields=["memory", "num_envs", "rollout_length", "epochs", "minibatches", "bootstrap_truncated"],
 )
 @dataclass(frozen=True)
 class PQN:
     """PQN with a memory.
 
     Attributes:
-        learning_rate: of Adam; it falls to a tenth over `anneal_steps` steps. lambda_: of the returns.
+        learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run. lambda_: of the returns.
         max_gradient_norm: the global norm above which gradients are scaled down.
-        epsilon_end: chance of a random action once `exploration_steps` steps are over; until then it falls from 1.
-        memory: the backbone. cut: end the lambda-return before an action that is not greedy.
+        epsilon_end: chance that a whim begins (see `explore`) once `exploration_share` of the run is over;
+            until then it falls from 1.
+        memory: the backbone.
         num_envs: B. rollout_length: T; episodes go on across rollouts.
         epochs, minibatches: passes over a rollout, and parts of each.
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
     """
 
-    learning_rate: float = 0.001
-    anneal_steps: float = 400_000.0
+    learning_rate: float = 0.002
+    run_steps: float = 300_000.0
     lambda_: float = 0.9
     max_gradient_norm: float = 1.0
-    epsilon_end: float = 0.05
-    exploration_steps: float = 250_000.0
+    epsilon_end: float = 0.02
+    exploration_share: float = 0.7
     memory: Memory = GRU(32)
-    cut: bool = True
     num_envs: int = 16
     rollout_length: int = 32
     epochs: int = 4
@@ -97,40 +98,39 @@ class PQN:
     def marked_wrong(self) -> bool:
         return self.memory.reach is not None
 
-    def for_horizon(self, horizon: int) -> Self:
-        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon))
+    def for_run(self, horizon: int, steps: int) -> Self:
+        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon), run_steps=float(steps))
 
     def init(self, key: Array, env: Environment, params: Any) -> PQNState:
         key, weights_key, begin_key = jax.random.split(key, 3)
         function = self._function(env)
         weights = function.init(weights_key)
-        position = begin(begin_key, env, params, self.num_envs, function.initialise(weights, self.num_envs))
+        memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
+        position = begin(begin_key, env, params, self.num_envs, memory)
         unit = jnp.float32(NO_REWARD_YET)
         return PQNState(weights, self._optimiser(1.0).init(weights), unit, position, jnp.int32(0), key)
 
     def update(self, env: Environment, params: Any, state: PQNState) -> tuple[PQNState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
-        function, mask, start = self._function(env), env.action_mask(params), state.position.memory
+        function, mask, start = self._function(env), env.action_mask(params), state.position.memory.carry
         acting = function.acting(state.weights)
         steps = state.updates * self.steps_per_update
-        epsilon = falling(steps, self.exploration_steps, self.epsilon_end)
-        optimiser_now = self._optimiser(falling(steps, self.anneal_steps, LAST_RATE))
+        epsilon = falling(steps, self.exploration_share * self.run_steps, self.epsilon_end)
+        optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
 
-        def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
-            memory, q = acting(memory, obs, first)
-            return memory, epsilon_greedy(key, q, mask, epsilon)
+        def act(key: Array, memory: Acting, obs: Array, first: Array) -> tuple[Acting, Array]:
+            carry, q = acting(memory.carry, obs, first)
+            whim, action = explore(key, memory.whim, first, greedy(q, mask), mask, epsilon)
+            return Acting(carry, whim), action
 
         position, r = collect(collect_key, env, params, state.position, act, self.rollout_length)
         unit = largest_reward(state.unit, r)
         here, after = function.unroll_pairs(state.weights, start, r.obs, r.first, r.next_obs, self.bootstrap_truncated)
-        continues = jnp.where(r.last, 0.0, 1.0)
-        if self.cut:
-            greedy = r.action == jnp.argmax(masked(here, mask), -1)
-            continues = continues * jnp.concatenate([greedy[1:], greedy[-1:]])
+        follows = r.action == greedy(here, mask)
         target = estimators.lambda_return(
             r.reward / unit,
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
-            continues,
+            estimators.on_policy(r.last, follows, falling(steps, self.run_steps, 0.0)),
             jnp.max(masked(after, mask), -1),
             self.lambda_,
         )
@@ -161,7 +161,7 @@ class PQN:
 
     def policy(self, env: Environment, params: Any, state: PQNState) -> Policy:
         mask = env.action_mask(params)
-        return single(self._function(env), state.weights, lambda key, q: jnp.argmax(masked(q, mask), -1))
+        return single(self._function(env), state.weights, lambda key, q: greedy(q, mask))
 
     def claim(self, env: Environment, params: Any, state: PQNState, key: Array) -> Array:
         q = outputs_at_start(self._function(env), state.weights, env, params, key)

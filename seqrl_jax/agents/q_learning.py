@@ -34,9 +34,10 @@ from jax import Array
 
 from seqrl_jax.agents import estimators, replay
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.greedy import greedy_table, outputs_at_start
+from seqrl_jax.agents.exploration import Acting, explore, no_whim
+from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, single
-from seqrl_jax.agents.networks import draw, epsilon_greedy, masked, of_action, uniform
+from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.replay import Replay
 from seqrl_jax.agents.rollout import (
     NO_REWARD_YET,
@@ -78,10 +79,10 @@ class QState(NamedTuple):
     jax.tree_util.register_dataclass,
     data_fields=[
         "learning_rate",
-        "anneal_steps",
+        "run_steps",
         "max_gradient_norm",
         "epsilon_end",
-        "exploration_steps",
+        "exploration_share",
         "temperature",
         "priority_exponent",
         "importance_exponent",
@@ -108,13 +109,15 @@ class QLearning:
     """Q-learning with replay and a target network.
 
     Attributes:
-        learning_rate: of Adam; it falls to a tenth over `anneal_steps` steps. max_gradient_norm: the global norm above
-            which gradients are scaled down.
-        epsilon_end: chance of a random action once `exploration_steps` steps are over; until then it falls from 1.
+        learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run.
+        max_gradient_norm: the global norm above which gradients are scaled down.
+        epsilon_end: chance that a whim begins (see `explore`) once `exploration_share` of the run is over;
+            until then it falls from 1.
         soft: act by softmax(Q / temperature), and value an observation by temperature logsumexp(Q / temperature);
             temperature is in units of the largest reward.
         priority_exponent: alpha, 0 for uniform replay. importance_exponent: beta, of the weights that make up for it.
-        memory: the backbone. n_steps: n of the n-step return. double: whether Q chooses and Q' values.
+        memory: the backbone. double: whether Q chooses and Q' values. n_steps: n of the n-step return, which fades
+            behind exploratory actions as exploration does (see `estimators.on_policy`).
         replayed, burn_in: where a sequence's memory comes from (above). rescale_values: learn h(Q) (see `rescale`).
         num_envs: B. rollout_length: T, the length of a sequence. replay_blocks: rollouts that are kept.
         batch_sequences: sequences per gradient step. learning_steps: gradient steps per rollout.
@@ -123,24 +126,24 @@ class QLearning:
     """
 
     learning_rate: float = 0.003
-    anneal_steps: float = 400_000.0
+    run_steps: float = 300_000.0
     max_gradient_norm: float = 1.0
-    epsilon_end: float = 0.05
-    exploration_steps: float = 250_000.0
+    epsilon_end: float = 0.02
+    exploration_share: float = 0.7
     temperature: float = 0.02
     priority_exponent: float = 0.0
     importance_exponent: float = 0.6
     memory: Memory = GRU(32)
     soft: bool = False
-    n_steps: int = 1
+    n_steps: int = 5
     double: bool = True
     replayed: str = "whole"
     burn_in: bool = False
     rescale_values: bool = False
     num_envs: int = 16
     rollout_length: int = 32
-    replay_blocks: int = 64
-    batch_sequences: int = 32
+    replay_blocks: int = 8
+    batch_sequences: int = 16
     learning_steps: int = 4
     target_period: int = 4
     bootstrap_truncated: bool = False
@@ -157,9 +160,11 @@ class QLearning:
     def marked_wrong(self) -> bool:
         return self.memory.reach is not None
 
-    def for_horizon(self, horizon: int) -> Self:
+    def for_run(self, horizon: int, steps: int) -> Self:
         length = max(self.rollout_length, horizon) if self.replayed == "whole" else self.rollout_length
-        return dataclasses.replace(self, rollout_length=length, memory=self.memory.for_horizon(horizon))
+        return dataclasses.replace(
+            self, rollout_length=length, memory=self.memory.for_horizon(horizon), run_steps=float(steps)
+        )
 
     def init(self, key: Array, env: Environment, params: Any) -> QState:
         if self.replayed not in REPLAYED:
@@ -167,7 +172,8 @@ class QLearning:
         key, weights_key, begin_key, example_key = jax.random.split(key, 4)
         function = self._function(env)
         weights = function.init(weights_key)
-        position = begin(begin_key, env, params, self.num_envs, function.initialise(weights, self.num_envs))
+        memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
+        position = begin(begin_key, env, params, self.num_envs, memory)
         shapes = jax.eval_shape(lambda: self._collect(env, params, weights, position, jnp.int32(0), example_key)[1])
         return QState(
             weights=weights,
@@ -186,13 +192,14 @@ class QLearning:
         memories = replay.add(state.replay, block)
         unit = largest_reward(state.unit, block.rollout)
         steps = state.updates * self.steps_per_update
-        optimiser_now = self._optimiser(falling(steps, self.anneal_steps, LAST_RATE))
+        exploring = falling(steps, self.run_steps, 0.0)
+        optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
 
         def learn(carry: tuple[Any, Any, Replay], key: Array) -> tuple[tuple[Any, Any, Replay], dict[str, Array]]:
             weights, optimiser, memories = carry
             drawn = replay.sample(key, memories, self.batch_sequences, self.priority_exponent, self.burn_in)
             gradient, (error, metrics) = jax.grad(self._loss, argnums=2, has_aux=True)(
-                env, params, weights, state.target, memories, drawn, unit
+                env, params, weights, state.target, memories, drawn, unit, exploring
             )
             change, optimiser = optimiser_now.update(gradient, optimiser, weights)
             priority = 0.9 * jnp.abs(error).max(0) + 0.1 * jnp.abs(error).mean(0)
@@ -217,7 +224,7 @@ class QLearning:
         return jax.nn.softmax(masked(q, mask) / self.temperature) if self.soft else greedy_table(q, mask)
 
     def policy(self, env: Environment, params: Any, state: QState) -> Policy:
-        choose = lambda key, out: self._choose(key, out, env.action_mask(params), 0.0)
+        choose = lambda key, out: self._choose(key, out, env.action_mask(params))
         return single(self._function(env), state.weights, choose)
 
     def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
@@ -231,21 +238,24 @@ class QLearning:
         begin_key, collect_key = jax.random.split(key)
         function = self._function(env)
         if self.replayed == "whole":
-            memory = function.initialise(weights, self.num_envs)
+            memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
             position = begin(begin_key, env, params, self.num_envs, memory)
         step, mask, epsilon = (
             function.acting(weights),
             env.action_mask(params),
-            falling(updates * self.steps_per_update, self.exploration_steps, self.epsilon_end),
+            falling(updates * self.steps_per_update, self.exploration_share * self.run_steps, self.epsilon_end),
         )
 
-        def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
-            memory, out = step(memory, obs, first)
-            return memory, self._choose(key, out, mask, epsilon)
+        def act(key: Array, memory: Acting, obs: Array, first: Array) -> tuple[Acting, Array]:
+            own_key, explore_key = jax.random.split(key)
+            carry, out = step(memory.carry, obs, first)
+            own = self._choose(own_key, out, mask)
+            whim, action = explore(explore_key, memory.whim, first, own, mask, epsilon)
+            return Acting(carry, whim), action
 
         after, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
         by_env = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout._replace(state=None))
-        return after, Sequence(by_env, position.memory if self.replayed == "stored" else None)
+        return after, Sequence(by_env, position.memory.carry if self.replayed == "stored" else None)
 
     def _loss(
         self,
@@ -256,6 +266,7 @@ class QLearning:
         memories: Replay,
         drawn: replay.Draw,
         unit: Array,
+        exploring: Array,
     ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         """The loss, and TD errors [T, M] with metrics."""
         function, mask = self._function(env), env.action_mask(params)
@@ -271,10 +282,11 @@ class QLearning:
         next_q = self._values(target_after)
         chooser = self._values(after) if self.double else next_q
         value = jax.lax.stop_gradient(self._value(chooser, next_q, mask))
+        follows = jnp.bool_(True) if self.soft else r.action == greedy(here, mask)
         goal = estimators.n_step_return(
             r.reward / unit,
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
-            jnp.where(r.last, 0.0, 1.0),
+            estimators.on_policy(r.last, follows, exploring),
             value,
             self.n_steps,
         )
@@ -311,17 +323,15 @@ class QLearning:
         warm = lambda weights: function.carry_after(weights, at_start(weights, before), obs, first)
         return jax.lax.stop_gradient((warm(weights), warm(target)))
 
-    def _choose(self, key: Array, out: Array, mask: Array, epsilon: Array | float) -> Array:
-        if not self.soft:
-            return epsilon_greedy(key, out, mask, epsilon)
-        law = jax.nn.softmax(masked(self._values(out), mask) / self.temperature)
-        return draw(key, (1 - epsilon) * law + epsilon * uniform(mask))
+    def _choose(self, key: Array, out: Array, mask: Array) -> Array:
+        q = self._values(out)
+        return sample(key, masked(q, mask) / self.temperature) if self.soft else greedy(q, mask)
 
     def _value(self, chooser: Array, q: Array, mask: Array) -> Array:
         """The value [...] of what `q` [..., A] says, at the action that `chooser` prefers."""
         if self.soft:
             return self.temperature * jax.nn.logsumexp(masked(q, mask) / self.temperature, axis=-1)
-        return of_action(q, jnp.argmax(masked(chooser, mask), -1))
+        return of_action(q, greedy(chooser, mask))
 
     def _values(self, out: Array) -> Array:
         """Q in units of the largest reward, from the network's outputs."""

@@ -66,7 +66,7 @@ AGENTS: dict[str, Entry] = {
     "q_window": Entry(QLearning(memory=Window(2, 32)), "double Q-learning on the last two observations"),
     "drqn": Entry(QLearning(), "recurrent double Q-learning, whole-episode replay"),
     "r2d2": Entry(
-        QLearning(replayed="stored", burn_in=True, rescale_values=True, priority_exponent=0.9, n_steps=5),
+        QLearning(replayed="stored", burn_in=True, rescale_values=True, priority_exponent=0.9),
         "drqn with stored state, burn-in, rescaled values and prioritised sequences",
     ),
     "q_transformer": Entry(QLearning(memory=Transformer(32)), "Q-learning on the history through attention"),

@@ -246,12 +246,12 @@ def _schedule(agent: MemorylessAgent, budget: Budget) -> tuple[int, int]:
 def _configuration(agent: str, problems: list[Problem], budget: Budget) -> dict[str, Any]:
     if agent in ORACLES:
         return {}
-    fitted = _fitted(agent, problems)
+    fitted = _fitted(agent, problems, budget)
     return {**configuration(fitted), "steps": budget.steps, "evaluations": budget.evaluations}
 
 
-def _fitted(agent: str, problems: list[Problem]) -> MemorylessAgent:
-    return make_agent(agent).for_horizon(max(problem.task.horizon for problem in problems))
+def _fitted(agent: str, problems: list[Problem], budget: Budget) -> MemorylessAgent:
+    return make_agent(agent).for_run(max(problem.task.horizon for problem in problems), budget.steps)
 
 
 def _row(
@@ -309,7 +309,7 @@ def _oracle_fields(
 def _learner_fields(
     agent: str, problems: list[Problem], budget: Budget, progress: Progress
 ) -> Iterator[Mapping[str, Any]]:
-    fitted = _fitted(agent, problems)
+    fitted = _fitted(agent, problems, budget)
     trained = train_row(fitted, problems, budget, progress)
     for index in range(len(problems)):
         yield {

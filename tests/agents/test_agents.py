@@ -43,7 +43,7 @@ TASKS = ("peek_maze", "tiger")
 def trained(request):
     """(agent, compiled vmap over 2 tasks x 3 keys of a whole run, its inputs)."""
     tasks = [make(spec) for spec in TASKS]
-    agent = make_agent(request.param).for_horizon(max(task.horizon for task in tasks))
+    agent = make_agent(request.param).for_run(max(task.horizon for task in tasks), 1000)
     env, params = stack(tasks)
     keys = jax.random.split(jax.random.key(0), 3)
     run = lambda params, key: train(agent, env, params, key, 3)

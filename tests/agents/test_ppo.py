@@ -3,8 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.agents import make_agent
+from seqrl_jax.agents import make_agent, train
+from seqrl_jax.agents.networks import sample
 from seqrl_jax.agents.ppo import clipped_surrogate
+from seqrl_jax.agents.rollout import collect
+from seqrl_jax.bench.evaluation import simulate
+from seqrl_jax.memory import MEMORIES
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
 
@@ -23,14 +27,59 @@ def test_beyond_the_clip_only_the_pessimistic_side_has_a_gradient(advantage):
     assert (slope(jnp.log(0.5)) == 0) == (advantage < 0)
 
 
-def test_the_ratio_is_one_before_the_first_step_also_across_episodes():
-    """Rollouts of 32 steps on episodes of 10: continued rollouts, terminations and truncations are all in the batch."""
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_the_ratio_is_one_before_the_first_step_also_across_episodes(memory):
+    """Acting reads step by step, with tables and caches where there are any; learning reads sequences. Were they not
+    the same, the log-probabilities of the actions taken would not be those that acted.
+
+    Rollouts of 12 steps on episodes of 10: continued rollouts, terminations and truncations are all in the batch.
+    """
     task = make("peek_maze")
-    env, params, agent = tabular_env(task), tabular_params(task), make_agent("ppo_obs")
+    env, params = tabular_env(task), tabular_params(task)
+    width = "" if memory == "table" else ",width=8"
+    agent = make_agent(f"ppo:memory={memory}{width},num_envs=4,rollout_length=12,minibatches=2").for_run(10, 1000)
 
     @jax.jit
     def errors(key):
         step = lambda state, _: (lambda new: (new[0], new[1]["first_ratio_error"]))(agent.update(env, params, state))
         return jax.lax.scan(step, agent.init(key, env, params), length=5)[1]
 
-    assert (errors(jax.random.key(0)) < 1e-5).all()
+    assert (errors(jax.random.key(0)) < 2e-5).all()
+
+
+def test_what_acts_is_what_learns():
+    """The logits that chose the actions, written down by the policy, against the rollout read as a sequence."""
+    task = make("peek_maze")
+    env, params, agent = tabular_env(task), tabular_params(task), make_agent("ppo:width=8,num_envs=4")
+    state, _ = agent.update(env, params, agent.init(jax.random.key(0), env, params))
+    function, start = agent._function(env), state.position.memory
+    step = function.acting(state.weights)
+
+    def act(key, memory, obs, first):
+        carry, out = step(memory[0], obs, first)
+        return (carry, out), sample(key, agent._logits(env, params, out))
+
+    kept, position = [], state.position._replace(memory=(start, jnp.zeros((4, env.num_actions + 1))))
+    steps = []
+    for number in range(12):
+        position, rollout = collect(jax.random.key(number), env, params, position, act, 1)
+        kept.append(position.memory[1])
+        steps.append(rollout)
+    rollout = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *steps)
+    read = function.unroll(state.weights, start, rollout.obs, rollout.first)
+    assert rollout.last.any()
+    np.testing.assert_allclose(jnp.stack(kept), read, atol=1e-5)
+
+
+def test_recurrent_ppo_beats_every_memoryless_policy():
+    """Mean of 3 fixed seeds on the peek maze above .6, where the best memoryless policy earns -.01 and the best .8.
+    Of 40 other seeds the lowest run earned .796 (standard deviation .001), so a false alarm is not to be expected."""
+    task = make("peek_maze")
+    env, params = tabular_env(task), tabular_params(task)
+    agent = make_agent("ppo:width=16,run_steps=60000")
+
+    def run(key):
+        state, _ = train(agent, env, params, key, 120)
+        return simulate(key, env, params, agent.policy(env, params, state), 500, task.horizon).mean()
+
+    assert jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3)).mean() > 0.6
