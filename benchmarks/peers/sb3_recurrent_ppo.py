@@ -62,7 +62,7 @@ class Batched(VecEnv):
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for index in np.flatnonzero(dones):
             infos[index] = {"terminal_observation": last[index], "TimeLimit.truncated": bool(truncated[index])}
-        return np.asarray(after.obs), np.asarray(after.reward), dones, infos
+        return np.asarray(after.obs), np.array(after.reward), dones, infos
 
     def close(self) -> None: ...
 

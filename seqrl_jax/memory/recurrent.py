@@ -19,60 +19,75 @@ from jax import Array
 from seqrl_jax.memory.base import cleared, kernel
 
 Carry = tuple[Array, ...]
-Cell = Callable[[Array, Array, Carry], Carry]
-"""(input's share, state's share, both [B, G H], carry) -> carry. Elementwise; carry[0] is the state h [B, H]."""
+Gates = tuple[Array, ...]
+"""One array [..., B, H] for every gate. Slices of one wide array would keep the compiler from vectorising the cell."""
+
+Cell = Callable[[Gates, Gates, Carry], Carry]
+"""(input's share, state's share, carry) -> carry. Elementwise; carry[0] is the state h [B, H]."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def recur(
-    cell: Cell, block: int, recurrent: Array, bias: Array, start: Carry, drive: Array, first: Array
+    cell: Cell, block: int, recurrent: Gates, bias: Gates, start: Carry, drive: Gates, first: Array
 ) -> tuple[Carry, Carry]:
-    """Run a cell whose state enters as `h @ recurrent + bias`.
+    """Run a cell whose state enters each gate as `h @ recurrent + bias`.
 
     Args:
         block: steps that one iteration of the loop runs.
-        recurrent: [H, G H]. bias: [G H]. start: carries [B, H].
-        drive: [T, B, G H], the input's share. first: [T, B] bool; the carry is cleared before such a step.
+        recurrent: [H, H] for each gate. bias: [H] for each gate. start: carries [B, H].
+        drive: [T, B, H] for each gate, the input's share. first: [T, B] bool; the carry is cleared before such a step.
     Returns: the carry after the last step, and the carries after every step [T, B, H].
     """
 
-    def step(carry: Carry, at: tuple[Array, Array]) -> tuple[Carry, Carry]:
+    def step(carry: Carry, at: tuple[Gates, Array]) -> tuple[Carry, Carry]:
         drive_t, first_t = at
         carry = cleared(carry, first_t)
-        carry = cell(drive_t, _dot(carry[0], recurrent) + bias, carry)
+        carry = cell(drive_t, _share(carry[0], recurrent, bias), carry)
         return carry, carry
 
     return jax.lax.scan(step, start, (drive, first), unroll=block)
 
 
-def _recur_forward(cell: Cell, block: int, *inputs: Any) -> tuple[tuple[Carry, Carry], Any]:
-    last, carries = recur(cell, block, *inputs)
-    return (last, carries), (*inputs, carries)
+def _recur_forward(
+    cell: Cell, block: int, recurrent: Gates, bias: Gates, start: Carry, drive: Gates, first: Array
+) -> tuple[tuple[Carry, Carry], Any]:
+    """The same, keeping what the cell's own derivative needs at every step."""
+
+    def step(carry: Carry, at: tuple[Gates, Array]) -> tuple[Carry, tuple[Carry, Any]]:
+        drive_t, first_t = at
+        carry = cleared(carry, first_t)
+        carry, pull = jax.vjp(cell, drive_t, _share(carry[0], recurrent, bias), carry)
+        return carry, (carry, pull)
+
+    last, (carries, pulls) = jax.lax.scan(step, start, (drive, first), unroll=block)
+    return (last, carries), (recurrent, start[0], first, carries[0], pulls)
 
 
-def _recur_backward(cell: Cell, block: int, kept: Any, gradient: Any) -> tuple[Any, ...]:
-    recurrent, bias, start, drive, first, carries = kept
+def _recur_backward(cell: Cell, block: int, kept: Any, gradient: tuple[Carry, Carry]) -> tuple[Any, ...]:
+    recurrent, start, first, states, pulls = kept
     d_last, d_carries = gradient
-    before = jax.tree.map(lambda begin, after: jnp.concatenate([begin[None], after[:-1]]), start, carries)
-    before = cleared(before, first)
-    hidden = _dot(before[0], recurrent) + bias
+    transposed = tuple(kernel.T for kernel in recurrent)
 
-    def step(d_carry: Carry, at: Any) -> tuple[Carry, tuple[Array, Array]]:
-        drive_t, hidden_t, before_t, first_t, d_carry_t = at
-        _, pull = jax.vjp(cell, drive_t, hidden_t, before_t)
+    def step(d_carry: Carry, at: Any) -> tuple[Carry, tuple[Gates, Gates]]:
+        pull, first_t, d_carry_t = at
         d_drive, d_hidden, (d_state, *d_rest) = pull(jax.tree.map(jnp.add, d_carry, d_carry_t))
-        d_before = (d_state + _dot(d_hidden, recurrent.T), *d_rest)
-        return cleared(d_before, first_t), (d_drive, d_hidden)
+        d_state = d_state + sum(_dot(d, kernel) for d, kernel in zip(d_hidden, transposed, strict=True))
+        return cleared((d_state, *d_rest), first_t), (d_drive, d_hidden)
 
-    d_start, (d_drive, d_hidden) = jax.lax.scan(
-        step, d_last, (drive, hidden, before, first, d_carries), reverse=True, unroll=block
-    )
+    d_start, (d_drive, d_hidden) = jax.lax.scan(step, d_last, (pulls, first, d_carries), reverse=True, unroll=block)
+    before = cleared(jnp.concatenate([start[None], states[:-1]]), first)
     flat = lambda array: array.reshape(-1, array.shape[-1])
-    d_recurrent = _dot(flat(before[0]).T, flat(d_hidden)).astype(recurrent.dtype)
-    return d_recurrent, d_hidden.sum((0, 1)), d_start, d_drive, None
+    # One wide product for all gates.
+    d_recurrent = _dot(flat(before).T.astype(recurrent[0].dtype), flat(jnp.concatenate(d_hidden, -1)))
+    d_recurrent = tuple(part.astype(recurrent[0].dtype) for part in jnp.split(d_recurrent, len(recurrent), -1))
+    return d_recurrent, tuple(d.sum((0, 1)) for d in d_hidden), d_start, d_drive, None
 
 
 recur.defvjp(_recur_forward, _recur_backward)
+
+
+def _share(state: Array, recurrent: Gates, bias: Gates) -> Gates:
+    return tuple(_dot(state, kernel) + offset for kernel, offset in zip(recurrent, bias, strict=True))
 
 
 def _dot(left: Array, right: Array) -> Array:
@@ -80,24 +95,21 @@ def _dot(left: Array, right: Array) -> Array:
     return jnp.dot(left.astype(right.dtype), right, preferred_element_type=jnp.float32)
 
 
-def gru_cell(drive: Array, hidden: Array, carry: Carry) -> Carry:
+def gru_cell(drive: Gates, hidden: Gates, carry: Carry) -> Carry:
     """`h' = (1 - z) n + z h`, the reset gate applied behind the product. Source: Cho et al. (2014), as in cuDNN."""
     (state,) = carry
-    drive_gates, drive_new = drive[..., : -state.shape[-1]], drive[..., -state.shape[-1] :]
-    hidden_gates, hidden_new = hidden[..., : -state.shape[-1]], hidden[..., -state.shape[-1] :]
-    reset, update = jnp.split(jax.nn.sigmoid(drive_gates + hidden_gates), 2, -1)
-    new = jnp.tanh(drive_new + reset * hidden_new)
+    reset = jax.nn.sigmoid(drive[0] + hidden[0])
+    update = jax.nn.sigmoid(drive[1] + hidden[1])
+    new = jnp.tanh(drive[2] + reset * hidden[2])
     return (new + update * (state - new),)
 
 
-def lstm_cell(drive: Array, hidden: Array, carry: Carry) -> Carry:
+def lstm_cell(drive: Gates, hidden: Gates, carry: Carry) -> Carry:
     """`c' = f c + i g`, `h' = o tanh(c')`. Source: Hochreiter & Schmidhuber (1997); Gers et al. (2000)."""
     _, cell = carry
-    gates = drive + hidden
-    width = cell.shape[-1]
-    into, forget, out = jnp.split(jax.nn.sigmoid(gates[..., : 3 * width]), 3, -1)
-    cell = forget * cell + into * jnp.tanh(gates[..., 3 * width :])
-    return out * jnp.tanh(cell), cell
+    into, forget, out, new = (d + h for d, h in zip(drive, hidden, strict=True))
+    cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(into) * jnp.tanh(new)
+    return jax.nn.sigmoid(out) * jnp.tanh(cell), cell
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,7 @@ class Gated:
     dtype: str = "float32"
     gate_bias: float = 1.0
 
-    cell: ClassVar[staticmethod[[Array, Array, Carry], Carry]]
+    cell: ClassVar[staticmethod[[Gates, Gates, Carry], Carry]]
     gates: ClassVar[int]
     keep_gate: ClassVar[int]
     carries: ClassVar[int]
@@ -132,12 +144,14 @@ class Gated:
 
     def init(self, key: Array, inputs: int) -> Any:
         from_input, from_state = jax.random.split(key)
-        size, keep = self.gates * self.width, slice(self.keep_gate * self.width, (self.keep_gate + 1) * self.width)
+        each = lambda key, inputs: jax.vmap(lambda key: kernel(key, inputs, self.width))(
+            jax.random.split(key, self.gates)
+        )
         return {
-            "input": kernel(from_input, inputs, size),
-            "input_bias": jnp.zeros(size).at[keep].set(self.gate_bias),
-            "recurrent": kernel(from_state, self.width, size),
-            "recurrent_bias": jnp.zeros(size),
+            "input": each(from_input, inputs),
+            "input_bias": jnp.zeros((self.gates, self.width)).at[self.keep_gate].set(self.gate_bias),
+            "recurrent": each(from_state, self.width),
+            "recurrent_bias": jnp.zeros((self.gates, self.width)),
         }
 
     def initialise(self, weights: Any, batch: int) -> Carry:
@@ -148,9 +162,10 @@ class Gated:
         return carry, ys[0]
 
     def unroll(self, weights: Any, carry: Carry, xs: Array, firsts: Array) -> tuple[Carry, Array]:
-        drive = _dot(xs, weights["input"].astype(self.dtype)) + weights["input_bias"]
-        recurrent = weights["recurrent"].astype(self.dtype)
-        carry, carries = recur(type(self).cell, self.block, recurrent, weights["recurrent_bias"], carry, drive, firsts)
+        apart = lambda stacked: tuple(stacked[gate] for gate in range(self.gates))
+        drive = _share(xs, apart(weights["input"].astype(self.dtype)), apart(weights["input_bias"]))
+        recurrent, bias = apart(weights["recurrent"].astype(self.dtype)), apart(weights["recurrent_bias"])
+        carry, carries = recur(type(self).cell, self.block, recurrent, bias, carry, drive, firsts)
         return carry, carries[0]
 
 

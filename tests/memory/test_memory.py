@@ -151,9 +151,9 @@ def test_the_gradient_written_by_hand_is_that_of_automatic_differentiation(name)
         def step(carry, at):
             x, first = at
             carry = jax.tree.map(lambda leaf: jnp.where(first[:, None], 0, leaf), carry)
-            drive = x @ weights["input"] + weights["input_bias"]
-            hidden = carry[0] @ weights["recurrent"] + weights["recurrent_bias"]
-            carry = type(memory).cell(drive, hidden, carry)
+            drive = [x @ kernel + bias for kernel, bias in zip(weights["input"], weights["input_bias"])]
+            hidden = [carry[0] @ kernel + bias for kernel, bias in zip(weights["recurrent"], weights["recurrent_bias"])]
+            carry = type(memory).cell(tuple(drive), tuple(hidden), carry)
             return carry, carry[0]
 
         return jax.lax.scan(step, carry, (xs, firsts))
