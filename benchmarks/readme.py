@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from seqrl_jax.bench.oracles import ORACLES
 from seqrl_jax.bench.results import CERTIFIED, read_cells
 from seqrl_jax.bench.suites import in_order
 from seqrl_jax.bench.table import aggregate_rows, table_rows
@@ -43,6 +44,35 @@ def quick_table() -> str:
     return "\n".join([*lines, "", f"{told}, on {first.device}, jax {first.versions['jax']}."])
 
 
+def headline_table() -> str:
+    """The memory score of every agent on the tasks that need memory: interquartile mean and interval over seeds."""
+    cells = in_order(read_cells(RESULTS / "headline")[0])
+    rows = {(row["task"], row["agent"]): row for row in table_rows(cells) if row["kind"] == "agent"}
+    agents = [name for name in dict.fromkeys(cell.agent for cell in cells) if name not in ORACLES]
+    wrong = {cell.agent for cell in cells if cell.marked_wrong}
+    heads = [f"`{name}`{'†' if name in wrong else ''}" for name in agents]
+    lines = [f"| task | {' | '.join(heads)} |", "|---|" + "---:|" * len(agents)]
+    for task in dict.fromkeys(cell.task for cell in cells):
+        scores = [rows[task, agent]["memory"] for agent in agents]
+        shown = (f"{_two(s['iqm'])} [{_two(s['low'])}, {_two(s['high'])}]" for s in scores)
+        lines.append(f"| `{task}` | {' | '.join(shown)} |")
+    first = next(cell for cell in cells if cell.config)
+    told = f"`seqrl run headline`: {len(first.seeds)} seeds, {first.config['steps']:,} steps per run"
+    return "\n".join([*lines, "", f"{told}, on {first.device}, jax {first.versions['jax']}."])
+
+
+def claims_table() -> str:
+    """What value-based agents say of their final policy, and what it earns: means over seeds."""
+    cells = [cell for cell in in_order(read_cells(RESULTS / "headline")[0]) if cell.claims is not None]
+    rows = {(row["task"], row["agent"]): row for row in table_rows(cells) if row["kind"] == "agent"}
+    agents = list(dict.fromkeys(cell.agent for cell in cells))
+    lines = [f"| task | {' | '.join(f'`{name}`' for name in agents)} |", "|---|" + "---:|" * len(agents)]
+    for task in dict.fromkeys(cell.task for cell in cells):
+        shown = [f"{_two(rows[task, a]['claims'])} / {_two(rows[task, a]['score']['mean'])}" for a in agents]
+        lines.append(f"| `{task}` | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
     stepping = _read("env_throughput_cpu.json")
@@ -60,7 +90,50 @@ def measurements() -> str:
             f"- {row['what']}: {one:.1f} s in one program, {many:.1f} s one task after another,",
             f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_recurrent_speed(), *_replay(), *_history_memory()])
+
+
+def _recurrent_speed() -> list[str]:
+    speed = _read("recurrent_speed_cpu.json")
+    lines = []
+    for row in speed["textbook"]:
+        rates = ", ".join(f"{name} {rate / 1e3:.0f}k steps/s" for name, rate in row["steps_per_second"].items())
+        lines.append(f"- {row['what']}: {rates}; {row['median_ratio']:.2f} times the textbook loop.")
+    for row in speed["peers"]:
+        lines.append(
+            f"- {row['what']}, against sb3-contrib {row['versions']['sb3-contrib']} (an LSTM of that width): "
+            f"{row['steps_per_second'] / 1e3:.0f}k steps/s; {row['ratio']:.1f} times as fast."
+        )
+    shares = ", ".join(f"{share:.2f} with {n}" for n, share in speed["seeds"]["share_of_a_single_run"].items())
+    recall = speed["recall"]
+    return [
+        *lines,
+        f"- {speed['seeds']['what']}: cost per seed against a run alone, by stacked seeds: {shares}.",
+        f"- {recall['what']}: {recall['cold_seconds']:.1f} s, mean return {recall['mean_return']:.2f} of "
+        f"{recall['optimum']:.0f}.",
+        f"  `{speed['command']}`, {speed['device']}.",
+    ]
+
+
+def _replay() -> list[str]:
+    ring = _read("replay_ring_cpu.json")
+    told = ", ".join(f"{row['flashbax_over_ring']:.1f} with {row['runs']} stacked runs" for row in ring["rows"])
+    return [
+        f"- Replay, time of flashbax {ring['flashbax']} over ours: {told}.",
+        f"  `{ring['command']}`, {ring['device']}.",
+    ]
+
+
+def _history_memory() -> list[str]:
+    memory = _read("history_memory_cpu.json")
+    growth, last = memory["growth_exponent"], memory["rows"][-1]
+    return [
+        f"- Memory to learn from histories of {last['horizon']} steps:",
+        f"  {last['carry_bytes'] / 2**20:.0f} MiB with a GRU,",
+        f"  {last['written_out_bytes'] / 2**20:.0f} MiB with the history written out at every step; they grow as the",
+        f"  horizon to the power of {growth['carry_bytes']:.2f} and {growth['written_out_bytes']:.2f}.",
+        f"  `{memory['command']}`.",
+    ]
 
 
 def main() -> None:
@@ -69,7 +142,13 @@ def main() -> None:
     options = parser.parse_args()
     path = ROOT / "README.md"
     text = old = path.read_text(encoding="utf-8")
-    for name, content in (("quick table", quick_table()), ("measurements", measurements())):
+    contents = {
+        "quick table": quick_table(),
+        "headline table": headline_table(),
+        "claims": claims_table(),
+        "measurements": measurements(),
+    }
+    for name, content in contents.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         text = f"{before}{mark}{content}\n{end}{after}"

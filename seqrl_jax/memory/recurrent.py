@@ -78,8 +78,8 @@ def _recur_backward(cell: Cell, block: int, kept: Any, gradient: tuple[Carry, Ca
     before = cleared(jnp.concatenate([start[None], states[:-1]]), first)
     flat = lambda array: array.reshape(-1, array.shape[-1])
     # One wide product for all gates.
-    d_recurrent = _dot(flat(before).T.astype(recurrent[0].dtype), flat(jnp.concatenate(d_hidden, -1)))
-    d_recurrent = tuple(part.astype(recurrent[0].dtype) for part in jnp.split(d_recurrent, len(recurrent), -1))
+    wide = _dot(flat(before).T, flat(jnp.concatenate(d_hidden, -1)).astype(recurrent[0].dtype))
+    d_recurrent = tuple(part.astype(recurrent[0].dtype) for part in jnp.split(wide, len(recurrent), -1))
     return d_recurrent, tuple(d.sum((0, 1)) for d in d_hidden), d_start, d_drive, None
 
 

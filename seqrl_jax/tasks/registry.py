@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seqrl_jax import naming
-from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic
+from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic, wrappers
 from seqrl_jax.tasks.pomdp_file import read_pomdp
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
@@ -34,6 +34,12 @@ TASKS: dict[str, Callable[..., TabularPOMDP]] = {
 }
 FILE_SUFFIX = ".POMDP"
 COMMON_KEYS: dict[str, type] = {"horizon": int, "discount": float, "observed": bool}
+SHOWN: dict[str, Callable[[TabularPOMDP], TabularPOMDP]] = {
+    "time": wrappers.with_time,
+    "previous_reward": wrappers.previous_reward,
+    "previous_action": wrappers.previous_action,
+}
+COMMON_KEYS |= dict.fromkeys(SHOWN, bool)
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,8 @@ class Description:
 def make(spec: str) -> TabularPOMDP:
     """The task that `spec` names: `NAME`, `NAME:key=value,...` or the path of a `.POMDP` file (settings may follow).
 
-    Every task takes `horizon`, `discount` and `observed=true` (its fully observed twin) beside its own keys.
+    Every task takes beside its own keys, applied in this order: `horizon`, `discount`, `observed=true` (its fully
+    observed twin), `time=true`, `previous_reward=true`, `previous_action=true` (shown with the observation).
 
     Raises:
         SpecError: unknown name, key or value. PomdpFileError: a malformed file. TaskError: no task can be built.
@@ -84,4 +91,8 @@ def _adjusted(task: TabularPOMDP, values: dict[str, Any]) -> TabularPOMDP:
         task = tabular.with_horizon(task, values["horizon"])
     if "discount" in values:
         task = tabular.with_discount(task, values["discount"])
-    return tabular.observed(task) if values.get("observed") else task
+    if values.get("observed"):
+        task = tabular.observed(task)
+    for key, shown in SHOWN.items():
+        task = shown(task) if values.get(key) else task
+    return task

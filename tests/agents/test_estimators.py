@@ -85,3 +85,72 @@ def test_estimators_are_differentiable_and_jit():
         jnp.ones((4, 1))
     )
     np.testing.assert_allclose(gradient[:, 0], GAMMA ** np.arange(4), rtol=1e-6)
+
+
+def episodes(seed, steps=12):
+    """(reward, discount, continues, next value) of one stream with ends inside; some ends bootstrap, some do not."""
+    rng = np.random.default_rng(seed)
+    last = rng.random(steps) < 0.25
+    bootstraps = rng.random(steps) < 0.5
+    discount = np.where(last & ~bootstraps, 0.0, 0.9)
+    return rng.normal(size=steps), discount, np.where(last, 0.0, 1.0), rng.normal(size=steps)
+
+
+def f32(*arrays):
+    return [jnp.asarray(array, jnp.float32) for array in arrays]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 40])
+def test_an_n_step_return_is_the_sum_that_it_says(steps):
+    """Walk forward from every t: stop after n steps, at an episode's end, or at the end of the arrays."""
+    for seed in range(10):
+        reward, discount, continues, value = episodes(seed)
+        expected = []
+        for t in range(len(reward)):
+            total, weight, k = 0.0, 1.0, t
+            while True:
+                total += weight * reward[k]
+                weight *= discount[k]
+                if k == len(reward) - 1 or k == t + steps - 1 or not continues[k]:
+                    break
+                k += 1
+            expected.append(total + weight * value[k])
+        found = estimators.n_step_return(*f32(reward, discount, continues, value), steps)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.6, 1.0])
+def test_a_lambda_return_is_the_mixture_of_n_step_returns(lambda_):
+    """`(1 - lambda) sum_n lambda^(n-1) G^(n)`, the rest of the weight on the longest one (Sutton & Barto, eq. 12.3)."""
+    for seed in range(10):
+        arrays = f32(*episodes(seed))
+        total, longest = len(arrays[0]), np.asarray(estimators.n_step_return(*arrays, len(arrays[0])))
+        expected = np.zeros(total)
+        for n in range(1, total):
+            one = np.asarray(estimators.n_step_return(*arrays, n))
+            expected += (1 - lambda_) * lambda_ ** (n - 1) * one
+        expected += lambda_ ** (total - 1) * longest
+        found = estimators.lambda_return(*arrays, lambda_)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_at_lambda_0_the_value_is_that_of_the_observation_after_the_reward():
+    """One state too late would be the value two steps on: 20 and 30 instead of 10 and 20."""
+    reward, ones = f32([1.0, 2.0, 3.0], [1.0, 1.0, 1.0])
+    found = estimators.lambda_return(reward, ones, ones, jnp.array([10.0, 20.0, 30.0]), 0.0)
+    np.testing.assert_allclose(found, [11.0, 22.0, 33.0])
+
+
+def test_returns_fade_behind_actions_that_were_not_greedy():
+    last = jnp.array([False, False, True, False, False])
+    follows = jnp.array([False, True, False, False, True])
+    np.testing.assert_allclose(estimators.on_policy(last, follows, 0.25), [1, 0.25, 0, 1, 1])
+    np.testing.assert_allclose(estimators.on_policy(last, follows, 1.0), [1, 1, 0, 1, 1])
+
+
+def test_rescaling_is_undone_and_is_the_published_function():
+    values = jnp.array([-300.0, -2.0, -1e-3, 0.0, 0.5, 40.0])
+    x = np.asarray(values, np.float64)
+    published = np.sign(x) * (np.sqrt(np.abs(x) + 1) - 1) + 1e-3 * x
+    np.testing.assert_allclose(estimators.rescale(values), published, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(estimators.unrescale(estimators.rescale(values)), x, rtol=2e-3, atol=1e-4)
