@@ -30,19 +30,10 @@ SEEDS = tuple(range(1000, 1003))
 EPISODES = 1000
 # agent -> (static, traced): values of every hyperparameter that is tried.
 GRIDS: dict[str, tuple[dict[str, tuple], dict[str, tuple]]] = {
-    "ppo": (
-        {"num_envs": (16,)},
-        {"learning_rate": (0.006, 0.01), "entropy_cost": (0.03, 0.06), "lambda_": (0.97,)},
-    ),
-    "pqn": (
-        {"num_envs": (16,), "cut": (True, False)},
-        {"learning_rate": (0.001, 0.003), "lambda_": (0.9,), "exploration_share": (0.7,)},
-    ),
-    "drqn": (
-        {"n_steps": (1, 3), "target_period": (4,)},
-        {"learning_rate": (0.001, 0.003), "exploration_share": (0.7,)},
-    ),
-    "a2c_history": ({"num_envs": (16, 32)}, {"learning_rate": (0.003, 0.01), "value_learning_rate": (0.003, 0.01)}),
+    "ppo": ({"num_envs": (16,)}, {"learning_rate": (0.003, 0.01), "entropy_cost": (0.01, 0.03, 0.06)}),
+    "pqn": ({"num_envs": (16,)}, {"learning_rate": (0.001, 0.002, 0.004), "exploration_share": (0.5, 0.7)}),
+    "drqn": ({"n_steps": (3, 5)}, {"learning_rate": (0.001, 0.003)}),
+    "a2c_history": ({"num_envs": (16, 32)}, {"learning_rate": (0.003, 0.01)}),
 }
 
 
