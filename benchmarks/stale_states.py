@@ -40,7 +40,7 @@ def errors(agent: Any, env: Any, params: Any, state: Any, reach: int) -> dict[st
 
     reach: blocks that surely hold the beginning of every episode.
     """
-    function, mask = agent._function(env), env.action_mask(params)
+    function, mask = agent.function(env), env.action_mask(params)
     # Oldest block first, so that the ring is a stream of BLOCKS * LENGTH steps of every environment.
     order = (jnp.arange(BLOCKS) + state.replay.added) % BLOCKS
     data = jax.tree.map(lambda leaf: leaf[order], state.replay.data)

@@ -126,7 +126,7 @@ class PPO:
 
     def init(self, key: Array, env: Environment, params: Any) -> PPOState:
         key, weights_key, begin_key = jax.random.split(key, 3)
-        function = self._function(env)
+        function = self.function(env)
         weights = function.init(weights_key)
         memory = function.initialise(weights, self.num_envs)
         position = begin(begin_key, env, params, self.num_envs, memory)
@@ -135,7 +135,7 @@ class PPO:
 
     def update(self, env: Environment, params: Any, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
-        function, start = self._function(env), state.position.memory
+        function, start = self.function(env), state.position.memory
         acting = function.acting(state.weights)
 
         def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
@@ -189,16 +189,16 @@ class PPO:
         return PPOState(weights, optimiser, unit, position, state.updates + 1, key), metrics
 
     def probabilities(self, env: Environment, params: Any, state: PPOState) -> Array:
-        return jax.nn.softmax(self._logits(env, params, self._function(env).table(state.weights)))
+        return jax.nn.softmax(self._logits(env, params, self.function(env).table(state.weights)))
 
     def policy(self, env: Environment, params: Any, state: PPOState) -> Policy:
         logits = lambda out: self._logits(env, params, out)
-        return single(self._function(env), state.weights, lambda key, out: sample(key, logits(out)))
+        return single(self.function(env), state.weights, lambda key, out: sample(key, logits(out)))
 
     def _loss(
         self, env: Environment, params: Any, weights: Any, memory: Any, part: Batch, entropy_cost: Array
     ) -> tuple[Array, dict[str, Array]]:
-        out = self._function(env).unroll(weights, memory, part.obs, part.first)
+        out = self.function(env).unroll(weights, memory, part.obs, part.first)
         log_law = jax.nn.log_softmax(self._logits(env, params, out))
         log_pi, entropy = of_action(log_law, part.action), -jnp.sum(jnp.exp(log_law) * log_law, -1)
         surrogate = clipped_surrogate(log_pi - part.log_pi, part.advantage, self.clip)
@@ -207,7 +207,7 @@ class PPO:
         ratio_error = jnp.max(jnp.abs(jnp.exp(log_pi - part.log_pi) - 1))
         return loss, {"entropy": jnp.mean(entropy), "ratio_error": ratio_error}
 
-    def _function(self, env: Environment) -> HistoryFunction:
+    def function(self, env: Environment) -> HistoryFunction:
         """Outputs: the logits of the policy, and behind them the value in units of the largest reward."""
         return HistoryFunction(self.memory, env.num_actions + 1, env.observation_space)
 

@@ -103,7 +103,7 @@ class PQN:
 
     def init(self, key: Array, env: Environment, params: Any) -> PQNState:
         key, weights_key, begin_key = jax.random.split(key, 3)
-        function = self._function(env)
+        function = self.function(env)
         weights = function.init(weights_key)
         memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
         position = begin(begin_key, env, params, self.num_envs, memory)
@@ -112,7 +112,7 @@ class PQN:
 
     def update(self, env: Environment, params: Any, state: PQNState) -> tuple[PQNState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
-        function, mask, start = self._function(env), env.action_mask(params), state.position.memory.carry
+        function, mask, start = self.function(env), env.action_mask(params), state.position.memory.carry
         acting = function.acting(state.weights)
         steps = state.updates * self.steps_per_update
         epsilon = falling(steps, self.exploration_share * self.run_steps, self.epsilon_end)
@@ -157,17 +157,17 @@ class PQN:
         return PQNState(weights, optimiser, unit, position, state.updates + 1, key), metrics
 
     def probabilities(self, env: Environment, params: Any, state: PQNState) -> Array:
-        return greedy_table(self._function(env).table(state.weights), env.action_mask(params))
+        return greedy_table(self.function(env).table(state.weights), env.action_mask(params))
 
     def policy(self, env: Environment, params: Any, state: PQNState) -> Policy:
         mask = env.action_mask(params)
-        return single(self._function(env), state.weights, lambda key, q: greedy(q, mask))
+        return single(self.function(env), state.weights, lambda key, q: greedy(q, mask))
 
     def claim(self, env: Environment, params: Any, state: PQNState, key: Array) -> Array:
-        q = outputs_at_start(self._function(env), state.weights, env, params, key)
+        q = outputs_at_start(self.function(env), state.weights, env, params, key)
         return state.unit * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
 
-    def _function(self, env: Environment) -> HistoryFunction:
+    def function(self, env: Environment) -> HistoryFunction:
         return HistoryFunction(self.memory, env.num_actions, env.observation_space, normalise=True)
 
     def _optimiser(self, share: Array | float) -> optax.GradientTransformation:

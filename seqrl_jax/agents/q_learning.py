@@ -170,7 +170,7 @@ class QLearning:
         if self.replayed not in REPLAYED:
             raise ValueError(f"replayed is {self.replayed!r}, expected one of {', '.join(REPLAYED)}")
         key, weights_key, begin_key, example_key = jax.random.split(key, 4)
-        function = self._function(env)
+        function = self.function(env)
         weights = function.init(weights_key)
         memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
         position = begin(begin_key, env, params, self.num_envs, memory)
@@ -220,15 +220,15 @@ class QLearning:
         return QState(weights, target, optimiser, memories, unit, position, updates, key), metrics
 
     def probabilities(self, env: Environment, params: Any, state: QState) -> Array:
-        q, mask = self._values(self._function(env).table(state.weights)), env.action_mask(params)
+        q, mask = self._values(self.function(env).table(state.weights)), env.action_mask(params)
         return jax.nn.softmax(masked(q, mask) / self.temperature) if self.soft else greedy_table(q, mask)
 
     def policy(self, env: Environment, params: Any, state: QState) -> Policy:
         choose = lambda key, out: self._choose(key, out, env.action_mask(params))
-        return single(self._function(env), state.weights, choose)
+        return single(self.function(env), state.weights, choose)
 
     def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
-        q = self._values(outputs_at_start(self._function(env), state.weights, env, params, key))
+        q = self._values(outputs_at_start(self.function(env), state.weights, env, params, key))
         return state.unit * jnp.mean(self._value(q, q, env.action_mask(params)))
 
     def _collect(
@@ -236,7 +236,7 @@ class QLearning:
     ) -> tuple[Position, Sequence]:
         """One rollout: where the environments stand, and its sequences [B, T, ...]."""
         begin_key, collect_key = jax.random.split(key)
-        function = self._function(env)
+        function = self.function(env)
         if self.replayed == "whole":
             memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
             position = begin(begin_key, env, params, self.num_envs, memory)
@@ -269,7 +269,7 @@ class QLearning:
         exploring: Array,
     ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         """The loss, and TD errors [T, M] with metrics."""
-        function, mask = self._function(env), env.action_mask(params)
+        function, mask = self.function(env), env.action_mask(params)
         block = replay.read(memories, drawn.slot, drawn.env)
         by_time = lambda tree: jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree)
         r = by_time(block.rollout)
@@ -337,7 +337,7 @@ class QLearning:
         """Q in units of the largest reward, from the network's outputs."""
         return estimators.unrescale(out) if self.rescale_values else out
 
-    def _function(self, env: Environment) -> HistoryFunction:
+    def function(self, env: Environment) -> HistoryFunction:
         return HistoryFunction(self.memory, env.num_actions, env.observation_space)
 
     def _optimiser(self, share: Array | float) -> optax.GradientTransformation:

@@ -1,5 +1,6 @@
 import dataclasses
 
+import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ from seqrl_jax.agents import make_agent
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.memory import Table
 from seqrl_jax.tasks import make, tabular_env, tabular_params
+from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 
 ROLLOUTS, ENVS = 400, 256
 VALID = ["reinforce", "reward_to_go", "pg_obs_baseline", "gae:lambda_=1"]
@@ -83,3 +85,17 @@ def test_a_baseline_lowers_the_variance():
         name: sampled_gradients(name, task, logits, value).var(0).sum() for name in ("reward_to_go", "pg_obs_baseline")
     }
     assert spread["pg_obs_baseline"] < 0.7 * spread["reward_to_go"]
+
+
+def test_a_critic_of_the_state_needs_numbered_states():
+    cartpole, cartpole_params = gymnax.make("CartPole-v1")
+    env, params = from_gymnax(cartpole, cartpole_params, discount=0.99)
+    with pytest.raises(ValueError, match="needs a tabular task"):
+        make_agent("pg_state_baseline").init(jax.random.key(0), env, params)
+
+
+def test_an_unknown_critic_is_named():
+    task = make("tiger")
+    agent = dataclasses.replace(make_agent("pg_obs_baseline"), critic="oracle")
+    with pytest.raises(ValueError, match="critic is 'oracle', expected one of observation, history, state"):
+        agent.init(jax.random.key(0), tabular_env(task), tabular_params(task))

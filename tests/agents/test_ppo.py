@@ -52,7 +52,7 @@ def test_what_acts_is_what_learns():
     task = make("peek_maze")
     env, params, agent = tabular_env(task), tabular_params(task), make_agent("ppo:width=8,num_envs=4")
     state, _ = agent.update(env, params, agent.init(jax.random.key(0), env, params))
-    function, start = agent._function(env), state.position.memory
+    function, start = agent.function(env), state.position.memory
     step = function.acting(state.weights)
 
     def act(key, memory, obs, first):

@@ -100,7 +100,7 @@ def test_targets_see_the_first_observation(spec):
     sizes = "width=16,num_envs=16,rollout_length=8,learning_rate=0.01,run_steps=20000,exploration_share=0.5"
     agent = make_agent(f"{spec},{sizes}")
     state, _ = jax.jit(lambda key: train(agent, env, params, key, 160))(jax.random.key(0))
-    function = agent._function(env)
+    function = agent.function(env)
     for cue in (0, 1):
         obs = jnp.array([[cue], [2]])
         q = function.unroll(state.weights, function.initialise(state.weights, 1), obs, jnp.array([[True], [False]]))
@@ -134,7 +134,7 @@ def acted_and_replayed(spec, task_spec="peek_maze", updates=3):
         position, block = agent._collect(env, params, weights, position, jnp.int32(0), jax.random.key(number))
         memories = replay.add(memories, block)
     drawn = Draw(jnp.full(4, updates - 1), jnp.arange(4), jnp.ones(4))
-    function = agent._function(env)
+    function = agent.function(env)
     read = replay.read(memories, drawn.slot, drawn.env)
     carry, _ = agent._starts(function, weights, weights, read, memories, drawn)
     obs, first = read.rollout.obs.T, read.rollout.first.T
@@ -174,7 +174,7 @@ def test_burn_in_passes_no_gradient():
         position, block = agent._collect(env, params, weights, position, jnp.int32(0), jax.random.key(number))
         memories = replay.add(memories, block)
     drawn = Draw(jnp.ones(4, jnp.int32), jnp.arange(4), jnp.ones(4))
-    function = agent._function(env)
+    function = agent.function(env)
 
     def total(weights):
         read = replay.read(memories, drawn.slot, drawn.env)
