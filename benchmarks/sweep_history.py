@@ -26,21 +26,22 @@ from seqrl_jax.bench.runner import problem
 from seqrl_jax.bench.suites import HEADLINE
 from seqrl_jax.tasks import stack
 
-SEEDS = tuple(range(1000, 1003))
+SEEDS = tuple(range(1000, 1005))
 EPISODES = 1000
 # agent -> (static, traced): values of every hyperparameter that is tried.
 GRIDS: dict[str, tuple[dict[str, tuple], dict[str, tuple]]] = {
-    "ppo": ({"num_envs": (16,)}, {"learning_rate": (0.003, 0.01), "entropy_cost": (0.01, 0.03, 0.06)}),
-    "pqn": ({"num_envs": (16,)}, {"learning_rate": (0.001, 0.002, 0.004), "exploration_share": (0.5, 0.7)}),
-    "drqn": ({"n_steps": (3, 5)}, {"learning_rate": (0.001, 0.003)}),
-    "a2c_history": ({"num_envs": (16, 32)}, {"learning_rate": (0.003, 0.01)}),
+    "ppo": ({"num_envs": (16,)}, {"learning_rate": (0.003, 0.01), "entropy_cost": (0.03, 0.06)}),
+    "pqn": ({"num_envs": (16,)}, {"learning_rate": (0.001, 0.002), "exploration_share": (0.5, 0.7)}),
+    "drqn": ({"n_steps": (3, 5)}, {"learning_rate": (0.003,)}),
+    "pg_history_baseline": ({"num_envs": (8, 16)}, {"learning_rate": (0.01,), "entropy_cost": (0.0, 0.02)}),
+    "a2c_history": ({"num_envs": (8, 16)}, {"learning_rate": (0.001, 0.003)}),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", nargs="+", default=list(GRIDS))
-    parser.add_argument("--steps", type=int, default=300_000)
+    parser.add_argument("--steps", type=int, default=600_000)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 

@@ -80,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     table = command("table", _table, "Print the table of a directory of results.")
     table.add_argument("directory", type=Path)
 
+    audit = command("audit", _audit, "Tell, exactly, which methods are valid under partial observability.")
+    audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{task_help} (default: every task by name)")
+    audit.add_argument("--out", type=Path, help="directory for audit.json and the picture of bias against lambda")
+
     throughput = command("throughput", _throughput, "Measure environment steps per second under a random policy.")
     throughput.add_argument("tasks", nargs="*", default=["tmaze"], metavar="TASK", help=f"{task_help} (default: tmaze)")
     throughput.add_argument("--batch", type=_positive, default=2048, help="environments stepped together")
@@ -258,6 +262,26 @@ def _bars() -> Any:
             yield bar
 
     return shown()
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from seqrl_jax.bench.audit import audit
+    from seqrl_jax.bench.audit_report import console_audit, told_as_json, write_audit
+    from seqrl_jax.tasks.registry import TASKS
+
+    _keep_compiled_programs()
+    with _bars() as bar:
+        problems = _problems(tuple(options.tasks or TASKS), bar("solving"))
+        best = [problem.solution.values["memoryless_stochastic"].lower for problem in problems]
+        told = audit([problem.task for problem in problems], best, bar("auditing"))
+    if options.json:
+        _print_json(told_as_json(told))
+    else:
+        Console().print(console_audit(told))
+    for path in write_audit(told, options.out) if options.out else ():
+        _note(f"wrote {path}")
 
 
 def _throughput(options: argparse.Namespace) -> None:

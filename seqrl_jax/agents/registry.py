@@ -20,12 +20,18 @@ from seqrl_jax.agents.pqn import PQN
 from seqrl_jax.agents.q_learning import QLearning
 from seqrl_jax.memory import GRU, MEMORIES, FeedForward, Table, Transformer, Window
 
-RECURRENT: dict[str, Any] = {"memory": GRU(32), "learning_rate": 0.003, "value_learning_rate": 0.003}
+MONTE_CARLO: dict[str, Any] = {
+    "memory": GRU(32),
+    "learning_rate": 0.01,
+    "value_learning_rate": 0.003,
+    "num_envs": 16,
+}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An agent with its shipped hyperparameters, one set for all tasks (`benchmarks/sweep.py` found them)."""
+    """An agent with its shipped hyperparameters, one set for all tasks (`benchmarks/sweep.py` and
+    `benchmarks/sweep_history.py` found them)."""
 
     agent: MemorylessAgent
     about: str
@@ -50,15 +56,23 @@ AGENTS: dict[str, Entry] = {
         "clipped surrogate with GAE(lambda) on V(o)",
     ),
     "pg_history_baseline": Entry(
-        PolicyGradient(weight=minus_baseline, critic="history", **RECURRENT),
+        PolicyGradient(weight=minus_baseline, critic="history", **MONTE_CARLO),
         "recurrent policy, reward to go minus b(history)",
     ),
     "pg_state_baseline": Entry(
-        PolicyGradient(weight=minus_baseline, critic="state", **RECURRENT),
+        PolicyGradient(weight=minus_baseline, critic="state", **MONTE_CARLO),
         "recurrent policy, reward to go minus b(state): a privileged baseline",
     ),
     "a2c_history": Entry(
-        PolicyGradient(weight=generalised_advantage, lambda_=0.0, critic="history", **RECURRENT),
+        PolicyGradient(
+            weight=generalised_advantage,
+            lambda_=0.0,
+            critic="history",
+            memory=GRU(32),
+            learning_rate=0.003,
+            value_learning_rate=0.01,
+            num_envs=8,
+        ),
         "recurrent actor-critic, legitimate again",
     ),
     "ppo": Entry(PPO(), "recurrent PPO: clipped surrogate with GAE(lambda) on V(history)"),

@@ -59,9 +59,9 @@ def styles(cells: Sequence[Cell]) -> dict[str, Style]:
 
 def task_picture(cells: Sequence[Cell], agent_styles: dict[str, Style], dpi: int = 150) -> bytes:
     """PNG of one task's panel without a legend; `cells` are those of the task."""
-    figure = _figure(1, 1, 0.0)
+    figure = new_figure(1, 1, 0.0)
     _draw(figure.add_subplot(), cells, agent_styles)
-    return _png(figure, dpi)
+    return png(figure, dpi)
 
 
 def all_pictures(cells: Sequence[Cell], dpi: int = 110) -> bytes:
@@ -73,7 +73,7 @@ def all_pictures(cells: Sequence[Cell], dpi: int = 110) -> bytes:
     rows = max(1, math.ceil(len(tasks) / columns))
     legend_columns = min(columns * 3, max(1, len(agent_styles)))
     legend_inches = 0.5 + 0.25 * math.ceil(len(agent_styles) / legend_columns)
-    figure = _figure(rows, columns, legend_inches)
+    figure = new_figure(rows, columns, legend_inches)
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for axes, (task, group) in zip(panels, tasks.items()):
         _draw(axes, group, agent_styles)
@@ -81,7 +81,7 @@ def all_pictures(cells: Sequence[Cell], dpi: int = 110) -> bytes:
     for axes in list(panels)[len(tasks) :]:
         axes.set_axis_off()
     _legend(figure, agent_styles, wrong, legend_columns)
-    return _png(figure, dpi)
+    return png(figure, dpi)
 
 
 def printable(text: str) -> str:
@@ -89,7 +89,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _figure(rows: int, columns: int, legend_inches: float) -> Figure:
+def new_figure(rows: int, columns: int, legend_inches: float) -> Figure:
+    """A figure with room for a grid of panels and for a legend below them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -99,7 +100,8 @@ def _figure(rows: int, columns: int, legend_inches: float) -> Figure:
     return figure
 
 
-def _png(figure: Figure, dpi: int) -> bytes:
+def png(figure: Figure, dpi: int) -> bytes:
+    """The figure as a PNG file's bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()

@@ -33,7 +33,7 @@ TASKS: dict[str, Callable[..., TabularPOMDP]] = {
     "hidden_market": market.hidden_market,
 }
 FILE_SUFFIX = ".POMDP"
-COMMON_KEYS: dict[str, type] = {"horizon": int, "discount": float, "observed": bool}
+COMMON_KEYS: dict[str, type] = {"horizon": int, "discount": float, "seen_at_start": bool, "observed": bool}
 SHOWN: dict[str, Callable[[TabularPOMDP], TabularPOMDP]] = {
     "time": wrappers.with_time,
     "previous_reward": wrappers.previous_reward,
@@ -55,8 +55,9 @@ class Description:
 def make(spec: str) -> TabularPOMDP:
     """The task that `spec` names: `NAME`, `NAME:key=value,...` or the path of a `.POMDP` file (settings may follow).
 
-    Every task takes beside its own keys, applied in this order: `horizon`, `discount`, `observed=true` (its fully
-    observed twin), `time=true`, `previous_reward=true`, `previous_action=true` (shown with the observation).
+    Every task takes beside its own keys, applied in this order: `horizon`, `discount`, `seen_at_start=true` (o_0 drawn
+    like every other observation), `observed=true` (its fully observed twin), `time=true`, `previous_reward=true`,
+    `previous_action=true` (shown with the observation).
 
     Raises:
         SpecError: unknown name, key or value. PomdpFileError: a malformed file. TaskError: no task can be built.
@@ -91,6 +92,8 @@ def _adjusted(task: TabularPOMDP, values: dict[str, Any]) -> TabularPOMDP:
         task = tabular.with_horizon(task, values["horizon"])
     if "discount" in values:
         task = tabular.with_discount(task, values["discount"])
+    if values.get("seen_at_start"):
+        task = tabular.seen_at_start(task)
     if values.get("observed"):
         task = tabular.observed(task)
     for key, shown in SHOWN.items():

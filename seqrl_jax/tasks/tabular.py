@@ -152,6 +152,18 @@ def observed(task: TabularPOMDP) -> TabularPOMDP:
     )
 
 
+def seen_at_start(task: TabularPOMDP) -> TabularPOMDP:
+    """The same task with `o_0 ~ Z(. | s_0)`: the first state is seen as it would be on being entered.
+
+    For models from files that give no first observation. Raises TaskError when the observation of a start state
+    depends on the action that led to it.
+    """
+    possible = task.observation[:, task.initial > 0]
+    if not np.allclose(possible, possible[:1], atol=SUM_TOLERANCE):
+        raise TaskError(f"{task.name}: the observation of a start state depends on the action, and none came before it")
+    return validated(replace(task, initial_observation=task.observation[0]))
+
+
 def _whole_horizon(task: TabularPOMDP) -> int:
     if int(task.horizon) != task.horizon or task.horizon < 1:
         raise TaskError(f"{task.name}: horizon is {task.horizon}, it must be a whole number of steps, at least 1")

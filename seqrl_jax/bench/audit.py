@@ -1,0 +1,257 @@
+"""Which methods are valid on a task, and by how much the others are wrong: the exact side of every claim.
+
+Four kinds of rows, all exact, nothing sampled:
+
+    gradients   each estimate of the policy gradient against the gradient itself, at one policy
+    ends        what actor-critic converges to, over lambda
+    claims      what Q-learning and a model of the observation believe of their plan, and what it earns
+    old_data    importance-weighted estimates against policy lag
+
+Methods bear the names of the agents that run them. The policy at which gradients are compared is softmax of standard
+normal logits (seed 0): the uniform policy would hide errors behind the symmetries of a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from seqrl_jax.exact import fixed_points
+from seqrl_jax.exact.chain import Chain, belief_chain, state_chain
+from seqrl_jax.exact.gradients import (
+    Moments,
+    critic,
+    expected_estimate,
+    moments,
+    node_values,
+    softmax,
+    total_return_moments,
+    true_gradient,
+)
+from seqrl_jax.exact.importance import clipping_bias, effective_share
+from seqrl_jax.exact.state import evaluate_memoryless, uniform_policy
+from seqrl_jax.tasks.tabular import TabularPOMDP, observed
+
+LAMBDAS = (0.0, 0.5, 0.8, 0.9, 0.95, 1.0)
+LAGS = (1, 4, 16)
+LAG_MOVE = 0.1
+CLIP = 1.2
+BELIEF_LIMIT = 3000
+NO_GRADIENT = 1e-12
+VALID = 1e-9
+
+Row = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Audit:
+    """The rows of `audit`, each with its "task".
+
+    gradients: {"estimator", "cosine", "relative_bias", "bias", "std"}; bias is the largest absolute error of an entry,
+        the others are relative to the gradient's length and None where that is 0. std: of one episode's estimate.
+    ends: {"lambda", "value", "best", "random"}: where actor-critic ends, in units of return.
+    claims: {"method", "setting", "claims", "earns"}; setting is "observed", the fully observed twin, where Q-learning
+        sees the time as well, or "partially observed".
+    old_data: {"lag", "effective_share", "clipping_bias", "improvement"}: lag counts steps of the gradient, of .1 in the
+        largest logit; improvement is what they won, bias that of a clipped estimate of the new value.
+    observed: {"estimator", "relative_bias"}: gradients on the fully observed twin, whose critic sees state and time.
+    """
+
+    gradients: list[Row] = field(default_factory=list)
+    ends: list[Row] = field(default_factory=list)
+    claims: list[Row] = field(default_factory=list)
+    old_data: list[Row] = field(default_factory=list)
+    observed: list[Row] = field(default_factory=list)
+
+
+def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progress = lambda done, total: None) -> Audit:
+    """Every row of every task. Args: best: each task's best memoryless value."""
+    told = Audit()
+    for number, (task, highest) in enumerate(zip(tasks, best, strict=True)):
+        named = lambda rows, name=task.name: [{"task": name, **row} for row in rows]
+        told.gradients += named(gradient_rows(task))
+        told.observed += named(observed_rows(task))
+        told.ends += named(end_rows(task, highest))
+        told.claims += named(claim_rows(task))
+        told.old_data += named(old_data_rows(task))
+        progress(number + 1, len(tasks))
+    return told
+
+
+def policy_logits(task: TabularPOMDP) -> np.ndarray:
+    """[O, A]: the policy at which estimates are compared."""
+    return np.random.default_rng(0).normal(size=(task.num_observations, task.num_actions))
+
+
+def estimates(task: TabularPOMDP, policy: np.ndarray) -> dict[str, Moments]:
+    """The exact moments of every agent's estimate; those of a history need beliefs that can be listed."""
+    chain, gamma = state_chain(task), task.discount
+    of = lambda classes, lambda_: critic(chain, policy, classes, lambda_)[classes]
+    returns = lambda baseline: moments(chain, policy, gamma, baseline=baseline)
+    found = {
+        "reinforce": total_return_moments(chain, policy),
+        "reward_to_go": returns(0.0),
+        "pg_obs_baseline": returns(of(chain.label, 1.0)),
+        "pg_state_baseline": returns(of(chain.state, 1.0)),
+    }
+    histories = history_values(task, policy)
+    if histories is not None:
+        told, value = histories
+        found["pg_history_baseline"] = moments(told, policy, gamma, baseline=value)
+        found["a2c_history"] = moments(told, policy, 0.0, value=value)
+    for lambda_ in LAMBDAS:
+        name = "a2c_obs" if lambda_ == 0 else f"gae:lambda_={lambda_:g}"
+        found[name] = moments(chain, policy, gamma * lambda_, value=of(chain.label, lambda_))
+    return found
+
+
+def history_values(task: TabularPOMDP, policy: np.ndarray) -> tuple[Chain, np.ndarray] | None:
+    """A chain over (state, belief) and V(history) [H, N] on it; None where the beliefs are too many."""
+    known = belief_chain(task, BELIEF_LIMIT)
+    if known is None:
+        return None
+    chain, beliefs = known
+    states = state_chain(task)
+    value = np.zeros((task.horizon + 1, task.num_observations, task.num_states))
+    value[:, states.label, states.state] = node_values(states, policy)
+    label = np.zeros(len(beliefs), int)
+    label[chain.told] = chain.label
+    return chain, np.einsum("ms,tms->tm", beliefs, value[:-1, label])[:, chain.told]
+
+
+def gradient_rows(task: TabularPOMDP) -> list[Row]:
+    logits = policy_logits(task)
+    truth = true_gradient(task, logits)
+    length = float(np.linalg.norm(truth))
+    rows = []
+    for name, found in estimates(task, softmax(logits)).items():
+        error, norm = found.mean - truth, float(np.linalg.norm(found.mean))
+        there = length > NO_GRADIENT
+        rows.append(
+            {
+                "estimator": name,
+                "cosine": float((truth * found.mean).sum()) / (length * norm) if there and norm > 0 else None,
+                "relative_bias": float(np.linalg.norm(error)) / length if there else None,
+                "bias": float(np.abs(error).max()),
+                "std": max(found.variance, 0.0) ** 0.5 / length if there else None,
+            }
+        )
+    return rows
+
+
+def observed_rows(task: TabularPOMDP) -> list[Row]:
+    """The fully observed twin: its critic converges to the value of state and time, which hides nothing."""
+    twin = observed(task)
+    logits = policy_logits(twin)
+    chain, policy = state_chain(twin), softmax(logits)
+    truth, value = true_gradient(twin, logits), node_values(chain, policy)[:-1]
+    length = float(np.linalg.norm(truth))
+    means = {
+        "reward_to_go": expected_estimate(chain, policy, twin.discount),
+        "pg_obs_baseline": expected_estimate(chain, policy, twin.discount, baseline=value),
+        "a2c_obs": expected_estimate(chain, policy, 0.0, value=value),
+        "gae:lambda_=0.95": expected_estimate(chain, policy, 0.95 * twin.discount, value=value),
+    }
+    there = length > NO_GRADIENT
+    error = lambda mean: float(np.linalg.norm(mean - truth)) / length if there else None
+    return [{"estimator": name, "relative_bias": error(mean)} for name, mean in means.items()]
+
+
+def end_rows(task: TabularPOMDP, best: float) -> list[Row]:
+    values, _ = fixed_points.actor_critic(task, np.array(LAMBDAS))
+    random = float(evaluate_memoryless(task, uniform_policy(task)))
+    return [
+        {"lambda": lambda_, "value": float(value), "best": best, "random": random}
+        for lambda_, value in zip(LAMBDAS, values, strict=True)
+    ]
+
+
+def claim_rows(task: TabularPOMDP) -> list[Row]:
+    twin, rows = observed(task), []
+
+    def add(method: str, setting: str, claims: float, earns: float) -> None:
+        rows.append({"method": method, "setting": setting, "claims": claims, "earns": earns})
+
+    for setting, seen in (("observed", twin), ("partially observed", task)):
+        model = fixed_points.aggregated(seen, uniform_policy(seen))
+        claimed, plan = fixed_points.plan(model, seen.discount, seen.horizon)
+        add("naive_model", setting, claimed, fixed_points.evaluate_plan(seen, plan))
+    claimed, plan = fixed_points.timed_q_fixed_point(twin, uniform_policy(twin))
+    add("q_obs", "observed", claimed, fixed_points.evaluate_plan(twin, plan))
+    q = fixed_points.q_fixed_point(task, uniform_policy(task))
+    greedy = np.eye(task.num_actions)[fixed_points.first_of_best(q.T)]
+    start = task.initial @ task.initial_observation
+    add("q_obs", "partially observed", float(start @ q.max(1)), float(evaluate_memoryless(task, greedy)))
+    return rows
+
+
+def old_data_rows(task: TabularPOMDP) -> list[Row]:
+    """Old data: episodes of the policy from which `lag` steps along the gradient have led to the present one."""
+    chain, logits = state_chain(task), policy_logits(task)
+    old = softmax(logits)
+    before, rows = float(evaluate_memoryless(task, old)), []
+    for step in range(1, max(LAGS) + 1):
+        gradient = expected_estimate(chain, softmax(logits), task.discount)
+        logits = logits + LAG_MOVE * gradient / max(float(np.abs(gradient).max()), NO_GRADIENT)
+        if step not in LAGS:
+            continue
+        new = softmax(logits)
+        rows.append(
+            {
+                "lag": step,
+                "effective_share": effective_share(chain, new, old),
+                "clipping_bias": clipping_bias(task, new, old, CLIP),
+                "improvement": float(evaluate_memoryless(task, new)) - before,
+            }
+        )
+    return rows
+
+
+def summary_rows(told: Audit) -> list[Row]:
+    """The lecture's table, method x observed / partially observed, a number behind every word.
+
+    Each entry is {"word", "number", "tasks"}: for gradients the largest relative bias over the tasks, for values the
+    largest overclaim (claims minus earns); tasks counts those where the method is wrong.
+    """
+    gradients = {
+        "policy gradient, reward to go": ("reward_to_go", "reward_to_go"),
+        "policy gradient, baseline b(o)": ("pg_obs_baseline", "pg_obs_baseline"),
+        "policy gradient, baseline b(history)": (None, "pg_history_baseline"),
+        "actor-critic, V(o), TD(0)": ("a2c_obs", "a2c_obs"),
+        "actor-critic, V(o), GAE(.95)": ("gae:lambda_=0.95", "gae:lambda_=0.95"),
+        "actor-critic, V(history), TD(0)": (None, "a2c_history"),
+    }
+    rows = []
+    for method, (seen, hidden) in gradients.items():
+        rows.append(
+            {
+                "method": method,
+                "observed": _worst(r["relative_bias"] for r in told.observed if r["estimator"] == seen),
+                "partially observed": _worst(r["relative_bias"] for r in told.gradients if r["estimator"] == hidden),
+                "unit": "relative bias of the gradient",
+            }
+        )
+    for method, name in (("Q-learning on o", "q_obs"), ("model of p(o' | o, a)", "naive_model")):
+        entry: Row = {"method": method, "unit": "claims minus earns, in units of return"}
+        for setting in ("observed", "partially observed"):
+            chosen = [r for r in told.claims if r["method"] == name and r["setting"] == setting]
+            entry[setting] = _worst(r["claims"] - r["earns"] for r in chosen)
+        rows.append(entry)
+    return rows
+
+
+def _worst(errors: Iterable[float | None]) -> Row | None:
+    known = [error for error in errors if error is not None]
+    if not known:
+        return None
+    wrong = sum(abs(error) > VALID for error in known)
+    return {
+        "word": "wrong" if wrong else "valid",
+        "number": max(known, key=abs),
+        "wrong_tasks": wrong,
+        "tasks": len(known),
+    }

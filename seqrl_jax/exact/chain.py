@@ -1,0 +1,140 @@
+"""What happens under any policy of the observation, as a chain whose nodes hold the state and what is told of the past.
+
+An estimate of a gradient depends on states (they earn), on observations (they act) and on what its baseline sees. A
+node holds all three, so that every expectation of the agent's estimates is a recursion over nodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from seqrl_jax.exact.belief import belief_graph
+from seqrl_jax.exact.state import expected_reward
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """N nodes, alive ones only; what ends has left the chain.
+
+    Attributes:
+        label: [N] int, the observation shown. state: [N] int, the hidden state. told: [N] int, what is known of the
+            past: the observation itself, or the number of a belief.
+        start: [N], the law of the first node.
+        transition: [N * A, N] sparse, row `n * A + a`; mass that is missing from 1 has ended.
+        paid: the same entries times the reward of that transition. paid_squared: times its square.
+        reward, square: [N, A], expectation of the reward and of its square, endings included.
+        discount, horizon: of the task.
+    """
+
+    label: np.ndarray
+    state: np.ndarray
+    told: np.ndarray
+    start: np.ndarray
+    transition: sparse.csr_matrix
+    paid: sparse.csr_matrix
+    paid_squared: sparse.csr_matrix
+    reward: np.ndarray
+    square: np.ndarray
+    discount: float
+    horizon: int
+
+    @property
+    def num_nodes(self) -> int:
+        return len(self.label)
+
+    @property
+    def num_actions(self) -> int:
+        return self.reward.shape[1]
+
+    def ahead(self, values: np.ndarray) -> np.ndarray:
+        """[N, A, ...]: the expectation of values [N, ...] at the next node; what has ended counts 0."""
+        return self._expected(self.transition, values)
+
+    def paid_ahead(self, values: np.ndarray) -> np.ndarray:
+        """[N, A, ...]: the expectation of reward times values [N, ...] at the next node."""
+        return self._expected(self.paid, values)
+
+    def paid_squared_ahead(self, values: np.ndarray) -> np.ndarray:
+        """[N, A, ...]: the expectation of the squared reward times values [N, ...] at the next node."""
+        return self._expected(self.paid_squared, values)
+
+    def _expected(self, matrix: sparse.csr_matrix, values: np.ndarray) -> np.ndarray:
+        flat = matrix @ values.reshape(self.num_nodes, -1)
+        return flat.reshape(self.num_nodes, self.num_actions, *values.shape[1:])
+
+
+def state_chain(task: TabularPOMDP) -> Chain:
+    """Nodes are the reachable pairs (state, observation)."""
+    observations = np.arange(task.num_observations)
+    successor = np.broadcast_to(observations, (task.num_observations, task.num_actions, task.num_observations))
+    return _chain(task, observations, observations, successor)
+
+
+def belief_chain(task: TabularPOMDP, limit: int) -> tuple[Chain, np.ndarray] | None:
+    """Nodes are the reachable pairs (state, belief), and the beliefs [M, S]; None where there are more than `limit`."""
+    known = belief_graph(task, limit)
+    if known is None:
+        return None
+    graph, num_a = known.graph, task.num_actions
+    steps = graph.transition.tocoo()
+    successor = np.zeros((graph.num_nodes, num_a, task.num_observations), int)
+    successor[steps.row // num_a, steps.row % num_a, graph.label[steps.col]] = steps.col
+    first = np.zeros(task.num_observations, int)
+    starts = np.flatnonzero(graph.start)
+    first[graph.label[starts]] = starts
+    return _chain(task, graph.label, first, successor), known.belief
+
+
+def occupancy(chain: Chain, policy: np.ndarray) -> np.ndarray:
+    """[H, N]: the probability that an episode is alive in a node at step t, under a policy [O, A]."""
+    by_node = policy[chain.label]
+    here, rows = chain.start, []
+    for _ in range(chain.horizon):
+        rows.append(here)
+        here = (here[:, None] * by_node).ravel() @ chain.transition
+    return np.array(rows)
+
+
+def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: np.ndarray) -> Chain:
+    """Args: label: [M], the observation that `told` ends with. first: [O], told by o_0. successor: [M, A, O]."""
+    alive = task.transition * ~task.terminal
+    law = np.einsum("ast,ato->asto", alive, task.observation)
+    joint = task.initial[:, None] * task.initial_observation
+    pairs = [(s, first[o]) for s, o in np.argwhere(joint)]
+    start = [joint[s, o] for s, o in np.argwhere(joint)]
+    number = {pair: n for n, pair in enumerate(pairs)}
+    rows, columns, mass, pay = [], [], [], []
+    moves = {(a, s): np.argwhere(law[a, s]) for a in range(task.num_actions) for s in range(task.num_states)}
+    for n, (s, told) in enumerate(pairs):
+        for a in range(task.num_actions):
+            for s2, o2 in moves[a, s]:
+                pair = (s2, successor[told, a, o2])
+                if pair not in number:
+                    number[pair] = len(pairs)
+                    pairs.append(pair)
+                rows.append(n * task.num_actions + a)
+                columns.append(number[pair])
+                mass.append(law[a, s, s2, o2])
+                pay.append(task.reward[a, s, s2])
+    state, told = (np.array(part, int) for part in zip(*pairs, strict=True))
+    shape = (len(pairs) * task.num_actions, len(pairs))
+    entries, paid = np.array(mass, float), np.array(pay, float)
+    matrix = lambda values: sparse.csr_matrix((values, (rows, columns)), shape=shape)
+    square = np.einsum("ast,ast->as", task.transition, np.square(task.reward))
+    return Chain(
+        label=label[told],
+        state=state,
+        told=told,
+        start=np.array(start + [0.0] * (len(pairs) - len(start))),
+        transition=matrix(entries),
+        paid=matrix(entries * paid),
+        paid_squared=matrix(entries * paid**2),
+        reward=expected_reward(task).T[state],
+        square=square.T[state],
+        discount=task.discount,
+        horizon=task.horizon,
+    )
