@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax.exact.ascent import ascend, exact_value
@@ -43,7 +44,7 @@ def ladder(task: TabularPOMDP, memoryless: np.ndarray, largest: int = 4, seed: i
 
 def _rung(task: TabularPOMDP, policy: np.ndarray, memories: int) -> Rung:
     with jax.enable_x64(True):
-        return Rung(memories, float(exact_value(task, memories)(policy)), policy)
+        return Rung(memories, float(exact_value(task, memories)(jnp.asarray(policy))), policy)
 
 
 def _with_another_state(rung: Rung, task: TabularPOMDP) -> np.ndarray:
