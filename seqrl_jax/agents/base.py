@@ -86,7 +86,9 @@ def configuration(agent: Agent) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(agent):  # type: ignore[arg-type]
         value = getattr(agent, field.name)
-        if field.name == "memory":
+        if field.name == "control":
+            values |= {**configuration(value), "acts_on": type(agent).__name__}
+        elif field.name == "memory":
             values |= {"memory": memory_name(value), **dataclasses.asdict(value)}
         else:
             values[field.name] = value.__name__ if callable(value) else value

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqrl_jax import naming
-from seqrl_jax.agents.base import MemorylessAgent
+from seqrl_jax.agents.base import Agent
+from seqrl_jax.agents.belief import OnBelief, ValueOnBelief
+from seqrl_jax.agents.model_based import NaiveModel
 from seqrl_jax.agents.policy_gradient import (
     PolicyGradient,
     generalised_advantage,
@@ -33,7 +35,7 @@ class Entry:
     """An agent with its shipped hyperparameters, one set for all tasks (`benchmarks/sweep.py` and
     `benchmarks/sweep_history.py` found them)."""
 
-    agent: MemorylessAgent
+    agent: Agent
     about: str
     track: str = "pomdp"
 
@@ -86,10 +88,16 @@ AGENTS: dict[str, Entry] = {
     "q_transformer": Entry(QLearning(memory=Transformer(32)), "Q-learning on the history through attention"),
     "soft_q": Entry(QLearning(soft=True), "recurrent soft Q-learning: a stochastic policy"),
     "pqn": Entry(PQN(), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
+    "naive_model": Entry(NaiveModel(), "planning on counts of p(o' | o, a) from uniform data"),
+    "window_model": Entry(NaiveModel(window=2), "planning on counts of what follows the last two observations"),
+    "belief_q": Entry(
+        ValueOnBelief(QLearning(memory=FeedForward(64))), "Q-learning on the exact belief: what control alone can lose"
+    ),
+    "belief_ppo": Entry(OnBelief(PPO(memory=FeedForward(64))), "PPO on the exact belief"),
 }
 
 
-def make_agent(spec: str) -> MemorylessAgent:
+def make_agent(spec: str) -> Agent:
     """The agent that `spec` names: `NAME` or `NAME:key=value,...` over its hyperparameters and those of its memory.
 
     `memory=NAME` puts another memory in, as wide as the one before unless `width` is given.
@@ -98,6 +106,15 @@ def make_agent(spec: str) -> MemorylessAgent:
     """
     name, settings = naming.parse(spec)
     agent = naming.lookup("agent", name, AGENTS).agent
+    if isinstance(agent, OnBelief):
+        return dataclasses.replace(agent, control=_configured(spec, agent.control, settings))
+    return _configured(spec, agent, settings)
+
+
+def _configured(spec: str, agent: Any, settings: dict[str, str]) -> Any:
+    """The agent with these settings of its own and of its memory, if it has one."""
+    if not hasattr(agent, "memory"):
+        return dataclasses.replace(agent, **naming.arguments(spec, settings, naming.settable(type(agent))))
     memory = agent.memory
     if "memory" in settings:
         kind = naming.lookup("memory", settings.pop("memory"), MEMORIES)

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from seqrl_jax.agents.base import MemorylessAgent, configuration
+from seqrl_jax.agents.base import Agent, configuration
 from seqrl_jax.agents.registry import make_agent
 from seqrl_jax.bench import provenance
 from seqrl_jax.bench.evaluation import exact_scores, simulate
@@ -107,7 +107,7 @@ def _usable(cell: Cell | None, problem: Problem, budget: Budget, config: dict[st
     return cell if cell and (cell.config, cell.fingerprint, cell.seeds) == wanted else None
 
 
-def train_row(agent: MemorylessAgent, problems: list[Problem], budget: Budget, progress: Progress) -> Trained:
+def train_row(agent: Agent, problems: list[Problem], budget: Budget, progress: Progress) -> Trained:
     """Train one agent on every task with every seed in one program, reading its value between chunks.
 
     Run i of the stacked program is the run that task and seed would have alone: keys depend on the seed only.
@@ -151,7 +151,8 @@ Evaluate = Callable[[Any, Any, int], tuple[PerRun, PerRun]]
 """(params [N], states [S, N], rounds) -> J and its standard error."""
 
 
-def _exactly(agent: MemorylessAgent, env: Environment, problems: list[Problem]) -> Evaluate:
+def _exactly(agent: Any, env: Environment, problems: list[Problem]) -> Evaluate:
+    assert agent.memoryless
     read = jax.jit(over_runs(lambda params, state: agent.probabilities(env, params, state), state_axis=0))
     whole = jax.jit(over_runs(lambda params, state: _finite(state), state_axis=0))
 
@@ -164,7 +165,7 @@ def _exactly(agent: MemorylessAgent, env: Environment, problems: list[Problem]) 
     return evaluate
 
 
-def _by_playing(agent: MemorylessAgent, env: Environment, problems: list[Problem]) -> Evaluate:
+def _by_playing(agent: Agent, env: Environment, problems: list[Problem]) -> Evaluate:
     horizon = max(problem.task.horizon for problem in problems)
 
     @jax.jit
@@ -224,10 +225,10 @@ def over_devices(seeds: int) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("seeds"))
 
 
-def chunk_of(env: Environment, updates: int) -> Callable[[MemorylessAgent, Any, Any], Any]:
+def chunk_of(env: Environment, updates: int) -> Callable[[Agent, Any, Any], Any]:
     """`updates` updates of every run at once: (agent, params [N, ...], states [S, N, ...]) -> states."""
 
-    def chunk(agent: MemorylessAgent, params: Any, states: Any) -> Any:
+    def chunk(agent: Agent, params: Any, states: Any) -> Any:
         def one(params: Any, state: Any) -> Any:
             return jax.lax.scan(lambda state, _: (agent.update(env, params, state)[0], None), state, length=updates)[0]
 
@@ -236,7 +237,7 @@ def chunk_of(env: Environment, updates: int) -> Callable[[MemorylessAgent, Any, 
     return chunk
 
 
-def _schedule(agent: MemorylessAgent, budget: Budget) -> tuple[int, int]:
+def _schedule(agent: Agent, budget: Budget) -> tuple[int, int]:
     """(chunks, updates in each): about `budget.steps` in all, at least one update, at most `evaluations` chunks."""
     total = max(1, round(budget.steps / agent.steps_per_update))
     chunks = min(budget.evaluations, total)
@@ -250,7 +251,7 @@ def _configuration(agent: str, problems: list[Problem], budget: Budget) -> dict[
     return {**configuration(fitted), "steps": budget.steps, "evaluations": budget.evaluations}
 
 
-def _fitted(agent: str, problems: list[Problem], budget: Budget) -> MemorylessAgent:
+def _fitted(agent: str, problems: list[Problem], budget: Budget) -> Agent:
     return make_agent(agent).for_run(max(problem.task.horizon for problem in problems), budget.steps)
 
 

@@ -21,7 +21,7 @@ def named(kind):
 
 SMALL = "width=8,num_envs=4,rollout_length=8"
 SPECS = [
-    *(name for name, entry in AGENTS.items() if isinstance(entry.agent.memory, Table)),
+    *(name for name, entry in AGENTS.items() if isinstance(getattr(entry.agent, "memory", None), Table)),
     *(
         f"{name}:{SMALL}"
         for name, entry in AGENTS.items()
@@ -35,6 +35,9 @@ SPECS = [
     f"pqn:{SMALL},minibatches=2",
     *(f"ppo:memory={name},{SMALL},minibatches=2" for name in MEMORIES if name != "table"),
     "reward_to_go:memory=none,width=8",
+    f"belief_q:{SMALL},batch_sequences=4,replay_blocks=4",
+    f"belief_ppo:{SMALL},minibatches=2",
+    "window_model:num_envs=4,rollout_length=8",
 ]
 TASKS = ("peek_maze", "tiger")
 
