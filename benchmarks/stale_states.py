@@ -45,12 +45,12 @@ def errors(agent: Any, env: Any, params: Any, state: Any, reach: int) -> dict[st
     order = (jnp.arange(BLOCKS) + state.replay.added) % BLOCKS
     data = jax.tree.map(lambda leaf: leaf[order], state.replay.data)
     by_time = lambda leaf: leaf.transpose(0, 2, 1)
-    obs, first = by_time(data.rollout.obs), by_time(data.rollout.time == 0)
+    first, seen = by_time(data.rollout.time == 0), jax.tree.map(by_time, data.rollout.seen)
     stored = data.memory
 
     def value(start: Any, blocks: Array) -> Array:
         """max_a Q over the last of consecutive blocks, [LENGTH, B]."""
-        q = function.unroll(state.weights, start, obs[blocks].reshape(-1, ENVS), first[blocks].reshape(-1, ENVS))
+        q = function.unroll(state.weights, start, jax.tree.map(lambda leaf: leaf[blocks].reshape(-1, ENVS), seen))
         return jnp.max(masked(q, mask), -1)[-LENGTH:]
 
     def one(block: Array) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from jax import Array
 
 from seqrl_jax.agents.history import HistoryFunction
 from seqrl_jax.agents.networks import masked
+from seqrl_jax.agents.rollout import Seen
 from seqrl_jax.tasks.environment import Environment
 
 CLAIM_RESETS = 1000
@@ -29,4 +30,5 @@ def outputs_at_start(function: HistoryFunction, weights: Any, env: Environment, 
     """[CLAIM_RESETS, outputs] at as many first observations, drawn from the environment."""
     obs, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, CLAIM_RESETS), params)
     memory = function.initialise(weights, CLAIM_RESETS)
-    return function.step(weights, memory, obs, jnp.ones(CLAIM_RESETS, bool))[1]
+    seen = Seen(obs, jnp.ones(CLAIM_RESETS, bool), jnp.zeros(CLAIM_RESETS, jnp.int32))
+    return function.step(weights, memory, seen)[1]

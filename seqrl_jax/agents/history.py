@@ -12,16 +12,17 @@ from jax import Array
 
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.networks import features
+from seqrl_jax.agents.rollout import Seen
 from seqrl_jax.memory import Memory, Table
 from seqrl_jax.tasks.environment import Discrete, Space
 
-Step = Callable[[Any, Array, Array], tuple[Any, Array]]
-"""(carry, obs [B, ...], first [B] bool) -> carry, outputs [B, outputs]."""
+Step = Callable[[Any, Seen], tuple[Any, Array]]
+"""(carry, what is seen [B]) -> carry, outputs [B, outputs]."""
 
 
 @dataclass(frozen=True)
 class HistoryFunction:
-    """(carry, obs, first) -> outputs. The last layer starts at zero, so that all outputs do.
+    """(carry, seen) -> outputs. The last layer starts at zero, so that all outputs do.
 
     Attributes: memory: the backbone. outputs: how many. space: of the observations. normalise: whether the features
     are normalised before the last layer (Ba et al., 2016).
@@ -44,22 +45,22 @@ class HistoryFunction:
         """The carry [B, ...] before an episode."""
         return self.memory.initialise(weights["memory"], batch)
 
-    def step(self, weights: Any, carry: Any, obs: Array, first: Array) -> tuple[Any, Array]:
+    def step(self, weights: Any, carry: Any, seen: Seen) -> tuple[Any, Array]:
         """One step of B episodes: the carry, and outputs [B, outputs]."""
-        carry, seen = self.memory.step(weights["memory"], carry, features(obs, self.space), first)
-        return carry, self._head(weights["head"], seen)
+        carry, kept = self.memory.step(weights["memory"], carry, features(seen.obs, self.space), seen.first)
+        return carry, self._head(weights["head"], kept)
 
-    def unroll(self, weights: Any, carry: Any, obs: Array, first: Array) -> Array:
-        """Outputs [T, B, outputs] along a rollout: obs [T, B, ...], first [T, B] bool."""
-        _, seen = self.memory.unroll(weights["memory"], carry, features(obs, self.space), first)
-        return self._head(weights["head"], seen)
+    def unroll(self, weights: Any, carry: Any, seen: Seen) -> Array:
+        """Outputs [T, B, outputs] along what was seen [T, B]."""
+        _, kept = self.memory.unroll(weights["memory"], carry, features(seen.obs, self.space), seen.first)
+        return self._head(weights["head"], kept)
 
-    def carry_after(self, weights: Any, carry: Any, obs: Array, first: Array) -> Any:
-        """The carry after a rollout: obs [T, B, ...], first [T, B] bool."""
-        return self.memory.unroll(weights["memory"], carry, features(obs, self.space), first)[0]
+    def carry_after(self, weights: Any, carry: Any, seen: Seen) -> Any:
+        """The carry after what was seen [T, B]."""
+        return self.memory.unroll(weights["memory"], carry, features(seen.obs, self.space), seen.first)[0]
 
     def unroll_pairs(
-        self, weights: Any, carry: Any, obs: Array, first: Array, next_obs: Array, across_truncation: bool
+        self, weights: Any, carry: Any, seen: Seen, action: Array, next_obs: Array, across_truncation: bool
     ) -> tuple[Array, Array]:
         """Outputs at o_t, and at the observation that really followed step t: both [T, B, outputs].
 
@@ -67,46 +68,48 @@ class HistoryFunction:
         Where an episode ended inside the rollout, it is what the *next* episode begins with and must not be used,
         unless `across_truncation`: then the memory steps to `next_obs` at every t, at twice the cost.
         """
+        following = Seen(next_obs, jnp.zeros_like(seen.first), action)
         if not across_truncation:
-            more_obs = jnp.concatenate([obs, next_obs[-1:]])
-            more_first = jnp.concatenate([first, jnp.zeros_like(first[:1])])
-            out = self.unroll(weights, carry, more_obs, more_first)
+            more = jax.tree.map(lambda here, after: jnp.concatenate([here, after[-1:]]), seen, following)
+            out = self.unroll(weights, carry, more)
             return out[:-1], out[1:]
 
-        def both(carry: Any, at: tuple[Array, Array, Array]) -> tuple[Any, tuple[Array, Array]]:
-            obs_t, first_t, next_obs_t = at
-            carry, here = self.step(weights, carry, obs_t, first_t)
-            return carry, (here, self.step(weights, carry, next_obs_t, jnp.zeros_like(first_t))[1])
+        def both(carry: Any, at: tuple[Seen, Seen]) -> tuple[Any, tuple[Array, Array]]:
+            carry, here = self.step(weights, carry, at[0])
+            return carry, (here, self.step(weights, carry, at[1])[1])
 
-        return jax.lax.scan(both, carry, (obs, first, next_obs))[1]
+        return jax.lax.scan(both, carry, (seen, following))[1]
 
     def acting(self, weights: Any) -> Step:
         """`step` with these weights; tabulated where it is a function of one integer observation."""
         if self.memory.reach == 1 and isinstance(self.space, Discrete):
             table = self.table(weights)
-            return lambda carry, obs, first: (carry, table[obs])
-        return lambda carry, obs, first: self.step(weights, carry, obs, first)
+            return lambda carry, seen: (carry, table[seen.obs])
+        return lambda carry, seen: self.step(weights, carry, seen)
 
     def table(self, weights: Any) -> Array:
         """[O, outputs]: the outputs at every observation, of a function that remembers nothing."""
         assert isinstance(self.space, Discrete), "only discrete observations can be listed"
         assert self.memory.reach == 1, "a function of the history is no table over observations"
         size = self.space.size
-        return self.step(weights, self.initialise(weights, size), jnp.arange(size), jnp.zeros(size, bool))[1]
+        every = Seen(jnp.arange(size), jnp.zeros(size, bool), jnp.zeros(size, jnp.int32))
+        return self.step(weights, self.initialise(weights, size), every)[1]
 
-    def _head(self, head: Any, seen: Array) -> Array:
+    def _head(self, head: Any, kept: Array) -> Array:
         if self.normalise:
-            centred = seen - seen.mean(-1, keepdims=True)
-            seen = centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)
-        return seen @ head["kernel"] + head.get("bias", 0.0)
+            centred = kept - kept.mean(-1, keepdims=True)
+            kept = centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)
+        return kept @ head["kernel"] + head.get("bias", 0.0)
 
 
 def single(function: HistoryFunction, weights: Any, choose: Callable[[Array, Array], Array]) -> Policy:
     """The policy of one environment that chooses by the function's outputs: choose(key, outputs [outputs])."""
     step = function.acting(weights)
 
-    def act(key: Array, carry: Any, obs: Array) -> tuple[Any, Array]:
-        carry, out = step(carry, obs[None], jnp.zeros(1, bool))
-        return carry, choose(key, out[0])
+    def act(key: Array, before: tuple[Any, Array, Array], obs: Array) -> tuple[tuple[Any, Array, Array], Array]:
+        carry, first, previous = before
+        carry, out = step(carry, Seen(obs[None], first, previous))
+        action = choose(key, out[0])
+        return (carry, jnp.zeros(1, bool), action[None]), action
 
-    return Policy(lambda: function.initialise(weights, 1), act)
+    return Policy(lambda: (function.initialise(weights, 1), jnp.ones(1, bool), jnp.zeros(1, jnp.int32)), act)

@@ -21,7 +21,7 @@ from jax import Array
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.greedy import CLAIM_RESETS, greedy
 from seqrl_jax.agents.networks import draw, masked, uniform
-from seqrl_jax.agents.rollout import Position, begin, collect
+from seqrl_jax.agents.rollout import Position, Seen, begin, collect
 from seqrl_jax.tasks.environment import Discrete, Environment
 
 
@@ -89,9 +89,9 @@ class NaiveModel:
         key, collect_key = jax.random.split(state.key)
         law = uniform(env.action_mask(params))
 
-        def act(key: Array, context: Array, obs: Array, first: Array) -> tuple[Array, Array]:
-            context = self._context(env, context, obs, first)
-            return context, draw(key, jnp.broadcast_to(law, (*obs.shape, law.shape[-1])))
+        def act(key: Array, context: Array, seen: Seen) -> tuple[Array, Array]:
+            context = self._context(env, context, seen.obs, seen.first)
+            return context, draw(key, jnp.broadcast_to(law, (*seen.obs.shape, law.shape[-1])))
 
         position, r = collect(collect_key, env, params, state.position, act, self.rollout_length)
 

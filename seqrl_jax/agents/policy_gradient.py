@@ -32,6 +32,7 @@ from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
     NO_REWARD_YET,
     Rollout,
+    Seen,
     begin,
     bootstrap_discount,
     collect,
@@ -192,8 +193,8 @@ class PolicyGradient:
         memory = function.initialise(state.policy, self.num_envs)
         acting = function.acting(state.policy)
 
-        def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
-            memory, out = acting(memory, obs, first)
+        def act(key: Array, memory: Any, seen: Seen) -> tuple[Any, Array]:
+            memory, out = acting(memory, seen)
             return memory, sample(key, masked(out, env.action_mask(params)))
 
         position = begin(begin_key, env, params, self.num_envs, memory)
@@ -207,7 +208,7 @@ class PolicyGradient:
         lambda_return = (evidence.value + advantage(evidence)) / unit
 
         def policy_loss(weights: Any) -> tuple[Array, Array]:
-            out = function.unroll(weights, memory, rollout.obs, rollout.first)
+            out = function.unroll(weights, memory, rollout.seen)
             log_law = jax.nn.log_softmax(masked(out, env.action_mask(params)))
             entropy = -jnp.sum(jnp.exp(log_law) * log_law, -1)
             # Divided by B, a constant: the number of episodes depends on the actions, and would bias the mean.
@@ -254,11 +255,11 @@ class PolicyGradient:
         function = self._value_function(env)
         memory = function.initialise(weights, self.num_envs)
         if self.critic == "state":
-            value = function.unroll(weights, memory, rollout.state.number, rollout.first)[..., 0]
+            value = function.unroll(weights, memory, rollout.seen._replace(obs=rollout.state.number))[..., 0]
             # What follows the last step is read only where an episode goes on, and such an episode is not counted.
             return value, jnp.concatenate([value[1:], value[-1:]])
         here, after = function.unroll_pairs(
-            weights, memory, rollout.obs, rollout.first, rollout.next_obs, self.bootstrap_truncated
+            weights, memory, rollout.seen, rollout.action, rollout.next_obs, self.bootstrap_truncated
         )
         return here[..., 0], after[..., 0]
 

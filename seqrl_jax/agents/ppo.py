@@ -23,7 +23,7 @@ from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action, sample
-from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, begin, bootstrap_discount, collect, largest_reward
+from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, Seen, begin, bootstrap_discount, collect, largest_reward
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
 from seqrl_jax.tasks.environment import Environment
@@ -42,8 +42,7 @@ def clipped_surrogate(log_ratio: Array, advantage: Array, clip: Array | float) -
 class Batch(NamedTuple):
     """What an epoch learns from, all [T, B]; `weight` is gamma^(steps into the episode), or 1."""
 
-    obs: Array
-    first: Array
+    seen: Seen
     action: Array
     log_pi: Array
     advantage: Array
@@ -138,8 +137,8 @@ class PPO:
         function, start = self.function(env), state.position.memory
         acting = function.acting(state.weights)
 
-        def act(key: Array, memory: Any, obs: Array, first: Array) -> tuple[Any, Array]:
-            memory, out = acting(memory, obs, first)
+        def act(key: Array, memory: Any, seen: Seen) -> tuple[Any, Array]:
+            memory, out = acting(memory, seen)
             return memory, sample(key, self._logits(env, params, out))
 
         position, rollout = collect(collect_key, env, params, state.position, act, self.rollout_length)
@@ -149,7 +148,7 @@ class PPO:
         optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
 
         here, after = function.unroll_pairs(
-            state.weights, start, rollout.obs, rollout.first, rollout.next_obs, self.bootstrap_truncated
+            state.weights, start, rollout.seen, rollout.action, rollout.next_obs, self.bootstrap_truncated
         )
         gamma = env.discount(params)
         value = here[..., -1]
@@ -162,8 +161,7 @@ class PPO:
             self.lambda_,
         )
         batch = Batch(
-            obs=rollout.obs,
-            first=rollout.first,
+            seen=rollout.seen,
             action=rollout.action,
             log_pi=of_action(jax.nn.log_softmax(self._logits(env, params, here)), rollout.action),
             advantage=_standardised(advantage),
@@ -198,7 +196,7 @@ class PPO:
     def _loss(
         self, env: Environment, params: Any, weights: Any, memory: Any, part: Batch, entropy_cost: Array
     ) -> tuple[Array, dict[str, Array]]:
-        out = self.function(env).unroll(weights, memory, part.obs, part.first)
+        out = self.function(env).unroll(weights, memory, part.seen)
         log_law = jax.nn.log_softmax(self._logits(env, params, out))
         log_pi, entropy = of_action(log_law, part.action), -jnp.sum(jnp.exp(log_law) * log_law, -1)
         surrogate = clipped_surrogate(log_pi - part.log_pi, part.advantage, self.clip)

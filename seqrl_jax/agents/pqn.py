@@ -27,7 +27,7 @@ from seqrl_jax.agents.exploration import Acting, explore, no_whim
 from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action
-from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, begin, bootstrap_discount, collect, largest_reward
+from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, Seen, begin, bootstrap_discount, collect, largest_reward
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
 from seqrl_jax.tasks.environment import Environment
@@ -36,8 +36,7 @@ from seqrl_jax.tasks.environment import Environment
 class Batch(NamedTuple):
     """What an epoch learns from, all [T, B]."""
 
-    obs: Array
-    first: Array
+    seen: Seen
     action: Array
     target: Array
 
@@ -118,14 +117,16 @@ class PQN:
         epsilon = falling(steps, self.exploration_share * self.run_steps, self.epsilon_end)
         optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
 
-        def act(key: Array, memory: Acting, obs: Array, first: Array) -> tuple[Acting, Array]:
-            carry, q = acting(memory.carry, obs, first)
-            whim, action = explore(key, memory.whim, first, greedy(q, mask), mask, epsilon)
+        def act(key: Array, memory: Acting, seen: Seen) -> tuple[Acting, Array]:
+            carry, q = acting(memory.carry, seen)
+            whim, action = explore(key, memory.whim, seen.first, greedy(q, mask), mask, epsilon)
             return Acting(carry, whim), action
 
         position, r = collect(collect_key, env, params, state.position, act, self.rollout_length)
         unit = largest_reward(state.unit, r)
-        here, after = function.unroll_pairs(state.weights, start, r.obs, r.first, r.next_obs, self.bootstrap_truncated)
+        here, after = function.unroll_pairs(
+            state.weights, start, r.seen, r.action, r.next_obs, self.bootstrap_truncated
+        )
         follows = r.action == greedy(here, mask)
         target = estimators.lambda_return(
             r.reward / unit,
@@ -134,7 +135,7 @@ class PQN:
             jnp.max(masked(after, mask), -1),
             self.lambda_,
         )
-        batch = Batch(r.obs, r.first, r.action, target)
+        batch = Batch(r.seen, r.action, target)
 
         def minibatch(carry: tuple[Any, Any], columns: Array) -> tuple[tuple[Any, Any], Array]:
             weights, optimiser = carry
@@ -142,7 +143,7 @@ class PQN:
             memory = jax.tree.map(lambda leaf: leaf[columns], start)
 
             def loss(weights: Any) -> Array:
-                q = function.unroll(weights, memory, part.obs, part.first)
+                q = function.unroll(weights, memory, part.seen)
                 return 0.5 * jnp.mean(jnp.square(of_action(q, part.action) - part.target))
 
             error, gradient = jax.value_and_grad(loss)(weights)

@@ -43,6 +43,7 @@ from seqrl_jax.agents.rollout import (
     NO_REWARD_YET,
     Position,
     Rollout,
+    Seen,
     begin,
     bootstrap_discount,
     collect,
@@ -246,11 +247,11 @@ class QLearning:
             falling(updates * self.steps_per_update, self.exploration_share * self.run_steps, self.epsilon_end),
         )
 
-        def act(key: Array, memory: Acting, obs: Array, first: Array) -> tuple[Acting, Array]:
+        def act(key: Array, memory: Acting, seen: Seen) -> tuple[Acting, Array]:
             own_key, explore_key = jax.random.split(key)
-            carry, out = step(memory.carry, obs, first)
+            carry, out = step(memory.carry, seen)
             own = self._choose(own_key, out, mask)
-            whim, action = explore(explore_key, memory.whim, first, own, mask, epsilon)
+            whim, action = explore(explore_key, memory.whim, seen.first, own, mask, epsilon)
             return Acting(carry, whim), action
 
         after, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
@@ -276,7 +277,7 @@ class QLearning:
         start, target_start = self._starts(function, weights, target, block, memories, drawn)
 
         pairs = lambda weights, start: function.unroll_pairs(
-            weights, start, r.obs, r.first, r.next_obs, self.bootstrap_truncated
+            weights, start, r.seen, r.action, r.next_obs, self.bootstrap_truncated
         )
         (here, after), (_, target_after) = pairs(weights, start), pairs(target, target_start)
         next_q = self._values(target_after)
@@ -319,8 +320,8 @@ class QLearning:
         if not self.burn_in:
             return at_start(weights, block), at_start(target, block)
         before = replay.read(memories, replay.before(memories, drawn.slot), drawn.env)
-        obs, first = before.rollout.obs.swapaxes(0, 1), before.rollout.first.swapaxes(0, 1)
-        warm = lambda weights: function.carry_after(weights, at_start(weights, before), obs, first)
+        seen = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), before.rollout.seen)
+        warm = lambda weights: function.carry_after(weights, at_start(weights, before), seen)
         return jax.lax.stop_gradient((warm(weights), warm(target)))
 
     def _choose(self, key: Array, out: Array, mask: Array) -> Array:

@@ -12,16 +12,28 @@ from jax import Array
 from seqrl_jax.tasks.environment import Environment, auto_reset
 
 
+class Seen(NamedTuple):
+    """What an agent is given at a step: o_t, whether it begins an episode, and a_{t-1}, which says nothing where it does.
+
+    Arrays [..., *O], [...] bool and [...] int32.
+    """
+
+    obs: Array
+    first: Array
+    previous: Array
+
+
 class Rollout(NamedTuple):
     """T steps of B environments that start again when an episode ends; every field is [T, B, ...].
 
-    obs: o_t. action: a_t. reward: r_t. terminated, truncated: how step t ended its episode, if it did.
+    obs: o_t. previous: a_{t-1}. action: a_t. reward: r_t. terminated, truncated: how step t ended its episode, if it did.
     next_obs: the observation that really followed step t, also at an episode's end. time: steps that the episode
     had seen before t, so `time == 0` marks o_t as a first observation. state: the environment's hidden state behind
     o_t, for the agents whose name says that they look.
     """
 
     obs: Array
+    previous: Array
     action: Array
     reward: Array
     terminated: Array
@@ -35,6 +47,10 @@ class Rollout(NamedTuple):
         return self.time == 0
 
     @property
+    def seen(self) -> Seen:
+        return Seen(self.obs, self.first, self.previous)
+
+    @property
     def last(self) -> Array:
         return self.terminated | self.truncated
 
@@ -42,23 +58,26 @@ class Rollout(NamedTuple):
 class Position(NamedTuple):
     """Where B environments and the agent's memories of them stand between two rollouts; all [B, ...].
 
-    obs: what is seen now. state: of the environments. time: steps into the episode. memory: the carry before `obs`.
+    obs: what is seen now. previous: the action before. state: of the environments. time: steps into the episode.
+    memory: the carry before `obs`.
     """
 
     obs: Array
+    previous: Array
     state: Any
     time: Array
     memory: Any
 
 
-Act = Callable[[Array, Any, Array, Array], tuple[Any, Array]]
-"""(key, memory, obs [B, ...], first [B] bool) -> memory, actions [B]."""
+Act = Callable[[Array, Any, Seen], tuple[Any, Array]]
+"""(key, memory, what is seen [B]) -> memory, actions [B]."""
 
 
 def begin(key: Array, env: Environment, params: Any, num_envs: int, memory: Any) -> Position:
     """Reset B environments, beside carries [B, ...] that have seen nothing."""
     obs, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
-    return Position(obs, state, jnp.zeros(num_envs, jnp.int32), memory)
+    nothing = jnp.zeros(num_envs, jnp.int32)
+    return Position(obs, nothing, state, nothing, memory)
 
 
 def collect(
@@ -73,13 +92,14 @@ def collect(
 
     def step(position: Position, key: Array) -> tuple[Position, Rollout]:
         act_key, env_key = jax.random.split(key)
-        memory, action = act(act_key, position.memory, position.obs, position.time == 0)
+        memory, action = act(act_key, position.memory, Seen(position.obs, position.time == 0, position.previous))
         after = jax.vmap(restarting.step, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, num_envs), position.state, action, params
         )
         ended = after.terminated | after.truncated
         seen = Rollout(
             obs=position.obs,
+            previous=position.previous,
             action=action,
             reward=after.reward,
             terminated=after.terminated,
@@ -88,7 +108,7 @@ def collect(
             time=position.time,
             state=position.state,
         )
-        return Position(after.obs, after.state, jnp.where(ended, 0, position.time + 1), memory), seen
+        return Position(after.obs, action, after.state, jnp.where(ended, 0, position.time + 1), memory), seen
 
     return jax.lax.scan(step, position, jax.random.split(key, length))
 

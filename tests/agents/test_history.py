@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents.history import HistoryFunction, single
+from seqrl_jax.agents.rollout import Seen
 from seqrl_jax.memory import MEMORIES, FeedForward, Table
 from seqrl_jax.tasks.environment import Box, Discrete
 
@@ -27,20 +28,25 @@ def case(request):
     return function, weights, obs[:-1], first, real
 
 
+def seen(obs, first):
+    return Seen(obs, first, jnp.zeros(first.shape, jnp.int32))
+
+
 def truth(function, weights, obs, first, next_obs):
     """Outputs at o_t and at the real next observation, one step after another."""
     carry, here, after = function.initialise(weights, B), [], []
     for o, f, n in zip(obs, first, next_obs, strict=True):
-        carry, out = function.step(weights, carry, o, f)
+        carry, out = function.step(weights, carry, seen(o, f))
         here.append(out)
-        after.append(function.step(weights, carry, n, jnp.zeros(B, bool))[1])
+        after.append(function.step(weights, carry, seen(n, jnp.zeros(B, bool)))[1])
     return jnp.stack(here), jnp.stack(after)
 
 
 @pytest.mark.parametrize("across", [False, True])
 def test_the_second_output_is_at_the_observation_that_really_followed(case, across):
     function, weights, obs, first, real = case
-    here, after = function.unroll_pairs(weights, function.initialise(weights, B), obs, first, real, across)
+    start, actions = function.initialise(weights, B), jnp.zeros((T, B), jnp.int32)
+    here, after = function.unroll_pairs(weights, start, seen(obs, first), actions, real, across)
     true_here, true_after = truth(*case)
     np.testing.assert_allclose(here, true_here, atol=1e-5)
     going_on = np.asarray(jnp.concatenate([~first[1:], jnp.ones((1, B), bool)]))
@@ -58,7 +64,7 @@ def test_a_policy_begins_with_an_empty_memory(case):
         carry, out = policy.act(jax.random.key(0), carry, o)
         outs.append(out)
     begun = jnp.zeros((T, B), bool).at[0].set(True)
-    read = function.unroll(weights, function.initialise(weights, B), obs, begun)
+    read = function.unroll(weights, function.initialise(weights, B), seen(obs, begun))
     np.testing.assert_allclose(jnp.stack(outs), read[:, 0], atol=1e-5)
 
 
@@ -67,9 +73,10 @@ def test_a_table_is_the_function_at_every_observation(memory):
     function = HistoryFunction(memory, 2, Discrete(SYMBOLS))
     weights = jax.tree.map(lambda leaf: leaf + 0.1, function.init(jax.random.key(0)))
     carry, everything = function.initialise(weights, SYMBOLS), jnp.arange(SYMBOLS)
-    _, stepped = function.step(weights, carry, everything, jnp.zeros(SYMBOLS, bool))
+    every = seen(everything, jnp.zeros(SYMBOLS, bool))
+    _, stepped = function.step(weights, carry, every)
     np.testing.assert_array_equal(function.table(weights), stepped)
-    np.testing.assert_array_equal(function.acting(weights)(carry, everything, jnp.zeros(SYMBOLS, bool))[1], stepped)
+    np.testing.assert_array_equal(function.acting(weights)(carry, every)[1], stepped)
 
 
 def test_a_function_of_the_history_is_no_table():

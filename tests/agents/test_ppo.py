@@ -55,8 +55,8 @@ def test_what_acts_is_what_learns():
     function, start = agent.function(env), state.position.memory
     step = function.acting(state.weights)
 
-    def act(key, memory, obs, first):
-        carry, out = step(memory[0], obs, first)
+    def act(key, memory, seen):
+        carry, out = step(memory[0], seen)
         return (carry, out), sample(key, agent._logits(env, params, out))
 
     kept, position = [], state.position._replace(memory=(start, jnp.zeros((4, env.num_actions + 1))))
@@ -66,7 +66,7 @@ def test_what_acts_is_what_learns():
         kept.append(position.memory[1])
         steps.append(rollout)
     rollout = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *steps)
-    read = function.unroll(state.weights, start, rollout.obs, rollout.first)
+    read = function.unroll(state.weights, start, rollout.seen)
     assert rollout.last.any()
     np.testing.assert_allclose(jnp.stack(kept), read, atol=1e-5)
 

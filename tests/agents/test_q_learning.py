@@ -10,6 +10,7 @@ import pytest
 from seqrl_jax.agents import make_agent, replay, train
 from seqrl_jax.agents.exploration import explore, no_whim
 from seqrl_jax.agents.replay import Draw
+from seqrl_jax.agents.rollout import Seen
 from seqrl_jax.bench.evaluation import exact_scores
 from seqrl_jax.tasks import TabularPOMDP, make, tabular_env, tabular_params, validated
 from seqrl_jax.tasks.build import build, ends, goes, uniform
@@ -102,8 +103,8 @@ def test_targets_see_the_first_observation(spec):
     state, _ = jax.jit(lambda key: train(agent, env, params, key, 160))(jax.random.key(0))
     function = agent.function(env)
     for cue in (0, 1):
-        obs = jnp.array([[cue], [2]])
-        q = function.unroll(state.weights, function.initialise(state.weights, 1), obs, jnp.array([[True], [False]]))
+        seen = Seen(jnp.array([[cue], [2]]), jnp.array([[True], [False]]), jnp.zeros((2, 1), jnp.int32))
+        q = function.unroll(state.weights, function.initialise(state.weights, 1), seen)
         np.testing.assert_allclose(q[0, 0], [0.5, 0.5], atol=0.05)
         np.testing.assert_allclose(q[1, 0], [cue == 0, cue == 1], atol=0.05)
     claim = agent.claim(env, params, state, jax.random.key(1))
@@ -137,14 +138,14 @@ def acted_and_replayed(spec, task_spec="peek_maze", updates=3):
     function = agent.function(env)
     read = replay.read(memories, drawn.slot, drawn.env)
     carry, _ = agent._starts(function, weights, weights, read, memories, drawn)
-    obs, first = read.rollout.obs.T, read.rollout.first.T
-    replayed = function.unroll(weights, carry, obs, first)
+    seen = jax.tree.map(jnp.transpose, read.rollout.seen)
+    replayed = function.unroll(weights, carry, seen)
     began = function.initialise(weights, 4) if agent.replayed == "whole" else start.memory.carry
     stepped = []
-    for o, f in zip(obs, first, strict=True):
-        began, q = function.step(weights, began, o, f)
+    for t in range(len(seen.first)):
+        began, q = function.step(weights, began, jax.tree.map(lambda leaf, t=t: leaf[t], seen))
         stepped.append(q)
-    return np.asarray(first), np.asarray(jnp.stack(stepped)), np.asarray(replayed)
+    return np.asarray(seen.first), np.asarray(jnp.stack(stepped)), np.asarray(replayed)
 
 
 @pytest.mark.parametrize("how", ["replayed=whole", "replayed=stored", "replayed=stored,burn_in=true"])

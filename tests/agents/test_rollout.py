@@ -17,9 +17,9 @@ def tmaze():
 
     @jax.jit
     def roll(key):
-        def act(key, counted, obs, first):
+        def act(key, counted, seen):
             """The memory counts the steps that it has seen."""
-            return jnp.where(first, 0, counted) + 1, jax.random.randint(key, obs.shape, 0, env.num_actions)
+            return jnp.where(seen.first, 0, counted) + 1, jax.random.randint(key, seen.obs.shape, 0, env.num_actions)
 
         return collect(key, env, params, begin(key, env, params, B, jnp.zeros(B, jnp.int32)), act, T)
 
