@@ -13,7 +13,7 @@ from seqrl_jax.tasks.environment import Environment, auto_reset
 
 
 class Seen(NamedTuple):
-    """What an agent is given at a step: o_t, whether it begins an episode, and a_{t-1}, which says nothing where it does.
+    """What an agent is given at a step: o_t, whether it begins an episode, and a_{t-1}, which means nothing if so.
 
     Arrays [..., *O], [...] bool and [...] int32.
     """
@@ -26,8 +26,8 @@ class Seen(NamedTuple):
 class Rollout(NamedTuple):
     """T steps of B environments that start again when an episode ends; every field is [T, B, ...].
 
-    obs: o_t. previous: a_{t-1}. action: a_t. reward: r_t. terminated, truncated: how step t ended its episode, if it did.
-    next_obs: the observation that really followed step t, also at an episode's end. time: steps that the episode
+    obs: o_t. previous: a_{t-1}. action: a_t. reward: r_t. terminated, truncated: how step t ended its episode, if it
+    did. next_obs: the observation that really followed step t, also at an episode's end. time: steps that the episode
     had seen before t, so `time == 0` marks o_t as a first observation. state: the environment's hidden state behind
     o_t, for the agents whose name says that they look.
     """
