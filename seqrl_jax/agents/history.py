@@ -12,17 +12,19 @@ from jax import Array
 
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.networks import features
-from seqrl_jax.agents.rollout import Seen
+from seqrl_jax.agents.rollout import Experience, Seen
 from seqrl_jax.memory import Memory, Table
-from seqrl_jax.tasks.environment import Discrete, Space
+from seqrl_jax.tasks.environment import Discrete, Space, sibling
 
-Step = Callable[[Any, Seen], tuple[Any, Array]]
-"""(carry, what is seen [B]) -> carry, outputs [B, outputs]."""
+Step = Callable[[Any, Seen, Array | None], tuple[Any, Array]]
+"""(carry, what is seen [B], key or None) -> carry, outputs [B, outputs]."""
 
 
 @dataclass(frozen=True)
 class HistoryFunction:
     """(carry, seen) -> outputs. The last layer starts at zero, so that all outputs do.
+
+    `key` is for functions that draw a state (`LatentFunction`); without one they use its mean. This one draws nothing.
 
     Attributes: memory: the backbone. outputs: how many. space: of the observations. normalise: whether the features
     are normalised before the last layer (Ba et al., 2016).
@@ -45,12 +47,12 @@ class HistoryFunction:
         """The carry [B, ...] before an episode."""
         return self.memory.initialise(weights["memory"], batch)
 
-    def step(self, weights: Any, carry: Any, seen: Seen) -> tuple[Any, Array]:
+    def step(self, weights: Any, carry: Any, seen: Seen, key: Array | None = None) -> tuple[Any, Array]:
         """One step of B episodes: the carry, and outputs [B, outputs]."""
         carry, kept = self.memory.step(weights["memory"], carry, features(seen.obs, self.space), seen.first)
         return carry, self._head(weights["head"], kept)
 
-    def unroll(self, weights: Any, carry: Any, seen: Seen) -> Array:
+    def unroll(self, weights: Any, carry: Any, seen: Seen, key: Array | None = None) -> Array:
         """Outputs [T, B, outputs] along what was seen [T, B]."""
         _, kept = self.memory.unroll(weights["memory"], carry, features(seen.obs, self.space), seen.first)
         return self._head(weights["head"], kept)
@@ -59,8 +61,19 @@ class HistoryFunction:
         """The carry after what was seen [T, B]."""
         return self.memory.unroll(weights["memory"], carry, features(seen.obs, self.space), seen.first)[0]
 
+    def model_loss(self, weights: Any, carry: Any, seen: Experience, key: Array) -> tuple[Array, dict[str, Array]]:
+        """What the memory learns by itself along a rollout [T, B], and the terms of it: nothing."""
+        return jnp.float32(0), {}
+
     def unroll_pairs(
-        self, weights: Any, carry: Any, seen: Seen, action: Array, next_obs: Array, across_truncation: bool
+        self,
+        weights: Any,
+        carry: Any,
+        seen: Seen,
+        action: Array,
+        next_obs: Array,
+        across_truncation: bool,
+        key: Array | None = None,
     ) -> tuple[Array, Array]:
         """Outputs at o_t, and at the observation that really followed step t: both [T, B, outputs].
 
@@ -71,12 +84,12 @@ class HistoryFunction:
         following = Seen(next_obs, jnp.zeros_like(seen.first), action)
         if not across_truncation:
             more = jax.tree.map(lambda here, after: jnp.concatenate([here, after[-1:]]), seen, following)
-            out = self.unroll(weights, carry, more)
+            out = self.unroll(weights, carry, more, key)
             return out[:-1], out[1:]
 
         def both(carry: Any, at: tuple[Seen, Seen]) -> tuple[Any, tuple[Array, Array]]:
-            carry, here = self.step(weights, carry, at[0])
-            return carry, (here, self.step(weights, carry, at[1])[1])
+            carry, here = self.step(weights, carry, at[0], key)
+            return carry, (here, self.step(weights, carry, at[1], key)[1])
 
         return jax.lax.scan(both, carry, (seen, following))[1]
 
@@ -84,8 +97,8 @@ class HistoryFunction:
         """`step` with these weights; tabulated where it is a function of one integer observation."""
         if self.memory.reach == 1 and isinstance(self.space, Discrete):
             table = self.table(weights)
-            return lambda carry, seen: (carry, table[seen.obs])
-        return lambda carry, seen: self.step(weights, carry, seen)
+            return lambda carry, seen, key: (carry, table[seen.obs])
+        return lambda carry, seen, key: self.step(weights, carry, seen, key)
 
     def table(self, weights: Any) -> Array:
         """[O, outputs]: the outputs at every observation, of a function that remembers nothing."""
@@ -108,7 +121,7 @@ def single(function: HistoryFunction, weights: Any, choose: Callable[[Array, Arr
 
     def act(key: Array, before: tuple[Any, Array, Array], obs: Array) -> tuple[tuple[Any, Array, Array], Array]:
         carry, first, previous = before
-        carry, out = step(carry, Seen(obs[None], first, previous))
+        carry, out = step(carry, Seen(obs[None], first, previous), sibling(key))
         action = choose(key, out[0])
         return (carry, jnp.zeros(1, bool), action[None]), action
 

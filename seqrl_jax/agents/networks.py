@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.memory.base import kernel
 from seqrl_jax.tasks.environment import Discrete, Space
 
 
@@ -14,6 +15,21 @@ def features(obs: Array, space: Space) -> Array:
     if isinstance(space, Discrete):
         return jax.nn.one_hot(obs, space.size)
     return obs.reshape(*obs.shape[: obs.ndim - len(space.shape)], -1).astype(jnp.float32)
+
+
+def layers(key: Array, *sizes: int) -> list[dict[str, Array]]:
+    """Weights of a chain of linear layers with these sizes, for `through`."""
+    keys = jax.random.split(key, len(sizes) - 1)
+    pairs = zip(keys, sizes[:-1], sizes[1:], strict=True)
+    return [{"kernel": kernel(key, into, out), "bias": jnp.zeros(out)} for key, into, out in pairs]
+
+
+def through(weights: list[dict[str, Array]], x: Array) -> Array:
+    """The chain, tanh between its layers: [..., I] -> [..., O]."""
+    *hidden, last = weights
+    for layer in hidden:
+        x = jnp.tanh(x @ layer["kernel"] + layer["bias"])
+    return x @ last["kernel"] + last["bias"]
 
 
 def masked(logits: Array, action_mask: Array) -> Array:

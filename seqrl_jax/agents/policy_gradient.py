@@ -30,13 +30,14 @@ from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
-    NO_REWARD_YET,
     Rollout,
     Seen,
+    Unit,
     begin,
     bootstrap_discount,
     collect,
-    largest_reward,
+    measured,
+    no_unit,
     surely_complete,
 )
 from seqrl_jax.memory import Memory, Table
@@ -93,7 +94,7 @@ class PolicyGradientState(NamedTuple):
     value: Any
     policy_optimiser: Any
     value_optimiser: Any
-    unit: Array
+    unit: Unit
     key: Array
 
 
@@ -167,7 +168,7 @@ class PolicyGradient:
             value,
             optax.adam(self.learning_rate).init(policy),
             optax.adam(self.value_learning_rate).init(value),
-            jnp.float32(NO_REWARD_YET),
+            no_unit(),
             key,
         )
 
@@ -182,7 +183,7 @@ class PolicyGradient:
 
     def estimate(
         self, env: Environment, params: Any, state: PolicyGradientState, key: Array
-    ) -> tuple[Descent, Array, dict[str, Array]]:
+    ) -> tuple[Descent, Unit, dict[str, Array]]:
         """One rollout's estimate of both gradients, the unit of values after it, and metrics over its whole episodes.
 
         The policy's is that of -J (with the entropy's part) times the mean number of whole episodes per environment, a
@@ -194,18 +195,18 @@ class PolicyGradient:
         acting = function.acting(state.policy)
 
         def act(key: Array, memory: Any, seen: Seen) -> tuple[Any, Array]:
-            memory, out = acting(memory, seen)
+            memory, out = acting(memory, seen, None)
             return memory, sample(key, masked(out, env.action_mask(params)))
 
         position = begin(begin_key, env, params, self.num_envs, memory)
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
-        unit = largest_reward(state.unit, rollout)
+        unit = measured(state.unit, rollout, env.discount(params))
 
         counted = surely_complete(rollout, env.horizon(params)).astype(jnp.float32)
         value, next_value = self._values(env, state.value, rollout)
         evidence = self._evidence(env, params, rollout, unit, value, next_value)
         psi = self.weight(evidence) * counted
-        lambda_return = (evidence.value + advantage(evidence)) / unit
+        lambda_return = (evidence.value + advantage(evidence)) / unit.value
 
         def policy_loss(weights: Any) -> tuple[Array, Array]:
             out = function.unroll(weights, memory, rollout.seen)
@@ -236,7 +237,7 @@ class PolicyGradient:
         return HistoryFunction(self.memory, env.num_actions, env.observation_space)
 
     def _value_function(self, env: Environment) -> HistoryFunction:
-        """The value, in units of the largest reward, of what the critic sees."""
+        """The value, in units of the largest return, of what the critic sees."""
         if self.critic == "history":
             return HistoryFunction(self.memory, 1, env.observation_space)
         if self.critic == "observation":
@@ -251,7 +252,7 @@ class PolicyGradient:
         return HistoryFunction(Table(), 1, Discrete(env.num_states))
 
     def _values(self, env: Environment, weights: Any, rollout: Rollout) -> tuple[Array, Array]:
-        """Of o_t and of what really followed, in units of the largest reward; both [T, B]."""
+        """Of o_t and of what really followed, in units of the largest return; both [T, B]."""
         function = self._value_function(env)
         memory = function.initialise(weights, self.num_envs)
         if self.critic == "state":
@@ -264,7 +265,7 @@ class PolicyGradient:
         return here[..., 0], after[..., 0]
 
     def _evidence(
-        self, env: Environment, params: Any, rollout: Rollout, unit: Array, value: Array, next_value: Array
+        self, env: Environment, params: Any, rollout: Rollout, unit: Unit, value: Array, next_value: Array
     ) -> Evidence:
         gamma = env.discount(params)
         return Evidence(
@@ -273,8 +274,8 @@ class PolicyGradient:
             continues=jnp.where(rollout.last, 0.0, 1.0),
             first=rollout.first,
             gamma_t=gamma ** rollout.time.astype(jnp.float32),
-            value=unit * value,
-            next_value=unit * next_value,
+            value=unit.value * value,
+            next_value=unit.value * next_value,
             lambda_=self.lambda_,
         )
 

@@ -21,12 +21,24 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.history import HistoryFunction, single
+from seqrl_jax.agents.latent import Latent
 from seqrl_jax.agents.networks import masked, of_action, sample
-from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, Seen, begin, bootstrap_discount, collect, largest_reward
+from seqrl_jax.agents.rollout import (
+    Experience,
+    Position,
+    Seen,
+    Unit,
+    begin,
+    bootstrap_discount,
+    collect,
+    measured,
+    no_unit,
+)
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
-from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tasks.environment import Environment, sibling
 
 
 def clipped_surrogate(log_ratio: Array, advantage: Array, clip: Array | float) -> Array:
@@ -42,8 +54,7 @@ def clipped_surrogate(log_ratio: Array, advantage: Array, clip: Array | float) -
 class Batch(NamedTuple):
     """What an epoch learns from, all [T, B]; `weight` is gamma^(steps into the episode), or 1."""
 
-    seen: Seen
-    action: Array
+    experience: Experience
     log_pi: Array
     advantage: Array
     target: Array
@@ -55,7 +66,7 @@ class PPOState(NamedTuple):
 
     weights: Any
     optimiser: Any
-    unit: Array
+    unit: Unit
     position: Position
     updates: Array
     key: Array
@@ -100,7 +111,7 @@ class PPO:
     entropy_cost: float = 0.06
     value_cost: float = 0.5
     max_gradient_norm: float = 0.5
-    memory: Memory = GRU(32)
+    memory: Memory | Latent = GRU(32)
     num_envs: int = 16
     rollout_length: int = 32
     epochs: int = 4
@@ -129,7 +140,7 @@ class PPO:
         weights = function.init(weights_key)
         memory = function.initialise(weights, self.num_envs)
         position = begin(begin_key, env, params, self.num_envs, memory)
-        unit, updates = jnp.float32(NO_REWARD_YET), jnp.int32(0)
+        unit, updates = no_unit(), jnp.int32(0)
         return PPOState(weights, self._optimiser(1.0).init(weights), unit, position, updates, key)
 
     def update(self, env: Environment, params: Any, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
@@ -138,11 +149,11 @@ class PPO:
         acting = function.acting(state.weights)
 
         def act(key: Array, memory: Any, seen: Seen) -> tuple[Any, Array]:
-            memory, out = acting(memory, seen)
+            memory, out = acting(memory, seen, None)
             return memory, sample(key, self._logits(env, params, out))
 
         position, rollout = collect(collect_key, env, params, state.position, act, self.rollout_length)
-        unit = largest_reward(state.unit, rollout)
+        unit = measured(state.unit, rollout, env.discount(params))
         steps = state.updates * self.steps_per_update
         entropy_cost = self.entropy_cost * falling(steps, self.run_steps, 0.0)
         optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
@@ -153,7 +164,7 @@ class PPO:
         gamma = env.discount(params)
         value = here[..., -1]
         advantage = estimators.gae(
-            rollout.reward / unit,
+            rollout.reward / unit.value,
             bootstrap_discount(rollout, gamma, self.bootstrap_truncated),
             jnp.where(rollout.last, 0.0, 1.0),
             value,
@@ -161,20 +172,19 @@ class PPO:
             self.lambda_,
         )
         batch = Batch(
-            seen=rollout.seen,
-            action=rollout.action,
+            experience=rollout.experience(unit),
             log_pi=of_action(jax.nn.log_softmax(self._logits(env, params, here)), rollout.action),
             advantage=_standardised(advantage),
             target=advantage + value,
             weight=gamma ** rollout.time.astype(jnp.float32) if self.discounted_occupancy else jnp.ones_like(advantage),
         )
 
-        def minibatch(carry: tuple[Any, Any], columns: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
-            weights, optimiser = carry
+        def minibatch(carry: tuple[Any, Any], at: tuple[Array, Array]) -> tuple[tuple[Any, Any], dict[str, Array]]:
+            (weights, optimiser), (columns, key) = carry, at
             part = jax.tree.map(lambda leaf: leaf[:, columns], batch)
             memory = jax.tree.map(lambda leaf: leaf[columns], start)
             gradient, metrics = jax.grad(self._loss, argnums=2, has_aux=True)(
-                env, params, weights, memory, part, entropy_cost
+                env, params, weights, memory, part, entropy_cost, key
             )
             change, optimiser = optimiser_now.update(gradient, optimiser, weights)
             return (optax.apply_updates(weights, change), optimiser), metrics
@@ -182,7 +192,8 @@ class PPO:
         orders = jax.vmap(lambda key: jax.random.permutation(key, self.num_envs))(
             jax.random.split(learn_key, self.epochs)
         ).reshape(self.epochs * self.minibatches, -1)
-        (weights, optimiser), metrics = jax.lax.scan(minibatch, (state.weights, state.optimiser), orders)
+        keys = jax.random.split(sibling(learn_key), len(orders))
+        (weights, optimiser), metrics = jax.lax.scan(minibatch, (state.weights, state.optimiser), (orders, keys))
         metrics = {"first_ratio_error": metrics["ratio_error"][0], **jax.tree.map(jnp.mean, metrics)}
         return PPOState(weights, optimiser, unit, position, state.updates + 1, key), metrics
 
@@ -194,20 +205,31 @@ class PPO:
         return single(self.function(env), state.weights, lambda key, out: sample(key, logits(out)))
 
     def _loss(
-        self, env: Environment, params: Any, weights: Any, memory: Any, part: Batch, entropy_cost: Array
+        self,
+        env: Environment,
+        params: Any,
+        weights: Any,
+        memory: Any,
+        part: Batch,
+        entropy_cost: Array,
+        key: Array,
     ) -> tuple[Array, dict[str, Array]]:
-        out = self.function(env).unroll(weights, memory, part.seen)
+        function, experience = self.function(env), part.experience
+        out = function.unroll(weights, memory, experience.seen)
         log_law = jax.nn.log_softmax(self._logits(env, params, out))
-        log_pi, entropy = of_action(log_law, part.action), -jnp.sum(jnp.exp(log_law) * log_law, -1)
+        log_pi, entropy = of_action(log_law, experience.action), -jnp.sum(jnp.exp(log_law) * log_law, -1)
         surrogate = clipped_surrogate(log_pi - part.log_pi, part.advantage, self.clip)
         objective = jnp.mean(part.weight * (surrogate + entropy_cost * entropy))
         loss = -objective + self.value_cost * 0.5 * jnp.mean(jnp.square(out[..., -1] - part.target))
         ratio_error = jnp.max(jnp.abs(jnp.exp(log_pi - part.log_pi) - 1))
-        return loss, {"entropy": jnp.mean(entropy), "ratio_error": ratio_error}
+        model_loss, terms = function.model_loss(weights, memory, experience, key)
+        return loss + model_loss, {"entropy": jnp.mean(entropy), "ratio_error": ratio_error, **terms}
 
     def function(self, env: Environment) -> HistoryFunction:
-        """Outputs: the logits of the policy, and behind them the value in units of the largest reward."""
-        return HistoryFunction(self.memory, env.num_actions + 1, env.observation_space)
+        """Outputs: the logits of the policy, and behind them the value in units of the largest return."""
+        if getattr(self.memory, "use", "mean") == "sample":
+            raise ValueError("PPO compares a policy with itself at the same state: let it use the posterior's mean")
+        return function_of(self.memory, env.num_actions + 1, env)
 
     def _logits(self, env: Environment, params: Any, out: Array) -> Array:
         return masked(out[..., :-1], env.action_mask(params))

@@ -24,13 +24,14 @@ from jax import Array
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.exploration import Acting, explore, no_whim
+from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action
-from seqrl_jax.agents.rollout import NO_REWARD_YET, Position, Seen, begin, bootstrap_discount, collect, largest_reward
+from seqrl_jax.agents.rollout import Position, Seen, Unit, begin, bootstrap_discount, collect, measured, no_unit
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
-from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tasks.environment import Environment, sibling
 
 
 class Batch(NamedTuple):
@@ -46,7 +47,7 @@ class PQNState(NamedTuple):
 
     weights: Any
     optimiser: Any
-    unit: Array
+    unit: Unit
     position: Position
     updates: Array
     key: Array
@@ -106,7 +107,7 @@ class PQN:
         weights = function.init(weights_key)
         memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
         position = begin(begin_key, env, params, self.num_envs, memory)
-        unit = jnp.float32(NO_REWARD_YET)
+        unit = no_unit()
         return PQNState(weights, self._optimiser(1.0).init(weights), unit, position, jnp.int32(0), key)
 
     def update(self, env: Environment, params: Any, state: PQNState) -> tuple[PQNState, dict[str, Array]]:
@@ -118,18 +119,18 @@ class PQN:
         optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
 
         def act(key: Array, memory: Acting, seen: Seen) -> tuple[Acting, Array]:
-            carry, q = acting(memory.carry, seen)
+            carry, q = acting(memory.carry, seen, sibling(key))
             whim, action = explore(key, memory.whim, seen.first, greedy(q, mask), mask, epsilon)
             return Acting(carry, whim), action
 
         position, r = collect(collect_key, env, params, state.position, act, self.rollout_length)
-        unit = largest_reward(state.unit, r)
+        unit = measured(state.unit, r, env.discount(params))
         here, after = function.unroll_pairs(
             state.weights, start, r.seen, r.action, r.next_obs, self.bootstrap_truncated
         )
         follows = r.action == greedy(here, mask)
         target = estimators.lambda_return(
-            r.reward / unit,
+            r.reward / unit.value,
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
             estimators.on_policy(r.last, follows, falling(steps, self.run_steps, 0.0)),
             jnp.max(masked(after, mask), -1),
@@ -154,7 +155,7 @@ class PQN:
             jax.random.split(learn_key, self.epochs)
         ).reshape(self.epochs * self.minibatches, -1)
         (weights, optimiser), losses = jax.lax.scan(minibatch, (state.weights, state.optimiser), orders)
-        metrics = {"td_error": jnp.sqrt(2 * jnp.mean(losses)), "q": unit * jnp.mean(here)}
+        metrics = {"td_error": jnp.sqrt(2 * jnp.mean(losses)), "q": unit.value * jnp.mean(here)}
         return PQNState(weights, optimiser, unit, position, state.updates + 1, key), metrics
 
     def probabilities(self, env: Environment, params: Any, state: PQNState) -> Array:
@@ -166,10 +167,10 @@ class PQN:
 
     def claim(self, env: Environment, params: Any, state: PQNState, key: Array) -> Array:
         q = outputs_at_start(self.function(env), state.weights, env, params, key)
-        return state.unit * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
+        return state.unit.value * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
 
     def function(self, env: Environment) -> HistoryFunction:
-        return HistoryFunction(self.memory, env.num_actions, env.observation_space, normalise=True)
+        return function_of(self.memory, env.num_actions, env, normalise=True)
 
     def _optimiser(self, share: Array | float) -> optax.GradientTransformation:
         adam = optax.adam(self.learning_rate * share, eps=1e-5)

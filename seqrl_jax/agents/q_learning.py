@@ -35,23 +35,26 @@ from jax import Array
 from seqrl_jax.agents import estimators, replay
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.exploration import Acting, explore, no_whim
+from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, single
+from seqrl_jax.agents.latent import Latent
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.replay import Replay
 from seqrl_jax.agents.rollout import (
-    NO_REWARD_YET,
     Position,
     Rollout,
     Seen,
+    Unit,
     begin,
     bootstrap_discount,
     collect,
-    largest_reward,
+    measured,
+    no_unit,
 )
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
-from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tasks.environment import Environment, sibling
 
 REPLAYED = ("whole", "zero", "stored")
 
@@ -70,7 +73,7 @@ class QState(NamedTuple):
     target: Any
     optimiser: Any
     replay: Replay
-    unit: Array
+    unit: Unit
     position: Position
     updates: Array
     key: Array
@@ -115,7 +118,7 @@ class QLearning:
         epsilon_end: chance that a whim begins (see `explore`) once `exploration_share` of the run is over;
             until then it falls from 1.
         soft: act by softmax(Q / temperature), and value an observation by temperature logsumexp(Q / temperature);
-            temperature is in units of the largest reward.
+            temperature is in units of the largest return.
         priority_exponent: alpha, 0 for uniform replay. importance_exponent: beta, of the weights that make up for it.
         memory: the backbone. double: whether Q chooses and Q' values. n_steps: n of the n-step return, which fades
             behind exploratory actions as exploration does (see `estimators.on_policy`).
@@ -134,7 +137,7 @@ class QLearning:
     temperature: float = 0.02
     priority_exponent: float = 0.0
     importance_exponent: float = 0.6
-    memory: Memory = GRU(32)
+    memory: Memory | Latent = GRU(32)
     soft: bool = False
     n_steps: int = 5
     double: bool = True
@@ -181,7 +184,7 @@ class QLearning:
             target=weights,
             optimiser=self._optimiser(1.0).init(weights),
             replay=replay.empty(self.replay_blocks, shapes),
-            unit=jnp.float32(NO_REWARD_YET),
+            unit=no_unit(),
             position=position,
             updates=jnp.int32(0),
             key=key,
@@ -191,7 +194,7 @@ class QLearning:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
         position, block = self._collect(env, params, state.weights, state.position, state.updates, collect_key)
         memories = replay.add(state.replay, block)
-        unit = largest_reward(state.unit, block.rollout)
+        unit = measured(state.unit, block.rollout, env.discount(params))
         steps = state.updates * self.steps_per_update
         exploring = falling(steps, self.run_steps, 0.0)
         optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
@@ -200,7 +203,7 @@ class QLearning:
             weights, optimiser, memories = carry
             drawn = replay.sample(key, memories, self.batch_sequences, self.priority_exponent, self.burn_in)
             gradient, (error, metrics) = jax.grad(self._loss, argnums=2, has_aux=True)(
-                env, params, weights, state.target, memories, drawn, unit, exploring
+                env, params, weights, state.target, memories, drawn, unit, exploring, sibling(key)
             )
             change, optimiser = optimiser_now.update(gradient, optimiser, weights)
             priority = 0.9 * jnp.abs(error).max(0) + 0.1 * jnp.abs(error).mean(0)
@@ -230,7 +233,7 @@ class QLearning:
 
     def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
         q = self._values(outputs_at_start(self.function(env), state.weights, env, params, key))
-        return state.unit * jnp.mean(self._value(q, q, env.action_mask(params)))
+        return state.unit.value * jnp.mean(self._value(q, q, env.action_mask(params)))
 
     def _collect(
         self, env: Environment, params: Any, weights: Any, position: Position, updates: Array, key: Array
@@ -249,7 +252,7 @@ class QLearning:
 
         def act(key: Array, memory: Acting, seen: Seen) -> tuple[Acting, Array]:
             own_key, explore_key = jax.random.split(key)
-            carry, out = step(memory.carry, seen)
+            carry, out = step(memory.carry, seen, sibling(key))
             own = self._choose(own_key, out, mask)
             whim, action = explore(explore_key, memory.whim, seen.first, own, mask, epsilon)
             return Acting(carry, whim), action
@@ -266,8 +269,9 @@ class QLearning:
         target: Any,
         memories: Replay,
         drawn: replay.Draw,
-        unit: Array,
+        unit: Unit,
         exploring: Array,
+        key: Array,
     ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         """The loss, and TD errors [T, M] with metrics."""
         function, mask = self.function(env), env.action_mask(params)
@@ -277,7 +281,7 @@ class QLearning:
         start, target_start = self._starts(function, weights, target, block, memories, drawn)
 
         pairs = lambda weights, start: function.unroll_pairs(
-            weights, start, r.seen, r.action, r.next_obs, self.bootstrap_truncated
+            weights, start, r.seen, r.action, r.next_obs, self.bootstrap_truncated, key
         )
         (here, after), (_, target_after) = pairs(weights, start), pairs(target, target_start)
         next_q = self._values(target_after)
@@ -285,7 +289,7 @@ class QLearning:
         value = jax.lax.stop_gradient(self._value(chooser, next_q, mask))
         follows = jnp.bool_(True) if self.soft else r.action == greedy(here, mask)
         goal = estimators.n_step_return(
-            r.reward / unit,
+            r.reward / unit.value,
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
             estimators.on_policy(r.last, follows, exploring),
             value,
@@ -296,10 +300,9 @@ class QLearning:
         weight = (1 / jnp.maximum(drawn.probability, 1e-9)) ** self.importance_exponent
         weight = weight / weight.max()
         loss = 0.5 * jnp.mean(weight * jnp.square(error))
-        return loss, (
-            error,
-            {"td_error": jnp.sqrt(jnp.mean(jnp.square(error))), "q": unit * jnp.mean(self._values(here))},
-        )
+        model_loss, terms = function.model_loss(weights, start, r.experience(unit), key)
+        metrics = {"td_error": jnp.sqrt(jnp.mean(jnp.square(error))), "q": unit.value * jnp.mean(self._values(here))}
+        return loss + model_loss, (error, metrics | terms)
 
     def _starts(
         self,
@@ -335,11 +338,11 @@ class QLearning:
         return of_action(q, greedy(chooser, mask))
 
     def _values(self, out: Array) -> Array:
-        """Q in units of the largest reward, from the network's outputs."""
+        """Q in units of the largest return, from the network's outputs."""
         return estimators.unrescale(out) if self.rescale_values else out
 
     def function(self, env: Environment) -> HistoryFunction:
-        return HistoryFunction(self.memory, env.num_actions, env.observation_space)
+        return function_of(self.memory, env.num_actions, env)
 
     def _optimiser(self, share: Array | float) -> optax.GradientTransformation:
         adam = optax.adam(self.learning_rate * share, eps=1e-5)

@@ -9,6 +9,7 @@ from typing import Any
 from seqrl_jax import naming
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.belief import OnBelief, ValueOnBelief
+from seqrl_jax.agents.latent import Latent
 from seqrl_jax.agents.model_based import NaiveModel
 from seqrl_jax.agents.policy_gradient import (
     PolicyGradient,
@@ -88,6 +89,8 @@ AGENTS: dict[str, Entry] = {
     "q_transformer": Entry(QLearning(memory=Transformer(32)), "Q-learning on the history through attention"),
     "soft_q": Entry(QLearning(soft=True), "recurrent soft Q-learning: a stochastic policy"),
     "pqn": Entry(PQN(), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
+    "latent_q": Entry(QLearning(memory=Latent()), "Q-learning on the state of a latent model (sequence VAE)"),
+    "latent_ppo": Entry(PPO(memory=Latent()), "PPO on the state of a latent model (sequence VAE)"),
     "naive_model": Entry(NaiveModel(), "planning on counts of p(o' | o, a) from uniform data"),
     "window_model": Entry(NaiveModel(window=2), "planning on counts of what follows the last two observations"),
     "belief_q": Entry(

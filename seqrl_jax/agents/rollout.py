@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.agents import estimators
 from seqrl_jax.tasks.environment import Environment, auto_reset
 
 
@@ -54,6 +55,10 @@ class Rollout(NamedTuple):
     def last(self) -> Array:
         return self.terminated | self.truncated
 
+    def experience(self, unit: Unit) -> Experience:
+        """What a model learns from."""
+        return Experience(self.seen, self.action, self.reward / unit.reward, self.terminated)
+
 
 class Position(NamedTuple):
     """Where B environments and the agent's memories of them stand between two rollouts; all [B, ...].
@@ -67,6 +72,15 @@ class Position(NamedTuple):
     state: Any
     time: Array
     memory: Any
+
+
+class Experience(NamedTuple):
+    """What a model of the world learns from: what was seen, done, paid (in units of the largest return) and ended."""
+
+    seen: Seen
+    action: Array
+    reward: Array
+    terminated: Array
 
 
 Act = Callable[[Array, Any, Seen], tuple[Any, Array]]
@@ -135,14 +149,25 @@ def bootstrap_discount(rollout: Rollout, discount: Array, bootstrap_truncated: b
     return jnp.where(ends, 0.0, discount)
 
 
-def largest_reward(before: Array | float, rollout: Rollout) -> Array:
-    """The largest absolute reward of a run so far: the unit in which networks predict values.
+class Unit(NamedTuple):
+    """What numbers of a run are measured in. reward: the largest absolute reward so far. value: the largest return.
 
-    Tasks pay from hundredths to hundreds, and one set of hyperparameters has to serve them all. The unit only grows,
-    and settles early, so that what was learned keeps its meaning.
+    Tasks pay from hundredths to hundreds, once or at every step, and one set of hyperparameters has to serve them all.
+    A network whose targets are many times its outputs saturates before it has learned anything. Units only grow, and
+    settle early, so that what was learned keeps its meaning.
     """
-    return jnp.maximum(before, jnp.max(jnp.abs(rollout.reward)))
+
+    reward: Array
+    value: Array
 
 
-NO_REWARD_YET = 1e-6
-"""`largest_reward` before the first one."""
+def no_unit() -> Unit:
+    """The unit before the first rollout."""
+    return Unit(jnp.float32(1e-6), jnp.float32(1e-6))
+
+
+def measured(before: Unit, rollout: Rollout, discount: Array) -> Unit:
+    """The unit after another rollout; its returns are those from any step on."""
+    to_go = estimators.reward_to_go(rollout.reward, jnp.where(rollout.last, 0.0, discount))
+    largest = lambda old, seen: jnp.maximum(old, jnp.max(jnp.abs(seen)))
+    return Unit(largest(before.reward, rollout.reward), largest(before.value, to_go))

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent
+from seqrl_jax.agents.rollout import Unit
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.memory import Table
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 
-ROLLOUTS, ENVS = 400, 256
+ROLLOUTS, ENVS, LARGE = 400, 256, 64
 VALID = ["reinforce", "reward_to_go", "pg_obs_baseline", "gae:lambda_=1"]
 
 
@@ -40,7 +41,12 @@ def sampled_gradients(name, task, logits, value):
     kernel = lambda weights, table: jax.tree.map(lambda _: jnp.asarray(table, jnp.float32), weights)
     if agent.critic == "state":
         value = np.random.default_rng(1).normal(size=task.num_states)
-    state = state._replace(policy=kernel(state.policy, logits), value=kernel(state.value, value[:, None]))
+    # A unit larger than any return stays what it is.
+    state = state._replace(
+        policy=kernel(state.policy, logits),
+        value=kernel(state.value, value[:, None] / LARGE),
+        unit=Unit(jnp.float32(LARGE), jnp.float32(LARGE)),
+    )
     estimate = jax.jit(jax.vmap(lambda key: agent.estimate(env, params, state, key)[0].policy))
     estimates = estimate(jax.random.split(jax.random.key(1), ROLLOUTS))
     return -np.asarray(jax.tree.leaves(estimates)[0], np.float64)

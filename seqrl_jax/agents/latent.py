@@ -1,0 +1,238 @@
+"""A latent state-space model: a sequence VAE with Markovian dynamics, and functions of its state.
+
+    p(z_0) prod_t p(o_t | z_t) p(r_t, end_t | z_t, a_t) p(z_{t+1} | z_t, a_t),    q(z_t | o_0 ... o_t, a_0 ... a_{t-1})
+
+The posterior filters: a GRU reads what is seen and done, a linear layer turns its state into the law of z_t. Trained on
+
+    sum_t E_q[log p(o_t | z_t) + log p(r_t, end_t | z_t, a_t)] - KL(q(z_t | ..) || p(z_t | z_{t-1}, a_{t-1}))
+
+Whatever is learned on top sees z alone, so that control is as good as the state that the model found. Because the
+posterior's steps are independent given what was seen, the bound is tight where z is a function of the history: an
+information state, whose dynamics p(z' | z, a) are those of the belief.
+
+Sources: Kingma & Welling (2014); Krishnan, Shalit & Sontag (2017) for the bound over sequences; Hafner et al. (2019)
+for the recurrent path, Hafner et al. (2021) for straight-through categorical states and the balanced divergence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.agents.history import HistoryFunction
+from seqrl_jax.agents.networks import features, layers, of_action, through
+from seqrl_jax.agents.rollout import Experience, Seen
+from seqrl_jax.memory import GRU
+from seqrl_jax.tasks.environment import Discrete
+
+KINDS = ("categorical", "gaussian")
+USES = ("mean", "sample")
+SMALLEST_DEVIATION = 0.01
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What the state is and how it is learned. It stands where other agents have a memory.
+
+    Attributes:
+        width: of the filter and of every hidden layer.
+        kind: `categorical`, `groups` variables of `classes` values, or `gaussian`, `groups` numbers.
+        use: what control sees of the posterior: its `mean` (of a categorical state: the probabilities) or a `sample`.
+        pass_gradient: whether control's loss reaches the model; otherwise the bound alone trains it.
+        recurrent_prior: let p(z_t | ..) also see the filter's state before o_t, a deterministic path beside z.
+        balance: share of the divergence's gradient that moves the prior; the rest moves the posterior.
+        free_bits: nats of divergence per step that cost nothing.
+        reward_deviation: of p(r | z, a), in units of the largest reward.
+    """
+
+    width: int = 32
+    kind: str = "categorical"
+    groups: int = 8
+    classes: int = 8
+    use: str = "mean"
+    pass_gradient: bool = False
+    recurrent_prior: bool = False
+    balance: float = 0.8
+    free_bits: float = 0.0
+    reward_deviation: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, known in (("kind", KINDS), ("use", USES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+
+    @property
+    def reach(self) -> None:
+        """The posterior is a function of all that was seen."""
+        return None
+
+    @property
+    def code_size(self) -> int:
+        """Numbers that stand for z."""
+        return self.groups * (self.classes if self.kind == "categorical" else 1)
+
+    @property
+    def law_size(self) -> int:
+        """Parameters of a law of z: logits, or means and raw deviations."""
+        return self.groups * (self.classes if self.kind == "categorical" else 2)
+
+    def for_horizon(self, horizon: int) -> Latent:
+        return self
+
+    def code(self, law: Array, key: Array | None) -> Array:
+        """[..., code_size] of a law [..., law_size]: a sample that passes gradients on, or the mean without a key."""
+        if self.kind == "gaussian":
+            mean, deviation = _gaussian(law)
+            return mean if key is None else mean + deviation * jax.random.normal(key, mean.shape)
+        logits = law.reshape(*law.shape[:-1], self.groups, self.classes)
+        share = jax.nn.softmax(logits)
+        if key is None:
+            return share.reshape(law.shape)
+        drawn = jax.nn.one_hot(jax.random.categorical(key, logits), self.classes)
+        return (drawn + share - jax.lax.stop_gradient(share)).reshape(law.shape)
+
+    def divergence(self, posterior: Array, prior: Array) -> Array:
+        """[...]: KL(posterior || prior) in nats, from laws [..., law_size]."""
+        if self.kind == "gaussian":
+            (mean, deviation), (centre, spread) = _gaussian(posterior), _gaussian(prior)
+            square = jnp.square(deviation / spread) + jnp.square((mean - centre) / spread)
+            return jnp.sum(0.5 * (square - 1) - jnp.log(deviation / spread), -1)
+        apart = lambda law: jax.nn.log_softmax(law.reshape(*law.shape[:-1], self.groups, self.classes))
+        log_q, log_p = apart(posterior), apart(prior)
+        return jnp.sum(jnp.exp(log_q) * (log_q - log_p), (-2, -1))
+
+    def balanced(self, posterior: Array, prior: Array) -> Array:
+        """The divergence, its gradient shared between prior and posterior."""
+        fixed = jax.lax.stop_gradient
+        return self.balance * self.divergence(fixed(posterior), prior) + (1 - self.balance) * self.divergence(
+            posterior, fixed(prior)
+        )
+
+
+@dataclass(frozen=True)
+class LatentFunction(HistoryFunction):
+    """Outputs that are a function of z_t. Attribute: num_actions."""
+
+    memory: Latent  # type: ignore[assignment]
+    num_actions: int = 0
+
+    def init(self, key: Array) -> Any:
+        m, seen = self.memory, self._observed()
+        keys = jax.random.split(key, 6)
+        before = m.code_size + self.num_actions + (m.width if m.recurrent_prior else 0)
+        return {
+            "filter": self._filter.init(keys[0], seen + self.num_actions),
+            "posterior": layers(keys[1], m.width, m.law_size),
+            "start": jnp.zeros(m.law_size),
+            "prior": layers(keys[2], before, m.width, m.law_size),
+            "decoder": layers(keys[3], m.code_size, m.width, seen),
+            "outcome": layers(keys[4], m.code_size + self.num_actions, m.width, 2),
+            "readout": layers(keys[5], m.code_size, 2 * m.width, 2 * m.width),
+            "head": {"kernel": jnp.zeros((2 * m.width, self.outputs)), "bias": jnp.zeros(self.outputs)},
+        }
+
+    def initialise(self, weights: Any, batch: int) -> Any:
+        return self._filter.initialise(weights["filter"], batch)
+
+    def step(self, weights: Any, carry: Any, seen: Seen, key: Array | None = None) -> tuple[Any, Array]:
+        carry, hidden = self._filter.step(weights["filter"], carry, self._inputs(seen), seen.first)
+        return carry, self._outputs(weights, hidden, key)
+
+    def unroll(self, weights: Any, carry: Any, seen: Seen, key: Array | None = None) -> Array:
+        return self._outputs(weights, self.filtered(weights, carry, seen), key)
+
+    def carry_after(self, weights: Any, carry: Any, seen: Seen) -> Any:
+        return self._filter.unroll(weights["filter"], carry, self._inputs(seen), seen.first)[0]
+
+    def filtered(self, weights: Any, carry: Any, seen: Seen) -> Array:
+        """[T, B, H]: the filter's state at every step."""
+        return self._filter.unroll(weights["filter"], carry, self._inputs(seen), seen.first)[1]
+
+    def posterior(self, weights: Any, hidden: Array) -> Array:
+        """[..., law_size]: q(z_t | ..) from the filter's state."""
+        return through(weights["posterior"], hidden)
+
+    def prior(self, weights: Any, code: Array, action: Array, hidden: Array) -> Array:
+        """[..., law_size]: p(z_{t+1} | z_t, a_t), with the recurrent path if there is one."""
+        parts = [code, jax.nn.one_hot(action, self.num_actions)]
+        return through(weights["prior"], jnp.concatenate([*parts, *([hidden] * self.memory.recurrent_prior)], -1))
+
+    def decoded(self, weights: Any, code: Array) -> Array:
+        """[..., F]: of p(o | z), logits of a discrete observation, the mean of others."""
+        return through(weights["decoder"], code)
+
+    def outcome(self, weights: Any, code: Array, action: Array) -> tuple[Array, Array]:
+        """Of p(r, end | z, a): the mean reward in units of the largest, and the logit of the end; both [...]."""
+        out = through(weights["outcome"], jnp.concatenate([code, jax.nn.one_hot(action, self.num_actions)], -1))
+        return out[..., 0], out[..., 1]
+
+    def model_loss(self, weights: Any, carry: Any, seen: Experience, key: Array) -> tuple[Array, dict[str, Array]]:
+        """The negative bound and its terms, in nats per step.
+
+        Where an episode began before the rollout, nothing is known of what its first step here came from, and that step
+        has no divergence.
+        """
+        m, first = self.memory, seen.seen.first
+        hidden = self.filtered(weights, carry, seen.seen)
+        posterior = self.posterior(weights, hidden)
+        code = m.code(posterior, key)
+        after = self.prior(weights, code, seen.action, hidden)
+        before = jnp.where(first[..., None], weights["start"], jnp.concatenate([after[:1], after[:-1]]))
+        known = first.at[1:].set(True)
+        divergence = jnp.where(known, m.balanced(posterior, before), 0.0)
+        mean, end = self.outcome(weights, code, seen.action)
+        terms = {
+            "divergence": divergence,
+            "observation_loss": self._observation_loss(self.decoded(weights, code), seen.seen.obs),
+            "reward_loss": 0.5 * jnp.square((seen.reward - mean) / m.reward_deviation),
+            "end_loss": jax.nn.softplus(jnp.where(seen.terminated, -end, end)),
+        }
+        charged = terms | {"divergence": jnp.maximum(divergence, m.free_bits)}
+        return jnp.mean(sum(charged.values(), jnp.float32(0))), jax.tree.map(jnp.mean, terms)
+
+    def log_predictive(self, weights: Any, hidden: Array, action: Array, key: Array, samples: int) -> Array:
+        """[..., O + 1]: log P(o_{t+1}, the episode goes on), and last log P(it ends), as a mean over samples of z."""
+
+        def one(key: Array) -> Array:
+            here, there = jax.random.split(key)
+            code = self.memory.code(self.posterior(weights, hidden), here)
+            _, end = self.outcome(weights, code, action)
+            following = self.memory.code(self.prior(weights, code, action, hidden), there)
+            logs = jax.nn.log_softmax(self.decoded(weights, following)) + jax.nn.log_sigmoid(-end)[..., None]
+            return jnp.concatenate([logs, jax.nn.log_sigmoid(end)[..., None]], -1)
+
+        logs = jax.lax.map(one, jax.random.split(key, samples))
+        return jax.nn.logsumexp(logs, 0) - jnp.log(jnp.float32(samples))
+
+    @property
+    def _filter(self) -> GRU:
+        return GRU(self.memory.width)
+
+    def _observed(self) -> int:
+        return self.space.size if isinstance(self.space, Discrete) else int(jnp.prod(jnp.array(self.space.shape)))
+
+    def _inputs(self, seen: Seen) -> Array:
+        done = jnp.where(seen.first[..., None], 0.0, jax.nn.one_hot(seen.previous, self.num_actions))
+        return jnp.concatenate([features(seen.obs, self.space), done], -1)
+
+    def _outputs(self, weights: Any, hidden: Array, key: Array | None) -> Array:
+        m = self.memory
+        code = m.code(self.posterior(weights, hidden), key if m.use == "sample" else None)
+        if not m.pass_gradient:
+            code = jax.lax.stop_gradient(code)
+        return self._head(weights["head"], jnp.tanh(through(weights["readout"], code)))
+
+    def _observation_loss(self, decoded: Array, obs: Array) -> Array:
+        """-log p(o | z) in nats [...]: exact for discrete observations, a unit Gaussian without its constant else."""
+        if isinstance(self.space, Discrete):
+            return -of_action(jax.nn.log_softmax(decoded), obs)
+        return 0.5 * jnp.sum(jnp.square(features(obs, self.space) - decoded), -1)
+
+
+def _gaussian(law: Array) -> tuple[Array, Array]:
+    mean, raw = jnp.split(law, 2, -1)
+    return mean, jax.nn.softplus(raw) + SMALLEST_DEVIATION
