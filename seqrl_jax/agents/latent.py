@@ -194,6 +194,12 @@ class LatentFunction(HistoryFunction):
         charged = terms | {"divergence": jnp.maximum(divergence, m.free_bits)}
         return jnp.mean(sum(charged.values(), jnp.float32(0))), jax.tree.map(jnp.mean, terms)
 
+    def log_first(self, weights: Any, key: Array, samples: int) -> Array:
+        """[O]: log P(o_0), as a mean over samples of z_0."""
+        laws = jnp.broadcast_to(weights["start"], (samples, self.memory.law_size))
+        logs = jax.nn.log_softmax(self.decoded(weights, self.memory.code(laws, key)))
+        return jax.nn.logsumexp(logs, 0) - jnp.log(jnp.float32(samples))
+
     def log_predictive(self, weights: Any, hidden: Array, action: Array, key: Array, samples: int) -> Array:
         """[..., O + 1]: log P(o_{t+1}, the episode goes on), and last log P(it ends), as a mean over samples of z."""
 

@@ -8,6 +8,13 @@ from jax import Array
 from seqrl_jax.tasks.simulator import Outcomes, TabularParams
 
 
+def first_predictive(params: TabularParams, num_observations: int) -> Array:
+    """[O]: P(o_0)."""
+    token = Outcomes(params.start_token.value[params.start.value], params.start_token.cumulative[params.start.value])
+    joint = _probabilities(params.start)[:, None] * _probabilities(token)
+    return jnp.zeros(num_observations).at[token.value].add(joint)
+
+
 def first_belief(params: TabularParams, obs: Array) -> Array:
     """[S]: P(s_0 given o_0)."""
     num_states = params.terminal.shape[0]

@@ -1,0 +1,96 @@
+"""Agents on a learned latent state, between the exact belief and nothing: what they earn and what their model knows.
+
+    python benchmarks/latent.py --out benchmarks/results/latent_cpu.json
+
+Beside the memory score stand, in nats per step along episodes of the final policy: the log-loss of what the model
+predicts and that of the exact filter, its floor; the cross-entropy of a linear probe from z to the state and the entropy
+of the exact belief, its floor; and the divergence KL(q || p).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqrl_jax.agents import make_agent, train
+from seqrl_jax.bench.diagnostics import knowledge, play
+from seqrl_jax.bench.evaluation import simulate
+from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.bench.runner import problem
+from seqrl_jax.bench.statistics import interval, iqm
+from seqrl_jax.tasks import stack
+
+TASKS = (
+    "locked_doors",
+    "peek_maze",
+    "tmaze:length=5",
+    "heaven_hell",
+    "repeat_previous",
+    "flicker_grid",
+    "tiger",
+)
+EPISODES, ENVS, SAMPLES = 4000, 128, 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", nargs="+", default=["latent_q", "belief_q"])
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=600_000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+
+    jax.config.update("jax_num_cpu_devices", 2)
+    problems = [problem(spec) for spec in options.tasks]
+    env, params = stack([problem.task for problem in problems])
+    horizon = max(problem.task.horizon for problem in problems)
+    ends = lambda name: np.array([problem.solution.values[name].lower for problem in problems])
+    low, history, random = ends("memoryless_stochastic"), ends("history"), ends("random")
+    rows: list[dict[str, Any]] = []
+    for name in options.agents:
+        agent: Any = make_agent(name).for_run(horizon, options.steps)
+        updates = options.steps // agent.steps_per_update
+
+        def one(params: Any, key: Any, agent: Any = agent, updates: int = updates, name: str = name) -> Any:
+            train_key, play_key, look_key = jax.random.split(key, 3)
+            state, _ = train(agent, env, params, train_key, updates)
+            value = simulate(play_key, env, params, agent.policy(env, params, state), EPISODES, horizon).mean()
+            if not name.startswith("latent"):
+                return value, None
+            rollout = play(look_key, agent, env, params, state, ENVS, 2 * horizon)
+            return value, knowledge(play_key, agent.function(env), state.weights, env, params, rollout, SAMPLES)
+
+        began = time.perf_counter()
+        keys = jax.vmap(jax.random.key)(jnp.arange(options.seeds))
+        over_seeds = jax.vmap(one, in_axes=(None, 0))
+        values, known = jax.tree.map(np.asarray, jax.jit(jax.vmap(over_seeds, in_axes=(0, None)))(params, keys))
+        print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+        for index, spec in enumerate(options.tasks):
+            memory = (values[index] - low[index]) / (history[index] - low[index])
+            normalised = (values[index] - random[index]) / (history[index] - random[index])
+            lower, upper = interval(memory) if options.seeds > 1 else (None, None)
+            row = {
+                "agent": name,
+                "task": spec,
+                "memory": {"iqm": float(iqm(memory)), "low": lower, "high": upper},
+                "normalised": float(iqm(normalised)),
+                "returns": values[index].tolist(),
+            }
+            if known is not None:
+                row |= {field: float(np.mean(part[index])) for field, part in known._asdict().items()}
+                row["excess"] = row["log_loss"] / row["filter_log_loss"] - 1 if row["filter_log_loss"] > 1e-6 else None
+            rows.append(row)
+            print({key: value for key, value in row.items() if key != "returns"}, flush=True)
+    if options.out:
+        write_record(options.out, {"rows": rows, "seeds": options.seeds, "steps": options.steps})
+
+
+if __name__ == "__main__":
+    main()
