@@ -3,8 +3,8 @@
     python benchmarks/latent.py --out benchmarks/results/latent_cpu.json
 
 Beside the memory score stand, in nats per step along episodes of the final policy: the log-loss of what the model
-predicts and that of the exact filter, its floor; the cross-entropy of a linear probe from z to the state and the entropy
-of the exact belief, its floor; and the divergence KL(q || p).
+predicts and that of the exact filter, its floor; the cross-entropy of a linear probe from z to the state and the
+entropy of the exact belief, its floor; and the divergence KL(q || p).
 """
 
 from __future__ import annotations

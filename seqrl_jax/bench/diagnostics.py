@@ -23,8 +23,9 @@ class Knowledge(NamedTuple):
     """Means over steps, in nats.
 
     log_loss: of what the model expects to see, first observations and next ones or the end. filter_log_loss: of what
-    the exact filter expects, which no model can beat. probe: cross-entropy of the state in a linear softmax of z, on data that it
-    was not fitted to. belief_entropy: of the exact belief, which no probe can beat. divergence: KL(q || p) per step.
+    the exact filter expects, which no model can beat. probe: cross-entropy of the state in a linear softmax of z, on
+    data that it was not fitted to. belief_entropy: of the exact belief, which no probe can beat. divergence: of the
+    posterior from the prior.
     """
 
     log_loss: Array
