@@ -41,7 +41,7 @@ GRIDS: dict[str, tuple[dict[str, tuple], dict[str, tuple]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--agents", nargs="+", default=list(GRIDS))
-    parser.add_argument("--steps", type=int, default=600_000)
+    parser.add_argument("--steps", type=int, default=300_000)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
