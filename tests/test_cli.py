@@ -178,3 +178,14 @@ def test_a_malformed_file_is_answered_with_its_line(seqrl, tmp_path):
     )
     code, _, err = seqrl("solve", path)
     assert code == 2 and err.count("\n") == 1 and "bad.POMDP:6" in err and "T: 0 : 1" in err, err
+
+
+def test_solve_climbs_to_policies_with_memory_states(seqrl):
+    code, out, _ = seqrl("solve", "aliased_line", "--memory-states", 2, "--json")
+    told = json.loads(out)
+    rungs = [rung["lower"] for rung in told["memory_states"]]
+    assert code == 0 and [rung["memories"] for rung in told["memory_states"]] == [1, 2]
+    low, high = (told["values"][name]["lower"] for name in ("memoryless_stochastic", "history"))
+    np.testing.assert_allclose(rungs, [low, high], atol=1e-6)
+    assert "2 memory states" in seqrl("solve", "aliased_line", "--memory-states", 2)[1]
+    assert seqrl("solve", "aliased_line", "--memory-states", 0)[0] == 2

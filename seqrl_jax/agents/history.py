@@ -115,9 +115,11 @@ class HistoryFunction:
         return kept @ head["kernel"] + head.get("bias", 0.0)
 
 
-def single(function: HistoryFunction, weights: Any, choose: Callable[[Array, Array], Array]) -> Policy:
-    """The policy of one environment that chooses by the function's outputs: choose(key, outputs [outputs])."""
-    step = function.acting(weights)
+def single(step: Step, start: Any, choose: Callable[[Array, Array], Array]) -> Policy:
+    """The policy of one environment that chooses by a function's outputs.
+
+    Args: step: what acts. start: its carry [1, ...] before an episode. choose: (key, outputs [outputs]) -> action.
+    """
 
     def act(key: Array, before: tuple[Any, Array, Array], obs: Array) -> tuple[tuple[Any, Array, Array], Array]:
         carry, first, previous = before
@@ -125,4 +127,4 @@ def single(function: HistoryFunction, weights: Any, choose: Callable[[Array, Arr
         action = choose(key, out[0])
         return (carry, jnp.zeros(1, bool), action[None]), action
 
-    return Policy(lambda: (function.initialise(weights, 1), jnp.ones(1, bool), jnp.zeros(1, jnp.int32)), act)
+    return Policy(lambda: (start, jnp.ones(1, bool), jnp.zeros(1, jnp.int32)), act)

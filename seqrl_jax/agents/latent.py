@@ -113,6 +113,19 @@ class Latent:
         )
 
 
+def silence(before: Array, terms: dict[str, Array]) -> Array:
+    """Updates in a row in which the posterior told nothing that the prior did not say; always 0 without a model.
+
+    `COLLAPSED` of them are a posterior collapse (Bowman et al., 2016): z carries nothing, and control sees nothing.
+    """
+    if "divergence" not in terms:
+        return before
+    return jnp.where(terms["divergence"] < QUIET, before + 1, 0)
+
+
+QUIET, COLLAPSED = 1e-3, 1000
+
+
 @dataclass(frozen=True)
 class LatentFunction(HistoryFunction):
     """Outputs that are a function of z_t. Attribute: num_actions."""
@@ -147,6 +160,11 @@ class LatentFunction(HistoryFunction):
 
     def carry_after(self, weights: Any, carry: Any, seen: Seen) -> Any:
         return self._filter.unroll(weights["filter"], carry, self._inputs(seen), seen.first)[0]
+
+    def law_after(self, weights: Any, carry: Any, seen: Seen) -> tuple[Any, Array]:
+        """One step of B episodes: the carry, and q(z_t | ..) [B, law_size]."""
+        carry, hidden = self._filter.step(weights["filter"], carry, self._inputs(seen), seen.first)
+        return carry, self.posterior(weights, hidden)
 
     def filtered(self, weights: Any, carry: Any, seen: Seen) -> Array:
         """[T, B, H]: the filter's state at every step."""

@@ -231,7 +231,8 @@ class PolicyGradient:
 
     def policy(self, env: Environment, params: Any, state: PolicyGradientState) -> Policy:
         choose = lambda key, out: sample(key, masked(out, env.action_mask(params)))
-        return single(self._policy_function(env), state.policy, choose)
+        function = self._policy_function(env)
+        return single(function.acting(state.policy), function.initialise(state.policy, 1), choose)
 
     def _policy_function(self, env: Environment) -> HistoryFunction:
         return HistoryFunction(self.memory, env.num_actions, env.observation_space)

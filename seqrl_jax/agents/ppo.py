@@ -23,7 +23,7 @@ from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.history import HistoryFunction, single
-from seqrl_jax.agents.latent import Latent
+from seqrl_jax.agents.latent import COLLAPSED, Latent, silence
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
     Experience,
@@ -62,13 +62,17 @@ class Batch(NamedTuple):
 
 
 class PPOState(NamedTuple):
-    """Weights, the optimiser's state, the unit of values, where the environments stand, updates so far, and the key."""
+    """Weights, the optimiser's state, the unit of values, where the environments stand, updates so far, and the key.
+
+    silent: see `latent.silence`.
+    """
 
     weights: Any
     optimiser: Any
     unit: Unit
     position: Position
     updates: Array
+    silent: Array
     key: Array
 
 
@@ -141,7 +145,7 @@ class PPO:
         memory = function.initialise(weights, self.num_envs)
         position = begin(begin_key, env, params, self.num_envs, memory)
         unit, updates = no_unit(), jnp.int32(0)
-        return PPOState(weights, self._optimiser(1.0).init(weights), unit, position, updates, key)
+        return PPOState(weights, self._optimiser(1.0).init(weights), unit, position, updates, jnp.int32(0), key)
 
     def update(self, env: Environment, params: Any, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
@@ -195,14 +199,20 @@ class PPO:
         keys = jax.random.split(sibling(learn_key), len(orders))
         (weights, optimiser), metrics = jax.lax.scan(minibatch, (state.weights, state.optimiser), (orders, keys))
         metrics = {"first_ratio_error": metrics["ratio_error"][0], **jax.tree.map(jnp.mean, metrics)}
-        return PPOState(weights, optimiser, unit, position, state.updates + 1, key), metrics
+        silent = silence(state.silent, metrics)
+        return PPOState(weights, optimiser, unit, position, state.updates + 1, silent, key), metrics
+
+    def collapsed(self, state: PPOState) -> Array:
+        """Whether the posterior of a latent model has told nothing for long."""
+        return state.silent >= COLLAPSED
 
     def probabilities(self, env: Environment, params: Any, state: PPOState) -> Array:
         return jax.nn.softmax(self._logits(env, params, self.function(env).table(state.weights)))
 
     def policy(self, env: Environment, params: Any, state: PPOState) -> Policy:
-        logits = lambda out: self._logits(env, params, out)
-        return single(self.function(env), state.weights, lambda key, out: sample(key, logits(out)))
+        function = self.function(env)
+        choose = lambda key, out: sample(key, self._logits(env, params, out))
+        return single(function.acting(state.weights), function.initialise(state.weights, 1), choose)
 
     def _loss(
         self,

@@ -162,8 +162,9 @@ class PQN:
         return greedy_table(self.function(env).table(state.weights), env.action_mask(params))
 
     def policy(self, env: Environment, params: Any, state: PQNState) -> Policy:
-        mask = env.action_mask(params)
-        return single(self.function(env), state.weights, lambda key, q: greedy(q, mask))
+        function, mask = self.function(env), env.action_mask(params)
+        start = function.initialise(state.weights, 1)
+        return single(function.acting(state.weights), start, lambda key, q: greedy(q, mask))
 
     def claim(self, env: Environment, params: Any, state: PQNState, key: Array) -> Array:
         q = outputs_at_start(self.function(env), state.weights, env, params, key)

@@ -37,8 +37,8 @@ from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.exploration import Acting, explore, no_whim
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
-from seqrl_jax.agents.history import HistoryFunction, single
-from seqrl_jax.agents.latent import Latent
+from seqrl_jax.agents.history import HistoryFunction, Step, single
+from seqrl_jax.agents.latent import COLLAPSED, Latent, silence
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.replay import Replay
 from seqrl_jax.agents.rollout import (
@@ -67,7 +67,10 @@ class Sequence(NamedTuple):
 
 
 class QState(NamedTuple):
-    """Weights, those of the target, the optimiser's state, the replay, the unit of values, and where things stand."""
+    """Weights, those of the target, the optimiser's state, the replay, the units, and where things stand.
+
+    silent: see `latent.silence`.
+    """
 
     weights: Any
     target: Any
@@ -76,38 +79,39 @@ class QState(NamedTuple):
     unit: Unit
     position: Position
     updates: Array
+    silent: Array
     key: Array
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[
-        "learning_rate",
-        "run_steps",
-        "max_gradient_norm",
-        "epsilon_end",
-        "exploration_share",
-        "temperature",
-        "priority_exponent",
-        "importance_exponent",
-    ],
-    meta_fields=[
-        "memory",
-        "soft",
-        "n_steps",
-        "double",
-        "replayed",
-        "burn_in",
-        "rescale_values",
-        "num_envs",
-        "rollout_length",
-        "replay_blocks",
-        "batch_sequences",
-        "learning_steps",
-        "target_period",
-        "bootstrap_truncated",
-    ],
+TRACED = (
+    "learning_rate",
+    "run_steps",
+    "max_gradient_norm",
+    "epsilon_end",
+    "exploration_share",
+    "temperature",
+    "priority_exponent",
+    "importance_exponent",
 )
+STATIC = (
+    "memory",
+    "soft",
+    "n_steps",
+    "double",
+    "replayed",
+    "burn_in",
+    "rescale_values",
+    "num_envs",
+    "rollout_length",
+    "replay_blocks",
+    "batch_sequences",
+    "learning_steps",
+    "target_period",
+    "bootstrap_truncated",
+)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=TRACED, meta_fields=STATIC)
 @dataclass(frozen=True)
 class QLearning:
     """Q-learning with replay and a target network.
@@ -187,6 +191,7 @@ class QLearning:
             unit=no_unit(),
             position=position,
             updates=jnp.int32(0),
+            silent=jnp.int32(0),
             key=key,
         )
 
@@ -221,7 +226,12 @@ class QLearning:
         renew = updates % self.target_period == 0
         target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), weights, state.target)
         metrics = jax.tree.map(jnp.mean, metrics)
-        return QState(weights, target, optimiser, memories, unit, position, updates, key), metrics
+        silent = silence(state.silent, metrics)
+        return QState(weights, target, optimiser, memories, unit, position, updates, silent, key), metrics
+
+    def collapsed(self, state: QState) -> Array:
+        """Whether the posterior of a latent model has told nothing for long."""
+        return state.silent >= COLLAPSED
 
     def probabilities(self, env: Environment, params: Any, state: QState) -> Array:
         q, mask = self._values(self.function(env).table(state.weights)), env.action_mask(params)
@@ -229,11 +239,16 @@ class QLearning:
 
     def policy(self, env: Environment, params: Any, state: QState) -> Policy:
         choose = lambda key, out: self._choose(key, out, env.action_mask(params))
-        return single(self.function(env), state.weights, choose)
+        start = self.function(env).initialise(state.weights, 1)
+        return single(self.acting(env, params, state.weights), start, choose)
 
     def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
         q = self._values(outputs_at_start(self.function(env), state.weights, env, params, key))
         return state.unit.value * jnp.mean(self._value(q, q, env.action_mask(params)))
+
+    def acting(self, env: Environment, params: Any, weights: Any) -> Step:
+        """What acts with these weights: action values along an episode."""
+        return self.function(env).acting(weights)
 
     def _collect(
         self, env: Environment, params: Any, weights: Any, position: Position, updates: Array, key: Array
@@ -245,7 +260,7 @@ class QLearning:
             memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
             position = begin(begin_key, env, params, self.num_envs, memory)
         step, mask, epsilon = (
-            function.acting(weights),
+            self.acting(env, params, weights),
             env.action_mask(params),
             falling(updates * self.steps_per_update, self.exploration_share * self.run_steps, self.epsilon_end),
         )

@@ -10,6 +10,7 @@ from seqrl_jax import naming
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.belief import OnBelief, ValueOnBelief
 from seqrl_jax.agents.latent import Latent
+from seqrl_jax.agents.latent_plan import LatentPlan
 from seqrl_jax.agents.model_based import NaiveModel
 from seqrl_jax.agents.policy_gradient import (
     PolicyGradient,
@@ -91,6 +92,7 @@ AGENTS: dict[str, Entry] = {
     "pqn": Entry(PQN(), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
     "latent_q": Entry(QLearning(memory=Latent()), "Q-learning on the state of a latent model (sequence VAE)"),
     "latent_ppo": Entry(PPO(memory=Latent()), "PPO on the state of a latent model (sequence VAE)"),
+    "latent_plan": Entry(LatentPlan(), "value iteration over the states of a latent model"),
     "naive_model": Entry(NaiveModel(), "planning on counts of p(o' | o, a) from uniform data"),
     "window_model": Entry(NaiveModel(window=2), "planning on counts of what follows the last two observations"),
     "belief_q": Entry(

@@ -37,6 +37,7 @@ from seqrl_jax.tasks.tabular import TabularPOMDP, observed
 
 LAMBDAS = (0.0, 0.5, 0.8, 0.9, 0.95, 1.0)
 LAGS = (1, 4, 16)
+TRIES = 4
 LAG_MOVE = 0.1
 CLIP = 1.2
 BELIEF_LIMIT = 3000
@@ -59,6 +60,8 @@ class Audit:
     old_data: {"lag", "effective_share", "clipping_bias", "improvement"}: lag counts steps of the gradient, of .1 in the
         largest logit; improvement is what they won, bias that of a clipped estimate of the new value.
     observed: {"estimator", "relative_bias"}: gradients on the fully observed twin, whose critic sees state and time.
+    retries: {"action", "believed", "true"}: the probability that the k-th try in a row of an action ends the episode,
+        as the naive model believes and as it is; the action for which they differ most.
     """
 
     gradients: list[Row] = field(default_factory=list)
@@ -66,6 +69,7 @@ class Audit:
     claims: list[Row] = field(default_factory=list)
     old_data: list[Row] = field(default_factory=list)
     observed: list[Row] = field(default_factory=list)
+    retries: list[Row] = field(default_factory=list)
 
 
 def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progress = lambda done, total: None) -> Audit:
@@ -78,6 +82,7 @@ def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progre
         told.ends += named(end_rows(task, highest))
         told.claims += named(claim_rows(task))
         told.old_data += named(old_data_rows(task))
+        told.retries += named(retry_rows(task))
         progress(number + 1, len(tasks))
     return told
 
@@ -187,6 +192,18 @@ def claim_rows(task: TabularPOMDP) -> list[Row]:
     start = task.initial @ task.initial_observation
     add("q_obs", "partially observed", float(start @ q.max(1)), float(evaluate_memoryless(task, greedy)))
     return rows
+
+
+def retry_rows(task: TabularPOMDP) -> list[Row]:
+    """One row; none where no action ends an episode, or every try is what it seems."""
+    model, rows = fixed_points.aggregated(task, uniform_policy(task)), []
+    for action, name in enumerate(task.actions):
+        believed, true = fixed_points.retries(task, model, action, min(TRIES, task.horizon))
+        known = np.isfinite(believed) & np.isfinite(true)
+        gap = float(np.abs(believed - true)[known].max(initial=0.0))
+        rows.append((gap, {"action": name, "believed": believed[known].tolist(), "true": true[known].tolist()}))
+    gap, worst = max(rows, key=lambda pair: pair[0])
+    return [worst] if gap > VALID else []
 
 
 def old_data_rows(task: TabularPOMDP) -> list[Row]:

@@ -41,6 +41,16 @@ def console_audit(told: Audit) -> RenderableType:
             "who",
             lambda r: f"{_short(r['claims'])} / {_short(r['earns'])}",
         ),
+        title("The same action again: chance that the try ends the episode, as the naive model believes / as it is"),
+        _by_task(
+            [
+                {"task": row["task"], "try": number + 1, "action": row["action"], "pair": pair}
+                for row in told.retries
+                for number, pair in enumerate(zip(row["believed"], row["true"], strict=True))
+            ],
+            "try",
+            lambda r: f"{_short(r['pair'][0])} / {_short(r['pair'][1])}",
+        ),
         title("Old data, by steps of the gradient since: effective share of the episodes, bias of clipping at 1.2"),
         _by_task(told.old_data, "lag", lambda r: f"{r['effective_share']:.2f}, {_short(r['clipping_bias'])}"),
         title("Summary: method, fully observed, partially observed (the worst task)"),

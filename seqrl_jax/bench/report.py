@@ -59,6 +59,8 @@ def console_table(cells: Sequence[Cell], width: int) -> RenderableType:
         notes.insert(1, WRONG)
     parts += [Text(note, style="dim") for note in notes]
     parts += [Text("\nCertified values, in units of return", style="bold"), _certified_table(cells)]
+    warnings = [f"{cell.agent} on {cell.task}, {text}" for cell in cells for text in cell.warnings]
+    parts += [Text(f"warning: {printable(message)}", style="yellow") for message in warnings]
     parts += [Text(f"error: {printable(message)}", style="bold red") for message in problems(cells)]
     return Group(*parts)
 

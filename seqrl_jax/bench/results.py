@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -53,6 +54,7 @@ class Cell:
     evaluation: how J of `scores` was found, "exact" or "M episodes" (M for each seed).
     claims: [N] what the agent's own value function says of its final policy at the start of an episode, None where it
         has none.
+    warnings: what a reader of the scores should know, a sentence each.
     compile_seconds, run_seconds: wall time of the row, the compiled program that this cell shared.
     row: number of cells in that program. versions: package -> version. commit: git hash or None.
     created: ISO 8601 time.
@@ -82,6 +84,7 @@ class Cell:
     commit: str | None
     created: str
     claims: list[float | None] | None = None
+    warnings: Sequence[str] = ()
     kind: str = "agent"
     format: int = FORMAT
 
@@ -200,7 +203,7 @@ def _check(cell: Cell) -> None:
         _require(isinstance(getattr(cell, name), bool), name, "must be true or false")
     for name in ("config", "versions", "certified"):
         _require(isinstance(getattr(cell, name), dict), name, "must be an object")
-    for name in ("seeds", "steps", "curve", "scores", "standard_errors"):
+    for name in ("seeds", "steps", "curve", "scores", "standard_errors", "warnings"):
         _require(isinstance(getattr(cell, name), list), name, "must be a list")
     for name in ("compile_seconds", "run_seconds"):
         _require(_is_number(getattr(cell, name)), name, "must be a number")
@@ -235,6 +238,7 @@ def _check(cell: Cell) -> None:
         _check_per_seed(f"curve[{index}]", row, cell)
     _check_per_seed("scores", cell.scores, cell)
     _check_per_seed("standard_errors", cell.standard_errors, cell)
+    _require(all(isinstance(text, str) for text in cell.warnings), "warnings", "must hold strings")
     if cell.claims is not None:
         _check_per_seed("claims", cell.claims, cell)
     errors = [error for error in cell.standard_errors if error is not None]

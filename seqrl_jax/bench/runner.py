@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +62,7 @@ class Trained:
     """What a row's program returned; N tasks, None for failed runs.
 
     steps: [E + 1], the first 0. curve: [E + 1, N, seeds], the first before any learning. scores, standard_errors,
-    claims: [N, seeds], of the final policy; claims is None where the agent makes none.
+    claims: [N, seeds], of the final policy; claims is None where the agent makes none. warnings: [N] sentences.
     """
 
     steps: list[int]
@@ -70,6 +70,7 @@ class Trained:
     scores: PerRun
     standard_errors: PerRun
     claims: PerRun | None
+    warnings: list[list[str]]
     compile_seconds: float
     run_seconds: float
 
@@ -138,6 +139,7 @@ def train_row(agent: Agent, problems: list[Problem], budget: Budget, progress: P
         scores=scores,
         standard_errors=errors,
         claims=_claims(agent, env, params, states),
+        warnings=_warnings(agent, states, budget.seeds, len(problems)),
         compile_seconds=compile_seconds,
         run_seconds=time.perf_counter() - began,
     )
@@ -197,6 +199,16 @@ def _claims(agent: Any, env: Environment, params: Any, states: Any) -> PerRun | 
     key = jax.random.key(EVALUATION_SEED)
     claim = jax.jit(over_runs(lambda params, state: agent.claim(env, params, state, key), state_axis=0))
     return _per_run(np.asarray(claim(params, states), np.float64))
+
+
+def _warnings(agent: Any, states: Any, seeds: Sequence[int], tasks: int) -> list[list[str]]:
+    """What a reader should know of each task's runs."""
+    if not hasattr(agent, "collapsed"):
+        return [[] for _ in range(tasks)]
+    collapsed = np.asarray(agent.collapsed(states))
+    who = [[str(seed) for seed, gone in zip(seeds, column, strict=True) if gone] for column in collapsed.T]
+    said = "posterior collapse, its latent state told nothing for 1,000 updates or more"
+    return [[f"seed {', '.join(gone)}: {said}"] if gone else [] for gone in who]
 
 
 def _finite(state: Any) -> Array:
@@ -321,6 +333,7 @@ def _learner_fields(
             "scores": trained.scores[index],
             "standard_errors": trained.standard_errors[index],
             "claims": trained.claims and trained.claims[index],
+            "warnings": trained.warnings[index],
             "evaluation": "exact" if fitted.memoryless else f"{ROUND * FINAL_ROUNDS} episodes",
             "compile_seconds": trained.compile_seconds,
             "run_seconds": trained.run_seconds,

@@ -35,13 +35,14 @@ def newest(cells: Sequence[Cell]) -> Cell:
 def table_rows(cells: Sequence[Cell]) -> list[Row]:
     """For each task its five certified values, then its agents.
 
-    A row: {"task", "agent", "kind", "marked_wrong", "seeds", "failed", "score", "normalised", "memory", "claims"}.
+    A row: {"task", "agent", "kind", "marked_wrong", "seeds", "failed", "score", "normalised", "memory", "claims",
+    "warnings"}.
     kind: "agent" or "certified" (then agent is the name of the value, and seeds is 0). seeds: how many ran;
     failed: how many of them failed and are left out. score, normalised, memory: {"mean", "iqm", "low", "high"}; for an
     agent over seeds, low and high the 95% bootstrap interval of the mean; for a certified value its proven ends, mean
     and iqm the lower one. Entries are None where no seed finished or the score is not defined; memory as a whole is
     None where memory gains nothing on the task. claims: the mean over seeds of what the agent's own value function says
-    of its policy, in units of return; None where it says nothing.
+    of its policy, in units of return; None where it says nothing. warnings: sentences about the runs.
     """
     rows = []
     for group in by_task(cells).values():
@@ -95,6 +96,7 @@ def _agent_row(cell: Cell) -> Row:
         "failed": cell.failed,
         **_scores(cell, score),
         "claims": _mean([claim for claim in cell.claims or [] if claim is not None]),
+        "warnings": cell.warnings,
     }
 
 
@@ -113,6 +115,7 @@ def _certified_row(cell: Cell, name: str) -> Row:
         "failed": 0,
         **_scores(cell, {"mean": lower, "iqm": lower, "low": lower, "high": upper}),
         "claims": None,
+        "warnings": [],
     }
 
 

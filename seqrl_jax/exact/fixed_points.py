@@ -140,6 +140,22 @@ def predicted(task: TabularPOMDP, model: Aggregated, policy: np.ndarray) -> floa
     return float(model.start @ value)
 
 
+def retries(task: TabularPOMDP, model: Aggregated, action: int, times: int) -> tuple[np.ndarray, np.ndarray]:
+    """Doing the same again and again: the probability that try k ends the episode, given that no earlier one did.
+
+    Returns: what the naive model believes [times], and what is true [times]; NaN from where no try is left.
+    """
+    alive = task.transition[action] * ~task.terminal
+    seen, hidden = model.start.copy(), task.initial.copy()
+    believed, true = np.full(times, np.nan), np.full(times, np.nan)
+    for k in range(times):
+        for mass, moves, ends in ((seen, model.transition[action], believed), (hidden, alive, true)):
+            if mass.sum() > 1e-12:
+                after = mass / mass.sum() @ moves
+                ends[k], mass[:] = 1 - after.sum(), after
+    return believed, true
+
+
 def actor_critic(
     task: TabularPOMDP, lambdas: np.ndarray, occupancy_discount: float = 1.0, steps: int = FLOW_STEPS
 ) -> tuple[np.ndarray, np.ndarray]:

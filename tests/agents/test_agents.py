@@ -37,6 +37,8 @@ SPECS = [
     "reward_to_go:memory=none,width=8",
     f"belief_q:{SMALL},batch_sequences=4,replay_blocks=4",
     f"belief_ppo:{SMALL},minibatches=2",
+    f"latent_q:kind=gaussian,use=sample,{SMALL},batch_sequences=4,replay_blocks=4",
+    f"latent_ppo:{SMALL},minibatches=2",
     "window_model:num_envs=4,rollout_length=8",
 ]
 TASKS = ("peek_maze", "tiger")

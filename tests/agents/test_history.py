@@ -58,7 +58,7 @@ def test_the_second_output_is_at_the_observation_that_really_followed(case, acro
 
 def test_a_policy_begins_with_an_empty_memory(case):
     function, weights, obs, *_ = case
-    policy = single(function, weights, lambda key, out: out)
+    policy = single(function.acting(weights), function.initialise(weights, 1), lambda key, out: out)
     carry, outs = policy.initialise(), []
     for o in obs[:, 0]:
         carry, out = policy.act(jax.random.key(0), carry, o)
@@ -76,7 +76,7 @@ def test_a_table_is_the_function_at_every_observation(memory):
     every = seen(everything, jnp.zeros(SYMBOLS, bool))
     _, stepped = function.step(weights, carry, every)
     np.testing.assert_array_equal(function.table(weights), stepped)
-    np.testing.assert_array_equal(function.acting(weights)(carry, every)[1], stepped)
+    np.testing.assert_array_equal(function.acting(weights)(carry, every, None)[1], stepped)
 
 
 def test_a_function_of_the_history_is_no_table():
@@ -88,5 +88,6 @@ def test_a_function_of_the_history_is_no_table():
 def test_arrays_are_observed_as_they_are():
     function = HistoryFunction(small("gru"), 2, Box((2, 3)))
     weights = function.init(jax.random.key(0))
-    out = function.unroll(weights, function.initialise(weights, B), jnp.ones((T, B, 2, 3)), jnp.zeros((T, B), bool))
+    given = seen(jnp.ones((T, B, 2, 3)), jnp.zeros((T, B), bool))
+    out = function.unroll(weights, function.initialise(weights, B), given)
     assert out.shape == (T, B, 2) and (out == 0).all(), "outputs begin at zero"

@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +8,9 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.functions import function_of
-from seqrl_jax.agents.latent import Latent
+from seqrl_jax.agents.latent import Latent, silence
 from seqrl_jax.agents.rollout import Experience, Seen
+from seqrl_jax.bench import runner
 from seqrl_jax.bench.diagnostics import beliefs, knowledge, play
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
@@ -195,3 +197,54 @@ def test_a_trained_model_knows_nearly_what_the_filter_knows():
     excess = np.asarray(told.log_loss / told.filter_log_loss) - 1
     assert (excess < 0.15).all() and (excess > -0.02).all(), excess
     assert (np.asarray(told.probe) > np.asarray(told.belief_entropy) - 0.05).all()
+
+
+def test_a_plan_is_value_iteration_over_the_models_states():
+    """Recomputed by numpy from the model's own tables; the claim is in units of return."""
+    task = make("peek_maze")
+    env, params = tabular_env(task), tabular_params(task)
+    agent = make_agent("latent_plan:width=8,classes=4,num_envs=4").for_run(task.horizon, 1000)
+    function = agent.function(env)
+    weights, size = shaken(function), 4
+    moves = np.zeros((size, env.num_actions, size))
+    reward, onward = np.zeros((2, size, env.num_actions))
+    for z in range(size):
+        for a in range(env.num_actions):
+            code, action = jnp.eye(size)[z], jnp.int32(a)
+            moves[z, a] = jax.nn.softmax(function.prior(weights, code, action, jnp.zeros(8)))
+            mean, end = function.outcome(weights, code, action)
+            reward[z, a], onward[z, a] = mean, 1 / (1 + np.exp(float(end)))
+    q = np.zeros((size, env.num_actions))
+    for _ in range(task.horizon):
+        q = reward + task.discount * onward * (moves @ q.max(1))
+    np.testing.assert_allclose(agent.plan(env, params, weights), q, rtol=1e-3, atol=1e-4)
+
+
+def test_what_cannot_be_planned_is_refused():
+    task = make("tiger")
+    env, params = tabular_env(task), tabular_params(task)
+    for settings, said in (
+        ("groups=2", "one group"),
+        ("kind=gaussian", "one group"),
+        ("recurrent_prior=true", "alone"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            make_agent(f"latent_plan:{settings}").init(jax.random.key(0), env, params)
+
+
+def test_silence_is_counted_in_a_row():
+    quiet, loud = {"divergence": jnp.float32(1e-4)}, {"divergence": jnp.float32(0.2)}
+    count = jnp.int32(0)
+    for terms, expected in ((quiet, 1), (quiet, 2), (loud, 0), (quiet, 1), ({}, 1)):
+        count = silence(count, terms)
+        assert int(count) == expected
+
+
+def test_a_collapsed_posterior_is_a_warning_in_the_result():
+    """Seeds down, tasks across: 1,000 silent updates are too many, 999 are not."""
+    states = SimpleNamespace(silent=jnp.array([[0, 1000, 5], [1200, 1000, 999]]))
+    for name in ("latent_q", "latent_ppo", "latent_plan"):
+        first, second, third = runner._warnings(make_agent(name), states, (7, 9), 3)
+        assert first[0].startswith("seed 9: posterior collapse") and second[0].startswith("seed 7, 9: ")
+        assert third == []
+    assert runner._warnings(make_agent("pqn"), states, (7, 9), 3) == [[], [], []]

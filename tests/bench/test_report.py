@@ -55,6 +55,14 @@ def test_an_impossible_score_is_reported_as_an_error(make_cell):
     assert "error: " in render(cells, 200) and "above the proven bound" in render(cells, 200)
 
 
+def test_a_warning_is_repeated_and_cannot_steer_the_terminal(make_cell):
+    cell = make_cell(warnings=["seed 3: posterior collapse\x1b[2J"])
+    shown = render([cell], width=200)
+    assert "warning: ppo on tmaze:length=10, seed 3: posterior collapse" in shown and "\x1b" not in shown
+    (row,) = [row for row in table_rows([cell]) if row["kind"] == "agent"]
+    assert row["warnings"] == cell.warnings
+
+
 def test_cells_of_a_task_that_changed_are_named(make_cell):
     cells = [make_cell(), make_cell(agent="old", fingerprint="f" * 16, created="2025-01-01T00:00:00+00:00")]
     assert any("has changed" in message and "old" in message for message in problems(cells))

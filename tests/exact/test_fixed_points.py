@@ -13,6 +13,7 @@ from seqrl_jax.exact.fixed_points import (
     plan,
     predicted,
     q_fixed_point,
+    retries,
     timed_q_fixed_point,
 )
 from seqrl_jax.exact.gradients import critic, expected_estimate, softmax
@@ -123,3 +124,13 @@ def test_q_learning_from_samples_ends_at_the_fixed_point():
                 break
     met = visits > 0
     np.testing.assert_allclose(q[met], expected[met], atol=0.05)
+
+
+def test_what_a_retry_is_believed_to_be_and_what_it_is():
+    """Two doors: the first try opens with .5; a second one of the same door never does."""
+    for spec, first in (("locked_doors:doors=2", 0.5), ("two_doors", 0.5)):
+        task = make(spec)
+        believed, true = retries(task, aggregated(task, uniform_policy(task)), 0, 3)
+        np.testing.assert_allclose(true, [first, 0, 0], atol=1e-12)
+        np.testing.assert_allclose(believed, believed[0])
+        assert 0.2 < believed[0] <= 0.5
