@@ -63,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--horizon", type=int, help="steps of an episode")
     solve.add_argument("--discount", type=float, help="discount in (0, 1]")
     solve.add_argument("--episodes", type=int, help="also play the kept optimal policy this often in the environment")
+    solve.add_argument(
+        "--memory-states", type=_positive, help="also the best policies found with 1 ... N memory states"
+    )
     solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")
 
     export = command("export", _export, "Write a task's arrays to a file.")
@@ -148,6 +151,11 @@ def _solve(options: argparse.Namespace) -> None:
     }
     if options.episodes is not None:
         told["played"] = _play(task, solution, options.episodes)
+    if options.memory_states is not None:
+        from seqrl_jax.exact.ladder import ladder
+
+        rungs = ladder(task, solution.stochastic, options.memory_states)
+        told["memory_states"] = [{"memories": rung.memories, "lower": rung.value} for rung in rungs]
     if options.json:
         return _print_json(told)
     print(f"{options.task}: horizon {task.horizon}, discount {task.discount:g}")
@@ -155,6 +163,9 @@ def _solve(options: argparse.Namespace) -> None:
         value = solution.values[name]
         ends = f"{value.lower:.7g}" if value.is_exact else f"[{value.lower:.7g}, {value.upper:.7g}]"
         print(f"  {name:<26}{ends:<26}{value.method}")
+    for rung in told.get("memory_states", []):
+        name = f"{rung['memories']} memory states"
+        print(f"  {name:<26}{rung['lower']:<26.7g}lower: a policy found by gradient ascent")
     if options.episodes is not None:
         played = told["played"]
         print(f"  played {played['episodes']} episodes: {played['mean']:.7g} +- {played['standard_error']:.2g}")
