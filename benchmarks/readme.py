@@ -73,6 +73,37 @@ def claims_table() -> str:
     return "\n".join(lines)
 
 
+def audit_table() -> str:
+    """The lecture's summary: a number behind every word."""
+    told = _read("audit/audit.json")
+    lines = ["| method | fully observed | partially observed | the number is |", "|---|---|---|---|"]
+    for row in told["summary"]:
+        percent = row["unit"].startswith("relative")
+        shown = (_word(row[setting], percent) for setting in ("observed", "partially observed"))
+        lines.append(f"| {row['method']} | {' | '.join(shown)} | {row['unit']} |")
+    return "\n".join([*lines, "", f"`{told['command']}`, exact, jax {told['versions']['jax']}."])
+
+
+def latent_table() -> str:
+    """Agents on a learned state and on the exact belief, and what the learned model knows."""
+    told = _read("latent_cpu.json")
+    rows = {(row["agent"], row["task"]): row for row in told["rows"]}
+    lines = [
+        "| task | memory score of `latent_q` | of `belief_q` | log-loss, model / filter | state, probe / belief |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for task in dict.fromkeys(row["task"] for row in told["rows"]):
+        latent, belief = rows["latent_q", task], rows["belief_q", task]
+        shown = (
+            f"{_two(m['iqm'])} [{_two(m['low'])}, {_two(m['high'])}]" for m in (latent["memory"], belief["memory"])
+        )
+        pairs = (("log_loss", "filter_log_loss"), ("probe", "belief_entropy"))
+        nats = (f"{latent[one]:.3f} / {latent[other]:.3f}" for one, other in pairs)
+        lines.append(f"| `{task}` | {' | '.join(shown)} | {' | '.join(nats)} |")
+    where = f"{told['seeds']} seeds, {told['steps']:,} steps per run, on {told['device']}"
+    return "\n".join([*lines, "", f"`{told['command']}`: {where}, jax {told['versions']['jax']}."])
+
+
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
     stepping = _read("env_throughput_cpu.json")
@@ -146,6 +177,8 @@ def main() -> None:
         "quick table": quick_table(),
         "headline table": headline_table(),
         "claims": claims_table(),
+        "audit": audit_table(),
+        "latent": latent_table(),
         "measurements": measurements(),
     }
     for name, content in contents.items():
@@ -155,6 +188,15 @@ def main() -> None:
     if options.check:
         sys.exit(0 if text == old else "README.md does not show the recorded results: run benchmarks/readme.py")
     write_whole(path, text.encode())
+
+
+def _word(entry: dict[str, Any] | None, percent: bool) -> str:
+    if entry is None:
+        return ""
+    if entry["word"] == "valid":
+        return f"valid on {entry['tasks']} tasks"
+    number = f"{entry['number']:.0%}" if percent else f"{entry['number']:+.3g}"
+    return f"wrong by up to {number}, on {entry['wrong_tasks']} of {entry['tasks']}"
 
 
 def _two(value: float) -> str:

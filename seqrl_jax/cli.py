@@ -63,9 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--horizon", type=int, help="steps of an episode")
     solve.add_argument("--discount", type=float, help="discount in (0, 1]")
     solve.add_argument("--episodes", type=int, help="also play the kept optimal policy this often in the environment")
-    solve.add_argument(
-        "--memory-states", type=_positive, help="also the best found with 1 ... N memory states"
-    )
+    solve.add_argument("--memory-states", type=_positive, help="also the best found with 1 ... N memory states")
     solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")
 
     export = command("export", _export, "Write a task's arrays to a file.")

@@ -51,12 +51,18 @@ def commit() -> str | None:
 def write_record(path: Path, told: Mapping[str, Any]) -> None:
     """Write a measurement as JSON, with the command that made it, the device, the versions and the commit."""
     origin = {
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join([*_program(), *sys.argv[1:]]),
         "device": device(),
         "versions": versions(),
         "commit": commit(),
     }
     write_whole(path, (json.dumps({**told, **origin}, indent=1) + "\n").encode())
+
+
+def _program() -> list[str]:
+    """How this program is started, without the folders of one machine."""
+    path = Path(sys.argv[0])
+    return ["seqrl"] if path.stem in ("cli", "seqrl") else ["python", f"{path.parent.name}/{path.name}"]
 
 
 def _git(directory: Path, *words: str) -> str:
