@@ -1,6 +1,10 @@
 """How it is learned: agents as frozen hyperparameters and pure functions."""
 
 from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, ValueAgent, configuration, train
+from seqrl_jax.agents.belief import OnBelief
+from seqrl_jax.agents.latent import Latent
+from seqrl_jax.agents.latent_plan import LatentPlan
+from seqrl_jax.agents.model_based import NaiveModel
 from seqrl_jax.agents.policy_gradient import PolicyGradient
 from seqrl_jax.agents.ppo import PPO
 from seqrl_jax.agents.pqn import PQN
@@ -12,7 +16,11 @@ __all__ = [
     "PPO",
     "PQN",
     "Agent",
+    "Latent",
+    "LatentPlan",
     "MemorylessAgent",
+    "NaiveModel",
+    "OnBelief",
     "Policy",
     "PolicyGradient",
     "QLearning",
