@@ -10,7 +10,7 @@ import pytest
 from seqrl_jax.agents import make_agent, replay, train
 from seqrl_jax.agents.exploration import explore, no_whim
 from seqrl_jax.agents.replay import Draw
-from seqrl_jax.agents.rollout import Seen
+from seqrl_jax.agents.rollout import Seen, Unit
 from seqrl_jax.bench.evaluation import exact_scores
 from seqrl_jax.tasks import TabularPOMDP, make, tabular_env, tabular_params, validated
 from seqrl_jax.tasks.build import build, ends, goes, uniform
@@ -82,9 +82,8 @@ def test_the_target_at_the_horizon_uses_the_real_last_observation_or_nothing(boo
     _, block = agent._collect(env, params, state.weights, state.position, jnp.int32(0), jax.random.key(1))
     memories = replay.add(state.replay, block)
     drawn = Draw(jnp.zeros(2, jnp.int32), jnp.arange(2), jnp.ones(2))
-    _, (error, _) = agent._loss(
-        env, params, state.weights, state.target, memories, drawn, jnp.float32(1.0), jnp.float32(0.0)
-    )
+    one, zero, key = Unit(jnp.float32(1.0), jnp.float32(1.0)), jnp.float32(0.0), jax.random.key(2)
+    _, (error, _) = agent._loss(env, params, state.weights, state.target, memories, drawn, one, zero, key)
     targets = np.asarray(q[np.asarray(block.rollout.obs.T), 0] - error)
     by_time = {0: 1 + 0.9 * 20, 1: 1 + 0.9 * 30, 2: last}
     expected = np.vectorize(by_time.get)(np.asarray(block.rollout.time.T))
@@ -113,10 +112,10 @@ def test_targets_see_the_first_observation(spec):
 
 def test_q_of_the_observation_claims_what_it_does_not_earn():
     """In the switched corridor every cell looks alike: Q bootstraps from an average cell, and its greedy policy, which
-    never leaves, earns -20. What Q claims is at least 1 more."""
+    never leaves, earns -20. What Q claims is at least 1 more (8 other seeds: 4.6 to 5)."""
     task = make("switched_corridor")
     env, params = tabular_env(task), tabular_params(task)
-    agent = make_agent("q_obs:memory=table,learning_rate=0.03,run_steps=100000,exploration_share=0.5")
+    agent = make_agent("q_obs:memory=table,learning_rate=0.003,run_steps=100000,exploration_share=0.5")
     state, _ = jax.jit(lambda key: train(agent, env, params, key, 200))(jax.random.key(0))
     (earned,) = exact_scores(task, np.asarray(agent.probabilities(env, params, state))[None])
     assert agent.claim(env, params, state, jax.random.key(1)) > earned + 1
