@@ -56,7 +56,7 @@ def test_what_acts_is_what_learns():
     step = function.acting(state.weights)
 
     def act(key, memory, seen):
-        carry, out = step(memory[0], seen)
+        carry, out = step(memory[0], seen, None)
         return (carry, out), sample(key, agent._logits(env, params, out))
 
     kept, position = [], state.position._replace(memory=(start, jnp.zeros((4, env.num_actions + 1))))
