@@ -34,6 +34,13 @@ def strict_promotion():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_memory():
+    """Compiled programs of one file are not kept for the next: they are gigabytes, and most serve once."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def solved():
     """spec -> (task, solution), each solved once."""

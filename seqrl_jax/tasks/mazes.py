@@ -11,14 +11,14 @@ MOVES = {"north": (0, 1), "south": (0, -1), "east": (1, 0), "west": (-1, 0)}
 
 
 def tmaze(
-    length: int = 5, good: float = 4.0, bad: float = -0.1, carried: bool = False, horizon: int = 0
+    length: int = 5, good: float = 4.0, bad: float = -0.1, carried: bool = False, horizon: int | None = None
 ) -> TabularPOMDP:
     """A corridor that ends in a junction; a cue in the first cell says whether the prize is north or south of it.
 
     The junction lies `length` + 1 moves east of the first cell. At the junction north and south end the episode,
     paying `good` on the cued side and `bad` on the other. Everywhere else they do nothing. Corridor cells look alike.
     If `carried`, every action leads one cell east until the junction is reached: nothing but memory is left to learn.
-    `horizon` 0 stands for 3 (length + 1) + 2 steps, three times the way.
+    `horizon` is 3 (length + 1) + 2 steps unless given, three times the way.
 
     Picture::
 
@@ -51,7 +51,7 @@ def tmaze(
         step=step,
         observe=observe,
         discount=0.9,
-        horizon=horizon or 3 * junction + 2,
+        horizon=3 * junction + 2 if horizon is None else horizon,
     )
 
 

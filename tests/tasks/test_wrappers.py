@@ -52,7 +52,7 @@ def test_who_sees_the_time_can_count():
 def test_nothing_of_an_episode_is_shown_in_the_next(key):
     task = make(f"peek_maze:{key}=true")
     env, params = tabular_env(task), tabular_params(task)
-    act = lambda key, memory, obs, first: (memory, jax.random.randint(key, obs.shape, 0, env.num_actions))
+    act = lambda key, memory, seen: (memory, jax.random.randint(key, seen.obs.shape, 0, env.num_actions))
     position = begin(jax.random.key(0), env, params, 64, ())
     rollout = jax.jit(lambda key: collect(key, env, params, position, act, 40)[1])(jax.random.key(1))
     first = np.asarray(rollout.first)
@@ -66,7 +66,7 @@ def test_nothing_of_an_episode_is_shown_in_the_next(key):
 def test_the_last_action_and_reward_are_the_ones_that_were():
     task = make("peek_maze:previous_reward=true,previous_action=true")
     env, params = tabular_env(task), tabular_params(task)
-    act = lambda key, memory, obs, first: (memory, jax.random.randint(key, obs.shape, 0, env.num_actions))
+    act = lambda key, memory, seen: (memory, jax.random.randint(key, seen.obs.shape, 0, env.num_actions))
     position = begin(jax.random.key(0), env, params, 64, ())
     rollout = jax.jit(lambda key: collect(key, env, params, position, act, 40)[1])(jax.random.key(1))
     told = [name.split("|") for name in task.observations]
