@@ -80,7 +80,8 @@ def audit_table() -> str:
     for row in told["summary"]:
         percent = row["unit"].startswith("relative")
         shown = (_word(row[setting], percent) for setting in ("observed", "partially observed"))
-        lines.append(f"| {row['method']} | {' | '.join(shown)} | {row['unit']} |")
+        method = row["method"].replace("|", "\\|")
+        lines.append(f"| {method} | {' | '.join(shown)} | {row['unit']} |")
     return "\n".join([*lines, "", f"`{told['command']}`, exact, jax {told['versions']['jax']}."])
 
 
