@@ -43,6 +43,7 @@ class Latent:
         kind: `categorical`, `groups` variables of `classes` values, or `gaussian`, `groups` numbers.
         use: what control sees of the posterior: its `mean` (of a categorical state: the probabilities) or a `sample`.
         pass_gradient: whether control's loss reaches the model; otherwise the bound alone trains it.
+        smoothing: train the model on q(z_t | the whole episode), and the posterior that acts to follow it.
         recurrent_prior: let p(z_t | ..) also see the filter's state before o_t, a deterministic path beside z.
         balance: share of the divergence's gradient that moves the prior; the rest moves the posterior.
         free_bits: nats of divergence per step that cost nothing.
@@ -55,6 +56,7 @@ class Latent:
     classes: int = 8
     use: str = "mean"
     pass_gradient: bool = False
+    smoothing: bool = False
     recurrent_prior: bool = False
     balance: float = 0.8
     free_bits: float = 0.0
@@ -135,9 +137,13 @@ class LatentFunction(HistoryFunction):
 
     def init(self, key: Array) -> Any:
         m, seen = self.memory, self._observed()
-        keys = jax.random.split(key, 6)
+        keys = jax.random.split(key, 8)
         before = m.code_size + self.num_actions + (m.width if m.recurrent_prior else 0)
-        return {
+        smoother = {
+            "backward": self._filter.init(keys[6], seen + self.num_actions + 2),
+            "smoother": layers(keys[7], 2 * m.width, m.law_size),
+        }
+        return (smoother if m.smoothing else {}) | {
             "filter": self._filter.init(keys[0], seen + self.num_actions),
             "posterior": layers(keys[1], m.width, m.law_size),
             "start": jnp.zeros(m.law_size),
@@ -174,6 +180,16 @@ class LatentFunction(HistoryFunction):
         """[..., law_size]: q(z_t | ..) from the filter's state."""
         return through(weights["posterior"], hidden)
 
+    def smoothed(self, weights: Any, hidden: Array, seen: Experience) -> Array:
+        """[T, B, law_size]: q(z_t | all that the episode shows and pays within the rollout)."""
+        done = jax.nn.one_hot(seen.action, self.num_actions)
+        outcome = jnp.stack([seen.reward, seen.terminated.astype(jnp.float32)], -1)
+        later = jnp.concatenate([features(seen.seen.obs, self.space), done, outcome], -1)
+        last = jnp.concatenate([seen.seen.first[1:], jnp.ones_like(seen.seen.first[:1])])
+        start = self._filter.initialise(weights["backward"], last.shape[1])
+        _, behind = self._filter.unroll(weights["backward"], start, later[::-1], last[::-1])
+        return through(weights["smoother"], jnp.concatenate([hidden, behind[::-1]], -1))
+
     def prior(self, weights: Any, code: Array, action: Array, hidden: Array) -> Array:
         """[..., law_size]: p(z_{t+1} | z_t, a_t), with the recurrent path if there is one."""
         parts = [code, jax.nn.one_hot(action, self.num_actions)]
@@ -196,7 +212,8 @@ class LatentFunction(HistoryFunction):
         """
         m, first = self.memory, seen.seen.first
         hidden = self.filtered(weights, carry, seen.seen)
-        posterior = self.posterior(weights, hidden)
+        filtering = self.posterior(weights, hidden)
+        posterior = self.smoothed(weights, hidden, seen) if m.smoothing else filtering
         code = m.code(posterior, key)
         after = self.prior(weights, code, seen.action, hidden)
         before = jnp.where(first[..., None], weights["start"], jnp.concatenate([after[:1], after[:-1]]))
@@ -209,6 +226,8 @@ class LatentFunction(HistoryFunction):
             "reward_loss": 0.5 * jnp.square((seen.reward - mean) / m.reward_deviation),
             "end_loss": jax.nn.softplus(jnp.where(seen.terminated, -end, end)),
         }
+        if m.smoothing:
+            terms["filter_loss"] = m.divergence(jax.lax.stop_gradient(posterior), filtering)
         charged = terms | {"divergence": jnp.maximum(divergence, m.free_bits)}
         return jnp.mean(sum(charged.values(), jnp.float32(0))), jax.tree.map(jnp.mean, terms)
 

@@ -96,7 +96,8 @@ AGENTS: dict[str, Entry] = {
     "naive_model": Entry(NaiveModel(), "planning on counts of p(o' | o, a) from uniform data"),
     "window_model": Entry(NaiveModel(window=2), "planning on counts of what follows the last two observations"),
     "belief_q": Entry(
-        ValueOnBelief(QLearning(memory=FeedForward(64))), "Q-learning on the exact belief: what control alone can lose"
+        ValueOnBelief(QLearning(learning_rate=0.001, memory=FeedForward(64), n_steps=3)),
+        "Q-learning on the exact belief: what control alone can lose",
     ),
     "belief_ppo": Entry(OnBelief(PPO(memory=FeedForward(64))), "PPO on the exact belief"),
 }

@@ -25,11 +25,12 @@ def shaken(function, amount=0.3):
     return jax.tree.unflatten(tree, noisy)
 
 
-@pytest.fixture(scope="module", params=["categorical", "gaussian", "recurrent"])
+@pytest.fixture(scope="module", params=["categorical", "gaussian", "recurrent", "smoothing"])
 def case(request):
     """(function, weights, experience of two episodes and a half, some of which end)."""
-    kind = "categorical" if request.param == "recurrent" else request.param
-    latent = Latent(width=8, kind=kind, groups=2, classes=3, recurrent_prior=request.param == "recurrent")
+    kind = "gaussian" if request.param == "gaussian" else "categorical"
+    options = {"recurrent_prior": request.param == "recurrent", "smoothing": request.param == "smoothing"}
+    latent = Latent(width=8, kind=kind, groups=2, classes=3, **options)
     env = tabular_env(make("peek_maze"))
     function = function_of(latent, 2, env)
     keys = jax.random.split(jax.random.key(2), 4)
@@ -75,7 +76,8 @@ def test_the_bound_is_its_terms_step_by_step(case):
     start = function.initialise(weights, B)
     loss, terms = function.model_loss(weights, start, seen, key)
     hidden = function.filtered(weights, start, seen.seen)
-    laws = function.posterior(weights, hidden)
+    filtering = function.posterior(weights, hidden)
+    laws = function.smoothed(weights, hidden, seen) if latent.smoothing else filtering
     code = latent.code(laws, key)
     expected = {name: [] for name in terms}
     for t in range(T):
@@ -85,6 +87,8 @@ def test_the_bound_is_its_terms_step_by_step(case):
             else:
                 prior = function.prior(weights, code[t - 1, b], seen.action[t - 1, b], hidden[t - 1, b])
             expected["divergence"].append(kl(latent, laws[t, b], prior))
+            if latent.smoothing:
+                expected["filter_loss"].append(kl(latent, laws[t, b], filtering[t, b]))
             logits = np.asarray(function.decoded(weights, code[t, b]), np.float64)
             expected["observation_loss"].append(np.log(np.exp(logits).sum()) - logits[seen.seen.obs[t, b]])
             mean, end = (float(x) for x in function.outcome(weights, code[t, b], seen.action[t, b]))
@@ -117,6 +121,24 @@ def test_nothing_crosses_from_one_episode_to_the_next(case):
     np.testing.assert_array_equal(one[4:, 0], two[4:, 0])
     laws = [function.posterior(weights, function.filtered(weights, start, what)) for what in (seen.seen, other)]
     assert not np.allclose(laws[0][1:4, 0], laws[1][1:4, 0])
+
+
+def test_the_smoother_sees_the_whole_episode_and_no_other(case):
+    function, weights, seen = case
+    if not function.memory.smoothing:
+        pytest.skip("filters")
+    start = function.initialise(weights, B)
+
+    def laws(seen):
+        return np.asarray(function.smoothed(weights, function.filtered(weights, start, seen.seen), seen))
+
+    # The first environment has episodes of steps 0-3 and 4-8: step 3 tells of 0-3, step 4 of itself and no earlier one.
+    for step, told in ((3, slice(0, 4)), (4, slice(4, 5))):
+        other = laws(seen._replace(reward=seen.reward.at[step, 0].add(1.0)))
+        moved = np.abs(other - laws(seen)).max(-1) > 0
+        assert moved[told, 0].all()
+        moved[told, 0] = False
+        assert not moved.any()
 
 
 def test_unroll_is_repeated_step(case):
