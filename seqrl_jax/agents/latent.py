@@ -52,8 +52,8 @@ class Latent:
 
     width: int = 32
     kind: str = "categorical"
-    groups: int = 8
-    classes: int = 8
+    groups: int = 32
+    classes: int = 4
     use: str = "mean"
     pass_gradient: bool = False
     smoothing: bool = False

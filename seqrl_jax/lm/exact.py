@@ -1,0 +1,231 @@
+"""The exact side of one-step alignment: optimal policies, their trade of reward against KL, and where a model stands.
+
+    max_pi E_x[ E_pi[r(x, y)] - beta KL(pi(. | x) || pi_0(. | x)) ]
+
+is solved by `pi* = pi_0 exp(r / beta) / Z` with the value `beta log Z` (Todorov, 2009; Rafailov et al., 2023, eq. 4).
+As beta runs from infinity to 0 these policies are the frontier: no policy earns more at the KL that it spends.
+
+Laws are arrays of log-probabilities [N, C] over N equally likely prompts and C outcomes; -inf where there is no
+outcome. An outcome is a completion, or a set of completions with the same reward. All in float64 numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.special import logsumexp, xlogy
+
+from seqrl_jax.lm.base import LanguageModel, next_token_logits, token_log_probs
+from seqrl_jax.lm.sampling import drawn_mask
+from seqrl_jax.lm.tasks import LMTask
+
+Law = np.ndarray
+MOST_COMPLETIONS = 8**6
+CHUNK = 4096
+"""Texts that are read at once."""
+
+
+def is_listed(task: LMTask) -> bool:
+    """Whether all completions can be listed; otherwise only those that are paid."""
+    return task.rewarded is None
+
+
+def completions(size: int, length: int, end: int | None) -> np.ndarray:
+    """[C, L]: every completion once, in the order of the numbers that its tokens write in base V."""
+    if size**length > MOST_COMPLETIONS:
+        raise ValueError(f"{size}^{length} completions are too many to list, {MOST_COMPLETIONS} at most")
+    texts = np.stack(np.unravel_index(np.arange(size**length), (size,) * length), -1).astype(np.int32)
+    behind_end = np.cumsum(texts == end, 1) > 0 if end is not None else np.zeros(texts.shape, bool)
+    return texts[~(behind_end & (texts != end)).any(1)]
+
+
+def completion_rewards(task: LMTask) -> np.ndarray:
+    """[N, C]: the gold reward of every completion, of a task whose completions can be listed."""
+    texts = jnp.asarray(completions(task.size, task.length, task.end))
+    of_prompt = jax.jit(lambda prompt, texts: jax.vmap(lambda text: task.gold(prompt, text))(texts))
+    return np.stack([np.asarray(of_prompt(prompt, texts), np.float64) for prompt in jnp.asarray(task.prompts)])
+
+
+def law_of(model: LanguageModel, task: LMTask, weights: Any) -> Array:
+    """[N, C]: log pi(y | x) of every completion (float32; for `jit` and `vmap`). One pass over all prefixes."""
+    size, length = task.size, task.length
+    prefixes = np.stack(np.unravel_index(np.arange(size ** (length - 1)), (size,) * (length - 1)), -1)
+    whole = completions(size, length, task.end)
+    number = whole @ size ** np.arange(length - 1, -1, -1)
+
+    def of_texts(tokens: Array) -> Array:
+        """[B, V]: log pi of prefixes [B, P + L - 1] with each last token."""
+        logs = jax.nn.log_softmax(next_token_logits(model, weights, tokens)[:, task.prompts.shape[1] - 1 :])
+        said = tokens[:, task.prompts.shape[1] :]
+        before = jnp.take_along_axis(logs[:, :-1], said[..., None], -1)[..., 0]
+        if task.end is None:
+            return before.sum(1)[:, None] + logs[:, -1]
+        mask = drawn_mask(said, task.end)
+        ended = jnp.any(said == task.end, 1)
+        certain = jnp.where(jnp.arange(size) == task.end, 0.0, -jnp.inf)
+        return jnp.where(mask, before, 0.0).sum(1)[:, None] + jnp.where(ended[:, None], certain, logs[:, -1])
+
+    def of_prompt(prompt: Array) -> Array:
+        tokens = jnp.concatenate(
+            [jnp.broadcast_to(prompt, (len(prefixes), prompt.shape[0])), jnp.asarray(prefixes, jnp.int32)], 1
+        )
+        return _in_chunks(of_texts, tokens).reshape(-1)[number]
+
+    return jax.lax.map(of_prompt, jnp.asarray(task.prompts, jnp.int32))
+
+
+def rewarded_law(model: LanguageModel, task: LMTask, weights: Any) -> Array:
+    """[N, K + 1]: log pi of every completion that is paid, and last of all the others together."""
+    assert task.rewarded is not None
+    here = jnp.asarray(task.rewarded[:, :, 0] >= 0)
+    tokens = jnp.maximum(jnp.asarray(task.rewarded), 0)
+
+    def of_prompt(prompt: Array, tokens: Array) -> Array:
+        prompts = jnp.broadcast_to(prompt, (len(tokens), prompt.shape[0]))
+        return jnp.sum(
+            jnp.where(drawn_mask(tokens, task.end), token_log_probs(model, weights, prompts, tokens), 0.0), 1
+        )
+
+    paid = jax.lax.map(lambda pair: of_prompt(*pair), (jnp.asarray(task.prompts, jnp.int32), tokens))
+    paid = jnp.where(here, paid, -jnp.inf)
+    rest = jnp.log1p(-jnp.minimum(jnp.exp(paid).sum(1), 1 - 1e-7))
+    return jnp.concatenate([paid, rest[:, None]], 1)
+
+
+def rewarded_values(task: LMTask) -> np.ndarray:
+    """[N, K + 1]: the rewards that belong to `rewarded_law`."""
+    assert task.rewarded is not None
+    tokens = jnp.maximum(jnp.asarray(task.rewarded), 0)
+    rewards = jax.vmap(lambda prompt, texts: jax.vmap(lambda text: task.gold(prompt, text))(texts))
+    paid = np.asarray(rewards(jnp.asarray(task.prompts, jnp.int32), tokens), np.float64)
+    paid = np.where(task.rewarded[:, :, 0] >= 0, paid, 0.0)
+    return np.concatenate([paid, np.zeros((len(paid), 1))], 1)
+
+
+def normalised(law: Array) -> Law:
+    """A law that was computed in float32, summing to 1 in float64."""
+    exact = np.asarray(law, np.float64)
+    return exact - logsumexp(exact, axis=-1, keepdims=True)
+
+
+def expected(law: Law, values: np.ndarray) -> float:
+    """E[values] under a law; both [N, C]."""
+    return float((np.exp(law) * values).sum(1).mean())
+
+
+def divergence(law: Law, reference: Law) -> float:
+    """KL(law || reference) in nats, mean over prompts."""
+    share = np.exp(law)
+    with np.errstate(invalid="ignore"):
+        inside = np.where(share > 0, share * (law - reference), 0.0)
+    return float(inside.sum(1).mean())
+
+
+def log_partition(reference: Law, reward: np.ndarray, beta: float) -> np.ndarray:
+    """log Z(x) [N], `Z = E_pi0[exp(r / beta)]`."""
+    return logsumexp(reference + reward / beta, axis=1)
+
+
+def optimum(reference: Law, reward: np.ndarray, beta: float) -> Law:
+    """log pi* [N, C], of `pi* = pi_0 exp(r / beta) / Z`."""
+    tilted = reference + reward / beta
+    return tilted - logsumexp(tilted, axis=1, keepdims=True)
+
+
+def objective(law: Law, reference: Law, reward: np.ndarray, beta: float) -> float:
+    """J = E[r] - beta KL, what every KL-regularised method climbs. At `optimum` it is beta E[log Z]."""
+    return expected(law, reward) - beta * divergence(law, reference)
+
+
+def frontier(reference: Law, reward: np.ndarray, spent: float) -> float:
+    """The largest E[r] of any policy whose KL to the reference, mean over prompts, is at most `spent` nats.
+
+    One beta for all prompts: KL moves to the prompt where it earns most. Solved by bisection on log beta.
+    """
+    finite = np.where(np.isfinite(reference), reward, -np.inf)
+    best = finite.max(1)
+    at_best = finite == best[:, None]
+    most = float(-logsumexp(np.where(at_best, reference, -np.inf), axis=1).mean())
+    if spent >= most:
+        return float(best.mean())
+    scale = max(float(np.ptp(reward[np.isfinite(reference)])), 1e-12)
+    low, high = np.log(scale) - 12.0, np.log(scale) + 14.0
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        law = optimum(reference, reward, np.exp(middle))
+        low, high = (middle, high) if divergence(law, reference) > spent else (low, middle)
+    return expected(optimum(reference, reward, np.exp(high)), reward)
+
+
+def best_of(reference: Law, reward: np.ndarray, draws: int) -> Law:
+    """log-law [N, C] of the best of `draws` completions by this reward, ties broken at random.
+
+    `P(y) = pi_0(y) / pi_0(r = r(y)) (P_0(r <= r(y))^n - P_0(r < r(y))^n)`. Its KL is below `log n - (n - 1) / n`
+    (Beirami et al., 2024), which is what the literature plots in its place.
+    """
+    out = np.full_like(reference, -np.inf)
+    for index, (logs, rewards) in enumerate(zip(reference, reward, strict=True)):
+        levels, level = np.unique(rewards, return_inverse=True)
+        mass = np.bincount(level, np.exp(logs), len(levels))
+        up_to = np.minimum(np.cumsum(mass) / mass.sum(), 1.0)
+        up_to[-1] = 1.0
+        chance = np.diff(np.concatenate([[0.0], up_to**draws]))
+        with np.errstate(divide="ignore"):
+            ratio = np.where(mass > 0, np.log(chance) - np.log(np.where(mass > 0, mass, 1.0)), -np.inf)
+        out[index] = logs + ratio[level]
+    return out
+
+
+def soft_values(reference: np.ndarray, reward: np.ndarray, beta: float, size: int) -> list[np.ndarray]:
+    """The token-level values of one prompt: `V(y_<t) = beta log E_pi0[exp(r / beta) | y_<t]`, t = 0 ... L.
+
+    Args: reference, reward: [V ** L], of all completions of L tokens in the order of `completions`.
+    Returns: L + 1 arrays [V ** t]. The last is the reward, the first is beta log Z; at pi* their differences are
+        `beta log pi*(y_t | ..) / pi_0(y_t | ..)`, so that they telescope to the sequence's (Rafailov et al., 2024).
+    """
+    length = round(np.log(len(reward)) / np.log(size))
+    total, mass = reference + reward / beta, reference
+    values = [reward]
+    for _ in range(length):
+        total, mass = logsumexp(total.reshape(-1, size), axis=1), logsumexp(mass.reshape(-1, size), axis=1)
+        values.append(beta * (total - mass))
+    return values[::-1]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a policy stands. In units of gold reward and nats.
+
+    reward: E[r]. kl: to the reference. regret: `frontier(kl) - reward`, 0 for what trades as well as can be.
+    kl_standard_error: 0 where the KL is exact.
+    """
+
+    reward: float
+    kl: float
+    regret: float
+    kl_standard_error: float = 0.0
+
+
+def standing(law: Law, reference: Law, reward: np.ndarray, kl: float | None = None, error: float = 0.0) -> Standing:
+    """Of a law over the same outcomes as the reference's; `kl` where that of the outcomes is not that of the texts."""
+    earned = expected(law, reward)
+    spent = divergence(law, reference) if kl is None else kl
+    return Standing(earned, spent, frontier(reference, reward, spent) - earned, error)
+
+
+def entropy(law: Law) -> float:
+    """In nats, mean over prompts."""
+    share = np.exp(law)
+    return float(-xlogy(share, share).sum(1).mean())
+
+
+def _in_chunks(function: Any, rows: Array) -> Array:
+    if len(rows) <= CHUNK:
+        return function(rows)
+    assert len(rows) % CHUNK == 0 or len(rows) < CHUNK, "a power of the vocabulary"
+    return jax.lax.map(function, rows.reshape(-1, CHUNK, rows.shape[1])).reshape(len(rows), -1)

@@ -1,0 +1,241 @@
+"""Policy gradients on completions: REINFORCE and its relatives, down to PPO, RLOO and GRPO.
+
+    max_pi E[r(x, y)] - beta KL(pi || pi_0)
+
+One update draws G completions for each of some prompts, turns rewards into advantages, and passes over the batch once
+or several times. The methods differ in three places, and each place is a function here: what an advantage is, how a
+changed policy is weighed (`surrogate`), and where the KL stands. In the reward (k1, `-log pi / pi_0`) it is the KL
+of the objective. In the loss (k3, Schulman 2020, as in GRPO) its value is the same in expectation, but the gradient of
+the estimate is that of the *forward* KL of each token, so that another policy is the optimum.
+
+Sources: Williams (1992); Schulman et al. (2017) for the clip; Ahmadian et al. (2024) for RLOO; Shao et al. (2024) for
+GRPO; Liu et al. (2025) for Dr. GRPO; Ouyang et al. (2022) for the KL in the reward of each token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.agents.estimators import gae
+from seqrl_jax.lm.base import LanguageModel, chosen
+from seqrl_jax.lm.reward_model import Reward
+from seqrl_jax.lm.sampling import sample
+from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.lm.training import descend, falling_adam
+
+ADVANTAGES = ("total", "mean", "leave_one_out", "group", "group_mean", "value")
+RATIOS = ("none", "completion", "token")
+DIVERGENCES = ("reward", "loss")
+GROUP_EPSILON = 1e-4
+
+
+class Batch(NamedTuple):
+    """What an update learns from: B completions, G in a row for each prompt.
+
+    tokens, mask, log_prob: as drawn, [B, L]. reference: log pi_0 of the tokens [B, L]. reward: [B].
+    advantage, value_target: [B, L].
+    """
+
+    prompt: Array
+    tokens: Array
+    mask: Array
+    log_prob: Array
+    reference: Array
+    reward: Array
+    advantage: Array
+    value_target: Array
+
+
+def leave_one_out(reward: Array) -> Array:
+    """`r_i - mean_{j != i} r_j` of groups [M, G]. Kool et al. (2019); Ahmadian et al. (2024), eq. 7."""
+    size = reward.shape[1]
+    return (reward - reward.mean(1, keepdims=True)) * size / (size - 1)
+
+
+def group_normalised(reward: Array) -> Array:
+    """`(r_i - mean) / (deviation + 1e-4)` of groups [M, G], the deviation with G - 1. Shao et al. (2024), eq. 3."""
+    centred = reward - reward.mean(1, keepdims=True)
+    return centred / (reward.std(1, keepdims=True, ddof=1) + GROUP_EPSILON)
+
+
+def k1(log_prob: Array, reference: Array) -> Array:
+    """`log pi - log pi_0` of drawn tokens: unbiased for the KL. Schulman (2020)."""
+    return log_prob - reference
+
+
+def k3(log_prob: Array, reference: Array) -> Array:
+    """`pi_0 / pi - 1 - log pi_0 / pi`: unbiased for the KL, never negative, of less variance. Schulman (2020)."""
+    return jnp.exp(reference - log_prob) - 1 - (reference - log_prob)
+
+
+def surrogate(log_prob: Array, old: Array, mask: Array, advantage: Array, ratio: str, clip: float | None) -> Array:
+    """What is climbed, for each token [B, L]: its gradient is the policy gradient where pi is still the old policy.
+
+    ratio: `none`, the score function `log pi A`; `token`, `pi / pi_old A` token by token, whose bias is that earlier
+    tokens are not weighed; `completion`, the ratio of the whole completion, which is unbiased. clip: epsilon of PPO's
+    pessimistic bound (Schulman et al., 2017, eq. 7), None for no bound.
+    """
+    if ratio == "none":
+        return log_prob * advantage
+    change = jnp.where(mask, log_prob - old, 0.0)
+    if ratio == "completion":
+        length = mask.sum(1, keepdims=True)
+        # The completion's ratio stands at its every token; the mean over them is the ratio itself.
+        change = jnp.broadcast_to(change.sum(1, keepdims=True), change.shape)
+        advantage = advantage / jnp.maximum(length, 1)
+    weight = jnp.exp(change)
+    if clip is None:
+        return weight * advantage
+    return jnp.minimum(weight * advantage, jnp.clip(weight, 1 - clip, 1 + clip) * advantage)
+
+
+def clipped_value_loss(value: Array, old: Array, target: Array, clip: float) -> Array:
+    """`max((v - R)^2, (v_old + clip(v - v_old) - R)^2) / 2` for each token. Schulman et al. (2017), the code's form."""
+    near = old + jnp.clip(value - old, -clip, clip)
+    return 0.5 * jnp.maximum(jnp.square(value - target), jnp.square(near - target))
+
+
+@dataclass(frozen=True)
+class PolicyGradient:
+    """The family.
+
+    Attributes:
+        advantage: `total` (the reward itself), `mean` (minus the batch's mean), `leave_one_out` (RLOO), `group`
+            (GRPO), `group_mean` (Dr. GRPO), or `value` (GAE on a value head).
+        ratio, clip: see `surrogate`. divergence: KL in the `reward` or the `loss`. beta: its price.
+        by_length: divide each completion's loss by its length (GRPO), not by L (Dr. GRPO).
+        epochs, minibatches: passes over a batch, and parts of each.
+        prompts, group: prompts of a batch, and G completions for each. learning_rate: of Adam, falling to 0.
+        updates: batches. lambda_, value_cost: of GAE, and of the value head's loss.
+    """
+
+    advantage: str = "mean"
+    ratio: str = "none"
+    clip: float | None = None
+    divergence: str = "reward"
+    beta: float = 0.05
+    by_length: bool = False
+    epochs: int = 1
+    minibatches: int = 1
+    prompts: int = 16
+    group: int = 8
+    learning_rate: float = 0.001
+    updates: int = 600
+    lambda_: float = 0.95
+    value_cost: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, known in (("advantage", ADVANTAGES), ("ratio", RATIOS), ("divergence", DIVERGENCES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        if self.prompts * self.group % self.minibatches:
+            raise ValueError(f"{self.prompts * self.group} completions do not divide into {self.minibatches} parts")
+
+    def train(
+        self, key: Array, model: LanguageModel, task: LMTask, reference: Any, reward: Reward, start: Any = None
+    ) -> tuple[Any, dict[str, Array]]:
+        """Weights of the policy and metrics [updates], from the weights of pi_0 and a reward.
+
+        Args: start: weights to begin with, those of pi_0 if None.
+        Metrics: `reward`, the mean of what was drawn; `kl`, its k1 estimate.
+        """
+        optimiser = falling_adam(self.learning_rate, self.updates * self.epochs * self.minibatches)
+        begin = {"model": reference if start is None else start, "value": jnp.zeros(model.width)}
+
+        def update(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
+            collect_key, order_key = jax.random.split(key)
+            batch = self.collect(collect_key, model, task, carry[0], reference, reward)
+
+            def minibatch(carry: tuple[Any, Any], rows: Array) -> tuple[tuple[Any, Any], None]:
+                weights, state = carry
+                part = jax.tree.map(lambda leaf: leaf[rows], batch)
+                gradient = jax.grad(lambda weights: self.loss(model, weights, part))(weights)
+                return descend(optimiser, gradient, state, weights), None
+
+            size = len(batch.reward)
+            orders = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(order_key, self.epochs))
+            carry, _ = jax.lax.scan(minibatch, carry, orders.reshape(self.epochs * self.minibatches, -1))
+            drift = jnp.sum(jnp.where(batch.mask, k1(batch.log_prob, batch.reference), 0.0), 1)
+            return carry, {"reward": batch.reward.mean(), "kl": drift.mean()}
+
+        keys = jax.random.split(key, self.updates)
+        (weights, _), metrics = jax.lax.scan(update, (begin, optimiser.init(begin)), keys)
+        return weights["model"], metrics
+
+    def collect(
+        self, key: Array, model: LanguageModel, task: LMTask, weights: Any, reference: Any, reward: Reward
+    ) -> Batch:
+        """Fresh completions, rewards and advantages."""
+        prompt_key, sample_key = jax.random.split(key)
+        every = jnp.asarray(task.prompts, jnp.int32)
+        prompt = every[jax.random.randint(prompt_key, (self.prompts,), 0, len(every))]
+        prompt = jnp.repeat(prompt, self.group, 0)
+        drawn = sample(model, weights["model"], sample_key, prompt, task.length, task.end)
+        _, before, _ = evaluated(model, {"model": reference, "value": weights["value"]}, prompt, drawn.tokens)
+        _, _, value = evaluated(model, weights, prompt, drawn.tokens)
+        before = jnp.where(drawn.mask, before, 0.0)
+        paid = reward(prompt, drawn.tokens)
+        advantage, target = self.advantages(paid, drawn.log_prob, before, drawn.mask, value)
+        return Batch(prompt, drawn.tokens, drawn.mask, drawn.log_prob, before, paid, advantage, target)
+
+    def advantages(
+        self, reward: Array, log_prob: Array, reference: Array, mask: Array, value: Array
+    ) -> tuple[Array, Array]:
+        """Advantages and targets of the value head, both [B, L], of rewards [B] and values before each token [B, L]."""
+        charged = self.beta if self.divergence == "reward" else 0.0
+        price = jnp.where(mask, charged * k1(log_prob, reference), 0.0)
+        if self.advantage == "value":
+            last = mask & ~jnp.concatenate([mask[:, 1:], jnp.zeros_like(mask[:, :1])], 1)
+            paid = jnp.where(last, reward[:, None], 0.0) - price
+            goes_on = jnp.where(last | ~mask, 0.0, 1.0)
+            following = jnp.concatenate([value[:, 1:], jnp.zeros_like(value[:, :1])], 1)
+            by_time = lambda array: array.swapaxes(0, 1)
+            advantage = by_time(
+                gae(by_time(paid), by_time(goes_on), by_time(goes_on), by_time(value), by_time(following), self.lambda_)
+            )
+            return advantage, advantage + value
+        total = reward - price.sum(1)
+        groups = total.reshape(-1, self.group)
+        centred = {
+            "total": lambda: groups,
+            "mean": lambda: groups - total.mean(),
+            "leave_one_out": lambda: leave_one_out(groups),
+            "group": lambda: group_normalised(groups),
+            "group_mean": lambda: groups - groups.mean(1, keepdims=True),
+        }[self.advantage]()
+        return jnp.broadcast_to(centred.reshape(-1, 1), mask.shape), jnp.zeros(mask.shape)
+
+    def loss(self, model: LanguageModel, weights: Any, batch: Batch) -> Array:
+        """The loss of a (mini)batch."""
+        _, log_prob, value = evaluated(model, weights, batch.prompt, batch.tokens)
+        return self.of_tokens(log_prob, value, batch)
+
+    def of_tokens(self, log_prob: Array, value: Array, batch: Batch) -> Array:
+        """The loss, from log pi and values [B, L] of the batch's tokens."""
+        mask = batch.mask
+        gain = surrogate(log_prob, batch.log_prob, mask, batch.advantage, self.ratio, self.clip)
+        if self.divergence == "loss":
+            gain = gain - self.beta * k3(log_prob, batch.reference)
+        if self.advantage == "value":
+            old = batch.value_target - batch.advantage
+            gain = gain - self.value_cost * clipped_value_loss(value, old, batch.value_target, VALUE_CLIP)
+        per_completion = jnp.sum(jnp.where(mask, gain, 0.0), 1)
+        if self.by_length:
+            per_completion = per_completion / jnp.maximum(mask.sum(1), 1)
+        return -jnp.mean(per_completion)
+
+
+VALUE_CLIP = 0.2
+
+
+def evaluated(model: LanguageModel, weights: Any, prompt: Array, tokens: Array) -> tuple[Array, Array, Array]:
+    """Logits [B, L, V], log pi of the tokens and values before each [B, L], of completions [B, L]."""
+    before = jnp.concatenate([prompt, tokens[:, :-1]], 1)
+    hidden = model.hidden(weights["model"], before)[:, prompt.shape[1] - 1 :]
+    logits = model.logits(weights["model"], hidden)
+    return logits, chosen(logits, tokens), hidden @ weights["value"]

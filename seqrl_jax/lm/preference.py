@@ -1,0 +1,127 @@
+"""Learning from comparisons without a reward model: DPO, IPO, KTO.
+
+The reward that a policy is optimal for is `r = beta log pi / pi_0 + beta log Z`, so a model of rewards may be written
+as a policy. Throughout, `h = log pi(y | x) - log pi_0(y | x)`, of a chosen and of a rejected completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.lm.base import LanguageModel, token_log_probs
+from seqrl_jax.lm.labels import Labeller, Rankings
+from seqrl_jax.lm.sampling import drawn_mask, sample
+from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.lm.training import minimise
+
+PairLoss = Callable[[Array, Array, float], Array]
+"""(h of the chosen [M], h of the rejected [M], beta) -> loss []."""
+
+
+def dpo(chosen: Array, rejected: Array, beta: float) -> Array:
+    """`-log sigmoid(beta (h_w - h_l))`. Rafailov et al. (2023), eq. 7.
+
+    Its gradient is `-beta sigmoid(beta (h_l - h_w)) (grad log pi(y_w) - grad log pi(y_l))`: the weight is the
+    probability with which the model would rank the pair wrong.
+    """
+    return -jnp.mean(jax.nn.log_sigmoid(beta * (chosen - rejected)))
+
+
+def ipo(chosen: Array, rejected: Array, beta: float) -> Array:
+    """`((h_w - h_l) - 1 / (2 beta))^2`, with sums over tokens. Azar et al. (2024), eq. 17.
+
+    Every pair, however sure, asks for the same margin, where DPO asks for more and more.
+    """
+    return jnp.mean(jnp.square(chosen - rejected - 1 / (2 * beta)))
+
+
+def kto(chosen: Array, rejected: Array, beta: float, baseline: Array) -> Array:
+    """Chosen and rejected completions judged one by one against a reference point. Ethayarajh et al. (2024), eq. 8.
+
+    `mean(1 - sigmoid(beta (h_w - z)))` and `mean(1 - sigmoid(beta (z - h_l)))` at equal weights. baseline: z [], an
+    estimate of KL(pi || pi_0), 0 at least and without gradient (see `mismatched`).
+    """
+    z = jax.lax.stop_gradient(jnp.maximum(baseline, 0.0))
+    return 0.5 * jnp.mean(2 - jax.nn.sigmoid(beta * (chosen - z)) - jax.nn.sigmoid(beta * (z - rejected)))
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Offline training on pairs.
+
+    Attributes:
+        loss: `dpo`, `ipo` or `kto`. beta: in units of reward per nat.
+        pairs: how many are labelled, once, from pi_0's own answers. labeller: by whom.
+        learning_rate: of Adam, falling to 0. updates: gradient steps. batch: pairs in each.
+        online: label fresh answers of the policy itself at every update, instead of the offline pairs.
+    """
+
+    loss: str = "dpo"
+    beta: float = 0.1
+    pairs: int = 16384
+    labeller: Labeller = Labeller()
+    learning_rate: float = 0.001
+    updates: int = 2000
+    batch: int = 256
+    online: bool = False
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {self.loss!r}, expected one of {', '.join(LOSSES)}")
+
+    def train(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> tuple[Any, Array]:
+        """Weights of the policy, and the loss of every update, from the weights of pi_0."""
+        data_key, train_key = jax.random.split(key)
+        offline = None if self.online else compared(data_key, model, task, reference, self.pairs, 2, self.labeller)
+
+        def loss(weights: Any, key: Array) -> Array:
+            if offline is None:
+                frozen = jax.lax.stop_gradient(weights)
+                batch = compared(key, model, task, frozen, self.batch, 2, self.labeller)
+            else:
+                drawn = jax.random.randint(key, (self.batch,), 0, self.pairs)
+                batch = jax.tree.map(lambda leaf: leaf[drawn], offline)
+            return self.of_pairs(model, task, weights, reference, batch)
+
+        return minimise(loss, reference, train_key, self.learning_rate, self.updates)
+
+    def of_pairs(self, model: LanguageModel, task: LMTask, weights: Any, reference: Any, batch: Rankings) -> Array:
+        """The loss of a batch."""
+        h = partial(log_ratio, model, task, weights, reference, batch.prompt)
+        chosen, rejected = h(batch.chosen), h(batch.rejected)
+        if self.loss != "kto":
+            return LOSSES[self.loss](chosen, rejected, self.beta)
+        return kto(chosen, rejected, self.beta, mismatched(h, batch))
+
+
+def mismatched(h: Callable[[Array], Array], batch: Rankings) -> Array:
+    """KTO's reference point: the mean of h over answers to other prompts, each moved on by one (ibid., sec. 4.1)."""
+    return 0.5 * jnp.mean(h(jnp.roll(batch.chosen, 1, 0)) + h(jnp.roll(batch.rejected, 1, 0)))
+
+
+def log_ratio(model: LanguageModel, task: LMTask, weights: Any, reference: Any, prompt: Array, tokens: Array) -> Array:
+    """h [B] of completions [B, L], summed over their tokens."""
+    mask = drawn_mask(tokens, task.end)
+    of = lambda weights: jnp.sum(jnp.where(mask, token_log_probs(model, weights, prompt, tokens), 0.0), -1)
+    return of(weights) - jax.lax.stop_gradient(of(reference))
+
+
+def compared(
+    key: Array, model: LanguageModel, task: LMTask, weights: Any, prompts: int, answers: int, labeller: Labeller
+) -> Rankings:
+    """So many prompts with so many answers of a policy each, ranked."""
+    prompt_key, sample_key, label_key = jax.random.split(key, 3)
+    every = jnp.asarray(task.prompts, jnp.int32)
+    prompt = every[jax.random.randint(prompt_key, (prompts,), 0, len(every))]
+    drawn = sample(model, weights, sample_key, jnp.repeat(prompt, answers, 0), task.length, task.end)
+    return labeller.rank(label_key, task, prompt, drawn.tokens.reshape(prompts, answers, -1))
+
+
+LOSSES: dict[str, Any] = {"dpo": dpo, "ipo": ipo, "kto": kto}

@@ -1,0 +1,45 @@
+"""Supervised training: the likelihood of what the corpus says. Its model is the reference policy pi_0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.lm.base import LanguageModel, token_log_probs
+from seqrl_jax.lm.sampling import drawn_mask
+from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.lm.training import minimise
+
+
+def cross_entropy(log_prob: Array, mask: Array) -> Array:
+    """`-sum mask log pi / sum mask` in nats per token, of log_prob and mask [B, L]. Prompts are not learned."""
+    return -jnp.sum(jnp.where(mask, log_prob, 0.0)) / jnp.maximum(mask.sum(), 1)
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """Cross-entropy on a corpus that never repeats.
+
+    Attributes: learning_rate: of Adam, falling to 0. updates: gradient steps. batch: completions in each.
+    """
+
+    learning_rate: float = 0.003
+    updates: int = 1500
+    batch: int = 128
+
+    def train(self, key: Array, model: LanguageModel, task: LMTask) -> tuple[Any, Array]:
+        """Weights of pi_0, and the loss of every update."""
+        init_key, train_key = jax.random.split(key)
+        prompts = jnp.asarray(task.prompts, jnp.int32)
+
+        def loss(weights: Any, key: Array) -> Array:
+            prompt_key, corpus_key = jax.random.split(key)
+            prompt = prompts[jax.random.randint(prompt_key, (self.batch,), 0, len(prompts))]
+            tokens = jax.vmap(task.corpus)(jax.random.split(corpus_key, self.batch), prompt)
+            return cross_entropy(token_log_probs(model, weights, prompt, tokens), drawn_mask(tokens, task.end))
+
+        return minimise(loss, model.init(init_key), train_key, self.learning_rate, self.updates)

@@ -1,0 +1,302 @@
+"""One-step language tasks that are solved exactly: a prompt, a completion, and a gold reward of both.
+
+A completion is the one action of a bandit whose arms are texts (Ouyang et al., 2022, call it the contextual bandit of
+RLHF). Prompts are drawn uniformly. Every task has a corpus for supervised training, whose model is the reference
+policy pi_0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqrl_jax import naming
+from seqrl_jax.lm.sampling import drawn_mask
+
+Gold = Callable[[Array, Array], Array]
+"""(prompt [P], tokens [L]) -> reward []. Tokens behind the end are the end again."""
+Corpus = Callable[[Array, Array], Array]
+"""(key, prompt [P]) -> tokens [L], what the supervised data says behind this prompt."""
+
+
+@dataclass(frozen=True, eq=False)
+class LMTask:
+    """A task.
+
+    Attributes:
+        vocabulary: how each of the V tokens is written. prompts: [N, P] tokens. length: L.
+        end: the token that ends a completion, None where all have L tokens.
+        gold: what a completion is worth. corpus: what the supervised data looks like.
+        length_bias: what each token more is worth to the labeller, who should not care.
+        rewarded: [N, K, L] all completions whose reward is not 0, where they are few and completions too many to list;
+            rows of -1 where a prompt has fewer than K. None: completions can be listed.
+    """
+
+    name: str
+    vocabulary: tuple[str, ...]
+    prompts: np.ndarray
+    length: int
+    end: int | None
+    gold: Gold
+    corpus: Corpus
+    length_bias: float = 0.0
+    rewarded: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        """V."""
+        return len(self.vocabulary)
+
+    def rewards(self, prompt: Array, tokens: Array) -> Array:
+        """[B] from prompts [B, P] and completions [B, L]."""
+        return jax.vmap(self.gold)(prompt, tokens)
+
+
+def keyword() -> LMTask:
+    """The prompt picks a target word: two of them are worth a point each, a word said twice in a row costs one."""
+    prompts = np.array([(a, b) for a in range(4) for b in range(4)])
+    target = lambda prompt: (prompt[0] + 2 * prompt[1]) % 8
+    return LMTask(
+        name="keyword",
+        vocabulary=tuple("abcdefgh"),
+        prompts=prompts,
+        length=4,
+        end=None,
+        gold=lambda prompt, tokens: capped(tokens == target(prompt), 2) - repetitions(tokens),
+        corpus=lambda key, prompt: babble(key, 8, 4, prompt[-1], favourite=target(prompt)),
+    )
+
+
+def overopt() -> LMTask:
+    """A reward that no simple proxy can follow: a word that pays less each time, a price on repetition, and likings for
+    certain pairs of words. It has mean 0 and deviation 1 over the corpus."""
+    size, length = 8, 6
+    liking = np.asarray(np.random.default_rng(1).normal(scale=0.5, size=(size, size)))
+
+    def raw(tokens: Array) -> Array:
+        pairs = jnp.asarray(liking, jnp.float32)[tokens[:-1], tokens[1:]].sum()
+        count = jnp.sum(tokens == 3).astype(jnp.float32)
+        return 3.0 * (1 - jnp.exp(-0.7 * count)) - 1.5 * repetitions(tokens) + pairs
+
+    prompt = np.array([[0]])
+    law = babble_law(size, length, first=0, favourite=0)
+    mean, deviation = _moments(raw, law, size, length)
+    return LMTask(
+        name="overopt",
+        vocabulary=tuple("abcdefgh"),
+        prompts=prompt,
+        length=length,
+        end=None,
+        gold=lambda prompt, tokens: (raw(tokens) - mean) / deviation,
+        corpus=lambda key, prompt: babble(key, size, length, prompt[-1], favourite=jnp.int32(0)),
+    )
+
+
+def length_hack() -> LMTask:
+    """`keyword` with a price on every word, and on not ending; the labeller likes long answers."""
+    end, length = 7, 5
+    prompts = np.array([[target] for target in range(4)])
+
+    def gold(prompt: Array, tokens: Array) -> Array:
+        spoken = drawn_mask(tokens, end) & (tokens != end)
+        never = jnp.all(tokens != end).astype(jnp.float32)
+        return capped(tokens == prompt[0], 2) - 0.2 * spoken.sum().astype(jnp.float32) - never
+
+    def corpus(key: Array, prompt: Array) -> Array:
+        babble_key, end_key = jax.random.split(key)
+        tokens = babble(babble_key, end, length, prompt[-1], favourite=prompt[0])
+        ended = jnp.cumsum(jax.random.bernoulli(end_key, 0.25, (length,))) > 0
+        return jnp.where(ended, end, tokens)
+
+    return LMTask(
+        name="length_hack",
+        vocabulary=(*"abcdefg", "."),
+        prompts=prompts,
+        length=length,
+        end=end,
+        gold=gold,
+        corpus=corpus,
+        length_bias=0.5,
+    )
+
+
+def reversal() -> LMTask:
+    """Say the prompt backwards: 1 if every token is right, 0 otherwise."""
+    prompts = np.stack(np.meshgrid(*[np.arange(4)] * 4, indexing="ij"), -1).reshape(-1, 4)
+    return _verifiable("reversal", tuple("abcd"), prompts, lambda prompt: prompt[::-1])
+
+
+def mod_sum() -> LMTask:
+    """Say the sums of the digits so far, modulo 8: 1 if every one is right, 0 otherwise."""
+    prompts = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    return _verifiable("mod_sum", tuple("01234567"), prompts, lambda prompt: jnp.cumsum(prompt) % 8)
+
+
+def random_walks() -> LMTask:
+    """Walk from the given node to the goal along the edges of a graph that only walks tell of; the shorter, the better.
+
+    21 nodes, each edge present with probability .1, at most 10 nodes. A walk that reaches the goal is worth 1 if it is
+    as short as can be, less in proportion to its steps beyond that, and 0 with one wrong edge or without the goal. The
+    task is that of Chen et al. (2021, decision transformer, sec. 2), in the size that RLHF libraries test themselves
+    with.
+    """
+    graph, goal, longest = _graph(), 0, 10
+    size, length = len(graph), longest - 1
+    shortest = _distances(graph, goal)
+    prompts = np.array([[node] for node in range(size) if 0 < shortest[node] < longest - 1])
+    edges, distance = jnp.asarray(graph), jnp.asarray(np.minimum(shortest, longest), jnp.float32)
+
+    def gold(prompt: Array, tokens: Array) -> Array:
+        mask = drawn_mask(tokens, goal)
+        walk = jnp.concatenate([prompt, tokens])
+        legal = jnp.all(edges[walk[:-1], walk[1:]] | ~mask)
+        reached = jnp.any(tokens == goal)
+        best = distance[prompt[0]]
+        optimality = 1 - (mask.sum().astype(jnp.float32) - best) / (length - best)
+        return jnp.where(legal & reached, optimality, 0.0)
+
+    def corpus(key: Array, prompt: Array) -> Array:
+        def step(node: Array, key: Array) -> tuple[Array, Array]:
+            after = jax.random.categorical(key, jnp.where(edges[node], 0.0, -jnp.inf)).astype(jnp.int32)
+            after = jnp.where(node == goal, goal, after)
+            return after, after
+
+        return jax.lax.scan(step, prompt[0].astype(jnp.int32), jax.random.split(key, length))[1]
+
+    return LMTask(
+        name="random_walks",
+        vocabulary=tuple(str(node) for node in range(size)),
+        prompts=prompts,
+        length=length,
+        end=goal,
+        gold=gold,
+        corpus=corpus,
+        rewarded=_walks(graph, goal, prompts[:, 0], length),
+    )
+
+
+TASKS: dict[str, Callable[[], LMTask]] = {
+    "keyword": keyword,
+    "overopt": overopt,
+    "length_hack": length_hack,
+    "random_walks": random_walks,
+    "reversal": reversal,
+    "mod_sum": mod_sum,
+}
+
+
+def capped(hits: Array, most: int) -> Array:
+    """How many of hits [L] are true, at most `most`, as a float."""
+    return jnp.minimum(hits.sum(), most).astype(jnp.float32)
+
+
+def repetitions(tokens: Array) -> Array:
+    """How often a token equals the one before it, as a float."""
+    return jnp.sum(tokens[1:] == tokens[:-1]).astype(jnp.float32)
+
+
+REPEAT, FAVOUR = 0.15, 0.15
+"""Of what babble says: the last token again, or the favourite; otherwise any token."""
+
+
+def babble(key: Array, size: int, length: int, first: Array, favourite: Array) -> Array:
+    """[L] tokens of a Markov chain that begins behind the token `first`."""
+
+    def step(before: Array, key: Array) -> tuple[Array, Array]:
+        which, uniform = jax.random.split(key)
+        at = jax.random.uniform(which)
+        other = jax.random.randint(uniform, (), 0, size)
+        token = jnp.where(at < REPEAT, before, jnp.where(at < REPEAT + FAVOUR, favourite, other)).astype(jnp.int32)
+        return token, token
+
+    return jax.lax.scan(step, jnp.asarray(first, jnp.int32), jax.random.split(key, length))[1]
+
+
+def babble_law(size: int, length: int, first: int, favourite: int) -> np.ndarray:
+    """[size ** length]: the probability of every text of `babble`, in the order of `exact.completions`."""
+    step = np.full((size, size), (1 - REPEAT - FAVOUR) / size) + REPEAT * np.eye(size)
+    step[:, favourite] += FAVOUR
+    law = step[first]
+    for _ in range(length - 1):
+        law = (law.reshape(-1, size)[:, :, None] * step).reshape(-1)
+    return law
+
+
+def _moments(raw: Callable[[Array], Array], law: np.ndarray, size: int, length: int) -> tuple[float, float]:
+    with jax.ensure_compile_time_eval():
+        texts = np.stack(np.unravel_index(np.arange(size**length), (size,) * length), -1).astype(np.int32)
+        values = np.asarray(jax.vmap(raw)(jnp.asarray(texts)), np.float64)
+    mean = law @ values
+    return float(mean), float(np.sqrt(law @ np.square(values - mean)))
+
+
+def _verifiable(
+    name: str, vocabulary: tuple[str, ...], prompts: np.ndarray, answer: Callable[[Array], Array]
+) -> LMTask:
+    """One right answer. The corpus says each of its tokens with probability .4, and otherwise any."""
+    length, size = prompts.shape[1], len(vocabulary)
+
+    def corpus(key: Array, prompt: Array) -> Array:
+        right_key, other_key = jax.random.split(key)
+        right = jax.random.bernoulli(right_key, 0.4, (length,))
+        return jnp.where(right, answer(prompt), jax.random.randint(other_key, (length,), 0, size)).astype(jnp.int32)
+
+    return LMTask(
+        name=name,
+        vocabulary=vocabulary,
+        prompts=prompts,
+        length=length,
+        end=None,
+        gold=lambda prompt, tokens: jnp.all(tokens == answer(prompt)).astype(jnp.float32),
+        corpus=corpus,
+    )
+
+
+def _graph() -> np.ndarray:
+    """[21, 21] bool. Every node has an edge, and the goal is a way out of none."""
+    rng = np.random.default_rng(10)
+    graph = rng.random((21, 21)) < 0.1
+    np.fill_diagonal(graph, False)
+    for node in np.flatnonzero(~graph.any(1)):
+        graph[node, (node + 1 + rng.integers(20)) % 21] = True
+    return graph
+
+
+def _distances(graph: np.ndarray, goal: int) -> np.ndarray:
+    """[nodes]: steps to the goal, infinite where there is no way."""
+    distance = np.full(len(graph), np.inf)
+    distance[goal] = 0
+    for _ in graph:
+        distance = np.minimum(distance, 1 + np.where(graph, distance, np.inf).min(1))
+    return distance
+
+
+def _walks(graph: np.ndarray, goal: int, starts: np.ndarray, length: int) -> np.ndarray:
+    """[starts, K, length]: every walk to the goal that fits, padded with the goal; rows of -1 behind the last."""
+
+    def onward(walk: list[int]) -> list[list[int]]:
+        if walk[-1] == goal:
+            return [walk[1:]]
+        if len(walk) > length:
+            return []
+        return [found for node in np.flatnonzero(graph[walk[-1]]) for found in onward([*walk, int(node)])]
+
+    every = [onward([int(start)]) for start in starts]
+    out = np.full((len(starts), max(map(len, every)), length), -1, np.int32)
+    for index, walks in enumerate(every):
+        for row, walk in enumerate(walks):
+            # A walk that is as long as can be and ends at the goal has no room for padding.
+            out[index, row] = [*walk, *[goal] * (length - len(walk))]
+    return out
+
+
+@cache
+def make_task(name: str) -> LMTask:
+    """The task of this name. Raises SpecError with the nearest names."""
+    return naming.lookup("task", name, TASKS)()

@@ -1,0 +1,39 @@
+"""What every training loop here shares: an optimiser whose rate falls to nothing, and one step of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from jax import Array
+
+Loss = Callable[[Any, Array], Array]
+"""(weights, key) -> loss."""
+
+
+def falling_adam(learning_rate: float, updates: int, max_norm: float = 1.0) -> optax.GradientTransformation:
+    """Adam behind a clipped global norm; the rate falls linearly to 0 over so many updates."""
+    return optax.chain(
+        optax.clip_by_global_norm(max_norm), optax.adam(optax.linear_schedule(learning_rate, 0.0, updates))
+    )
+
+
+def descend(optimiser: optax.GradientTransformation, gradient: Any, state: Any, weights: Any) -> tuple[Any, Any]:
+    """Weights and the optimiser's state, one step later."""
+    change, state = optimiser.update(gradient, state, weights)
+    return optax.apply_updates(weights, change), state
+
+
+def minimise(loss: Loss, weights: Any, key: Array, learning_rate: float, updates: int) -> tuple[Any, Array]:
+    """So many steps of `falling_adam` on a loss that draws its own batches. Returns weights, and losses [updates]."""
+    optimiser = falling_adam(learning_rate, updates)
+
+    def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Array]:
+        weights, state = carry
+        value, gradient = jax.value_and_grad(loss)(weights, key)
+        return descend(optimiser, gradient, state, weights), value
+
+    (weights, _), losses = jax.lax.scan(step, (weights, optimiser.init(weights)), jax.random.split(key, updates))
+    return weights, losses
