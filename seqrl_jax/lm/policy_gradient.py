@@ -84,7 +84,7 @@ def surrogate(log_prob: Array, old: Array, mask: Array, advantage: Array, ratio:
         return log_prob * advantage
     change = jnp.where(mask, log_prob - old, 0.0)
     if ratio == "completion":
-        length = mask.sum(1, keepdims=True)
+        length = mask.sum(1, keepdims=True).astype(jnp.float32)
         # The completion's ratio stands at its every token; the mean over them is the ratio itself.
         change = jnp.broadcast_to(change.sum(1, keepdims=True), change.shape)
         advantage = advantage / jnp.maximum(length, 1)
@@ -226,7 +226,7 @@ class PolicyGradient:
             gain = gain - self.value_cost * clipped_value_loss(value, old, batch.value_target, VALUE_CLIP)
         per_completion = jnp.sum(jnp.where(mask, gain, 0.0), 1)
         if self.by_length:
-            per_completion = per_completion / jnp.maximum(mask.sum(1), 1)
+            per_completion = per_completion / jnp.maximum(mask.sum(1).astype(jnp.float32), 1)
         return -jnp.mean(per_completion)
 
 

@@ -59,4 +59,5 @@ def drawn_mask(tokens: Array, end: int | None) -> Array:
     if end is None:
         return jnp.ones(tokens.shape, bool)
     is_end = tokens == end
-    return jnp.cumsum(is_end, -1) - is_end == 0
+    ends = jnp.cumsum(is_end, -1)
+    return (ends == 0) | (is_end & (ends == 1))

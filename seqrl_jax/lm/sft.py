@@ -17,7 +17,7 @@ from seqrl_jax.lm.training import minimise
 
 def cross_entropy(log_prob: Array, mask: Array) -> Array:
     """`-sum mask log pi / sum mask` in nats per token, of log_prob and mask [B, L]. Prompts are not learned."""
-    return -jnp.sum(jnp.where(mask, log_prob, 0.0)) / jnp.maximum(mask.sum(), 1)
+    return -jnp.sum(jnp.where(mask, log_prob, 0.0)) / jnp.maximum(mask.sum().astype(jnp.float32), 1)
 
 
 @dataclass(frozen=True)

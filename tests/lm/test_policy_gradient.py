@@ -1,0 +1,224 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqrl_jax.lm import exact
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.policy_gradient import (
+    Batch,
+    PolicyGradient,
+    clipped_value_loss,
+    group_normalised,
+    k1,
+    k3,
+    leave_one_out,
+    surrogate,
+)
+from seqrl_jax.lm.registry import GRPO, PPO, RLOO
+from seqrl_jax.lm.tasks import make_task
+
+G, M, L = 4, 3, 5
+B = G * M
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Random log-probabilities, rewards and values of completions that end at different places."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, L + 1, size=B)
+    lengths[:2] = L, 1
+    mask = np.arange(L) < lengths[:, None]
+    old = -rng.exponential(size=(B, L))
+    return {
+        "mask": mask,
+        "old": np.where(mask, old, 0.0),
+        "new": old + 0.3 * rng.normal(size=(B, L)),
+        "reference": np.where(mask, old + 0.5 * rng.normal(size=(B, L)), 0.0),
+        "reward": rng.normal(size=B),
+        "value": rng.normal(size=(B, L)),
+        "new_value": rng.normal(size=(B, L)),
+    }
+
+
+def ours(method, d):
+    """Loss and gradients by log pi and values, of the code that trains."""
+    f = {name: jnp.asarray(value, bool if name == "mask" else jnp.float32) for name, value in d.items()}
+    advantage, target = method.advantages(f["reward"], f["old"], f["reference"], f["mask"], f["value"])
+    zeros = jnp.zeros((B, L), jnp.int32)
+    batch = Batch(zeros, zeros, f["mask"], f["old"], f["reference"], f["reward"], advantage, target)
+    of = lambda log_prob, value: method.of_tokens(log_prob, value, batch)
+    return jax.value_and_grad(of, argnums=(0, 1))(f["new"], f["new_value"])
+
+
+def by_differences(loss, d, name):
+    """The gradient of a float64 loss by one of its arrays."""
+    out = np.zeros((B, L))
+    for place in np.ndindex(B, L):
+        moved = [
+            {**d, name: d[name] + step * (np.arange(B * L).reshape(B, L) == place[0] * L + place[1])}
+            for step in (1e-6, -1e-6)
+        ]
+        out[place] = (loss(moved[0]) - loss(moved[1])) / 2e-6
+    return out
+
+
+def rloo(d, beta=0.05):
+    total = 0.0
+    for i in range(B):
+        group = [j for j in range(B) if j // G == i // G and j != i]
+        worth = lambda j: d["reward"][j] - beta * sum((d["old"] - d["reference"])[j][d["mask"][j]])
+        total -= (worth(i) - np.mean([worth(j) for j in group])) * d["new"][i][d["mask"][i]].sum()
+    return total / B
+
+
+def grpo(d, beta=0.05, clip=0.2, normalise=True):
+    total = 0.0
+    for i in range(B):
+        group = d["reward"][i // G * G : i // G * G + G]
+        advantage = d["reward"][i] - group.mean()
+        if normalise:
+            advantage /= group.std(ddof=1) + 1e-4
+        each = []
+        for t in np.flatnonzero(d["mask"][i]):
+            ratio = np.exp(d["new"][i, t] - d["old"][i, t])
+            bound = min(ratio * advantage, np.clip(ratio, 1 - clip, 1 + clip) * advantage)
+            apart = d["reference"][i, t] - d["new"][i, t]
+            each.append(bound - beta * (np.exp(apart) - apart - 1))
+        total -= np.mean(each) if normalise else np.sum(each)
+    return total / B
+
+
+def ppo(d, beta=0.05, clip=0.2, lambda_=0.95, cost=0.1, value_clip=0.2):
+    total = 0.0
+    for i in range(B):
+        n = d["mask"][i].sum()
+        paid = -beta * (d["old"] - d["reference"])[i, :n]
+        paid[-1] += d["reward"][i]
+        value = np.append(d["value"][i, :n], 0.0)
+        advantage = np.zeros(n + 1)
+        for t in reversed(range(n)):
+            advantage[t] = paid[t] + value[t + 1] - value[t] + lambda_ * advantage[t + 1]
+        for t in range(n):
+            ratio = np.exp(d["new"][i, t] - d["old"][i, t])
+            target = advantage[t] + value[t]
+            near = value[t] + np.clip(d["new_value"][i, t] - value[t], -value_clip, value_clip)
+            error = 0.5 * max((d["new_value"][i, t] - target) ** 2, (near - target) ** 2)
+            total -= min(ratio * advantage[t], np.clip(ratio, 1 - clip, 1 + clip) * advantage[t]) - cost * error
+    return total / B
+
+
+@pytest.mark.parametrize(
+    ("method", "numpy"),
+    [
+        (RLOO, rloo),
+        (GRPO, grpo),
+        (dataclasses.replace(GRPO, advantage="group_mean", by_length=False), lambda d: grpo(d, normalise=False)),
+        (PPO, ppo),
+    ],
+    ids=["rloo", "grpo", "dr_grpo", "ppo"],
+)
+def test_losses_and_gradients_are_those_of_numpy(drawn, method, numpy):
+    method = dataclasses.replace(method, group=G, prompts=M)
+    value, (by_log_prob, by_value) = ours(method, drawn)
+    assert float(value) == pytest.approx(numpy(drawn), rel=1e-5)
+    np.testing.assert_allclose(by_log_prob, by_differences(numpy, drawn, "new"), atol=1e-5)
+    if method.advantage == "value":
+        np.testing.assert_allclose(by_value, by_differences(numpy, drawn, "new_value"), atol=1e-5)
+
+
+def test_groups_are_centred():
+    rewards = jnp.array([[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(leave_one_out(rewards)[0], [1 - 11 / 3, 2 - 10 / 3, 0 / 1 + 3 - 3, 6 - 2], atol=1e-6)
+    np.testing.assert_allclose(
+        group_normalised(rewards)[0], (np.array([1, 2, 3, 6]) - 3) / (np.std([1, 2, 3, 6], ddof=1) + 1e-4), rtol=1e-5
+    )
+    assert not np.asarray(group_normalised(rewards)[1]).any()
+
+
+def test_both_estimates_of_kl_have_its_mean():
+    """Exactly, over all tokens of a law; and k3 is never negative."""
+    rng = np.random.default_rng(3)
+    p, q = (jax.nn.log_softmax(jnp.asarray(rng.normal(size=50), jnp.float32)) for _ in range(2))
+    kl = float(jnp.sum(jnp.exp(p) * (p - q)))
+    for estimate in (k1, k3):
+        assert float(jnp.sum(jnp.exp(p) * estimate(p, q))) == pytest.approx(kl, rel=1e-5)
+    assert (np.asarray(k3(p, q)) >= 0).all() and (np.asarray(k1(p, q)) < 0).any()
+
+
+def test_k3_in_the_loss_pulls_along_the_forward_kl():
+    """Its expected gradient on policy is that of KL(pi_0 || pi), and not that of KL(pi || pi_0)."""
+    rng = np.random.default_rng(4)
+    logits, reference = (
+        jnp.asarray(rng.normal(size=20), jnp.float32),
+        jax.nn.log_softmax(jnp.asarray(rng.normal(size=20), jnp.float32)),
+    )
+    law = jax.nn.softmax(logits)
+    pulled = jax.grad(lambda x: jnp.sum(law * k3(jax.nn.log_softmax(x), reference)))(logits)
+    forward = jax.grad(lambda x: -jnp.sum(jnp.exp(reference) * jax.nn.log_softmax(x)))(logits)
+    reverse = jax.grad(lambda x: jnp.sum(jax.nn.softmax(x) * (jax.nn.log_softmax(x) - reference)))(logits)
+    np.testing.assert_allclose(pulled, forward, atol=1e-6)
+    assert np.abs(pulled - reverse).max() > 0.01
+
+
+@pytest.mark.parametrize("ratio", ["none", "token", "completion"])
+def test_before_the_first_step_every_surrogate_has_the_policy_gradient(drawn, ratio):
+    """A ratio is 1 there, and its gradient that of log pi."""
+    old, mask = jnp.asarray(drawn["old"], jnp.float32), jnp.asarray(drawn["mask"])
+    advantage = jnp.broadcast_to(jnp.asarray(drawn["reward"], jnp.float32)[:, None], mask.shape)
+    climbed = lambda new: jnp.sum(
+        jnp.where(mask, surrogate(new, old, mask, advantage, ratio, 0.2 if ratio == "token" else None), 0.0)
+    )
+    np.testing.assert_allclose(jax.grad(climbed)(old), jnp.where(mask, advantage, 0.0), atol=1e-5)
+
+
+def test_the_value_loss_is_pessimistic():
+    value, old, target = jnp.array([1.0, 1.0, 0.1]), jnp.zeros(3), jnp.array([1.0, -1.0, 0.0])
+    np.testing.assert_allclose(
+        clipped_value_loss(value, old, target, 0.2), [0.5 * 0.64, 0.5 * 4.0, 0.5 * 0.01], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "method", [PolicyGradient(advantage="total"), PolicyGradient(), RLOO, PPO], ids=["total", "mean", "rloo", "ppo"]
+)
+def test_one_batch_points_along_the_gradient_of_the_objective(method, shaken):
+    """The mean of 2,000 batches of the code that trains, along the exact gradient of E[r] - beta KL that enumeration
+    gives, within 5 standard errors. PPO with lambda = 1, whose advantages are unbiased whatever the value head says.
+    The batch's mean as a baseline takes 1 / B off."""
+    task = make_task("mod_sum")
+    task = dataclasses.replace(task, prompts=task.prompts[[9, 77, 300]])
+    model = GPT(task.size, 6, width=4, layers=1, heads=1)
+    weights, reference = shaken(model, 0), shaken(model, 7)
+    size = 32
+    method = dataclasses.replace(method, prompts=size // 8, beta=0.3, lambda_=1.0, value_cost=0.0, clip=None)
+    reward = exact.completion_rewards(task)
+
+    def objective(weights):
+        law, before = (exact.law_of(model, task, w) for w in (weights, reference))
+        return jnp.mean(jnp.sum(jnp.exp(law) * (jnp.asarray(reward, jnp.float32) - 0.3 * (law - before)), 1))
+
+    truth = jax.flatten_util.ravel_pytree(jax.jit(jax.grad(objective))(weights))[0]
+    whole = {"model": weights, "value": 0.1 * jax.random.normal(jax.random.key(9), (4,))}
+
+    @jax.jit
+    def batch(key):
+        drawn = method.collect(key, model, task, whole, reference, task.rewards)
+        gradient = jax.grad(lambda w: method.loss(model, {**whole, "model": w}, drawn))(weights)
+        return jax.flatten_util.ravel_pytree(gradient)[0] @ truth
+
+    along = -np.asarray(jax.lax.map(batch, jax.random.split(jax.random.key(0), 2000)), np.float64)
+    expected = float(truth @ truth) * (1 - 1 / size if method.advantage == "mean" else 1)
+    assert abs(along.mean() - expected) <= 5 * along.std() / np.sqrt(len(along))
+    assert expected > 10 * along.std() / np.sqrt(len(along)), "too noisy to tell"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"ratio": "tokens"}, "ratio is 'tokens'"), ({"minibatches": 7}, "128 completions do not divide into 7 parts")],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        PolicyGradient(**settings)

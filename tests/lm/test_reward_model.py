@@ -1,0 +1,136 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.labels import Labeller
+from seqrl_jax.lm.preference import compared
+from seqrl_jax.lm.reward_model import RewardModel, counts, plackett_luce
+from seqrl_jax.lm.tasks import make_task
+
+
+def test_rankings_have_plackett_and_luce_s_likelihood():
+    rewards = np.random.default_rng(0).normal(size=(5, 4))
+    expected = 0.0
+    for row in rewards:
+        for i in range(4):
+            expected -= row[i] - np.log(np.exp(row[i:]).sum())
+    assert float(plackett_luce(jnp.float32(rewards))) == pytest.approx(expected / 5, rel=1e-5)
+    pair = jnp.float32(rewards[:, :2])
+    assert float(plackett_luce(pair)) == pytest.approx(
+        float(-jax.nn.log_sigmoid(pair[:, 0] - pair[:, 1]).mean()), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.25])
+def test_labels_follow_bradley_and_terry(noise):
+    """The frequency of a > b within 5 standard errors; noise turns labels around, a liking for length moves them."""
+    task = make_task("length_hack")
+    a, b = [2, 0, 7, 7, 7], [0, 1, 0, 1, 7]
+    prompt = jnp.full((20_000, 1), 2)
+    tokens = jnp.broadcast_to(jnp.array([a, b]), (20_000, 2, 5))
+    for bias in (0.0, 0.5, None):
+        apart = (1 - 0.4) - (0 - 0.8) + (0.5 if bias is None else bias) * (3 - 5)
+        chance = noise + (1 - 2 * noise) / (1 + np.exp(-apart))
+        ranked = Labeller(noise, bias).rank(jax.random.key(1), task, prompt, tokens)
+        won = np.asarray((ranked.chosen == jnp.array(a)).all(1)).mean()
+        assert abs(won - chance) <= 5 * np.sqrt(chance * (1 - chance) / 20_000)
+        both = np.sort(np.asarray(ranked.tokens).reshape(-1, 10), 1)
+        assert (both == np.sort(a + b)).all()
+
+
+def test_rankings_of_four_follow_plackett_and_luce():
+    task = make_task("keyword")
+    texts = [[7, 0, 7, 1], [7, 0, 1, 2], [0, 1, 2, 3], [0, 0, 0, 1]]
+    worth = np.array([2, 1, 0, -2.0])
+    tokens = jnp.broadcast_to(jnp.array(texts), (20_000, 4, 4))
+    ranked = Labeller().rank(jax.random.key(0), task, jnp.broadcast_to(jnp.array([1, 3]), (20_000, 2)), tokens)
+    share = np.exp(worth) / np.exp(worth).sum()
+    first = np.array([(np.asarray(ranked.tokens[:, 0]) == text).all(1).mean() for text in texts])
+    assert (np.abs(first - share) <= 5 * np.sqrt(share * (1 - share) / 20_000)).all()
+    last = np.array([(np.asarray(ranked.rejected) == text).all(1).mean() for text in texts])
+    assert last.argmax() == 3
+
+
+@pytest.fixture(scope="module")
+def setting(shaken):
+    task = make_task("length_hack")
+    model = GPT(task.size, 1 + task.length, width=8, layers=2, heads=2)
+    weights = shaken(model)
+    rankings = compared(jax.random.key(3), model, task, weights, 256, 3, Labeller(length_bias=0.0))
+    return task, model, weights, rankings
+
+
+@pytest.mark.parametrize("trained", ["head", "last_block", "full", "scratch"])
+def test_only_what_is_trained_moves_and_scores_are_normalised(setting, trained):
+    task, model, reference, rankings = setting
+    rewards = RewardModel(trained=trained, members=2, updates=20, batch=32)
+    fitted, losses = rewards.train(jax.random.key(0), model, task, reference, rankings)
+    assert losses.shape == (2, 20) and np.isfinite(losses).all()
+    body = jax.tree.map(lambda leaf: leaf[0], fitted.weights["body"])
+    moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a - b)).reshape(len(a), -1).max(1) > 0, body, reference)
+    blocks = np.stack(jax.tree.leaves(moved["h"])).any(0)
+    assert blocks.tolist() == {"head": [False, False], "last_block": [False, True]}.get(trained, [True, True])
+    assert moved["wte"]["weight"].any() == (trained in ("full", "scratch"))
+    # Members differ by their seeds.
+    assert np.abs(fitted.weights["head"][0] - fitted.weights["head"][1]).max() > 0
+
+    again = compared(jax.random.key(8), model, task, reference, 1000, 2, Labeller())
+    prompt, tokens = jnp.repeat(again.prompt, 2, 0), again.tokens.reshape(-1, task.length)
+    one = dataclasses.replace(rewards, members=1)
+    alone = jax.tree.map(lambda leaf: leaf[:1], fitted)
+    scores = np.asarray(one.reward(model, task, alone)(prompt, tokens))
+    # Mean 0 and deviation 1 from 1,024 other draws: within 5 standard errors of both.
+    assert abs(scores.mean()) < 5 * np.sqrt(1 / 1024 + 1 / 2000)
+    assert abs(scores.std() - 1) < 0.25
+
+
+def test_ensembles_take_the_mean_or_the_smallest_score(setting):
+    task, model, reference, rankings = setting
+    rewards = RewardModel(features="bigram", members=3, updates=20, batch=32)
+    fitted, _ = rewards.train(jax.random.key(0), model, task, reference, rankings)
+    prompt, tokens = rankings.prompt, rankings.chosen
+    each = [
+        rewards.reward(model, task, jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], fitted))(prompt, tokens)
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(rewards.reward(model, task, fitted)(prompt, tokens), np.mean(each, 0), atol=1e-5)
+    careful = dataclasses.replace(rewards, pessimistic=True)
+    np.testing.assert_allclose(careful.reward(model, task, fitted)(prompt, tokens), np.min(each, 0), atol=1e-5)
+
+
+def test_a_score_is_read_at_the_last_spoken_token(setting):
+    """What stands behind the end does not matter, and the end does."""
+    task, model, reference, _ = setting
+    weights = {"body": reference, "head": jax.random.normal(jax.random.key(1), (8,))}
+    rewards = RewardModel()
+    tokens = jnp.array([[1, 2, 7, 7, 7], [1, 2, 7, 0, 3], [1, 2, 3, 7, 7]])
+    scores = np.asarray(rewards.score(model, task, weights, jnp.ones((3, 1), jnp.int32), tokens))
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+    assert abs(scores[0] - scores[2]) > 1e-3
+
+
+def test_words_and_pairs_are_counted():
+    task = make_task("length_hack")
+    found = np.asarray(counts(jnp.array([[1, 2, 1, 7, 7], [0, 0, 0, 0, 0]]), task, "bigram"))
+    words, pairs = found[:, :8], found[:, 8:].reshape(2, 8, 8)
+    assert words[0].tolist() == [0, 2, 1, 0, 0, 0, 0, 1] and words[1, 0] == 5
+    assert pairs[0, 1, 2] == pairs[0, 2, 1] == pairs[0, 1, 7] == 1 and pairs[0].sum() == 3
+    assert pairs[1, 0, 0] == 4
+
+
+def test_counted_words_find_the_reward_that_is_one(shaken):
+    """A unigram model on labels of a reward that counts words finds the words' worth, up to noise of 8,000 labels."""
+    worth = jnp.array([1.0, -1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
+    task = dataclasses.replace(make_task("overopt"), gold=lambda prompt, tokens: worth[tokens].sum())
+    model = GPT(8, 7, width=8, layers=1, heads=2)
+    reference = model.init(jax.random.key(0))
+    rankings = compared(jax.random.key(1), model, task, reference, 8000, 2, Labeller())
+    fitted, _ = RewardModel(features="unigram", updates=1500, learning_rate=0.03).train(
+        jax.random.key(2), model, task, reference, rankings
+    )
+    found = np.asarray(fitted.weights["linear"][0, 0])
+    np.testing.assert_allclose(found - found.mean(), worth - worth.mean(), atol=0.2)

@@ -1,0 +1,117 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqrl_jax.lm.exact import completions
+from seqrl_jax.lm.sampling import drawn_mask
+from seqrl_jax.lm.tasks import TASKS, babble, babble_law, make_task
+from seqrl_jax.naming import SpecError
+
+
+def gold(name, prompt, *texts):
+    task = make_task(name)
+    return [float(task.gold(jnp.array(prompt), jnp.array(text))) for text in texts]
+
+
+def test_keyword_counts_its_target_up_to_two_and_dislikes_repetition():
+    """Prompt (1, 3): the target is word 7."""
+    texts = [7, 0, 7, 1], [7, 0, 1, 2], [7, 7, 0, 1], [7, 7, 7, 7], [0, 1, 2, 3], [7, 0, 7, 0]
+    assert gold("keyword", [1, 3], *texts) == [2, 1, 1, -1, 0, 2]
+
+
+def test_length_hack_charges_words_and_a_missing_end():
+    assert gold("length_hack", [2], [2, 0, 2, 7, 7], [2, 7, 7, 7, 7], [7] * 5, [2, 0, 2, 0, 1]) == pytest.approx(
+        [2 - 0.6, 1 - 0.2, 0, 2 - 1 - 1]
+    )
+
+
+def test_verifiable_answers_are_all_or_nothing():
+    assert gold("reversal", [0, 1, 2, 3], [3, 2, 1, 0], [3, 2, 1, 1]) == [1, 0]
+    assert gold("mod_sum", [3, 7, 7], [3, 2, 1], [3, 2, 2]) == [1, 0]
+    for name in ("reversal", "mod_sum"):
+        task = make_task(name)
+        texts = jnp.asarray(completions(task.size, task.length, task.end))
+        for prompt in task.prompts[::37]:
+            assert float(jax.vmap(lambda text, p=prompt, t=task: t.gold(jnp.asarray(p), text))(texts).sum()) == 1
+
+
+def test_overopt_is_standard_under_its_corpus():
+    task = make_task("overopt")
+    law = babble_law(8, 6, first=0, favourite=0)
+    texts = jnp.asarray(completions(8, 6, None))
+    reward = np.asarray(jax.vmap(lambda text: task.gold(jnp.array([0]), text))(texts), np.float64)
+    assert law.sum() == pytest.approx(1)
+    assert law @ reward == pytest.approx(0, abs=1e-5)
+    assert law @ np.square(reward) == pytest.approx(1, abs=1e-5)
+
+
+def test_babble_has_its_law():
+    """Frequencies of all texts of three words within 5 standard errors (64 texts: false alarms 4e-5)."""
+    draws = 40_000
+    tokens = jax.vmap(lambda key: babble(key, 4, 3, 1, jnp.int32(2)))(jax.random.split(jax.random.key(0), draws))
+    law = babble_law(4, 3, first=1, favourite=2)
+    seen = np.bincount(np.asarray(tokens) @ np.array([16, 4, 1]), minlength=64) / draws
+    assert (np.abs(seen - law) <= 5 * np.sqrt(law * (1 - law) / draws)).all()
+
+
+@pytest.fixture(scope="module")
+def walks():
+    return make_task("random_walks")
+
+
+def test_every_paid_walk_is_listed_once(walks):
+    """By an independent count: powers of the adjacency matrix with the goal absorbing."""
+    paid = walks.rewarded
+    graph = np.zeros((21, 21), int)
+    for prompt, texts in zip(walks.prompts, paid, strict=True):
+        texts = texts[texts[:, 0] >= 0]
+        assert len(np.unique(texts, axis=0)) == len(texts)
+        values = [float(walks.gold(jnp.asarray(prompt), jnp.asarray(text))) for text in texts]
+        # The slowest walk that still arrives is worth nothing more than one that does not.
+        assert all(0 <= value <= 1 for value in values) and max(values) == 1
+        for text in texts:
+            mask = np.asarray(drawn_mask(jnp.asarray(text), 0))
+            for a, b in zip([prompt[0], *text], text[mask], strict=False):
+                graph[a, b] = 1
+    graph[0] = 0
+    arriving, at = 0, np.eye(21, dtype=int)[walks.prompts[:, 0]]
+    for _ in range(walks.length):
+        at = at @ graph
+        arriving = arriving + at[:, 0]
+        at[:, 0] = 0
+    np.testing.assert_array_equal((paid[:, :, 0] >= 0).sum(1), arriving)
+
+
+def test_only_listed_walks_are_paid(walks):
+    """Walks of the corpus, and walks with one wrong step."""
+    prompt = jnp.asarray(np.repeat(walks.prompts, 50, 0), jnp.int32)
+    tokens = jax.vmap(walks.corpus)(jax.random.split(jax.random.key(0), len(prompt)), prompt)
+    listed = {(int(p[0]), *map(int, text)) for p, texts in zip(walks.prompts, walks.rewarded) for text in texts}
+    reward = np.asarray(walks.rewards(prompt, tokens))
+    assert (reward > 0).mean() > 0.1
+    for p, text, value in zip(np.asarray(prompt), np.asarray(tokens), reward, strict=True):
+        if value > 0:
+            assert (int(p[0]), *map(int, text)) in listed
+    wrong = tokens.at[:, 1].set((tokens[:, 1] + 7) % 21)
+    for p, text, value in zip(np.asarray(prompt), np.asarray(wrong), np.asarray(walks.rewards(prompt, wrong))):
+        if value > 0:
+            mask = np.asarray(drawn_mask(jnp.asarray(text), 0))
+            assert (int(p[0]), *map(int, np.where(mask, text, 0))) in listed
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_corpora_speak_the_task_s_language(name):
+    task = make_task(name)
+    prompt = jnp.asarray(np.repeat(task.prompts, 4, 0), jnp.int32)
+    tokens = jax.vmap(task.corpus)(jax.random.split(jax.random.key(0), len(prompt)), prompt)
+    assert tokens.shape == (len(prompt), task.length) and tokens.dtype == jnp.int32
+    assert ((np.asarray(tokens) >= 0) & (np.asarray(tokens) < task.size)).all()
+    mask = np.asarray(drawn_mask(tokens, task.end))
+    assert (np.asarray(tokens)[~mask] == task.end).all()
+    assert np.isfinite(task.rewards(prompt, tokens)).all()
+
+
+def test_an_unknown_task_is_refused_with_the_nearest():
+    with pytest.raises(SpecError, match="did you mean keyword"):
+        make_task("keywords")
