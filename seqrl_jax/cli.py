@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from seqrl_jax.bench.runner import Problem, Progress
+    from seqrl_jax.bench.suites import AlignmentSuite
     from seqrl_jax.tasks.tabular import TabularPOMDP
 
 BAD_INPUT = 2
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {task_help}")
     run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
     run.add_argument("--seeds", type=int, help="runs per cell")
-    run.add_argument("--steps", type=int, help="environment steps per run")
+    run.add_argument("--steps", type=int, help="environment steps per run (lm: gradient updates of a stage at most)")
     run.add_argument("--out", type=Path, help="directory of the results (default: runs/SUITE)")
 
     table = command("table", _table, "Print the table of a directory of results.")
@@ -100,6 +101,9 @@ def _list(options: argparse.Namespace) -> None:
     from seqrl_jax.agents.registry import AGENTS
     from seqrl_jax.bench.oracles import ORACLES
     from seqrl_jax.bench.suites import SUITES
+    from seqrl_jax.lm.registry import METHODS
+    from seqrl_jax.lm.tasks import TASKS as LM_TASKS
+    from seqrl_jax.lm.tasks import about
     from seqrl_jax.tasks.registry import TASKS, describe
 
     if options.task:
@@ -114,7 +118,9 @@ def _list(options: argparse.Namespace) -> None:
             for name, entry in AGENTS.items()
         ),
     ]
+    agents += [{"name": name, "track": "lm", "marked_wrong": False, "about": m.about} for name, m in METHODS.items()]
     tasks = [{"name": name, "track": "pomdp", "idea": describe(name).idea} for name in TASKS]
+    tasks += [{"name": name, "track": "lm", "idea": about(build)} for name, build in LM_TASKS.items()]
     suites = [{"name": suite.name, "about": suite.about} for suite in SUITES.values()]
     if options.json:
         return _print_json({"tasks": tasks, "agents": agents, "suites": suites})
@@ -196,9 +202,11 @@ def _run(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from seqrl_jax.bench.runner import Budget, run_table
-    from seqrl_jax.bench.suites import check, suite
+    from seqrl_jax.bench.suites import AlignmentSuite, check, suite
 
     chosen = suite(options.suite)
+    if isinstance(chosen, AlignmentSuite):
+        return _run_alignment(options, chosen)
     chosen = replace(
         chosen,
         tasks=tuple(options.tasks or chosen.tasks),
@@ -214,6 +222,28 @@ def _run(options: argparse.Namespace) -> None:
     with _bars() as bar:
         problems = _problems(chosen.tasks, bar("solving"))
         for _ in run_table(chosen.agents, problems, budget, directory, chosen.name, bar):
+            pass
+    _tell(directory, options.json)
+
+
+def _run_alignment(options: argparse.Namespace, chosen: AlignmentSuite) -> None:
+    from dataclasses import replace
+
+    from seqrl_jax.bench.alignment import Plan, run_alignment
+    from seqrl_jax.bench.suites import check_alignment
+
+    chosen = replace(
+        chosen,
+        tasks=tuple(options.tasks or chosen.tasks),
+        methods=tuple(options.agents or chosen.methods),
+        seeds=chosen.seeds if options.seeds is None else options.seeds,
+    )
+    check_alignment(chosen)
+    directory = options.out or Path("runs") / chosen.name
+    plan = Plan(chosen.name, chosen.methods, chosen.tasks, tuple(range(chosen.seeds)), updates=options.steps)
+    _keep_compiled_programs()
+    with _bars() as bar:
+        for _ in run_alignment(plan, directory, bar):
             pass
     _tell(directory, options.json)
 
@@ -336,11 +366,14 @@ def _tell(directory: Path, as_json: bool, table: bool = True, report: bool = Tru
     """Print the table of a directory, write its report, or both."""
     from rich.console import Console
 
+    from seqrl_jax.bench.alignment_results import holds_alignment
     from seqrl_jax.bench.report import console_table, write_report
     from seqrl_jax.bench.results import read_cells
     from seqrl_jax.bench.suites import in_order
     from seqrl_jax.bench.table import aggregate_rows, problems, table_rows
 
+    if holds_alignment(directory):
+        return _tell_alignment(directory, as_json, table, report)
     cells, damaged = read_cells(directory)
     cells = in_order(cells)
     path = write_report(cells, directory, damaged, command=" ".join(["seqrl", *sys.argv[1:]])) if report else None
@@ -354,6 +387,31 @@ def _tell(directory: Path, as_json: bool, table: bool = True, report: bool = Tru
     if table:
         console = Console()
         console.print(console_table(cells, console.width))
+    if path:
+        print(f"report: {path}")
+
+
+def _tell_alignment(directory: Path, as_json: bool, table: bool, report: bool) -> None:
+    """The same for results of the language-model track."""
+    from rich.console import Console
+
+    from seqrl_jax.bench.alignment_report import write_alignment_report
+    from seqrl_jax.bench.alignment_results import read_alignment
+    from seqrl_jax.bench.alignment_table import alignment_problems, alignment_rows, console_alignment, in_registry_order
+
+    cells, damaged = read_alignment(directory)
+    cells = in_registry_order(cells)
+    command = " ".join(["seqrl", *sys.argv[1:]])
+    path = write_alignment_report(cells, directory, damaged, command) if report else None
+    if as_json:
+        told: dict[str, Any] = {"report": str(path)} if path else {}
+        if table:
+            told |= {"rows": alignment_rows(cells), "errors": alignment_problems(cells)}
+        return _print_json({**told, "damaged": damaged})
+    for message in damaged:
+        _note(f"skipped {message}")
+    if table:
+        Console().print(console_alignment(cells))
     if path:
         print(f"report: {path}")
 

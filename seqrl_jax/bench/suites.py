@@ -9,6 +9,9 @@ from seqrl_jax import naming
 from seqrl_jax.agents.registry import AGENTS, make_agent
 from seqrl_jax.bench.oracles import ORACLES
 from seqrl_jax.bench.results import Cell
+from seqrl_jax.lm.registry import METHODS, make_method
+from seqrl_jax.lm.tasks import TASKS as LM_TASKS
+from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.tasks.registry import TASKS, make
 
 
@@ -28,6 +31,17 @@ class Suite:
     evaluations: int = 20
 
 
+@dataclass(frozen=True)
+class AlignmentSuite:
+    """A table of the language-model track: methods on tasks, so many seeds of each."""
+
+    name: str
+    about: str
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: int
+
+
 HEADLINE = (
     "tmaze:length=10",
     "repeat_previous",
@@ -40,7 +54,7 @@ HEADLINE = (
 )
 """The tasks by which agents with memory are judged."""
 
-SUITES: dict[str, Suite] = {
+SUITES: dict[str, Suite | AlignmentSuite] = {
     "quick": Suite(
         name="quick",
         about="every tabular task, every memoryless agent, recurrent PPO and the oracles",
@@ -67,10 +81,17 @@ SUITES: dict[str, Suite] = {
         steps=200_000,
         evaluations=10,
     ),
+    "lm": AlignmentSuite(
+        name="lm",
+        about="aligning a toy language model: every method on every one-step task",
+        tasks=tuple(LM_TASKS),
+        methods=tuple(METHODS),
+        seeds=5,
+    ),
 }
 
 
-def suite(name: str) -> Suite:
+def suite(name: str) -> Suite | AlignmentSuite:
     """The suite of this name. Raises SpecError with the nearest names."""
     return naming.lookup("suite", name, SUITES)
 
@@ -93,6 +114,18 @@ def check(suite: Suite) -> None:
             make_agent(agent)
     for task in suite.tasks:
         make(task)
+
+
+def check_alignment(suite: AlignmentSuite) -> None:
+    """The same for a suite of the language-model track."""
+    if suite.seeds < 1:
+        raise naming.SpecError(f"a run needs at least one seed, not {suite.seeds}")
+    for kind, specs, build in (("task", suite.tasks, make_task), ("method", suite.methods, make_method)):
+        twice = [spec for spec in specs if specs.count(spec) > 1]
+        if twice:
+            raise naming.SpecError(f"{kind} {twice[0]!r} stands twice")
+        for spec in specs:
+            build(spec)
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:

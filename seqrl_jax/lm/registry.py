@@ -135,3 +135,11 @@ def make_method(spec: str) -> Any:
     part = getattr(method, inner)
     values = naming.arguments(spec, settings, naming.settable(type(part)))
     return dataclasses.replace(method, **{inner: dataclasses.replace(part, **values)})
+
+
+def shortened(settings: Any, updates: int) -> Any:
+    """A method whose every stage makes at most so many updates, on as little data: for rehearsals."""
+    parts = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    inner = {name: shortened(value, updates) for name, value in parts.items() if dataclasses.is_dataclass(value)}
+    fewer = {name: min(parts[name], updates) for name in ("updates",) if name in parts}
+    return dataclasses.replace(settings, **inner, **fewer)

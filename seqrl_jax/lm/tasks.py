@@ -300,3 +300,8 @@ def _walks(graph: np.ndarray, goal: int, starts: np.ndarray, length: int) -> np.
 def make_task(name: str) -> LMTask:
     """The task of this name. Raises SpecError with the nearest names."""
     return naming.lookup("task", name, TASKS)()
+
+
+def about(build: Callable[[], LMTask]) -> str:
+    """What a task is, in the first sentence of its docstring."""
+    return " ".join((build.__doc__ or "").split("\n\n")[0].split())

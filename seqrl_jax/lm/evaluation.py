@@ -1,0 +1,93 @@
+"""Where policies stand on a task: exactly where completions can be listed, else with the KL drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqrl_jax.lm import exact
+from seqrl_jax.lm.base import LanguageModel, completion_logits
+from seqrl_jax.lm.exact import Law, Standing
+from seqrl_jax.lm.sampling import sample
+from seqrl_jax.lm.tasks import LMTask
+
+DRAWS = 8192
+RATIOS = np.geomspace(100.0, 0.005, 60)
+"""Prices of KL in units of the range of rewards, at which the frontier is drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What is known of a task with its references, one for each of S seeds.
+
+    Attributes: rewards: [N, C], of every outcome. references: S laws [N, C]. weights: of the references [S, ...].
+    """
+
+    model: LanguageModel
+    task: LMTask
+    rewards: np.ndarray
+    references: list[Law]
+    weights: Any
+
+    def standings(self, weights: Any) -> list[Standing]:
+        """Of policies with weights [S, ...], each against its own reference."""
+        laws = outcome_laws(self.model, self.task, weights)
+        if exact.is_listed(self.task):
+            return [
+                exact.standing(law, before, self.rewards) for law, before in zip(laws, self.references, strict=True)
+            ]
+        drawn = jax.jit(jax.vmap(lambda key, new, old: drawn_divergence(key, self.model, self.task, new, old, DRAWS)))
+        kl, error = (
+            np.asarray(part) for part in drawn(jax.random.split(jax.random.key(0), len(laws)), weights, self.weights)
+        )
+        return [
+            exact.standing(law, before, self.rewards, float(kl[seed]), float(error[seed]))
+            for seed, (law, before) in enumerate(zip(laws, self.references, strict=True))
+        ]
+
+    def best_of(self, draws: int) -> list[Standing]:
+        """Of the best of so many answers by the gold reward. Its ratio to pi_0 depends on the reward alone, so that its
+        KL is that of the outcomes also where they are sets of completions."""
+        laws = [exact.best_of(before, self.rewards, draws) for before in self.references]
+        return [exact.standing(law, before, self.rewards) for law, before in zip(laws, self.references, strict=True)]
+
+    def frontier(self, seed: int) -> list[list[float]]:
+        """Points (KL, reward) of the frontier of one reference, from no KL to the most that pays."""
+        reference = self.references[seed]
+        scale = float(np.ptp(self.rewards))
+        laws = [exact.optimum(reference, self.rewards, scale * ratio) for ratio in RATIOS]
+        return [[exact.divergence(law, reference), exact.expected(law, self.rewards)] for law in laws]
+
+    def best_objective(self, beta: float) -> list[float]:
+        """beta E[log Z] for each seed: what E[r] - beta KL can be at most."""
+        return [beta * float(exact.log_partition(before, self.rewards, beta).mean()) for before in self.references]
+
+
+def judge(model: LanguageModel, task: LMTask, references: Any) -> Judge:
+    """The judge of a task, from the weights of its references [S, ...]."""
+    rewards = exact.completion_rewards(task) if exact.is_listed(task) else exact.rewarded_values(task)
+    return Judge(model, task, rewards, outcome_laws(model, task, references), references)
+
+
+def outcome_laws(model: LanguageModel, task: LMTask, weights: Any) -> list[Law]:
+    """The laws of policies with weights [S, ...] over the task's outcomes."""
+    of = exact.law_of if exact.is_listed(task) else exact.rewarded_law
+    laws = jax.jit(lambda weights: jax.lax.map(lambda one: of(model, task, one), weights))(weights)
+    return [exact.normalised(law) for law in np.asarray(laws)]
+
+
+def drawn_divergence(
+    key: Array, model: LanguageModel, task: LMTask, weights: Any, reference: Any, draws: int
+) -> tuple[Array, Array]:
+    """KL(pi || pi_0) and its standard error, nats: the exact KL of each token's law, summed along drawn completions."""
+    prompt = jnp.asarray(task.prompts, jnp.int32)[jnp.arange(draws) % len(task.prompts)]
+    drawn = sample(model, weights, key, prompt, task.length, task.end)
+    log_p, log_q = (jax.nn.log_softmax(completion_logits(model, w, prompt, drawn.tokens)) for w in (weights, reference))
+    by_token = jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
+    along = jnp.sum(jnp.where(drawn.mask, by_token, 0.0), 1)
+    return along.mean(), along.std() / draws**0.5
