@@ -52,8 +52,8 @@ class Latent:
 
     width: int = 32
     kind: str = "categorical"
-    groups: int = 32
-    classes: int = 4
+    groups: int = 16
+    classes: int = 8
     use: str = "mean"
     pass_gradient: bool = False
     smoothing: bool = False

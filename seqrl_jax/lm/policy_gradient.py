@@ -124,8 +124,8 @@ class PolicyGradient:
     minibatches: int = 1
     prompts: int = 16
     group: int = 8
-    learning_rate: float = 0.001
-    updates: int = 600
+    learning_rate: float = 0.002
+    updates: int = 1500
     lambda_: float = 0.95
     value_cost: float = 0.1
 

@@ -65,11 +65,11 @@ class Preference:
 
     loss: str = "dpo"
     beta: float = 0.1
-    pairs: int = 16384
+    pairs: int = 65536
     labeller: Labeller = Labeller()
-    learning_rate: float = 0.001
+    learning_rate: float = 0.003
     updates: int = 2000
-    batch: int = 256
+    batch: int = 128
     online: bool = False
 
     def __post_init__(self) -> None:

@@ -88,11 +88,10 @@ class Entry:
     about: str
 
 
-PPO = PolicyGradient(advantage="value", ratio="token", clip=0.2, epochs=4, minibatches=4, updates=300)
+SEVERAL_PASSES: dict[str, Any] = {"epochs": 4, "minibatches": 4, "learning_rate": 0.001, "updates": 600}
+PPO = PolicyGradient(advantage="value", ratio="token", clip=0.2, **SEVERAL_PASSES)
 RLOO = PolicyGradient(advantage="leave_one_out")
-GRPO = PolicyGradient(
-    advantage="group", ratio="token", clip=0.2, divergence="loss", by_length=True, epochs=4, minibatches=4, updates=300
-)
+GRPO = PolicyGradient(advantage="group", ratio="token", clip=0.2, divergence="loss", by_length=True, **SEVERAL_PASSES)
 
 METHODS: dict[str, Entry] = {
     "sft": Entry(Reference(), "supervised training alone: the reference policy"),
@@ -100,7 +99,7 @@ METHODS: dict[str, Entry] = {
     "lm_reinforce": Entry(Climb(PolicyGradient(advantage="total")), "REINFORCE with the total reward"),
     "lm_reinforce_baseline": Entry(Climb(PolicyGradient()), "REINFORCE minus the batch's mean"),
     "lm_importance": Entry(
-        Climb(PolicyGradient(ratio="completion", epochs=4, minibatches=4, updates=300)),
+        Climb(PolicyGradient(ratio="completion", **SEVERAL_PASSES)),
         "importance-weighted REINFORCE, several passes over a batch",
     ),
     "lm_ppo": Entry(Climb(PPO), "PPO: clipped ratios of tokens, a value head, KL in the reward"),
@@ -116,7 +115,7 @@ METHODS: dict[str, Entry] = {
     "online_dpo": Entry(Compare(Preference(online=True)), "DPO on fresh answers of the policy itself"),
     "rlhf": Entry(Feedback(RLHF(policy=RLOO)), "labels, a reward model, RLOO on it"),
     "rlhf_iterated": Entry(
-        Feedback(RLHF(policy=dataclasses.replace(RLOO, updates=200), prompts=1366, rounds=3)),
+        Feedback(RLHF(policy=dataclasses.replace(RLOO, updates=500), prompts=1366, rounds=3)),
         "the same in three rounds, with as many labels in all",
     ),
 }
