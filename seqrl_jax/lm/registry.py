@@ -115,7 +115,7 @@ METHODS: dict[str, Entry] = {
     "online_dpo": Entry(Compare(Preference(online=True)), "DPO on fresh answers of the policy itself"),
     "rlhf": Entry(Feedback(RLHF(policy=RLOO)), "labels, a reward model, RLOO on it"),
     "rlhf_iterated": Entry(
-        Feedback(RLHF(policy=dataclasses.replace(RLOO, updates=500), prompts=1366, rounds=3)),
+        Feedback(RLHF(policy=dataclasses.replace(RLOO, updates=500), prompts=5461, rounds=3)),
         "the same in three rounds, with as many labels in all",
     ),
 }

@@ -64,8 +64,8 @@ class RewardModel:
     trained: str = "full"
     members: int = 1
     pessimistic: bool = False
-    learning_rate: float = 0.001
-    updates: int = 1000
+    learning_rate: float = 0.003
+    updates: int = 2000
     batch: int = 128
     decay: float = 1e-4
 

@@ -34,7 +34,7 @@ class RLHF:
     reward_model: RewardModel = RewardModel()
     policy: PolicyGradient = PolicyGradient()
     labeller: Labeller = Labeller()
-    prompts: int = 4096
+    prompts: int = 16384
     answers: int = 2
     rounds: int = 1
 

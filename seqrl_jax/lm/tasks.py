@@ -74,15 +74,16 @@ def keyword() -> LMTask:
 
 
 def overopt() -> LMTask:
-    """A reward that no simple proxy can follow: a word that pays less each time, a price on repetition, and likings for
-    certain pairs of words. It has mean 0 and deviation 1 over the corpus."""
-    size, length = 8, 6
-    liking = np.asarray(np.random.default_rng(1).normal(scale=0.5, size=(size, size)))
+    """A reward that no simple proxy can follow: a word that pays less each time it is said, a price on repetition, and
+    likings for certain pairs of words. It has mean 0 and deviation 1 over the corpus."""
+    size, length, word = 8, 6, 3
+    liking = np.random.default_rng(1).normal(scale=0.4, size=(size, size))
 
     def raw(tokens: Array) -> Array:
+        said = jax.nn.one_hot(tokens, size).sum(0)
         pairs = jnp.asarray(liking, jnp.float32)[tokens[:-1], tokens[1:]].sum()
-        count = jnp.sum(tokens == 3).astype(jnp.float32)
-        return 3.0 * (1 - jnp.exp(-0.7 * count)) - 1.5 * repetitions(tokens) + pairs
+        too_often = jnp.maximum(said - 2, 0.0).sum()
+        return 4 * (1 - jnp.exp(-0.7 * said[word])) - 0.8 * repetitions(tokens) - 0.5 * too_often + pairs
 
     prompt = np.array([[0]])
     law = babble_law(size, length, first=0, favourite=0)

@@ -1,0 +1,145 @@
+"""What climbing a proxy does to the gold reward: reward models of several kinds, from few labels to many.
+
+    python benchmarks/overoptimisation.py --out benchmarks/results/overoptimisation_cpu.json
+
+On `overopt` every completion can be listed, so nothing is trained but the proxies: the policies are the exact optima
+`pi_0 exp(proxy / beta) / Z` as beta falls, and the exact best of n. Their gold and proxy rewards are fitted against
+d = sqrt(KL) by the forms of Gao, Schulman & Hilton (2023): `d (alpha - beta d)` for the best of n and
+`d (alpha - beta log d)` for the optima.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.lm import exact
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.labels import Labeller
+from seqrl_jax.lm.preference import compared
+from seqrl_jax.lm.reward_model import RewardModel
+from seqrl_jax.lm.sft import Supervised
+from seqrl_jax.lm.tasks import make_task
+
+COUNTED = {"learning_rate": 0.03}
+PROXIES: dict[str, tuple[RewardModel, int]] = {
+    "unigram": (RewardModel(features="unigram", **COUNTED), 32),
+    "unigram + bigram": (RewardModel(features="bigram", **COUNTED), 32),
+    "model, width 16": (RewardModel(), 16),
+    "model, width 32": (RewardModel(), 32),
+    "model, width 64": (RewardModel(), 64),
+}
+"""Reward models, and the width of the reference that they start from."""
+PAIRS = (50, 200, 1000, 5000, 50_000)
+NOISES = (0.0, 0.25)
+BETAS = np.geomspace(20.0, 0.02, 40)
+DRAWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--proxies", nargs="+", default=list(PROXIES), choices=list(PROXIES))
+    parser.add_argument("--pairs", nargs="+", type=int, default=list(PAIRS))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+
+    task = make_task("overopt")
+    gold = exact.completion_rewards(task)
+    texts = jnp.asarray(exact.completions(task.size, task.length, task.end))
+    rows: list[dict[str, Any]] = []
+    for width in dict.fromkeys(PROXIES[name][1] for name in options.proxies):
+        model = GPT(task.size, 1 + task.length, width=width)
+        weights, _ = jax.jit(lambda key, model=model: Supervised().train(key, model, task))(jax.random.key(0))
+        law = exact.normalised(exact.law_of(model, task, weights))
+        for name in options.proxies:
+            if PROXIES[name][1] != width:
+                continue
+            for pairs in options.pairs:
+                for noise in NOISES:
+                    curves = [
+                        trace(PROXIES[name][0], model, task, weights, law, gold, texts, pairs, noise, seed)
+                        for seed in range(options.seeds)
+                    ]
+                    row = {"proxy": name, "pairs": pairs, "noise": noise, **summary(curves)}
+                    rows.append(row)
+                    shown = {key: value for key, value in row.items() if key not in ("optima", "best_of_n")}
+                    print(shown, flush=True)
+    if options.out:
+        write_record(options.out, {"rows": rows, "seeds": options.seeds})
+
+
+def trace(
+    proxy: RewardModel,
+    model: GPT,
+    task: Any,
+    weights: Any,
+    law: np.ndarray,
+    gold: np.ndarray,
+    texts: Any,
+    pairs: int,
+    noise: float,
+    seed: int,
+) -> dict[str, Any]:
+    """KL, gold and proxy reward of the optima and of the best of n, for one set of labels."""
+    data_key, fit_key = jax.random.split(jax.random.key(1000 + seed))
+
+    @jax.jit
+    def fit(data_key: Any, fit_key: Any) -> Any:
+        rankings = compared(data_key, model, task, weights, pairs, 2, Labeller(noise=noise))
+        fitted, _ = proxy.train(fit_key, model, task, weights, rankings)
+        reward = proxy.reward(model, task, fitted)
+        score = lambda part: reward(jnp.zeros((len(part), 1), jnp.int32), part)
+        return jax.lax.map(score, texts.reshape(-1, 4096, task.length)).reshape(1, -1)
+
+    score = np.asarray(fit(data_key, fit_key), np.float64)
+    # To mean 0 and deviation 1 under pi_0, exactly.
+    score = score - exact.expected(law, score)
+    score = score / np.sqrt(exact.expected(law, np.square(score)))
+    told = lambda policy: [
+        exact.divergence(policy, law),
+        exact.expected(policy, gold),
+        exact.expected(policy, score),
+    ]
+    return {
+        "optima": [told(exact.optimum(law, score, beta)) for beta in BETAS],
+        "best_of_n": [told(exact.best_of(law, score, draws)) for draws in DRAWS],
+    }
+
+
+def summary(curves: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds of the curves, where gold peaks and ends, and the fits."""
+    optima = np.mean([curve["optima"] for curve in curves], 0)
+    best = np.mean([curve["best_of_n"] for curve in curves], 0)
+    peaks = [max(point[1] for point in curve["optima"]) for curve in curves]
+    ends = [curve["optima"][-1][1] for curve in curves]
+    start = float(optima[0, 1])
+    return {
+        "gold_peak": float(np.mean(peaks)),
+        "gold_end": float(np.mean(ends)),
+        "proxy_end": float(optima[-1, 2]),
+        "kl_end": float(optima[-1, 0]),
+        "fit_optima": fitted(optima, start, np.log),
+        "fit_best_of_n": fitted(best, start, lambda d: d),
+        "optima": optima.tolist(),
+        "best_of_n": best.tolist(),
+    }
+
+
+def fitted(points: np.ndarray, start: float, form: Any) -> dict[str, float]:
+    """alpha and beta of `gold - gold at pi_0 = d (alpha - beta form(d))` by least squares, and the share explained."""
+    points = points[points[:, 0] > 1e-3]
+    d, gain = np.sqrt(points[:, 0]), points[:, 1] - start
+    (alpha, beta), *_ = np.linalg.lstsq(np.stack([d, -d * form(d)], 1), gain, rcond=None)
+    missed = gain - d * (alpha - beta * form(d))
+    return {"alpha": float(alpha), "beta": float(beta), "r2": float(1 - missed.var() / gain.var())}
+
+
+if __name__ == "__main__":
+    main()
