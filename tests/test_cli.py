@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from seqrl_jax import cli
+from seqrl_jax.lm.registry import METHODS
+from seqrl_jax.lm.tasks import TASKS as LM_TASKS
 from seqrl_jax.tasks import TASKS, make
 from seqrl_jax.tasks.tabular import arrays
 
@@ -49,10 +51,12 @@ def test_list_names_tasks_agents_and_suites(seqrl):
     code, out, _ = seqrl("list", "--json")
     told = json.loads(out)
     assert code == 0
-    assert [task["name"] for task in told["tasks"]] == list(TASKS)
+    assert [task["name"] for task in told["tasks"] if task["track"] == "pomdp"] == list(TASKS)
+    assert [task["name"] for task in told["tasks"] if task["track"] == "lm"] == list(LM_TASKS)
+    assert {agent["name"] for agent in told["agents"] if agent["track"] == "lm"} == set(METHODS)
     wrong = {agent["name"]: agent["marked_wrong"] for agent in told["agents"]}
     assert wrong["a2c_obs"] and not wrong["reinforce"] and not wrong["optimal"]
-    assert [suite["name"] for suite in told["suites"]] == ["quick", "headline", "pomdp"]
+    assert [suite["name"] for suite in told["suites"]] == ["quick", "headline", "pomdp", "lm"]
 
 
 def test_list_describes_a_task(seqrl):
@@ -189,3 +193,19 @@ def test_solve_climbs_to_policies_with_memory_states(seqrl):
     np.testing.assert_allclose(rungs, [low, high], atol=1e-6)
     assert "2 memory states" in seqrl("solve", "aliased_line", "--memory-states", 2)[1]
     assert seqrl("solve", "aliased_line", "--memory-states", 0)[0] == 2
+
+
+def test_the_language_model_suite_runs_and_is_told(seqrl, tmp_path):
+    directory = tmp_path / "lm"
+    arguments = ("--tasks", "keyword", "--agents", "sft", "best_of_16", "--seeds", 2, "--steps", 3, "--out", directory)
+    code, out, _ = seqrl("run", "lm", *arguments, "--json")
+    told = json.loads(out)
+    assert code == 0 and not told["errors"]
+    assert [(row["task"], row["method"], row["seeds"]) for row in told["rows"]] == [
+        ("keyword", "sft", 2),
+        ("keyword", "best_of_16", 2),
+    ]
+    assert (directory / "report.html").is_file()
+    assert json.loads(seqrl("table", directory, "--json")[1])["rows"] == told["rows"]
+    code, _, err = seqrl("run", "lm", "--agents", "dpoo")
+    assert code == 2 and "did you mean dpo" in err
