@@ -86,11 +86,20 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{task_help} (default: every task by name)")
     audit.add_argument("--out", type=Path, help="directory for audit.json and the picture of bias against lambda")
 
-    throughput = command("throughput", _throughput, "Measure environment steps per second under a random policy.")
-    throughput.add_argument("tasks", nargs="*", default=["tmaze"], metavar="TASK", help=f"{task_help} (default: tmaze)")
-    throughput.add_argument("--batch", type=_positive, default=2048, help="environments stepped together")
+    throughput = command(
+        "throughput", _throughput, "Measure environment steps per second, or (lm) the training of a language model."
+    )
+    throughput.add_argument("tasks", nargs="*", default=["tmaze"], metavar="TASK", help=f"lm, or {task_help}")
+    throughput.add_argument("--batch", type=_positive, help="environments or texts side by side (2048; lm: 8)")
     throughput.add_argument("--steps", type=_positive, default=1000, help="steps of each environment in a call")
     throughput.add_argument("--repeats", type=_positive, default=7, help="warm calls, of which the median counts")
+    model = throughput.add_argument_group("lm: a byte model, of 25 million weights by default")
+    model.add_argument("--width", type=_positive, default=512)
+    model.add_argument("--layers", type=_positive, default=8)
+    model.add_argument("--heads", type=_positive, default=8)
+    model.add_argument("--context", type=_positive, default=256, help="length of the texts")
+    model.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
 
     report = command("report", _report, "Write the report of a directory of results.")
     report.add_argument("directory", type=Path)
@@ -330,10 +339,13 @@ def _throughput(options: argparse.Namespace) -> None:
     from seqrl_jax.tasks.registry import make
     from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 
+    if options.tasks == ["lm"]:
+        return _training_throughput(options)
+    batch = options.batch or 2048
     tasks = {spec: make(spec) for spec in options.tasks}
     rows = measure(
         {
-            spec: random_policy_rollout(tabular_env(task), tabular_params(task), options.batch, options.steps)
+            spec: random_policy_rollout(tabular_env(task), tabular_params(task), batch, options.steps)
             for spec, task in tasks.items()
         },
         options.repeats,
@@ -345,6 +357,25 @@ def _throughput(options: argparse.Namespace) -> None:
             f"{row.what}: {row.steps_per_second / 1e6:.2f} M steps/s, {row.batch} environments, "
             f"compiled in {row.compile_seconds:.1f} s, on {row.device}"
         )
+
+
+def _training_throughput(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from seqrl_jax.bench.lm_throughput import BYTES, training_speed
+    from seqrl_jax.lm.gpt import GPT
+
+    model = GPT(
+        BYTES, options.context, options.width, options.layers, options.heads, dtype=options.dtype, remat=options.remat
+    )
+    row = training_speed(model, options.batch or 8, options.repeats)
+    if options.json:
+        return _print_json({"rows": [{**asdict(row), "share_of_peak": row.share}]})
+    print(
+        f"lm: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "
+        f"{row.batch} texts of {options.context}: {row.tokens_per_second:,.0f} tokens/s, {row.share:.0%} of "
+        f"{row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), compiled in {row.compile_seconds:.1f} s, on {row.device}"
+    )
 
 
 def _positive(text: str) -> int:

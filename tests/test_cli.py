@@ -209,3 +209,14 @@ def test_the_language_model_suite_runs_and_is_told(seqrl, tmp_path):
     assert json.loads(seqrl("table", directory, "--json")[1])["rows"] == told["rows"]
     code, _, err = seqrl("run", "lm", "--agents", "dpoo")
     assert code == 2 and "did you mean dpo" in err
+
+
+def test_throughput_of_a_language_model_says_its_share_of_the_peak(seqrl):
+    small = ("--width", 16, "--layers", 1, "--heads", 2, "--context", 8, "--batch", 2, "--repeats", 2)
+    code, out, _ = seqrl("throughput", "lm", *small, "--remat", "--json")
+    row = json.loads(out)["rows"][0]
+    assert code == 0 and row["what"] == "lm" and row["batch"] == 2
+    assert row["share_of_peak"] == pytest.approx(row["tokens_per_second"] * row["flops_per_token"] / row["peak"])
+    assert "tokens/s" in seqrl("throughput", "lm", *small)[1]
+    code, _, err = seqrl("throughput", "lm", "--width", 10, "--heads", 4)
+    assert code == 2 and "not divisible by 4 heads" in err
