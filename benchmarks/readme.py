@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from seqrl_jax.bench.alignment_results import read_alignment
+from seqrl_jax.bench.alignment_table import alignment_rows, in_registry_order
 from seqrl_jax.bench.oracles import ORACLES
 from seqrl_jax.bench.results import CERTIFIED, read_cells
 from seqrl_jax.bench.suites import in_order
@@ -105,6 +107,26 @@ def latent_table() -> str:
     return "\n".join([*lines, "", f"`{told['command']}`: {where}, jax {told['versions']['jax']}."])
 
 
+def alignment_table() -> str:
+    """What every method earns, spends and leaves on the table: means over seeds."""
+    cells = in_registry_order(read_alignment(RESULTS / "lm")[0])
+    rows = {(row["method"], row["task"]): row for row in alignment_rows(cells)}
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    heads = " | ".join(f"`{task}`" for task in tasks)
+    lines = [f"| method | {heads} | short of J*, `{tasks[0]}` |", "|---|" + "---:|" * (len(tasks) + 1)]
+    for method in dict.fromkeys(cell.method for cell in cells):
+        mine = [rows.get((method, task)) for task in tasks]
+        shown = [
+            " / ".join(_two(row[name]["mean"]) for name in ("reward", "kl", "regret")) if row else "" for row in mine
+        ]
+        short = mine[0] and mine[0]["shortfall"]
+        last = f"{_two(short['mean'])} [{_two(short['low'])}, {_two(short['high'])}]" if short else ""
+        lines.append(f"| `{method}` | {' | '.join(shown)} | {last} |")
+    best = ", ".join(f"`{task}` {_two(next(c.best_reward[0] for c in cells if c.task == task))}" for task in tasks)
+    where = f"{len(cells[0].seeds)} seeds, on {cells[0].device}, jax {cells[0].versions['jax']}"
+    return "\n".join([*lines, "", f"Largest gold reward: {best}. `seqrl run lm`: {where}."])
+
+
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
     stepping = _read("env_throughput_cpu.json")
@@ -180,6 +202,7 @@ def main() -> None:
         "claims": claims_table(),
         "audit": audit_table(),
         "latent": latent_table(),
+        "alignment": alignment_table(),
         "measurements": measurements(),
     }
     for name, content in contents.items():
