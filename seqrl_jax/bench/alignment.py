@@ -94,7 +94,7 @@ def run_alignment(
 def _run(plan: Plan, name: str, spec: str, task: LMTask, judged: Judge, fingerprint: str) -> AlignmentCell:
     method = plan.method(name)
     found, compiling, running = _align(plan, method, task, judged)
-    beta = getattr(method, "beta", None)
+    beta = method.price(task) if hasattr(method, "price") else None
     shortfall = None
     if beta is not None:
         best = judged.best_objective(beta)

@@ -44,11 +44,18 @@ class Labeller:
     noise: float = 0.0
     length_bias: float | None = None
 
+    def bias(self, task: LMTask) -> float:
+        """What each token adds."""
+        return task.length_bias if self.length_bias is None else self.length_bias
+
+    def is_faithful(self, task: LMTask) -> bool:
+        """Whether labels follow the gold reward alone."""
+        return self.noise == 0 and self.bias(task) == 0
+
     def worth(self, task: LMTask, prompt: Array, tokens: Array) -> Array:
         """u [B] of completions [B, L] behind prompts [B, P]."""
-        bias = task.length_bias if self.length_bias is None else self.length_bias
         spoken = drawn_mask(tokens, task.end).sum(-1).astype(jnp.float32)
-        return task.rewards(prompt, tokens) + bias * spoken
+        return task.rewards(prompt, tokens) + self.bias(task) * spoken
 
     def rank(self, key: Array, task: LMTask, prompt: Array, tokens: Array) -> Rankings:
         """Completions [M, K, L] behind prompts [M, P], put in order.

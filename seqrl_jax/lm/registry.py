@@ -45,9 +45,8 @@ class Climb:
 
     policy: PolicyGradient
 
-    @property
-    def beta(self) -> float | None:
-        """The price of KL at which the method's optimum is pi*; None where its optimum is another."""
+    def price(self, task: LMTask) -> float | None:
+        """The beta at which this method's optimum is pi* of the gold reward; None where its optimum is another."""
         biased = self.policy.divergence == "loss" or self.policy.advantage == "group"
         return None if biased else self.policy.beta
 
@@ -61,10 +60,10 @@ class Compare:
 
     preference: Preference
 
-    @property
-    def beta(self) -> float | None:
-        """As of `Climb`: DPO's optimum is pi* when the labels follow Bradley and Terry; that of IPO and KTO is not."""
-        return self.preference.beta if self.preference.loss == "dpo" else None
+    def price(self, task: LMTask) -> float | None:
+        """As of `Climb`: DPO's optimum is pi* when the labels follow the gold reward; that of IPO and KTO never is."""
+        faithful = self.preference.labeller.is_faithful(task)
+        return self.preference.beta if self.preference.loss == "dpo" and faithful else None
 
     def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
         return self.preference.train(key, model, task, reference)[0]

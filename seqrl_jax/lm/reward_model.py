@@ -102,7 +102,7 @@ class RewardModel:
     def _fit(
         self, key: Array, model: LanguageModel, task: LMTask, reference: Any, rankings: Rankings
     ) -> tuple[Fitted, Array]:
-        init_key, train_key, normal_key = jax.random.split(key, 3)
+        init_key, train_key, prompt_key, sample_key = jax.random.split(key, 4)
         start = self._start(init_key, model, task, reference)
 
         def loss(trained: Any, key: Array) -> Array:
@@ -117,10 +117,9 @@ class RewardModel:
 
         trained, losses = minimise(loss, self._trained(model, start), train_key, self.learning_rate, self.updates)
         weights = self._whole(model, start, trained)
-        prompt = jnp.asarray(task.prompts, jnp.int32)[
-            jax.random.randint(normal_key, (NORMALISED_BY,), 0, len(task.prompts))
-        ]
-        drawn = sample(model, reference, normal_key, prompt, task.length, task.end)
+        every = jnp.asarray(task.prompts, jnp.int32)
+        prompt = every[jax.random.randint(prompt_key, (NORMALISED_BY,), 0, len(every))]
+        drawn = sample(model, reference, sample_key, prompt, task.length, task.end)
         raw = self.score(model, task, weights, prompt, drawn.tokens)
         return Fitted(weights, raw.mean(), jnp.maximum(raw.std(), 1e-6)), losses
 

@@ -34,7 +34,8 @@ def test_cells_say_where_each_seed_stands(ran):
     best = by_method["best_of_16"]
     assert all(0 < kl <= np.log(16) - 15 / 16 for kl in best.kl)
     assert all(reward > before for reward, before in zip(best.reward, sft.reward, strict=True))
-    assert by_method["rloo"].beta == 0.05 and by_method["dpo"].beta == 0.1 and by_method["rlhf"].beta is None
+    # The labeller of length_hack likes long answers, so that DPO's optimum is not that of the gold reward.
+    assert by_method["rloo"].beta == 0.05 and by_method["dpo"].beta is None and by_method["rlhf"].beta is None
     assert all(value > 0 for value in by_method["rloo"].shortfall)
     assert all(kl > 0 for kl in by_method["rlhf"].kl)
     for cell in cells:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.lm.labels import Rankings
+from seqrl_jax.lm.labels import Labeller, Rankings
 from seqrl_jax.lm.preference import Preference, dpo, ipo, kto, log_ratio
+from seqrl_jax.lm.registry import make_method
 from seqrl_jax.lm.sampling import drawn_mask
 from seqrl_jax.lm.tasks import make_task
 
@@ -101,3 +102,11 @@ def test_dpo_s_gradient_is_the_weighted_difference_of_likelihoods(batch):
 def test_an_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="loss is 'ppo', expected one of dpo, ipo, kto"):
         Preference(loss="ppo")
+
+
+def test_only_faithful_labels_lead_dpo_to_the_optimum_of_the_gold_reward():
+    keyword, hacked = make_task("keyword"), make_task("length_hack")
+    assert make_method("dpo").price(keyword) == 0.1 and make_method("dpo").price(hacked) is None
+    assert make_method("ipo").price(keyword) is None and make_method("grpo").price(keyword) is None
+    assert make_method("rloo:beta=0.2").price(hacked) == 0.2
+    assert Labeller(length_bias=0.0).is_faithful(hacked) and not Labeller(noise=0.1).is_faithful(keyword)
