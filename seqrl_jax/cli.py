@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
     run.add_argument("--seeds", type=int, help="runs per cell")
     run.add_argument("--steps", type=int, help="environment steps per run (lm: gradient updates of a stage at most)")
+    run.add_argument("--model", choices=("gpt", "rnn"), default="gpt", help="lm: the language model (default: gpt)")
     run.add_argument("--out", type=Path, help="directory of the results (default: runs/SUITE)")
 
     table = command("table", _table, "Print the table of a directory of results.")
@@ -249,7 +250,8 @@ def _run_alignment(options: argparse.Namespace, chosen: AlignmentSuite) -> None:
     )
     check_alignment(chosen)
     directory = options.out or Path("runs") / chosen.name
-    plan = Plan(chosen.name, chosen.methods, chosen.tasks, tuple(range(chosen.seeds)), updates=options.steps)
+    seeds = tuple(range(chosen.seeds))
+    plan = Plan(chosen.name, chosen.methods, chosen.tasks, seeds, options.model, updates=options.steps)
     _keep_compiled_programs()
     with _bars() as bar:
         for _ in run_alignment(plan, directory, bar):

@@ -197,8 +197,8 @@ def test_solve_climbs_to_policies_with_memory_states(seqrl):
 
 def test_the_language_model_suite_runs_and_is_told(seqrl, tmp_path):
     directory = tmp_path / "lm"
-    arguments = ("--tasks", "keyword", "--agents", "sft", "best_of_16", "--seeds", 2, "--steps", 3, "--out", directory)
-    code, out, _ = seqrl("run", "lm", *arguments, "--json")
+    arguments = ("--tasks", "keyword", "--agents", "sft", "best_of_16", "--model", "rnn", "--seeds", 2, "--steps", 3)
+    code, out, _ = seqrl("run", "lm", *arguments, "--out", directory, "--json")
     told = json.loads(out)
     assert code == 0 and not told["errors"]
     assert [(row["task"], row["method"], row["seeds"]) for row in told["rows"]] == [

@@ -20,8 +20,7 @@ from seqrl_jax.bench import provenance
 from seqrl_jax.bench.alignment_results import AlignmentCell, read_alignment, write_alignment
 from seqrl_jax.lm.evaluation import Judge, judge
 from seqrl_jax.lm.exact import Standing, expected
-from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.lm.registry import BestOf, make_method, shortened
+from seqrl_jax.lm.registry import BestOf, make_method, make_model, shortened
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.tasks import LMTask, make_task
 
@@ -30,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run: methods and tasks by name, seeds, and the settings that all share.
+    """What is run: methods, tasks and the language model by name, seeds, and the settings that all share.
 
     updates: gradient updates of every stage at most, for rehearsals; None: as many as each method ships with.
     """
@@ -39,6 +38,7 @@ class Plan:
     methods: tuple[str, ...]
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
+    model: str = "gpt"
     supervised: Supervised = Supervised()
     updates: int | None = None
 
@@ -46,22 +46,20 @@ class Plan:
         method = make_method(name)
         return method if self.updates is None else shortened(method, self.updates)
 
-    def model(self, task: LMTask) -> GPT:
-        return GPT(task.size, context=task.prompts.shape[1] + task.length)
-
     def config(self, name: str, task: LMTask) -> dict[str, Any]:
         """Every setting behind a cell, as JSON values."""
         return {
             "method": _plain(self.method(name)),
-            "model": _plain(self.model(task)),
+            "model": _plain(make_model(self.model, task)),
             "supervised": _plain(shortened(self.supervised, self.updates or self.supervised.updates)),
         }
 
     def references(self, task: LMTask) -> Judge:
         """pi_0 of every seed, and the judge that knows them."""
         supervised = shortened(self.supervised, self.updates or self.supervised.updates)
-        train = jax.vmap(lambda key: supervised.train(key, self.model(task), task)[0])
-        return judge(self.model(task), task, jax.jit(train)(self.keys))
+        model = make_model(self.model, task)
+        train = jax.vmap(lambda key: supervised.train(key, model, task)[0])
+        return judge(model, task, jax.jit(train)(self.keys))
 
     @property
     def keys(self) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,9 +11,11 @@ from jax import Array
 
 from seqrl_jax import naming
 from seqrl_jax.lm.base import LanguageModel
+from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import Preference
 from seqrl_jax.lm.rlhf import RLHF
+from seqrl_jax.lm.rnn import RNN
 from seqrl_jax.lm.tasks import LMTask
 
 
@@ -118,6 +121,18 @@ METHODS: dict[str, Entry] = {
         "the same in three rounds, with as many labels in all",
     ),
 }
+
+
+MODELS: dict[str, Callable[[LMTask], LanguageModel]] = {
+    "gpt": lambda task: GPT(task.size, context=task.prompts.shape[1] + task.length),
+    "rnn": lambda task: RNN(task.size),
+}
+"""The language models by name, each as large as its task needs."""
+
+
+def make_model(name: str, task: LMTask) -> LanguageModel:
+    """The model of this name for a task. Raises: SpecError with the nearest names."""
+    return naming.lookup("model", name, MODELS)(task)
 
 
 def make_method(spec: str) -> Any:
