@@ -11,6 +11,7 @@ d = sqrt(KL) by the forms of Gao, Schulman & Hilton (2023): `d (alpha - beta d)`
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--proxies", nargs="+", default=list(PROXIES), choices=list(PROXIES))
     parser.add_argument("--pairs", nargs="+", type=int, default=list(PAIRS))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path, help="a PNG of gold and proxy reward against sqrt(KL)")
     options = parser.parse_args()
 
     task = make_task("overopt")
@@ -73,6 +75,32 @@ def main() -> None:
                     print(shown, flush=True)
     if options.out:
         write_record(options.out, {"rows": rows, "seeds": options.seeds})
+    if options.plot:
+        options.plot.write_bytes(picture(rows))
+
+
+def picture(rows: list[dict[str, Any]]) -> bytes:
+    """PNG: a column for each proxy, a row for each noise; gold solid, what the proxy says dotted, labels by colour."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    proxies, noises, pairs = (list(dict.fromkeys(row[name] for row in rows)) for name in ("proxy", "noise", "pairs"))
+    figure = Figure(figsize=(3.4 * len(proxies), 2.8 * len(noises)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(noises), len(proxies), sharex=True, sharey=True, squeeze=False)
+    for row in rows:
+        axes = grid[noises.index(row["noise"]), proxies.index(row["proxy"])]
+        points, colour = np.array(row["optima"]), f"C{pairs.index(row['pairs'])}"
+        axes.plot(np.sqrt(points[:, 0]), points[:, 1], color=colour, label=f"{row['pairs']:,} pairs")
+        axes.plot(np.sqrt(points[:, 0]), points[:, 2], ":", color=colour, linewidth=1)
+        axes.set_title(f"{row['proxy']}, noise {row['noise']:g}", fontsize="small")
+    for axes in grid[-1]:
+        axes.set_xlabel("square root of KL")
+    grid[0, 0].legend(fontsize="x-small")
+    grid[0, 0].set_ylabel("reward")
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=110)
+    return out.getvalue()
 
 
 def trace(

@@ -127,6 +127,23 @@ def alignment_table() -> str:
     return "\n".join([*lines, "", f"Largest gold reward: {best}. `seqrl run lm`: {where}."])
 
 
+def overoptimisation_table() -> str:
+    """Where the gold reward peaks and ends when a proxy is climbed to the end."""
+    told = _read("overoptimisation_cpu.json")
+    rows = {(row["proxy"], row["pairs"], row["noise"]): row for row in told["rows"]}
+    proxies = list(dict.fromkeys(row["proxy"] for row in told["rows"]))
+    noises = list(dict.fromkeys(row["noise"] for row in told["rows"]))
+    columns = [(proxy, noise) for proxy in proxies for noise in noises]
+    heads = [f"{proxy}{f', noise {noise:g}' if noise else ''}" for proxy, noise in columns]
+    lines = [f"| pairs | {' | '.join(heads)} |", "|---|" + "---:|" * len(columns)]
+    for pairs in dict.fromkeys(row["pairs"] for row in told["rows"]):
+        mine = [rows[proxy, pairs, noise] for proxy, noise in columns]
+        shown = (f"{_two(row['gold_peak'])} / {_two(row['gold_end'])}" for row in mine)
+        lines.append(f"| {pairs:,} | {' | '.join(shown)} |")
+    where = f"{told['seeds']} seeds, on {told['device']}, jax {told['versions']['jax']}"
+    return "\n".join([*lines, "", f"`{told['command']}`: {where}."])
+
+
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
     stepping = _read("env_throughput_cpu.json")
@@ -203,6 +220,7 @@ def main() -> None:
         "audit": audit_table(),
         "latent": latent_table(),
         "alignment": alignment_table(),
+        "overoptimisation": overoptimisation_table(),
         "measurements": measurements(),
     }
     for name, content in contents.items():
