@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from seqrl_jax.bench.runner import Problem, Progress
     from seqrl_jax.bench.suites import AlignmentSuite
+    from seqrl_jax.lm.gpt import GPT
     from seqrl_jax.tasks.tabular import TabularPOMDP
 
 BAD_INPUT = 2
@@ -94,17 +95,45 @@ def _parser() -> argparse.ArgumentParser:
     throughput.add_argument("--batch", type=_positive, help="environments or texts side by side (2048; lm: 8)")
     throughput.add_argument("--steps", type=_positive, default=1000, help="steps of each environment in a call")
     throughput.add_argument("--repeats", type=_positive, default=7, help="warm calls, of which the median counts")
-    model = throughput.add_argument_group("lm: a byte model, of 25 million weights by default")
-    model.add_argument("--width", type=_positive, default=512)
-    model.add_argument("--layers", type=_positive, default=8)
-    model.add_argument("--heads", type=_positive, default=8)
-    model.add_argument("--context", type=_positive, default=256, help="length of the texts")
-    model.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
-    model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
+    _add_model(throughput, "lm: a byte model, of 25 million weights by default", 512, 8, 8, "bfloat16")
+
+    align = command("align", _align, "Train a byte model on JSON lines of text or preferences of your own.")
+    align.add_argument("data", type=Path, help="{text}, {prompt, completion} or {[prompt,] chosen, rejected} a line")
+    align.add_argument("--method", default="sft", help="sft, rm, dpo, ipo or kto (default: sft)")
+    align.add_argument("--out", type=Path, required=True, help="directory of the weights, checkpoints and the report")
+    align.add_argument("--init", type=Path, help="directory of the weights to begin with, such as an earlier --out")
+    align.add_argument("--steps", type=_positive, default=1000, help="gradient steps")
+    align.add_argument("--batch", type=_positive, default=16, help="examples in each")
+    align.add_argument("--learning-rate", type=float, default=0.0005)
+    align.add_argument("--beta", type=float, default=0.1, help="of dpo, ipo and kto")
+    align.add_argument("--held-out", type=float, default=0.1, help="share of the examples that judge")
+    align.add_argument("--check-every", type=_positive, default=100, help="steps between checkpoints")
+    align.add_argument("--seed", type=int, default=0)
+    align.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
+    _add_model(align, "the model, where --init gives none", 256, 4, 4, "float32")
 
     report = command("report", _report, "Write the report of a directory of results.")
     report.add_argument("directory", type=Path)
     return parser
+
+
+def _add_model(command: argparse.ArgumentParser, about: str, width: int, layers: int, heads: int, dtype: str) -> None:
+    """The sizes of a byte model."""
+    model = command.add_argument_group(about)
+    model.add_argument("--width", type=_positive, default=width)
+    model.add_argument("--layers", type=_positive, default=layers)
+    model.add_argument("--heads", type=_positive, default=heads)
+    model.add_argument("--context", type=_positive, default=256, help="length of the texts")
+    model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype)
+    model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
+
+
+def _model(options: argparse.Namespace) -> GPT:
+    from seqrl_jax.lm.gpt import GPT
+    from seqrl_jax.lm.text import VOCABULARY
+
+    sizes = (options.context, options.width, options.layers, options.heads)
+    return GPT(VOCABULARY, *sizes, dtype=options.dtype, remat=options.remat)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -303,7 +332,8 @@ def _bars() -> Any:
 
     @contextlib.contextmanager
     def shown() -> Any:
-        with Progress(*columns, console=Console(stderr=True)) as bars:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
 
             def bar(name: str) -> Any:
                 line = bars.add_task(name, total=None)
@@ -364,13 +394,9 @@ def _throughput(options: argparse.Namespace) -> None:
 def _training_throughput(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from seqrl_jax.bench.lm_throughput import BYTES, training_speed
-    from seqrl_jax.lm.gpt import GPT
+    from seqrl_jax.bench.lm_throughput import training_speed
 
-    model = GPT(
-        BYTES, options.context, options.width, options.layers, options.heads, dtype=options.dtype, remat=options.remat
-    )
-    row = training_speed(model, options.batch or 8, options.repeats)
+    row = training_speed(_model(options), options.batch or 8, options.repeats)
     if options.json:
         return _print_json({"rows": [{**asdict(row), "share_of_peak": row.share}]})
     print(
@@ -378,6 +404,54 @@ def _training_throughput(options: argparse.Namespace) -> None:
         f"{row.batch} texts of {options.context}: {row.tokens_per_second:,.0f} tokens/s, {row.share:.0%} of "
         f"{row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), compiled in {row.compile_seconds:.1f} s, on {row.device}"
     )
+
+
+def _align(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+    from functools import cache
+
+    from seqrl_jax.bench.text_run import TextRun, run_text
+
+    run = TextRun(
+        method=options.method,
+        steps=options.steps,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+        beta=options.beta,
+        held_out=options.held_out,
+        check_every=options.check_every,
+        seed=options.seed,
+    )
+    _keep_compiled_programs()
+    with _bars() as bar:
+        # Drawn with the first step, so that an error is one line.
+        line = cache(lambda: bar(run.method))
+        report = run_text(
+            run,
+            options.data,
+            options.out,
+            _model(options),
+            options.init,
+            options.skip_bad,
+            lambda done, total: line()(done, total),
+        )
+    if options.json:
+        return _print_json(asdict(report))
+    print(f"{report.examples} examples, {report.held_out} held out, {report.skipped} bad lines skipped")
+    if report.truncated:
+        print(f"{report.truncated} texts were longer than the context and were cut")
+    named = (
+        ("loss, nats", report.loss),
+        ("prefers what was chosen", report.accuracy),
+        ("prefer the longer", report.longer),
+        ("count bytes", report.unigram),
+    )
+    for name, told in named:
+        if told:
+            print(f"  {name:<26}{told['mean']:.4f} [{told['low']:.4f}, {told['high']:.4f}]")
+    for before, after in zip(report.samples_before, report.samples_after, strict=True):
+        print(f"  {before['prompt']!r}\n    before: {before['said']!r}\n    after:  {after['said']!r}")
+    print(f"weights, checkpoint and report: {options.out}")
 
 
 def _positive(text: str) -> int:

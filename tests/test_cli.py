@@ -220,3 +220,28 @@ def test_throughput_of_a_language_model_says_its_share_of_the_peak(seqrl):
     assert "tokens/s" in seqrl("throughput", "lm", *small)[1]
     code, _, err = seqrl("throughput", "lm", "--width", 10, "--heads", 4)
     assert code == 2 and "not divisible by 4 heads" in err
+
+
+def test_align_trains_on_lines_and_names_the_bad_one(seqrl, tmp_path):
+    data = tmp_path / "data.jsonl"
+    good = [json.dumps({"prompt": "say ", "chosen": "a" * n, "rejected": "b" * n}) for n in range(1, 12)]
+    data.write_text("\n".join([*good, "{oops", *good]) + "\n")
+    sizes = ("--width", 8, "--layers", 1, "--heads", 1, "--context", 32, "--steps", 3, "--batch", 4)
+    code, _, err = seqrl("align", data, "--out", tmp_path / "sft", *sizes)
+    assert code == 2 and "data.jsonl, line 12: not JSON" in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "sft").exists()
+
+    code, out, _ = seqrl("align", data, "--out", tmp_path / "sft", *sizes, "--skip-bad", "--json")
+    told = json.loads(out)
+    assert code == 0 and (told["examples"], told["skipped"], told["steps"]) == (22, 1, 3)
+    assert {path.name for path in (tmp_path / "sft").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "report.json",
+        "training.safetensors",
+    }
+    preference = ("--method", "dpo", "--init", tmp_path / "sft", "--out", tmp_path / "dpo", "--skip-bad")
+    out = seqrl("align", data, *preference, *sizes)[1]
+    assert "prefers what was chosen" in out and "prefer the longer" in out and "count bytes" in out
+    code, _, err = seqrl("align", data, "--method", "ppo", "--out", tmp_path / "ppo")
+    assert code == 2 and "unknown method 'ppo'" in err

@@ -16,8 +16,6 @@ from seqrl_jax.bench.throughput import Measurement, Program, measure
 from seqrl_jax.lm.base import chosen, next_token_logits
 from seqrl_jax.lm.gpt import GPT
 
-BYTES = 257
-"""The vocabulary of bytes, and the end of a text."""
 PEAKS = {
     "H200": 989e12,
     "H100": 989e12,

@@ -1,0 +1,182 @@
+"""Texts and preferences of one's own: JSON lines in the community's formats, as bytes, read from disk as needed.
+
+    {"text"}    {"prompt", "completion"}    {"prompt", "chosen", "rejected"}    {"chosen", "rejected"}
+
+In the last form the two share their beginning, which is the prompt. A token is a byte; `END` begins and ends a text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+END = 256
+VOCABULARY = 257
+SHORTEST = 32
+"""Batches are padded to a power of two, at least this, so that few shapes are compiled."""
+
+
+class DataError(ValueError):
+    """A line that is no example: the message names it."""
+
+
+class Example(NamedTuple):
+    """A prompt, and its completions: one, or the chosen and the rejected one."""
+
+    prompt: bytes
+    completions: tuple[bytes, ...]
+
+
+class Batch(NamedTuple):
+    """B examples with K completions each.
+
+    tokens: [B, K, T + 1], `END`, the prompt, the completion, `END`, and `END` as padding. mask: [B, K, T], which of
+    tokens[..., 1:] belong to the completion, its end among them. truncated: how many texts were cut.
+    """
+
+    tokens: np.ndarray
+    mask: np.ndarray
+    truncated: int
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """The examples of a file. Only the places of its lines are in memory.
+
+    Attributes: path. pairs: whether examples have two completions. starts: [N] bytes from the file's beginning.
+    numbers: [N] of the lines, from 1. skipped: how many bad lines were left out. digest: of the whole file.
+    """
+
+    path: Path
+    pairs: bool
+    starts: np.ndarray
+    numbers: np.ndarray
+    skipped: int
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[Example]:
+        """The examples at these places."""
+        found = []
+        with open(self.path, "rb") as file:
+            for index in indices:
+                file.seek(int(self.starts[index]))
+                found.append(parse(file.readline(), int(self.numbers[index]), self.pairs))
+        return found
+
+
+def scan(path: str | os.PathLike[str], pairs: bool, skip_bad: bool = False) -> Corpus:
+    """Read a file once, check every line, and remember where the good ones stand. Empty lines do not count.
+
+    Args: pairs: whether each line must hold a preference. skip_bad: count bad lines instead of refusing the file.
+    Raises: DataError, naming the first bad line, or the file where it holds no example. OSError.
+    """
+    path, starts, numbers, skipped, place, digest = Path(path), [], [], 0, 0, hashlib.sha256()
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    parse(line, number, pairs)
+                    starts.append(place)
+                    numbers.append(number)
+                except DataError as error:
+                    if not skip_bad:
+                        raise DataError(f"{path}, {error}") from None
+                    skipped += 1
+            place += len(line)
+            digest.update(line)
+    if not starts:
+        raise DataError(f"{path}: no example{f' among {skipped} bad lines' if skipped else ''}")
+    return Corpus(path, pairs, np.array(starts), np.array(numbers), skipped, digest.hexdigest())
+
+
+def parse(line: bytes, number: int, pairs: bool) -> Example:
+    """One line. Raises: DataError with the line's number."""
+
+    def refuse(why: str) -> DataError:
+        return DataError(f"line {number}: {why}")
+
+    try:
+        told = json.loads(line)
+    except ValueError as error:
+        raise refuse(f"not JSON ({error})") from None
+    if not isinstance(told, dict):
+        raise refuse("not an object")
+
+    def text(key: str) -> bytes:
+        value = told[key]
+        if not isinstance(value, str):
+            raise refuse(f"{key} is not a string")
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise refuse(f"{key} is no valid Unicode") from None
+
+    if "chosen" in told and "rejected" in told:
+        chosen, rejected = text("chosen"), text("rejected")
+        if chosen == rejected:
+            raise refuse("chosen and rejected are equal")
+        if "prompt" in told:
+            example = Example(text("prompt"), (chosen, rejected))
+        else:
+            shared = shared_beginning(chosen, rejected)
+            example = Example(chosen[:shared], (chosen[shared:], rejected[shared:]))
+        example = example if pairs else example._replace(completions=example.completions[:1])
+    elif pairs:
+        raise refuse("a preference needs chosen and rejected")
+    elif "prompt" in told and "completion" in told:
+        example = Example(text("prompt"), (text("completion"),))
+    elif "text" in told:
+        example = Example(b"", (text("text"),))
+    else:
+        known = "text; prompt and completion; or chosen and rejected"
+        raise refuse(f"expected {known}, found {', '.join(sorted(told)) or 'nothing'}")
+    if not all(example.completions):
+        raise refuse("an empty completion")
+    return example
+
+
+def shared_beginning(one: bytes, other: bytes) -> int:
+    """How many bytes two texts share, up to the last space or line break among them: a prompt ends with a word."""
+    same = next((place for place, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
+    return max(one.rfind(b" ", 0, same), one.rfind(b"\n", 0, same)) + 1
+
+
+def batch(examples: Sequence[Example], context: int) -> Batch:
+    """Examples as arrays, T at most `context`. Long texts lose the left of their prompt, then the right of their
+    completion."""
+    rows, cut = [], 0
+    for example in examples:
+        for completion in example.completions:
+            answer = [*completion, END]
+            prompt = [END, *example.prompt]
+            over = len(prompt) + len(answer) - (context + 1)
+            cut += over > 0
+            kept = prompt[max(0, over) :] or [END]
+            rows.append((kept, answer[: context + 1 - len(kept)]))
+    longest = max(len(prompt) + len(answer) - 1 for prompt, answer in rows)
+    length = min(context, max(SHORTEST, 1 << (longest - 1).bit_length()))
+    tokens = np.full((len(rows), length + 1), END, np.int32)
+    mask = np.zeros((len(rows), length), bool)
+    for row, (prompt, answer) in enumerate(rows):
+        whole = [*prompt, *answer]
+        tokens[row, : len(whole)] = whole
+        mask[row, len(prompt) - 1 : len(whole) - 1] = True
+    shape = (len(examples), -1, length)
+    return Batch(tokens.reshape(len(examples), -1, length + 1), mask.reshape(shape), cut)
+
+
+def written(tokens: Any) -> str:
+    """Tokens as text, up to their end; what is no UTF-8 is shown as such."""
+    values = np.asarray(tokens).tolist()
+    spoken = values[: values.index(END)] if END in values else values
+    return bytes(spoken).decode(errors="replace")

@@ -1,0 +1,148 @@
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqrl_jax.bench.text_run import CHECKPOINT, TextRun, TrainingError, losses_of, run_text
+from seqrl_jax.lm.base import token_log_probs
+from seqrl_jax.lm.checkpoint import load_tree, read_told, save_tree
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.text import END, DataError, Example, batch
+from seqrl_jax.lm.weights import load_gpt, save_gpt
+
+MODEL = GPT(257, context=32, width=16, layers=1, heads=2)
+RUN = TextRun(steps=6, batch=4, check_every=2, learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """60 pairs in which the answer with an `a` is chosen, shorter or longer."""
+    path, rng = tmp_path_factory.mktemp("data") / "pairs.jsonl", np.random.default_rng(0)
+    lines = []
+    for _ in range(60):
+        good, bad = "a" * rng.integers(1, 6), "b" * rng.integers(1, 6)
+        lines.append(json.dumps({"prompt": "say ", "chosen": good, "rejected": bad}))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def taught(data, tmp_path_factory):
+    """A short supervised run."""
+    out = tmp_path_factory.mktemp("sft")
+    return out, run_text(dataclasses.replace(RUN, steps=40), data, out, MODEL)
+
+
+def test_supervised_training_lowers_the_loss_and_keeps_what_it_learned(taught):
+    out, report = taught
+    # A byte among 257 costs log 257 = 5.5 nats before anything is learned.
+    assert report.loss["mean"] < 3.5
+    assert report.accuracy is None and report.held_out == 6 and report.examples == 60
+    model, weights = load_gpt(out)
+    assert model == MODEL
+    told = json.loads((out / "report.json").read_text())
+    assert told["loss"] == report.loss and told["device"] and "command" in told
+    assert len(report.samples_after) == 3 and report.samples_after[0]["prompt"] == "say "
+    assert report.samples_after != report.samples_before
+    assert np.isfinite(np.asarray(weights["wte"]["weight"])).all()
+
+
+@pytest.mark.parametrize("method", ["rm", "dpo", "ipo", "kto"])
+def test_preferences_are_learned_and_told_beside_both_baselines(method, taught, data, tmp_path):
+    """The rule is plain, so that 60 steps prefer it on all of the six pairs held out; so does counting bytes."""
+    start = taught[0] if method != "rm" else None
+    report = run_text(dataclasses.replace(RUN, method=method, steps=60), data, tmp_path, MODEL, start)
+    assert report.accuracy["mean"] == 1 and report.unigram["mean"] == 1
+    assert 0 <= report.longer["mean"] < 1
+    assert report.longer["low"] <= report.longer["mean"] <= report.longer["high"]
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, tmp_path):
+    whole = run_text(RUN, data, tmp_path / "whole", MODEL)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, total):
+        if done == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_text(RUN, data, tmp_path / "parts", MODEL, progress=stop)
+    assert read_told(tmp_path / "parts" / CHECKPOINT)["step"] == 4
+    seen = []
+    again = run_text(RUN, data, tmp_path / "parts", MODEL, progress=lambda done, total: seen.append(done))
+    assert seen == [5, 6] and again == whole
+    one, two = (load_gpt(tmp_path / name)[1] for name in ("whole", "parts"))
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(data, tmp_path):
+    good = dataclasses.replace(RUN, steps=4)
+    run_text(good, data, tmp_path / "start", MODEL)
+    model, weights = load_gpt(tmp_path / "start")
+    weights["wte"]["weight"] = weights["wte"]["weight"].at[0, 0].set(jnp.nan)
+    save_gpt(tmp_path / "broken", model, weights)
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 0; the checkpoint of step 0 is kept"):
+        run_text(RUN, data, tmp_path / "out", start=tmp_path / "broken")
+    assert not (tmp_path / "out" / CHECKPOINT).exists()
+
+
+def test_what_cannot_be_trained_is_refused_with_a_reason(data, taught, tmp_path):
+    with pytest.raises(TrainingError, match="unknown method 'ppo', expected one of sft, rm, dpo, ipo, kto"):
+        TextRun(method="ppo")
+    with pytest.raises(TrainingError, match=r"held_out is 1\.5"):
+        TextRun(held_out=1.5)
+    with pytest.raises(TrainingError, match="dpo compares with a model"):
+        run_text(dataclasses.replace(RUN, method="dpo"), data, tmp_path, MODEL)
+    shutil.copytree(taught[0], tmp_path / "copy")
+    with pytest.raises(TrainingError, match="belongs to another run"):
+        run_text(dataclasses.replace(RUN, steps=7), data, tmp_path / "copy", MODEL)
+    lone = tmp_path / "one.jsonl"
+    lone.write_text('{"text": "a"}\n')
+    with pytest.raises(TrainingError, match="1 examples leave none to learn from"):
+        run_text(RUN, lone, tmp_path / "lone", MODEL)
+    with pytest.raises(DataError, match=r"one\.jsonl, line 1: a preference needs"):
+        run_text(dataclasses.replace(RUN, method="rm"), lone, tmp_path / "lone", MODEL)
+
+
+def test_losses_are_those_of_the_texts_one_by_one(taught):
+    """Padding and prompts count for nothing: h of a padded batch is that of each text alone."""
+    model, reference = load_gpt(taught[0])
+    weights = model.init(jax.random.key(5))
+    examples = [Example(b"say ", (b"aaa", b"b")), Example(b"", (b"x", b"yyyyyyy"))]
+    part = batch(examples, model.context)
+
+    def h(prompt, completion):
+        before = jnp.array([[END, *prompt]])
+        after = jnp.array([[*completion, END]])
+        apart = [token_log_probs(model, w, before, after).sum() for w in (weights, reference)]
+        return float(apart[0] - apart[1])
+
+    margins = [h(e.prompt, e.completions[0]) - h(e.prompt, e.completions[1]) for e in examples]
+    run = TextRun(method="dpo", beta=0.3)
+    loss, margin = losses_of(run, model, {"model": weights}, reference, part.tokens, part.mask)
+    np.testing.assert_allclose(margin, margins, atol=1e-4)
+    np.testing.assert_allclose(loss, np.log1p(np.exp(-0.3 * np.array(margins))), atol=1e-4)
+    each, _ = losses_of(TextRun(), model, {"model": weights}, reference, part.tokens[:, :1], part.mask[:, :1])
+    alone = token_log_probs(model, weights, jnp.array([[END, *b"say "]]), jnp.array([[*b"aaa", END]]))
+    assert float(each[0]) == pytest.approx(-float(alone.mean()), abs=1e-5)
+
+
+def test_checkpoints_are_read_into_the_shape_that_is_asked_for(tmp_path):
+    tree = {"a": jnp.arange(3.0), "b": (jnp.int32(4), jnp.ones((2, 2)))}
+    path = tmp_path / "tree.safetensors"
+    save_tree(path, tree, {"step": 3})
+    assert read_told(path) == {"step": 3}
+    jax.tree.map(np.testing.assert_array_equal, load_tree(path, tree), tree)
+    with pytest.raises(ValueError, match=r"\['a'\] is \[3\], expected \[4\]"):
+        load_tree(path, {**tree, "a": jnp.zeros(4)})
+    with pytest.raises(ValueError, match="is nothing"):
+        load_tree(path, {**tree, "c": jnp.zeros(1)})
+    path.write_bytes(b"torn")
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        read_told(path)
