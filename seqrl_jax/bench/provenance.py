@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ def commit() -> str | None:
 def write_record(path: Path, told: Mapping[str, Any]) -> None:
     """Write a measurement as JSON, with the command that made it, the device, the versions and the commit."""
     origin = {
-        "command": " ".join([*_program(), *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
         "device": device(),
         "versions": versions(),
         "commit": commit(),
