@@ -439,7 +439,7 @@ def _align(options: argparse.Namespace) -> None:
         return _print_json(asdict(report))
     print(f"{report.examples} examples, {report.held_out} held out, {report.skipped} bad lines skipped")
     if report.truncated:
-        print(f"{report.truncated} texts were longer than the context and were cut")
+        print(f"{report.truncated} examples are longer than the context and were cut")
     named = (
         ("loss, nats", report.loss),
         ("prefers what was chosen", report.accuracy),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -26,11 +27,11 @@ from seqrl_jax.lm.sampling import sample
 from seqrl_jax.lm.sft import cross_entropy
 from seqrl_jax.lm.text import END, VOCABULARY, Batch, Corpus, batch, scan, written
 from seqrl_jax.lm.training import descend, falling_adam
-from seqrl_jax.lm.weights import load_gpt, save_gpt
+from seqrl_jax.lm.weights import WEIGHTS, load_gpt, save_gpt
 
 METHODS = ("sft", "rm", "dpo", "ipo", "kto")
 FROM_A_MODEL = ("dpo", "ipo", "kto")
-CHECKPOINT, REPORT = "training.safetensors", "report.json"
+CHECKPOINT, HEAD, REPORT = "training.safetensors", "head.safetensors", "report.json"
 SAMPLED, SAMPLE_LENGTH = 3, 80
 MOST_JUDGED = 2000
 """Held-out examples, and pairs for the baseline, at most."""
@@ -75,8 +76,9 @@ class TextRun:
 class Report:
     """What was found on the examples held out: {"mean", "low", "high"}, 95% bootstrap intervals.
 
-    loss: nats per byte (sft) or per pair. accuracy: how often the model prefers what was chosen; longer: how often that
-    is the longer answer; unigram: what a logistic regression on counts of bytes gets right. None without pairs.
+    truncated: examples longer than the context. loss: nats per byte (sft) or per pair. accuracy: how often the model
+    prefers what was chosen; longer: how often that is the longer answer; unigram: what a logistic regression on counts
+    of bytes gets right. The last three are None without pairs.
     """
 
     steps: int
@@ -123,9 +125,12 @@ def run_text(
         begin["head"] = jax.random.normal(jax.random.key(run.seed + 1), (model.width,)) / model.width**0.5
 
     out.mkdir(parents=True, exist_ok=True)
-    told = {"run": asdict(run), "model": asdict(model), "data": corpus.digest}
-    learned, truncated = _train(run, model, begin, corpus, training, out, told, progress)
+    first = hashlib.sha256((start / WEIGHTS).read_bytes()).hexdigest() if start else None
+    told = {"run": asdict(run), "model": asdict(model), "data": corpus.digest, "start": first}
+    learned = _train(run, model, begin, corpus, training, out, told, progress)
     save_gpt(out, model, learned["model"])
+    if "head" in learned:
+        save_tree(out / HEAD, learned["head"], {})
     judged = held[:MOST_JUDGED]
     losses, right = _judge(run, model, learned, weights, corpus, judged)
     report = Report(
@@ -133,7 +138,7 @@ def run_text(
         examples=len(corpus),
         held_out=len(held),
         skipped=corpus.skipped,
-        truncated=truncated,
+        truncated=corpus.truncated(model.context),
         loss=_summary(losses),
         accuracy=_summary(right) if run.pairs else None,
         longer=_summary(_longer(corpus, judged)) if run.pairs else None,
@@ -163,16 +168,16 @@ def _train(
     out: Path,
     told: dict[str, Any],
     progress: Callable[[int, int], None],
-) -> tuple[Any, int]:
-    """The weights, and how many texts were cut."""
+) -> Any:
+    """The weights."""
     optimiser = falling_adam(run.learning_rate, run.steps)
     state = (begin, optimiser.init(begin))
-    step, truncated, path = 0, 0, out / CHECKPOINT
+    step, path = 0, out / CHECKPOINT
     if path.exists():
         known = read_told(path)
         if {name: known.get(name) for name in told} != told:
             raise TrainingError(f"{path} belongs to another run: give another directory")
-        state, step, truncated = load_tree(path, state), known["step"], known["truncated"]
+        state, step = load_tree(path, state), known["step"]
 
     reference = begin["model"]
 
@@ -185,18 +190,19 @@ def _train(
 
     # `begin` is also the reference: what is donated must not be the same buffers.
     state, good = jax.tree.map(jnp.array, state), step
-    worst = 0.0
+    kept = lambda: f"the checkpoint of step {good} is kept in {out}" if good else "no checkpoint was written"
     for number, part in _batches(run, model, corpus, training, step):
-        truncated += part.truncated
         state, value = advance(state, part.tokens, part.mask)
-        worst = float(value)
-        if not math.isfinite(worst):
-            raise TrainingError(f"the loss is {worst} at step {number}; the checkpoint of step {good} is kept in {out}")
+        if not math.isfinite(value):
+            raise TrainingError(f"the loss is {float(value)} at step {number}; {kept()}")
         if (number + 1) % run.check_every == 0 or number + 1 == run.steps:
-            save_tree(path, state, {**told, "step": number + 1, "truncated": truncated})
+            # The loss is that before the step: what it did to the weights is seen here.
+            if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state)):
+                raise TrainingError(f"the weights are no numbers after step {number}; {kept()}")
+            save_tree(path, state, {**told, "step": number + 1})
             good = number + 1
         progress(number + 1, run.steps)
-    return state[0], truncated
+    return state[0]
 
 
 def _batches(run: TextRun, model: GPT, corpus: Corpus, training: np.ndarray, first: int) -> Iterator[tuple[int, Batch]]:

@@ -38,12 +38,11 @@ class Batch(NamedTuple):
     """B examples with K completions each.
 
     tokens: [B, K, T + 1], `END`, the prompt, the completion, `END`, and `END` as padding. mask: [B, K, T], which of
-    tokens[..., 1:] belong to the completion, its end among them. truncated: how many texts were cut.
+    tokens[..., 1:] belong to the completion, its end among them.
     """
 
     tokens: np.ndarray
     mask: np.ndarray
-    truncated: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +50,24 @@ class Corpus:
     """The examples of a file. Only the places of its lines are in memory.
 
     Attributes: path. pairs: whether examples have two completions. starts: [N] bytes from the file's beginning.
-    numbers: [N] of the lines, from 1. skipped: how many bad lines were left out. digest: of the whole file.
+    numbers: [N] of the lines, from 1. lengths: [N] tokens of each example's longest text, both `END`s among them.
+    skipped: how many bad lines were left out. digest: of the whole file.
     """
 
     path: Path
     pairs: bool
     starts: np.ndarray
     numbers: np.ndarray
+    lengths: np.ndarray
     skipped: int
     digest: str
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def truncated(self, context: int) -> int:
+        """How many examples a model with this context does not see whole."""
+        return int((self.lengths > context + 1).sum())
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[Example]:
         """The examples at these places."""
@@ -80,14 +85,16 @@ def scan(path: str | os.PathLike[str], pairs: bool, skip_bad: bool = False) -> C
     Args: pairs: whether each line must hold a preference. skip_bad: count bad lines instead of refusing the file.
     Raises: DataError, naming the first bad line, or the file where it holds no example. OSError.
     """
-    path, starts, numbers, skipped, place, digest = Path(path), [], [], 0, 0, hashlib.sha256()
+    path, starts, numbers, lengths = Path(path), [], [], []
+    skipped, place, digest = 0, 0, hashlib.sha256()
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
-                    parse(line, number, pairs)
+                    example = parse(line, number, pairs)
                     starts.append(place)
                     numbers.append(number)
+                    lengths.append(len(example.prompt) + max(map(len, example.completions)) + 2)
                 except DataError as error:
                     if not skip_bad:
                         raise DataError(f"{path}, {error}") from None
@@ -96,7 +103,7 @@ def scan(path: str | os.PathLike[str], pairs: bool, skip_bad: bool = False) -> C
             digest.update(line)
     if not starts:
         raise DataError(f"{path}: no example{f' among {skipped} bad lines' if skipped else ''}")
-    return Corpus(path, pairs, np.array(starts), np.array(numbers), skipped, digest.hexdigest())
+    return Corpus(path, pairs, np.array(starts), np.array(numbers), np.array(lengths), skipped, digest.hexdigest())
 
 
 def parse(line: bytes, number: int, pairs: bool) -> Example:
@@ -154,13 +161,12 @@ def shared_beginning(one: bytes, other: bytes) -> int:
 def batch(examples: Sequence[Example], context: int) -> Batch:
     """Examples as arrays, T at most `context`. Long texts lose the left of their prompt, then the right of their
     completion."""
-    rows, cut = [], 0
+    rows = []
     for example in examples:
         for completion in example.completions:
             answer = [*completion, END]
             prompt = [END, *example.prompt]
             over = len(prompt) + len(answer) - (context + 1)
-            cut += over > 0
             kept = prompt[max(0, over) :] or [END]
             rows.append((kept, answer[: context + 1 - len(kept)]))
     longest = max(len(prompt) + len(answer) - 1 for prompt, answer in rows)
@@ -172,7 +178,7 @@ def batch(examples: Sequence[Example], context: int) -> Batch:
         tokens[row, : len(whole)] = whole
         mask[row, len(prompt) - 1 : len(whole) - 1] = True
     shape = (len(examples), -1, length)
-    return Batch(tokens.reshape(len(examples), -1, length + 1), mask.reshape(shape), cut)
+    return Batch(tokens.reshape(len(examples), -1, length + 1), mask.reshape(shape))
 
 
 def written(tokens: Any) -> str:

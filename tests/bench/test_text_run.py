@@ -59,6 +59,7 @@ def test_preferences_are_learned_and_told_beside_both_baselines(method, taught, 
     assert report.accuracy["mean"] == 1 and report.unigram["mean"] == 1
     assert 0 <= report.longer["mean"] < 1
     assert report.longer["low"] <= report.longer["mean"] <= report.longer["high"]
+    assert (tmp_path / "head.safetensors").exists() == (method == "rm")
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, tmp_path):
@@ -87,9 +88,25 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(data, tmp_path)
     model, weights = load_gpt(tmp_path / "start")
     weights["wte"]["weight"] = weights["wte"]["weight"].at[0, 0].set(jnp.nan)
     save_gpt(tmp_path / "broken", model, weights)
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 0; the checkpoint of step 0 is kept"):
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 0; no checkpoint was written"):
         run_text(RUN, data, tmp_path / "out", start=tmp_path / "broken")
     assert not (tmp_path / "out" / CHECKPOINT).exists()
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_weights_that_are_no_numbers_are_never_kept(data, tmp_path):
+    """A step whose loss is still a number can ruin the weights: here by its size."""
+    with pytest.raises(TrainingError, match="the weights are no numbers after step 0; no checkpoint was written"):
+        run_text(dataclasses.replace(RUN, learning_rate=1e39, check_every=1), data, tmp_path, MODEL)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_run_does_not_go_on_from_other_weights_than_it_began_with(data, taught, tmp_path):
+    run = dataclasses.replace(RUN, method="dpo")
+    run_text(run, data, tmp_path / "dpo", start=taught[0])
+    save_gpt(tmp_path / "other", MODEL, MODEL.init(jax.random.key(9)))
+    with pytest.raises(TrainingError, match="belongs to another run"):
+        run_text(run, data, tmp_path / "dpo", start=tmp_path / "other")
 
 
 def test_what_cannot_be_trained_is_refused_with_a_reason(data, taught, tmp_path):

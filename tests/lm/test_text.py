@@ -72,7 +72,7 @@ def test_a_file_without_examples_is_refused(file):
 
 def test_batches_say_what_is_learned():
     found = batch([Example(b"ab", (b"c", b"de"))], context=64)
-    assert found.tokens.shape == (1, 2, 33) and found.mask.shape == (1, 2, 32) and found.truncated == 0
+    assert found.tokens.shape == (1, 2, 33) and found.mask.shape == (1, 2, 32)
     a, b, c, d, e = b"abcde"
     assert found.tokens[0, 0, :6].tolist() == [END, a, b, c, END, END]
     assert found.tokens[0, 1, :6].tolist() == [END, a, b, d, e, END]
@@ -81,12 +81,24 @@ def test_batches_say_what_is_learned():
     assert found.tokens[0, 1, 1:][found.mask[0, 1]].tolist() == [d, e, END]
 
 
-def test_long_texts_lose_the_left_of_their_prompt_and_are_counted():
+def test_long_texts_lose_the_left_of_their_prompt():
     found = batch([Example(b"p" * 40 + b"q", (b"answer",)), Example(b"x", (b"y" * 90,)), Example(b"s", (b"t",))], 32)
-    assert found.tokens.shape == (3, 1, 33) and found.truncated == 2
+    assert found.tokens.shape == (3, 1, 33)
     assert bytes(found.tokens[0, 0, :-1].tolist()[:26]) == b"p" * 25 + b"q"
     assert found.tokens[0, 0, 1:][found.mask[0, 0]].tolist() == [*b"answer", END]
     assert found.tokens[1, 0].tolist() == [END, *b"y" * 32] and found.mask[1, 0].all()
+
+
+def test_examples_that_do_not_fit_are_counted_once(file):
+    """A text of n bytes is n + 2 tokens, of which a model with context C reads C and is asked for the last C."""
+    lengths = [29, 31, 32, 33, 90]
+    corpus = scan(file(*({"prompt": "p" * 9, "completion": "c" * (length - 9)} for length in lengths)), pairs=False)
+    assert corpus.lengths.tolist() == [length + 2 for length in lengths]
+    for context in (30, 31, 32, 33, 34, 91):
+        whole = [bytes(t for t in batch([e], context).tokens[0, 0].tolist() if t != END) for e in corpus.read(range(5))]
+        cut = sum(len(text) < length for text, length in zip(whole, lengths, strict=True))
+        # One byte short of room, only the end itself is cut.
+        assert corpus.truncated(context) - cut == lengths.count(context)
 
 
 @given(st.lists(st.tuples(st.binary(max_size=80), st.binary(min_size=1, max_size=80)), min_size=1, max_size=4))
