@@ -123,8 +123,8 @@ def trace(
         rankings = compared(data_key, model, task, weights, pairs, 2, Labeller(noise=noise))
         fitted, _ = proxy.train(fit_key, model, task, weights, rankings)
         reward = proxy.reward(model, task, fitted)
-        score = lambda part: reward(jnp.zeros((len(part), 1), jnp.int32), part)
-        return jax.lax.map(score, texts.reshape(-1, 4096, task.length)).reshape(1, -1)
+        score = lambda text: reward(jnp.zeros((1, 1), jnp.int32), text[None])[0]
+        return jax.lax.map(score, texts, batch_size=exact.CHUNK)[None]
 
     score = np.asarray(fit(data_key, fit_key), np.float64)
     # To mean 0 and deviation 1 under pi_0, exactly.

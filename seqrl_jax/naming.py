@@ -41,6 +41,14 @@ def lookup(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     return table[name]
 
 
+def one_of(settings: object, **known: Iterable[str]) -> None:
+    """Check settings that are names: `one_of(self, kind=KINDS)`. Raises: SpecError for a name that is none of them."""
+    for field, names in known.items():
+        value = getattr(settings, field)
+        if value not in names:
+            raise SpecError(f"{field} is {value!r}, expected one of {', '.join(names)}")
+
+
 def settable(function: Callable[..., Any]) -> dict[str, type]:
     """The parameters of a function or dataclass that a name can set: those of type int, float, bool or str."""
     kinds = get_type_hints(function.__init__ if inspect.isclass(function) else function)

@@ -27,6 +27,7 @@ from seqrl_jax.agents.history import HistoryFunction
 from seqrl_jax.agents.networks import features, layers, of_action, through
 from seqrl_jax.agents.rollout import Experience, Seen
 from seqrl_jax.memory import GRU
+from seqrl_jax.naming import one_of
 from seqrl_jax.tasks.environment import Discrete
 
 KINDS = ("categorical", "gaussian")
@@ -63,9 +64,7 @@ class Latent:
     reward_deviation: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, known in (("kind", KINDS), ("use", USES)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        one_of(self, kind=KINDS, use=USES)
 
     @property
     def reach(self) -> None:
@@ -139,11 +138,13 @@ class LatentFunction(HistoryFunction):
         m, seen = self.memory, self._observed()
         keys = jax.random.split(key, 8)
         before = m.code_size + self.num_actions + (m.width if m.recurrent_prior else 0)
-        smoother = {
-            "backward": self._filter.init(keys[6], seen + self.num_actions + 2),
-            "smoother": layers(keys[7], 2 * m.width, m.law_size),
-        }
-        return (smoother if m.smoothing else {}) | {
+        smoother = {}
+        if m.smoothing:
+            smoother = {
+                "backward": self._filter.init(keys[6], seen + self.num_actions + 2),
+                "smoother": layers(keys[7], 2 * m.width, m.law_size),
+            }
+        return smoother | {
             "filter": self._filter.init(keys[0], seen + self.num_actions),
             "posterior": layers(keys[1], m.width, m.law_size),
             "start": jnp.zeros(m.law_size),

@@ -41,6 +41,7 @@ from seqrl_jax.agents.rollout import (
     surely_complete,
 )
 from seqrl_jax.memory import Memory, Table
+from seqrl_jax.naming import one_of
 from seqrl_jax.tasks.environment import Discrete, Environment
 from seqrl_jax.tasks.simulator import TabularEnv
 
@@ -244,8 +245,7 @@ class PolicyGradient:
         if self.critic == "observation":
             memory = self.memory if self.memory.reach == 1 else Table()
             return HistoryFunction(memory, 1, env.observation_space)
-        if self.critic != "state":
-            raise ValueError(f"critic is {self.critic!r}, expected one of {', '.join(CRITICS)}")
+        one_of(self, critic=CRITICS)
         if not isinstance(env, TabularEnv):
             raise ValueError("a critic of the state needs a tabular task: this environment does not number its states")
         if self.bootstrap_truncated:

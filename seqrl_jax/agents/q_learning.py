@@ -54,6 +54,7 @@ from seqrl_jax.agents.rollout import (
 )
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
+from seqrl_jax.naming import one_of
 from seqrl_jax.tasks.environment import Environment, sibling
 
 REPLAYED = ("whole", "zero", "stored")
@@ -175,8 +176,7 @@ class QLearning:
         )
 
     def init(self, key: Array, env: Environment, params: Any) -> QState:
-        if self.replayed not in REPLAYED:
-            raise ValueError(f"replayed is {self.replayed!r}, expected one of {', '.join(REPLAYED)}")
+        one_of(self, replayed=REPLAYED)
         key, weights_key, begin_key, example_key = jax.random.split(key, 4)
         function = self.function(env)
         weights = function.init(weights_key)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.special import logsumexp, xlogy
+from scipy.special import logsumexp
 
 from seqrl_jax.lm.base import LanguageModel, next_token_logits, token_log_probs
 from seqrl_jax.lm.sampling import drawn_mask
@@ -74,7 +74,8 @@ def law_of(model: LanguageModel, task: LMTask, weights: Any) -> Array:
         tokens = jnp.concatenate(
             [jnp.broadcast_to(prompt, (len(prefixes), prompt.shape[0])), jnp.asarray(prefixes, jnp.int32)], 1
         )
-        return _in_chunks(of_texts, tokens).reshape(-1)[number]
+        logs = jax.lax.map(lambda text: of_texts(text[None])[0], tokens, batch_size=CHUNK)
+        return logs.reshape(-1)[number]
 
     return jax.lax.map(of_prompt, jnp.asarray(task.prompts, jnp.int32))
 
@@ -216,16 +217,3 @@ def standing(law: Law, reference: Law, reward: np.ndarray, kl: float | None = No
     earned = expected(law, reward)
     spent = divergence(law, reference) if kl is None else kl
     return Standing(earned, spent, frontier(reference, reward, spent) - earned, error)
-
-
-def entropy(law: Law) -> float:
-    """In nats, mean over prompts."""
-    share = np.exp(law)
-    return float(-xlogy(share, share).sum(1).mean())
-
-
-def _in_chunks(function: Any, rows: Array) -> Array:
-    if len(rows) <= CHUNK:
-        return function(rows)
-    assert len(rows) % CHUNK == 0 or len(rows) < CHUNK, "a power of the vocabulary"
-    return jax.lax.map(function, rows.reshape(-1, CHUNK, rows.shape[1])).reshape(len(rows), -1)

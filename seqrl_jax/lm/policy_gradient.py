@@ -22,11 +22,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents.estimators import gae
-from seqrl_jax.lm.base import LanguageModel, chosen
+from seqrl_jax.lm.base import LanguageModel, chosen, token_log_probs
 from seqrl_jax.lm.reward_model import Reward
 from seqrl_jax.lm.sampling import sample
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import descend, falling_adam
+from seqrl_jax.naming import one_of
 
 ADVANTAGES = ("total", "mean", "leave_one_out", "group", "group_mean", "value")
 RATIOS = ("none", "completion", "token")
@@ -130,9 +131,7 @@ class PolicyGradient:
     value_cost: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, known in (("advantage", ADVANTAGES), ("ratio", RATIOS), ("divergence", DIVERGENCES)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        one_of(self, advantage=ADVANTAGES, ratio=RATIOS, divergence=DIVERGENCES)
         if self.prompts * self.group % self.minibatches:
             raise ValueError(f"{self.prompts * self.group} completions do not divide into {self.minibatches} parts")
 
@@ -176,9 +175,8 @@ class PolicyGradient:
         prompt = every[jax.random.randint(prompt_key, (self.prompts,), 0, len(every))]
         prompt = jnp.repeat(prompt, self.group, 0)
         drawn = sample(model, weights["model"], sample_key, prompt, task.length, task.end)
-        _, before, _ = evaluated(model, {"model": reference, "value": weights["value"]}, prompt, drawn.tokens)
-        _, _, value = evaluated(model, weights, prompt, drawn.tokens)
-        before = jnp.where(drawn.mask, before, 0.0)
+        before = jnp.where(drawn.mask, token_log_probs(model, reference, prompt, drawn.tokens), 0.0)
+        _, value = evaluated(model, weights, prompt, drawn.tokens)
         paid = reward(prompt, drawn.tokens)
         advantage, target = self.advantages(paid, drawn.log_prob, before, drawn.mask, value)
         return Batch(prompt, drawn.tokens, drawn.mask, drawn.log_prob, before, paid, advantage, target)
@@ -212,7 +210,7 @@ class PolicyGradient:
 
     def loss(self, model: LanguageModel, weights: Any, batch: Batch) -> Array:
         """The loss of a (mini)batch."""
-        _, log_prob, value = evaluated(model, weights, batch.prompt, batch.tokens)
+        log_prob, value = evaluated(model, weights, batch.prompt, batch.tokens)
         return self.of_tokens(log_prob, value, batch)
 
     def of_tokens(self, log_prob: Array, value: Array, batch: Batch) -> Array:
@@ -233,9 +231,8 @@ class PolicyGradient:
 VALUE_CLIP = 0.2
 
 
-def evaluated(model: LanguageModel, weights: Any, prompt: Array, tokens: Array) -> tuple[Array, Array, Array]:
-    """Logits [B, L, V], log pi of the tokens and values before each [B, L], of completions [B, L]."""
+def evaluated(model: LanguageModel, weights: Any, prompt: Array, tokens: Array) -> tuple[Array, Array]:
+    """log pi of the tokens of completions [B, L], and values before each; both [B, L]."""
     before = jnp.concatenate([prompt, tokens[:, :-1]], 1)
     hidden = model.hidden(weights["model"], before)[:, prompt.shape[1] - 1 :]
-    logits = model.logits(weights["model"], hidden)
-    return logits, chosen(logits, tokens), hidden @ weights["value"]
+    return chosen(model.logits(weights["model"], hidden), tokens), hidden @ weights["value"]

@@ -20,9 +20,7 @@ from seqrl_jax.lm.labels import Labeller, Rankings
 from seqrl_jax.lm.sampling import drawn_mask, sample
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import minimise
-
-PairLoss = Callable[[Array, Array, float], Array]
-"""(h of the chosen [M], h of the rejected [M], beta) -> loss []."""
+from seqrl_jax.naming import one_of
 
 
 def dpo(chosen: Array, rejected: Array, beta: float) -> Array:
@@ -73,8 +71,7 @@ class Preference:
     online: bool = False
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss is {self.loss!r}, expected one of {', '.join(LOSSES)}")
+        one_of(self, loss=LOSSES)
 
     def train(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> tuple[Any, Array]:
         """Weights of the policy, and the loss of every update, from the weights of pi_0."""

@@ -50,7 +50,7 @@ class Climb:
 
     def price(self, task: LMTask) -> float | None:
         """The beta at which this method's optimum is pi* of the gold reward; None where its optimum is another."""
-        biased = self.policy.divergence == "loss" or self.policy.advantage == "group"
+        biased = self.policy.divergence == "loss" or self.policy.advantage == "group" or self.policy.by_length
         return None if biased else self.policy.beta
 
     def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
@@ -151,8 +151,9 @@ def make_method(spec: str) -> Any:
 
 
 def shortened(settings: Any, updates: int) -> Any:
-    """A method whose every stage makes at most so many updates, on as little data: for rehearsals."""
+    """Settings whose every stage makes at most so many updates: for rehearsals."""
     parts = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    inner = {name: shortened(value, updates) for name, value in parts.items() if dataclasses.is_dataclass(value)}
-    fewer = {name: min(parts[name], updates) for name in ("updates",) if name in parts}
-    return dataclasses.replace(settings, **inner, **fewer)
+    fewer = {name: shortened(value, updates) for name, value in parts.items() if dataclasses.is_dataclass(value)}
+    if "updates" in parts:
+        fewer["updates"] = min(parts["updates"], updates)
+    return dataclasses.replace(settings, **fewer)

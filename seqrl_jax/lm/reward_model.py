@@ -23,6 +23,7 @@ from seqrl_jax.lm.labels import Rankings
 from seqrl_jax.lm.sampling import drawn_mask, sample
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import minimise
+from seqrl_jax.naming import one_of
 
 Reward = Callable[[Array, Array], Array]
 """(prompt [B, P], tokens [B, L]) -> reward [B]."""
@@ -70,9 +71,7 @@ class RewardModel:
     decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        for name, known in (("features", FEATURES), ("trained", TRAINED)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        one_of(self, features=FEATURES, trained=TRAINED)
 
     def train(
         self, key: Array, model: LanguageModel, task: LMTask, reference: Any, rankings: Rankings
