@@ -19,6 +19,8 @@ from seqrl_jax.bench.results import CERTIFIED, read_cells
 from seqrl_jax.bench.suites import in_order
 from seqrl_jax.bench.table import aggregate_rows, table_rows
 from seqrl_jax.files import write_whole
+from seqrl_jax.lm.registry import METHODS
+from seqrl_jax.lm.tasks import TASKS as LM_TASKS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -124,7 +126,10 @@ def alignment_table() -> str:
         lines.append(f"| `{method}` | {' | '.join(shown)} | {last} |")
     best = ", ".join(f"`{task}` {_two(next(c.best_reward[0] for c in cells if c.task == task))}" for task in tasks)
     where = f"{len(cells[0].seeds)} seeds, on {cells[0].device}, jax {cells[0].versions['jax']}"
-    return "\n".join([*lines, "", f"Largest gold reward: {best}. `seqrl run lm`: {where}."])
+    missing = [f"`{task}`" for task in LM_TASKS if task not in tasks]
+    missing += [f"`{m}` on `{t}`" for t in tasks for m in METHODS if (m, t) not in rows]
+    absent = f" Not recorded yet: {', '.join(missing)}." if missing else ""
+    return "\n".join([*lines, "", f"Largest gold reward: {best}. `seqrl run lm`: {where}.{absent}"])
 
 
 def overoptimisation_table() -> str:

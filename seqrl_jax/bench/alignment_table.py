@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 COLUMNS = ("reward", "kl", "regret", "shortfall")
 LEGEND = (
     "gold: expected gold reward. KL: nats to the reference. regret: what the best policy at this KL earns more. "
-    "short of J*: beta log Z - (gold - beta KL), where the method's own optimum is known. 95% bootstrap intervals over "
-    "seeds"
+    "short of J*: beta log Z - (gold - beta KL), where the method's own optimum is known. 95% bootstrap intervals of "
+    "the mean over seeds"
 )
 BELOW_ZERO = 1e-3
 """A regret below minus this is a bug: nothing lies above the frontier."""
@@ -56,6 +56,7 @@ def alignment_problems(cells: Sequence[AlignmentCell]) -> list[str]:
 
 def console_alignment(cells: Sequence[AlignmentCell]) -> RenderableType:
     """One table for each task, methods in the order of the registry."""
+    from rich.box import SIMPLE
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -68,14 +69,20 @@ def console_alignment(cells: Sequence[AlignmentCell]) -> RenderableType:
     for task in dict.fromkeys(cell.task for cell in cells):
         mine = [cell for cell in cells if cell.task == task]
         told = f"pi_0 {mine[0].reference_reward[0]:.2f}, best {mine[0].best_reward[0]:.2f}"
-        table = Table(title=printable(f"{task}: gold reward of {told}"), title_justify="left")
+        table = Table(
+            box=SIMPLE,
+            padding=(0, 0, 0, 1),
+            pad_edge=False,
+            title=printable(f"{task}: gold reward of {told}"),
+            title_justify="left",
+        )
         table.add_column("method")
         for heading in ("gold", "KL", "regret", "short of J*"):
             table.add_column(heading, justify="right")
         for row in alignment_rows(mine):
-            table.add_row(printable(row["method"]), *(spread(row[name], row["failed"]) for name in COLUMNS))
+            table.add_row(printable(row["method"]), *(reach(row[name], row["failed"]) for name in COLUMNS))
         parts.append(table)
-    parts.append(Text(LEGEND, style="dim"))
+    parts.append(Text(f"{LEGEND} (±: to its further end)", style="dim"))
     parts += [Text(f"error: {printable(message)}", style="bold red") for message in alignment_problems(cells)]
     return Group(*parts)
 
@@ -87,6 +94,14 @@ def spread(told: dict[str, float] | None, failed: int = 0) -> str:
     lost = f" !{failed}" if failed else ""
     mean, low, high = (round(told[name], 3) + 0.0 for name in ("mean", "low", "high"))
     return f"{mean:.3f} [{low:.3f}, {high:.3f}]{lost}"
+
+
+def reach(told: dict[str, float] | None, failed: int = 0) -> str:
+    """The same in less room: `mean±` the distance to the further end of the interval."""
+    if told is None:
+        return "failed" if failed else ""
+    lost = f" !{failed}" if failed else ""
+    return f"{told['mean'] + 0.0:.3f}±{max(told['high'] - told['mean'], told['mean'] - told['low']):.3f}{lost}"
 
 
 def in_registry_order(cells: Sequence[AlignmentCell]) -> list[AlignmentCell]:

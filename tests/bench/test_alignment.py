@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from seqrl_jax.bench.alignment import Plan, run_alignment
-from seqrl_jax.bench.alignment_report import frontier_picture, write_alignment_report
+from seqrl_jax.bench.alignment_report import MARKERS, frontier_picture, write_alignment_report
 from seqrl_jax.bench.alignment_results import holds_alignment, read_alignment, write_alignment
 from seqrl_jax.bench.alignment_table import alignment_problems, alignment_rows, console_alignment, spread
 from seqrl_jax.bench.results import ResultsError
 from seqrl_jax.bench.suites import AlignmentSuite, check_alignment, suite
+from seqrl_jax.lm.registry import METHODS
 from seqrl_jax.naming import SpecError
 
 PLAN = Plan("lm", ("sft", "best_of_16", "rloo", "dpo", "rlhf"), ("length_hack",), (0, 1), updates=6)
@@ -99,9 +100,16 @@ def test_the_page_has_every_method_and_escapes_what_files_say(ran, tmp_path):
     assert "<script>" not in page and "<b>torn" not in page and "&lt;script&gt;" in page
     assert all(f"<td>{name}</td>" in page for name in PLAN.methods)
     assert frontier_picture(cells).startswith(b"\x89PNG")
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(console_alignment(cells))
-    assert "length_hack" in console.export_text()
+    looks = {(MARKERS[index % len(MARKERS)], index % 10) for index in range(len(METHODS))}
+    assert len(looks) == len(METHODS)
+    console = Console(width=80, record=True, file=io.StringIO())
+    longest = max(METHODS, key=len)
+    console.print(console_alignment([*cells, dataclasses.replace(cells[2], method=longest)]))
+    lines = console.export_text().splitlines()
+    assert any("length_hack" in line for line in lines)
+    # Every method on one line of a terminal of 80 columns.
+    told = [line.split()[0] for line in lines if "±" in line]
+    assert told[: len(cells) + 1] == [*PLAN.methods, longest]
     assert "No results yet" in write_alignment_report([], tmp_path).read_text()
 
 
