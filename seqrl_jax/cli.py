@@ -99,13 +99,16 @@ def _parser() -> argparse.ArgumentParser:
 
     align = command("align", _align, "Train a byte model on JSON lines of text or preferences of your own.")
     align.add_argument("data", type=Path, help="{text}, {prompt, completion} or {[prompt,] chosen, rejected} a line")
-    align.add_argument("--method", default="sft", help="sft, rm, dpo, ipo or kto (default: sft)")
+    align.add_argument("--method", default="sft", help="sft (default); rm; dpo, ipo, kto; ppo, rloo, grpo, dr_grpo")
     align.add_argument("--out", type=Path, required=True, help="directory of the weights, checkpoints and the report")
     align.add_argument("--init", type=Path, help="directory of the weights to begin with, such as an earlier --out")
-    align.add_argument("--steps", type=_positive, default=1000, help="gradient steps")
-    align.add_argument("--batch", type=_positive, default=16, help="examples in each")
+    align.add_argument("--reward", type=Path, help="what ppo, rloo and grpo climb: the --out of a run of rm")
+    align.add_argument("--steps", type=_positive, default=1000, help="gradient steps, or batches of answers")
+    align.add_argument("--batch", type=_positive, default=16, help="examples, or answers, in each")
+    align.add_argument("--group", type=_positive, default=8, help="answers to each prompt")
+    align.add_argument("--answer", type=_positive, default=64, help="bytes of an answer that is drawn, at most")
     align.add_argument("--learning-rate", type=float, default=0.0005)
-    align.add_argument("--beta", type=float, default=0.1, help="of dpo, ipo and kto")
+    align.add_argument("--beta", type=float, help="of dpo, ipo, kto (0.1), or the price of KL (0.05)")
     align.add_argument("--held-out", type=float, default=0.1, help="share of the examples that judge")
     align.add_argument("--check-every", type=_positive, default=100, help="steps between checkpoints")
     align.add_argument("--seed", type=int, default=0)
@@ -421,6 +424,8 @@ def _align(options: argparse.Namespace) -> None:
         held_out=options.held_out,
         check_every=options.check_every,
         seed=options.seed,
+        group=options.group,
+        answer=options.answer,
     )
     _keep_compiled_programs()
     with _bars() as bar:
@@ -434,6 +439,7 @@ def _align(options: argparse.Namespace) -> None:
             options.init,
             options.skip_bad,
             lambda done, total: line()(done, total),
+            options.reward,
         )
     if options.json:
         return _print_json(asdict(report))
@@ -445,6 +451,9 @@ def _align(options: argparse.Namespace) -> None:
         ("prefers what was chosen", report.accuracy),
         ("prefer the longer", report.longer),
         ("count bytes", report.unigram),
+        ("reward before, deviations", report.reward_before),
+        ("reward", report.reward),
+        ("KL, nats per answer", report.kl),
     )
     for name, told in named:
         if told:

@@ -243,5 +243,9 @@ def test_align_trains_on_lines_and_names_the_bad_one(seqrl, tmp_path):
     preference = ("--method", "dpo", "--init", tmp_path / "sft", "--out", tmp_path / "dpo", "--skip-bad")
     out = seqrl("align", data, *preference, *sizes)[1]
     assert "prefers what was chosen" in out and "prefer the longer" in out and "count bytes" in out
-    code, _, err = seqrl("align", data, "--method", "ppo", "--out", tmp_path / "ppo")
-    assert code == 2 and "unknown method 'ppo'" in err
+    assert seqrl("align", data, "--method", "rm", "--out", tmp_path / "rm", *sizes, "--skip-bad")[0] == 0
+    climb = ("--method", "rloo", "--init", tmp_path / "sft", "--reward", tmp_path / "rm", "--out", tmp_path / "rloo")
+    out = seqrl("align", data, *climb, *sizes, "--skip-bad", "--group", 2, "--answer", 4)[1]
+    assert "reward before" in out and "KL, nats per answer" in out
+    code, _, err = seqrl("align", data, "--method", "pppo", "--out", tmp_path / "pppo")
+    assert code == 2 and "unknown method 'pppo'" in err

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
-from scipy.optimize import minimize
 
 from seqrl_jax.bench.provenance import write_record
-from seqrl_jax.bench.statistics import interval
-from seqrl_jax.lm.base import chosen, next_token_logits
+from seqrl_jax.bench.text_judge import (
+    Summary,
+    answering,
+    longer,
+    losses_and_preferences,
+    samples,
+    summary,
+    unigram,
+)
 from seqrl_jax.lm.checkpoint import load_tree, read_told, save_tree
 from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.lm.preference import dpo, ipo, kto
-from seqrl_jax.lm.reward_model import plackett_luce
-from seqrl_jax.lm.sampling import sample
-from seqrl_jax.lm.sft import cross_entropy
-from seqrl_jax.lm.text import END, VOCABULARY, Batch, Corpus, batch, scan, written
+from seqrl_jax.lm.policy_gradient import PolicyGradient
+from seqrl_jax.lm.text import VOCABULARY, Batch, Corpus, Example, asked, batch, mismatched, scan
+from seqrl_jax.lm.text_losses import PREFERENCES, REWARD_MODEL, SUPERVISED, losses_of
+from seqrl_jax.lm.text_policy import CLIMBING, LearnedReward, collect
 from seqrl_jax.lm.training import descend, falling_adam
 from seqrl_jax.lm.weights import WEIGHTS, load_gpt, save_gpt
 
-METHODS = ("sft", "rm", "dpo", "ipo", "kto")
-FROM_A_MODEL = ("dpo", "ipo", "kto")
+METHODS = (SUPERVISED, REWARD_MODEL, *PREFERENCES, *CLIMBING)
 CHECKPOINT, HEAD, REPORT = "training.safetensors", "head.safetensors", "report.json"
-SAMPLED, SAMPLE_LENGTH = 3, 80
-MOST_JUDGED = 2000
-"""Held-out examples, and pairs for the baseline, at most."""
+MOST_JUDGED, MOST_ANSWERED = 2000, 256
+"""Held-out examples, and pairs for the baseline, at most; and prompts that are answered to judge or normalise."""
 
 
 class TrainingError(ValueError):
@@ -46,30 +51,66 @@ class TextRun:
     """What is trained, and how.
 
     Attributes:
-        method: `sft`, `rm`, `dpo`, `ipo` or `kto`. steps: gradient steps. batch: examples in each.
-        learning_rate: of Adam, falling to 0. beta: of the preference losses. held_out: share of the examples.
+        method: `sft`; `rm`; `dpo`, `ipo`, `kto`; or `ppo`, `rloo`, `grpo`, `dr_grpo`. steps: gradient steps, or
+            batches of answers. batch: examples, or answers, in each. learning_rate: of Adam, falling to 0.
+        beta: of the preference losses (.1), or the price of the KL (.05). held_out: share of the examples.
         check_every: steps between checkpoints. seed: of weights, of the split and of the order of examples.
+        group, answer, missing_end: of the policy gradients: answers to each prompt, bytes of an answer at most, and
+            the price of one that does not end, in deviations of the reward under pi_0.
     """
 
     method: str = "sft"
     steps: int = 1000
     batch: int = 16
     learning_rate: float = 0.0005
-    beta: float = 0.1
+    beta: float | None = None
     held_out: float = 0.1
     check_every: int = 100
     seed: int = 0
+    group: int = 8
+    answer: int = 64
+    missing_end: float = 1.0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise TrainingError(f"unknown method {self.method!r}, expected one of {', '.join(METHODS)}")
         if not 0 < self.held_out < 1:
             raise TrainingError(f"held_out is {self.held_out}, expected a share between 0 and 1")
+        if self.climbs and (self.group < 2 or self.batch % self.group):
+            raise TrainingError(f"a batch of {self.batch} answers has no groups of {self.group}, of two at least")
+
+    @property
+    def climbs(self) -> bool:
+        """Whether it draws answers and climbs a reward."""
+        return self.method in CLIMBING
 
     @property
     def pairs(self) -> bool:
         """Whether it learns from preferences."""
-        return self.method != "sft"
+        return self.method in (REWARD_MODEL, *PREFERENCES)
+
+    @property
+    def price(self) -> float:
+        """beta, or what stands for it."""
+        return (0.05 if self.climbs else 0.1) if self.beta is None else self.beta
+
+    @property
+    def policy(self) -> PolicyGradient:
+        """The policy gradient with these settings."""
+        return dataclasses.replace(
+            CLIMBING[self.method],
+            beta=self.price,
+            prompts=self.batch // self.group,
+            group=self.group,
+            learning_rate=self.learning_rate,
+            updates=self.steps,
+        )
+
+    def arrays(self, examples: Sequence[Example], context: int) -> Batch:
+        """Examples as this method reads them."""
+        if self.climbs:
+            return asked(examples, context, self.answer)
+        return batch(mismatched(examples) if self.method == "kto" else examples, context)
 
 
 @dataclass(frozen=True)
@@ -78,7 +119,8 @@ class Report:
 
     truncated: examples longer than the context. loss: nats per byte (sft) or per pair. accuracy: how often the model
     prefers what was chosen; longer: how often that is the longer answer; unigram: what a logistic regression on counts
-    of bytes gets right. The last three are None without pairs.
+    of bytes gets right. reward_before, reward, kl: of answers, in deviations of the reward under pi_0, and nats per
+    answer. None where a method has no such thing.
     """
 
     steps: int
@@ -86,12 +128,27 @@ class Report:
     held_out: int
     skipped: int
     truncated: int
-    loss: dict[str, float]
-    accuracy: dict[str, float] | None
-    longer: dict[str, float] | None
-    unigram: dict[str, float] | None
-    samples_before: list[dict[str, str]]
-    samples_after: list[dict[str, str]]
+    loss: Summary | None = None
+    accuracy: Summary | None = None
+    longer: Summary | None = None
+    unigram: Summary | None = None
+    reward_before: Summary | None = None
+    reward: Summary | None = None
+    kl: Summary | None = None
+    samples_before: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    samples_after: list[dict[str, str]] = dataclasses.field(default_factory=list)
+
+
+class Stage(NamedTuple):
+    """How a method trains.
+
+    begin: the weights before the first step, {"model", ...}. step: (weights and optimiser's state, key, tokens, mask)
+    -> the same after the step, and the loss before it.
+    """
+
+    begin: Any
+    optimiser: optax.GradientTransformation
+    step: Callable[[Any, Array, Array, Array], tuple[Any, Array]]
 
 
 def run_text(
@@ -102,16 +159,18 @@ def run_text(
     start: Path | None = None,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    reward: Path | None = None,
 ) -> Report:
     """Train, keep checkpoints in `out`, go on from the last one if there is one, and judge.
 
     Args: model: its sizes where no `start`, a directory that `save_gpt` wrote, gives the weights to begin with.
-    Raises: DataError for a bad line; TrainingError where a preference loss has no model to begin with, where `out`
-        holds another run's checkpoint, or where the loss is no number (the last good checkpoint is kept).
+        reward: the directory of a run of `rm`, which a policy gradient climbs.
+    Raises: DataError for a bad line; TrainingError where a method lacks the model or the reward that it needs, where
+        `out` holds another run's checkpoint, or where the loss is no number (the last good checkpoint is kept).
     """
     corpus = scan(data, run.pairs, skip_bad)
     training, held = _split(len(corpus), run)
-    if start is None and run.method in FROM_A_MODEL:
+    if start is None and (run.climbs or run.method in PREFERENCES):
         raise TrainingError(f"{run.method} compares with a model: say which, by its directory")
     if start is not None:
         model, weights = load_gpt(start)
@@ -120,31 +179,39 @@ def run_text(
     else:
         assert model is not None
         weights = model.init(jax.random.key(run.seed))
-    begin = {"model": weights}
-    if run.method == "rm":
-        begin["head"] = jax.random.normal(jax.random.key(run.seed + 1), (model.width,)) / model.width**0.5
-
-    out.mkdir(parents=True, exist_ok=True)
-    first = hashlib.sha256((start / WEIGHTS).read_bytes()).hexdigest() if start else None
-    told = {"run": asdict(run), "model": asdict(model), "data": corpus.digest, "start": first}
-    learned = _train(run, model, begin, corpus, training, out, told, progress)
-    save_gpt(out, model, learned["model"])
-    if "head" in learned:
-        save_tree(out / HEAD, learned["head"], {})
     judged = held[:MOST_JUDGED]
-    losses, right = _judge(run, model, learned, weights, corpus, judged)
+    told: dict[str, Any] = {"run": asdict(run), "model": asdict(model), "data": corpus.digest}
+    told |= {"start": _digest(start, WEIGHTS), "reward": _digest(reward, WEIGHTS, HEAD)}
+    keep = partial(_train, run, model, corpus=corpus, training=training, out=out, told=told, progress=progress)
+    if run.climbs:
+        paid = _reward(run, reward, model, weights, corpus, training[:MOST_ANSWERED])
+        learned = keep(_climb(run, model, weights, paid))
+        batches = _batches_of(run, model, corpus, judged[:MOST_ANSWERED])
+        judge = answering(model, weights, paid)
+        before, (after, drift) = judge(weights, batches)[0], judge(learned["model"], batches)
+        truncated = corpus.truncated_prompts(model.context, run.answer)
+        found = {"reward_before": summary(before), "reward": summary(after), "kl": summary(drift)}
+    else:
+        learned = keep(_descent(run, model, weights))
+        batches = _batches_of(run, model, corpus, judged)
+        losses, right = losses_and_preferences(run.method, run.price, model, learned, weights, batches)
+        truncated = corpus.truncated(model.context)
+        found = {"loss": summary(losses)}
+        if run.pairs:
+            baselines = longer(corpus, judged), unigram(corpus, training[:MOST_JUDGED], judged)
+            found |= dict(zip(("accuracy", "longer", "unigram"), map(summary, (right, *baselines)), strict=True))
+    save_gpt(out, model, learned["model"])
+    if run.method == REWARD_MODEL:
+        save_tree(out / HEAD, learned["head"], {})
     report = Report(
         steps=run.steps,
         examples=len(corpus),
         held_out=len(held),
         skipped=corpus.skipped,
-        truncated=corpus.truncated(model.context),
-        loss=_summary(losses),
-        accuracy=_summary(right) if run.pairs else None,
-        longer=_summary(_longer(corpus, judged)) if run.pairs else None,
-        unigram=_summary(_unigram(corpus, training[:MOST_JUDGED], judged)) if run.pairs else None,
-        samples_before=_samples(model, weights, corpus, judged),
-        samples_after=_samples(model, learned["model"], corpus, judged),
+        truncated=truncated,
+        **found,
+        samples_before=samples(model, weights, corpus, judged),
+        samples_after=samples(model, learned["model"], corpus, judged),
     )
     write_record(out / REPORT, asdict(report))
     return report
@@ -159,40 +226,89 @@ def _split(examples: int, run: TextRun) -> tuple[np.ndarray, np.ndarray]:
     return order[held:], order[:held]
 
 
+def _digest(directory: Path | None, *names: str) -> str | None:
+    """Of the files of a directory that stand there."""
+    if directory is None:
+        return None
+    found = [path.read_bytes() for path in (directory / name for name in names) if path.exists()]
+    return hashlib.sha256(b"".join(found)).hexdigest()
+
+
+def _descent(run: TextRun, model: GPT, weights: Any) -> Stage:
+    """Gradient descent on the losses of examples."""
+    optimiser = falling_adam(run.learning_rate, run.steps)
+    begin = {"model": weights}
+    if run.method == REWARD_MODEL:
+        begin["head"] = jax.random.normal(jax.random.key(run.seed + 1), (model.width,)) / model.width**0.5
+
+    def step(state: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
+        learned, moments = state
+        loss = lambda learned: losses_of(run.method, run.price, model, learned, weights, tokens, mask)[0].mean()
+        value, gradient = jax.value_and_grad(loss)(learned)
+        return descend(optimiser, gradient, moments, learned), value
+
+    return Stage(begin, optimiser, step)
+
+
+def _climb(run: TextRun, model: GPT, weights: Any, reward: LearnedReward) -> Stage:
+    """A policy gradient on a reward."""
+    policy = run.policy
+    optimiser = policy.optimiser()
+
+    def step(state: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
+        collect_key, order_key = jax.random.split(key)
+        drawn = collect(policy, model, state[0], weights, reward, collect_key, tokens[:, 0], mask[:, 0])
+        state, losses = policy.learn(order_key, model, optimiser, state, drawn)
+        return state, losses.mean()
+
+    return Stage({"model": weights, "value": jnp.zeros(model.width)}, optimiser, step)
+
+
+def _reward(
+    run: TextRun, directory: Path | None, model: GPT, weights: Any, corpus: Corpus, prompts: np.ndarray
+) -> LearnedReward:
+    """What the reward model of a directory says, in deviations of what it says of pi_0's answers to these prompts."""
+    if directory is None:
+        raise TrainingError(f"{run.method} climbs a reward: say which, by the directory of a run of rm")
+    if not (directory / HEAD).exists():
+        raise TrainingError(f"{directory}: no reward model, for want of {HEAD}, which rm writes")
+    body, learned = load_gpt(directory)
+    if body.vocabulary != VOCABULARY or body.context < model.context:
+        sizes = f"{body.vocabulary} tokens and a context of {body.context}"
+        raise TrainingError(f"{directory}: {sizes}, where {VOCABULARY} and {model.context} are read")
+    if run.answer + 2 > model.context:
+        raise TrainingError(f"a context of {model.context} has no room for answers of {run.answer} bytes")
+    raw = LearnedReward(body, {"model": learned, "head": load_tree(directory / HEAD, jnp.zeros(body.width))})
+    said, _ = answering(model, weights, raw)(weights, _batches_of(run, model, corpus, prompts))
+    return raw.normalised(said, run.missing_end)
+
+
 def _train(
     run: TextRun,
     model: GPT,
-    begin: Any,
+    stage: Stage,
     corpus: Corpus,
     training: np.ndarray,
     out: Path,
     told: dict[str, Any],
     progress: Callable[[int, int], None],
 ) -> Any:
-    """The weights."""
-    optimiser = falling_adam(run.learning_rate, run.steps)
-    state = (begin, optimiser.init(begin))
+    """The weights after the last step."""
+    state = (stage.begin, stage.optimiser.init(stage.begin))
     step, path = 0, out / CHECKPOINT
+    out.mkdir(parents=True, exist_ok=True)
     if path.exists():
         known = read_told(path)
         if {name: known.get(name) for name in told} != told:
             raise TrainingError(f"{path} belongs to another run: give another directory")
         state, step = load_tree(path, state), known["step"]
-
-    reference = begin["model"]
-
-    @partial(jax.jit, donate_argnums=0)
-    def advance(state: Any, tokens: Array, mask: Array) -> tuple[Any, Array]:
-        weights, moments = state
-        loss = lambda weights: jnp.mean(losses_of(run, model, weights, reference, tokens, mask)[0])
-        value, gradient = jax.value_and_grad(loss)(weights)
-        return descend(optimiser, gradient, moments, weights), value
-
-    # `begin` is also the reference: what is donated must not be the same buffers.
+    advance = jax.jit(stage.step, donate_argnums=0)
+    # The weights are also the reference: what is donated must not be the same buffers.
     state, good = jax.tree.map(jnp.array, state), step
     kept = lambda: f"the checkpoint of step {good} is kept in {out}" if good else "no checkpoint was written"
+    key = jax.random.key(run.seed)
     for number, part in _batches(run, model, corpus, training, step):
-        state, value = advance(state, part.tokens, part.mask)
+        state, value = advance(state, jax.random.fold_in(key, number), part.tokens, part.mask)
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {float(value)} at step {number}; {kept()}")
         if (number + 1) % run.check_every == 0 or number + 1 == run.steps:
@@ -208,99 +324,18 @@ def _train(
 def _batches(run: TextRun, model: GPT, corpus: Corpus, training: np.ndarray, first: int) -> Iterator[tuple[int, Batch]]:
     """The batches of steps `first` and later. Each epoch has an order of its own, which depends on the seed alone."""
     epoch, order = -1, training
+    examples = run.policy.prompts if run.climbs else run.batch
     for number in range(first, run.steps):
         chosen_ones = []
-        for place in range(number * run.batch, (number + 1) * run.batch):
+        for place in range(number * examples, (number + 1) * examples):
             if place // len(training) != epoch:
                 epoch = place // len(training)
                 order = np.random.default_rng((run.seed, epoch)).permutation(training)
             chosen_ones.append(order[place % len(training)])
-        yield number, batch(corpus.read(chosen_ones), model.context)
+        yield number, run.arrays(corpus.read(chosen_ones), model.context)
 
 
-def losses_of(
-    run: TextRun, model: GPT, weights: Any, reference: Any, tokens: Array, mask: Array
-) -> tuple[Array, Array]:
-    """The loss of every example, and by how much its first completion is preferred to its second: [B] and [B].
-
-    Args: tokens: [B, K, T + 1]; mask: [B, K, T]. Without pairs the second is the mean log-probability of a byte.
-    """
-    flat, wanted = tokens.reshape(-1, tokens.shape[-1]), mask.reshape(-1, mask.shape[-1])
-    by_pair = lambda values: values.reshape(tokens.shape[:2])
-    if run.method == "rm":
-        hidden = model.hidden(weights["model"], flat[:, :-1])
-        # Where the end is expected, everything else has been read.
-        last = wanted.shape[1] - 1 - jnp.argmax(wanted[:, ::-1], 1)
-        score = by_pair(jnp.take_along_axis(hidden, last[:, None, None], 1)[:, 0] @ weights["head"])
-        return jax.vmap(lambda row: plackett_luce(row[None]))(score), score[:, 0] - score[:, 1]
-
-    def log_probs(weights: Any) -> Array:
-        return jnp.where(wanted, chosen(next_token_logits(model, weights, flat[:, :-1]), flat[:, 1:]), 0.0)
-
-    ours = log_probs(weights["model"])
-    if run.method == "sft":
-        each = jax.vmap(cross_entropy)(ours, wanted)
-        return each, -each
-    h = by_pair((ours - jax.lax.stop_gradient(log_probs(reference))).sum(1))
-    margin = h[:, 0] - h[:, 1]
-    if run.method == "kto":
-        # Completions to other prompts would need a third pass; the batch's own mean is the point of reference.
-        return jax.vmap(lambda w, r: kto(w, r, run.beta, h.mean()))(h[:, 0], h[:, 1]), margin
-    return jax.vmap(lambda w, r: {"dpo": dpo, "ipo": ipo}[run.method](w, r, run.beta))(h[:, 0], h[:, 1]), margin
-
-
-def _judge(
-    run: TextRun, model: GPT, weights: Any, reference: Any, corpus: Corpus, held: np.ndarray
-) -> tuple[list[float], list[float]]:
-    """Losses of the examples held out, and 1 where the model prefers what was chosen, 1/2 where it cannot tell."""
-    read = jax.jit(partial(losses_of, run, model))
-    losses: list[float] = []
-    right: list[float] = []
-    for place in range(0, len(held), run.batch):
-        part = batch(corpus.read(held[place : place + run.batch]), model.context)
-        loss, margin = read(weights, reference, part.tokens, part.mask)
-        losses += np.asarray(loss).tolist()
-        right += (0.5 + 0.5 * np.sign(np.asarray(margin))).tolist()
-    return losses, right
-
-
-def _longer(corpus: Corpus, held: np.ndarray) -> list[float]:
-    lengths = [[len(text) for text in example.completions] for example in corpus.read(held)]
-    return [0.5 + 0.5 * float(np.sign(first - second)) for first, second in lengths]
-
-
-def _unigram(corpus: Corpus, training: np.ndarray, held: np.ndarray) -> list[float]:
-    """A logistic regression on the difference of the counts of bytes, with a little decay."""
-
-    def apart(indices: np.ndarray) -> np.ndarray:
-        count = lambda text: np.bincount(np.frombuffer(text, np.uint8), minlength=256)
-        return np.array([count(a) - count(b) for _, (a, b) in corpus.read(indices)], np.float64)
-
-    learned = apart(training)
-    scale = np.maximum(learned.std(0), 1e-9)
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        margin = learned / scale @ weights
-        wrong = 0.5 * (1 - np.tanh(0.5 * margin))
-        value = np.logaddexp(0, -margin).mean() + 1e-3 * weights @ weights
-        return value, -(learned / scale).T @ wrong / len(margin) + 2e-3 * weights
-
-    fitted = minimize(loss, np.zeros(256), jac=True, method="L-BFGS-B").x
-    return (0.5 + 0.5 * np.sign(apart(held) / scale @ fitted)).tolist()
-
-
-def _samples(model: GPT, weights: Any, corpus: Corpus, held: np.ndarray) -> list[dict[str, str]]:
-    """What the model says behind a few prompts, as much of their right as leaves room."""
-    length = min(SAMPLE_LENGTH, model.context // 2)
-    told = []
-    for number, example in enumerate(corpus.read(held[:SAMPLED])):
-        prompt = [END, *example.prompt][-(model.context - length) :]
-        tokens = jnp.asarray([prompt], jnp.int32)
-        said = sample(model, weights, jax.random.key(number), tokens, length, END).tokens[0]
-        told.append({"prompt": written([token for token in prompt if token != END]), "said": written(said)})
-    return told
-
-
-def _summary(values: list[float]) -> dict[str, float]:
-    low, high = interval(values)
-    return {"mean": float(np.mean(values)), "low": low, "high": high}
+def _batches_of(run: TextRun, model: GPT, corpus: Corpus, indices: np.ndarray) -> list[Batch]:
+    """These examples, each once."""
+    parts = (indices[place : place + run.batch] for place in range(0, len(indices), run.batch))
+    return [run.arrays(corpus.read(part), model.context) for part in parts]

@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 
 from seqrl_jax.agents.estimators import gae
 from seqrl_jax.lm.base import LanguageModel, chosen, token_log_probs
 from seqrl_jax.lm.reward_model import Reward
-from seqrl_jax.lm.sampling import sample
+from seqrl_jax.lm.sampling import Completions, sample
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import descend, falling_adam
 from seqrl_jax.naming import one_of
@@ -143,24 +144,14 @@ class PolicyGradient:
         Args: start: weights to begin with, those of pi_0 if None.
         Metrics: `reward`, the mean of what was drawn; `kl`, its k1 estimate.
         """
-        optimiser = falling_adam(self.learning_rate, self.updates * self.epochs * self.minibatches)
+        optimiser = self.optimiser()
         begin = {"model": reference if start is None else start, "value": jnp.zeros(model.width)}
 
         def update(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
             collect_key, order_key = jax.random.split(key)
             batch = self.collect(collect_key, model, task, carry[0], reference, reward)
-
-            def minibatch(carry: tuple[Any, Any], rows: Array) -> tuple[tuple[Any, Any], None]:
-                weights, state = carry
-                part = jax.tree.map(lambda leaf: leaf[rows], batch)
-                gradient = jax.grad(lambda weights: self.loss(model, weights, part))(weights)
-                return descend(optimiser, gradient, state, weights), None
-
-            size = len(batch.reward)
-            orders = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(order_key, self.epochs))
-            carry, _ = jax.lax.scan(minibatch, carry, orders.reshape(self.epochs * self.minibatches, -1))
-            drift = jnp.sum(jnp.where(batch.mask, k1(batch.log_prob, batch.reference), 0.0), 1)
-            return carry, {"reward": batch.reward.mean(), "kl": drift.mean()}
+            carry, _ = self.learn(order_key, model, optimiser, carry, batch)
+            return carry, {"reward": batch.reward.mean(), "kl": drift(batch).mean()}
 
         keys = jax.random.split(key, self.updates)
         (weights, _), metrics = jax.lax.scan(update, (begin, optimiser.init(begin)), keys)
@@ -175,11 +166,40 @@ class PolicyGradient:
         prompt = every[jax.random.randint(prompt_key, (self.prompts,), 0, len(every))]
         prompt = jnp.repeat(prompt, self.group, 0)
         drawn = sample(model, weights["model"], sample_key, prompt, task.length, task.end)
+        return self.judged(model, weights, reference, prompt, drawn, reward(prompt, drawn.tokens))
+
+    def judged(
+        self, model: LanguageModel, weights: Any, reference: Any, prompt: Array, drawn: Completions, reward: Array
+    ) -> Batch:
+        """Drawn completions with their rewards [B] as a batch."""
         before = jnp.where(drawn.mask, token_log_probs(model, reference, prompt, drawn.tokens), 0.0)
         _, value = evaluated(model, weights, prompt, drawn.tokens)
-        paid = reward(prompt, drawn.tokens)
-        advantage, target = self.advantages(paid, drawn.log_prob, before, drawn.mask, value)
-        return Batch(prompt, drawn.tokens, drawn.mask, drawn.log_prob, before, paid, advantage, target)
+        advantage, target = self.advantages(reward, drawn.log_prob, before, drawn.mask, value)
+        return Batch(prompt, drawn.tokens, drawn.mask, drawn.log_prob, before, reward, advantage, target)
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """Adam, whose rate is 0 after the last minibatch of the last update."""
+        return falling_adam(self.learning_rate, self.updates * self.epochs * self.minibatches)
+
+    def learn(
+        self,
+        key: Array,
+        model: LanguageModel,
+        optimiser: optax.GradientTransformation,
+        carry: tuple[Any, Any],
+        batch: Batch,
+    ) -> tuple[tuple[Any, Any], Array]:
+        """Every pass over a batch. Returns weights and the optimiser's state, and the losses [epochs * minibatches]."""
+
+        def minibatch(carry: tuple[Any, Any], rows: Array) -> tuple[tuple[Any, Any], Array]:
+            weights, state = carry
+            part = jax.tree.map(lambda leaf: leaf[rows], batch)
+            loss, gradient = jax.value_and_grad(lambda weights: self.loss(model, weights, part))(weights)
+            return descend(optimiser, gradient, state, weights), loss
+
+        size = len(batch.reward)
+        orders = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(key, self.epochs))
+        return jax.lax.scan(minibatch, carry, orders.reshape(self.epochs * self.minibatches, -1))
 
     def advantages(
         self, reward: Array, log_prob: Array, reference: Array, mask: Array, value: Array
@@ -229,6 +249,11 @@ class PolicyGradient:
 
 
 VALUE_CLIP = 0.2
+
+
+def drift(batch: Batch) -> Array:
+    """[B]: log pi - log pi_0 of each completion, whose mean estimates the KL."""
+    return jnp.sum(jnp.where(batch.mask, k1(batch.log_prob, batch.reference), 0.0), 1)
 
 
 def evaluated(model: LanguageModel, weights: Any, prompt: Array, tokens: Array) -> tuple[Array, Array]:

@@ -33,25 +33,53 @@ def sample(
     temperature: float | Array = 1.0,
 ) -> Completions:
     """Draw L tokens behind each of prompts [B, P], P at least 1, or fewer where the token `end` is drawn."""
-    batch = prompt.shape[0]
-    carry = model.initialise(weights, batch, prompt.shape[1] + length)
-    carry, hidden = model.read(weights, carry, prompt)
+    size = prompt.shape[1]
+    tokens = jnp.pad(prompt, ((0, 0), (0, length)))
+    behind = jnp.broadcast_to(jnp.arange(1, size + length) >= size, (len(prompt), size + length - 1))
+    filled = fill(model, weights, key, tokens, behind, end, temperature, given=size)
+    return jax.tree.map(lambda leaf: leaf[:, size - 1 :], filled)
 
-    def step(state: tuple[Any, Array, Array], key: Array) -> tuple[tuple[Any, Array, Array], Completions]:
-        carry, hidden, ended = state
-        logits = model.logits(weights, hidden) / temperature
-        token = jax.random.categorical(key, logits).astype(jnp.int32)
-        log_prob = jnp.where(ended, 0.0, chosen(logits, token))
-        after = ended
+
+def fill(
+    model: LanguageModel,
+    weights: Any,
+    key: Array,
+    tokens: Array,
+    mask: Array,
+    end: int | None = None,
+    temperature: float | Array = 1.0,
+    given: int = 1,
+) -> Completions:
+    """Draw the missing tokens of texts [B, T + 1], whose prompts may differ in length.
+
+    Args: mask: [B, T], which of tokens[:, 1:] are missing; the others are read as they stand, except that `end` follows
+        a drawn `end`. given: how many tokens stand at the beginning of every text; these are read in one pass.
+    Returns: what stands at tokens[:, 1:] then, [B, T].
+    """
+    tokens = tokens.astype(jnp.int32)
+    carry = model.initialise(weights, tokens.shape[0], mask.shape[1])
+    if given > 1:
+        carry, _ = model.read(weights, carry, tokens[:, : given - 1])
+
+    def step(state: tuple[Any, Array, Array], place: Any) -> tuple[tuple[Any, Array, Array], Completions]:
+        carry, token, ended = state
+        key, written, missing = place
+        carry, hidden = model.read(weights, carry, token[:, None])
+        logits = model.logits(weights, hidden[:, 0]) / temperature
+        drawing = missing & ~ended
+        token = jnp.where(drawing, jax.random.categorical(key, logits), written).astype(jnp.int32)
+        log_prob = jnp.where(drawing, chosen(logits, token), 0.0)
         if end is not None:
             token = jnp.where(ended, end, token)
-            after = ended | (token == end)
-        carry, hidden = model.read(weights, carry, token[:, None])
-        return (carry, hidden[:, 0], after), Completions(token, ~ended, log_prob)
+            ended = ended | (drawing & (token == end))
+        return (carry, token, ended), Completions(token, drawing, log_prob)
 
-    start = (carry, hidden[:, -1], jnp.zeros(batch, bool))
-    _, drawn = jax.lax.scan(step, start, jax.random.split(key, length))
-    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), drawn)
+    start = (carry, tokens[:, given - 1], jnp.zeros(len(tokens), bool))
+    keys = jax.random.split(key, tokens.shape[1] - given)
+    _, drawn = jax.lax.scan(step, start, (keys, tokens[:, given:].T, mask[:, given - 1 :].T))
+    before = tokens[:, 1:given]
+    read = Completions(before, jnp.zeros(before.shape, bool), jnp.zeros(before.shape))
+    return jax.tree.map(lambda first, later: jnp.concatenate([first, later.T], 1), read, drawn)
 
 
 def drawn_mask(tokens: Array, end: int | None) -> Array:

@@ -51,6 +51,7 @@ class Corpus:
 
     Attributes: path. pairs: whether examples have two completions. starts: [N] bytes from the file's beginning.
     numbers: [N] of the lines, from 1. lengths: [N] tokens of each example's longest text, both `END`s among them.
+    prompts: [N] tokens of its prompt, with the beginning `END`.
     skipped: how many bad lines were left out. digest: of the whole file.
     """
 
@@ -59,6 +60,7 @@ class Corpus:
     starts: np.ndarray
     numbers: np.ndarray
     lengths: np.ndarray
+    prompts: np.ndarray
     skipped: int
     digest: str
 
@@ -68,6 +70,10 @@ class Corpus:
     def truncated(self, context: int) -> int:
         """How many examples a model with this context does not see whole."""
         return int((self.lengths > context + 1).sum())
+
+    def truncated_prompts(self, context: int, length: int) -> int:
+        """How many prompts it does not see whole when they leave room for an answer of so many bytes (`asked`)."""
+        return int((self.prompts > context - length - 1).sum())
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[Example]:
         """The examples at these places."""
@@ -85,7 +91,7 @@ def scan(path: str | os.PathLike[str], pairs: bool, skip_bad: bool = False) -> C
     Args: pairs: whether each line must hold a preference. skip_bad: count bad lines instead of refusing the file.
     Raises: DataError, naming the first bad line, or the file where it holds no example. OSError.
     """
-    path, starts, numbers, lengths = Path(path), [], [], []
+    path, starts, numbers, lengths, prompts = Path(path), [], [], [], []
     skipped, place, digest = 0, 0, hashlib.sha256()
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
@@ -95,6 +101,7 @@ def scan(path: str | os.PathLike[str], pairs: bool, skip_bad: bool = False) -> C
                     starts.append(place)
                     numbers.append(number)
                     lengths.append(len(example.prompt) + max(map(len, example.completions)) + 2)
+                    prompts.append(len(example.prompt) + 1)
                 except DataError as error:
                     if not skip_bad:
                         raise DataError(f"{path}, {error}") from None
@@ -103,7 +110,16 @@ def scan(path: str | os.PathLike[str], pairs: bool, skip_bad: bool = False) -> C
             digest.update(line)
     if not starts:
         raise DataError(f"{path}: no example{f' among {skipped} bad lines' if skipped else ''}")
-    return Corpus(path, pairs, np.array(starts), np.array(numbers), np.array(lengths), skipped, digest.hexdigest())
+    return Corpus(
+        path,
+        pairs,
+        starts=np.array(starts),
+        numbers=np.array(numbers),
+        lengths=np.array(lengths),
+        prompts=np.array(prompts),
+        skipped=skipped,
+        digest=digest.hexdigest(),
+    )
 
 
 def parse(line: bytes, number: int, pairs: bool) -> Example:
@@ -164,21 +180,45 @@ def batch(examples: Sequence[Example], context: int) -> Batch:
     rows = []
     for example in examples:
         for completion in example.completions:
-            answer = [*completion, END]
-            prompt = [END, *example.prompt]
-            over = len(prompt) + len(answer) - (context + 1)
-            kept = prompt[max(0, over) :] or [END]
-            rows.append((kept, answer[: context + 1 - len(kept)]))
-    longest = max(len(prompt) + len(answer) - 1 for prompt, answer in rows)
+            said = [*completion, END]
+            prompt = _cut([END, *example.prompt], context + 1 - len(said))
+            rows.append((prompt, said[: context + 1 - len(prompt)]))
+    return _padded(rows, len(examples), context)
+
+
+def mismatched(examples: Sequence[Example]) -> list[Example]:
+    """The same with two more completions each: those to the next example's prompt, behind one's own."""
+    others = [*examples[1:], *examples[:1]]
+    return [one._replace(completions=(*one.completions, *other.completions)) for one, other in zip(examples, others)]
+
+
+def asked(examples: Sequence[Example], context: int, length: int) -> Batch:
+    """Prompts alone, K = 1, with room behind each for an answer of so many bytes and its end; `mask` is that room.
+
+    The last token stays `END`, so that an answer that fills its room is cut, and can still be read to its last byte.
+    Long prompts lose their left.
+    """
+    room = [END] * (length + 1)
+    rows = [(_cut([END, *example.prompt], context - len(room)), room) for example in examples]
+    return _padded(rows, len(examples), context, spare=1)
+
+
+def _cut(prompt: list[int], room: int) -> list[int]:
+    """The right end of a prompt, at least its beginning token."""
+    return prompt[max(0, len(prompt) - room) :] or [END]
+
+
+def _padded(rows: Sequence[tuple[list[int], list[int]]], examples: int, context: int, spare: int = 0) -> Batch:
+    """Prompts and what follows them side by side: T a power of two with `spare` places left over, at most `context`."""
+    longest = max(len(prompt) + len(said) - 1 for prompt, said in rows) + spare
     length = min(context, max(SHORTEST, 1 << (longest - 1).bit_length()))
     tokens = np.full((len(rows), length + 1), END, np.int32)
     mask = np.zeros((len(rows), length), bool)
-    for row, (prompt, answer) in enumerate(rows):
-        whole = [*prompt, *answer]
+    for row, (prompt, said) in enumerate(rows):
+        whole = [*prompt, *said]
         tokens[row, : len(whole)] = whole
         mask[row, len(prompt) - 1 : len(whole) - 1] = True
-    shape = (len(examples), -1, length)
-    return Batch(tokens.reshape(len(examples), -1, length + 1), mask.reshape(shape))
+    return Batch(tokens.reshape(examples, -1, length + 1), mask.reshape(examples, -1, length))
 
 
 def written(tokens: Any) -> str:

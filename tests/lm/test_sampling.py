@@ -7,11 +7,12 @@ from seqrl_jax.lm.base import completion_logits, token_log_probs
 from seqrl_jax.lm.exact import completions
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.rnn import RNN
-from seqrl_jax.lm.sampling import drawn_mask, sample
+from seqrl_jax.lm.sampling import drawn_mask, fill, sample
 from seqrl_jax.memory import GRU
 
 V, P, L, END = 4, 2, 3, 3
 MODELS = [GPT(V, context=P + L, width=8, layers=2, heads=2), RNN(V, GRU(8))]
+LONGER = [GPT(6, context=9, width=8, layers=2, heads=2), RNN(6, GRU(8))]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=["gpt", "rnn"])
@@ -55,3 +56,35 @@ def test_drawn_masks_stop_with_the_end(shaken):
     assert behind.any()
     assert (np.asarray(drawn.tokens)[behind] == END).all()
     assert (np.asarray(drawn.log_prob)[behind] == 0).all()
+
+
+@pytest.mark.parametrize("model", LONGER, ids=["gpt", "rnn"])
+def test_texts_with_prompts_of_any_length_are_filled_as_each_would_be_alone(model):
+    """Cold enough that every draw is the likeliest token."""
+    weights, cold, room = model.init(jax.random.key(1)), 1e-4, 3
+    prompts = [[3, 1, 4], [1], [5, 2, 0, 5, 1]]
+    tokens, mask = np.zeros((3, 9), np.int32), np.zeros((3, 8), bool)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt)] = prompt
+        mask[row, len(prompt) - 1 : len(prompt) - 1 + room] = True
+    filled = fill(model, weights, jax.random.key(2), jnp.asarray(tokens), jnp.asarray(mask), temperature=cold)
+    assert (filled.mask == mask).all()
+    for row, prompt in enumerate(prompts):
+        alone = sample(model, weights, jax.random.key(3), jnp.array([prompt]), room, temperature=cold)
+        at = slice(len(prompt) - 1, len(prompt) - 1 + room)
+        np.testing.assert_array_equal(filled.tokens[row, at], alone.tokens[0])
+        np.testing.assert_allclose(filled.log_prob[row, at], alone.log_prob[0], atol=1e-4)
+        np.testing.assert_array_equal(filled.tokens[row, : len(prompt) - 1], prompt[1:])
+
+
+def test_nothing_is_drawn_after_the_end():
+    model = LONGER[0]
+    weights, tokens = model.init(jax.random.key(1)), jnp.zeros((64, 9), jnp.int32)
+    mask = jnp.broadcast_to(jnp.arange(8) >= 2, (64, 8))
+    filled = fill(model, weights, jax.random.key(2), tokens, mask, end=4)
+    drawn, said = np.asarray(filled.mask), np.asarray(filled.tokens)
+    for row in range(64):
+        ends = np.flatnonzero(said[row, 2:] == 4)
+        last = 2 + ends[0] if len(ends) else 7
+        assert drawn[row].tolist() == [2 <= place <= last for place in range(8)]
+        assert (said[row, last + 1 :] == 4).all()
