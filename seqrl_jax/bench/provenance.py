@@ -62,8 +62,10 @@ def write_record(path: Path, told: Mapping[str, Any]) -> None:
 
 def _program() -> list[str]:
     """How this program is started, without the folders of one machine."""
-    path = Path(sys.argv[0])
-    return ["seqrl"] if path.stem in ("cli", "seqrl") else ["python", f"{path.parent.name}/{path.name}"]
+    path, checkout = Path(sys.argv[0]).resolve(), Path(__file__).parents[2]
+    if path.stem in ("cli", "seqrl"):
+        return ["seqrl"]
+    return ["python", path.relative_to(checkout).as_posix() if path.is_relative_to(checkout) else path.name]
 
 
 def _git(directory: Path, *words: str) -> str:
