@@ -1,17 +1,16 @@
 """What climbing a proxy does to the gold reward: reward models of several kinds, from few labels to many.
 
-    python benchmarks/overoptimisation.py --out benchmarks/results/overoptimisation_cpu.json
+    python benchmarks/overoptimisation.py --out runs/lm/overoptimisation.json
 
-On `overopt` every completion can be listed, so nothing is trained but the proxies: the policies are the exact optima
-`pi_0 exp(proxy / beta) / Z` as beta falls, and the exact best of n. Their gold and proxy rewards are fitted against
-d = sqrt(KL) by the forms of Gao, Schulman & Hilton (2023): `d (alpha - beta d)` for the best of n and
-`d (alpha - beta log d)` for the optima.
+The report of that directory (`seqrl report runs/lm`) shows it. On `overopt` every completion can be listed, so nothing
+is trained but the proxies: the policies are the exact optima `pi_0 exp(proxy / beta) / Z` as beta falls, and the exact
+best of n. Their gold and proxy rewards are fitted against d = sqrt(KL) by the forms of Gao, Schulman & Hilton (2023):
+`d (alpha - beta d)` for the best of n and `d (alpha - beta log d)` for the optima.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqrl_jax.bench.overoptimisation import KIND, overoptimisation_picture
 from seqrl_jax.bench.provenance import write_record
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.gpt import GPT
@@ -74,33 +74,9 @@ def main() -> None:
                     shown = {key: value for key, value in row.items() if key not in ("optima", "best_of_n")}
                     print(shown, flush=True)
     if options.out:
-        write_record(options.out, {"rows": rows, "seeds": options.seeds})
+        write_record(options.out, {"kind": KIND, "rows": rows, "seeds": options.seeds})
     if options.plot:
-        options.plot.write_bytes(picture(rows))
-
-
-def picture(rows: list[dict[str, Any]]) -> bytes:
-    """PNG: a column for each proxy, a row for each noise; gold solid, what the proxy says dotted, labels by colour."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    proxies, noises, pairs = (list(dict.fromkeys(row[name] for row in rows)) for name in ("proxy", "noise", "pairs"))
-    figure = Figure(figsize=(3.4 * len(proxies), 2.8 * len(noises)), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(noises), len(proxies), sharex=True, sharey=True, squeeze=False)
-    for row in rows:
-        axes = grid[noises.index(row["noise"]), proxies.index(row["proxy"])]
-        points, colour = np.array(row["optima"]), f"C{pairs.index(row['pairs'])}"
-        axes.plot(np.sqrt(points[:, 0]), points[:, 1], color=colour, label=f"{row['pairs']:,} pairs")
-        axes.plot(np.sqrt(points[:, 0]), points[:, 2], ":", color=colour, linewidth=1)
-        axes.set_title(f"{row['proxy']}, noise {row['noise']:g}", fontsize="small")
-    for axes in grid[-1]:
-        axes.set_xlabel("square root of KL")
-    grid[0, 0].legend(fontsize="x-small")
-    grid[0, 0].set_ylabel("reward")
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    return out.getvalue()
+        options.plot.write_bytes(overoptimisation_picture(rows))
 
 
 def trace(

@@ -134,7 +134,7 @@ def alignment_table() -> str:
 
 def overoptimisation_table() -> str:
     """Where the gold reward peaks and ends when a proxy is climbed to the end."""
-    told = _read("overoptimisation_cpu.json")
+    told = _read("lm/overoptimisation.json")
     rows = {(row["proxy"], row["pairs"], row["noise"]): row for row in told["rows"]}
     proxies = list(dict.fromkeys(row["proxy"] for row in told["rows"]))
     noises = list(dict.fromkeys(row["noise"] for row in told["rows"]))

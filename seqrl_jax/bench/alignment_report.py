@@ -11,12 +11,16 @@ from typing import Any
 from seqrl_jax.bench.alignment_results import AlignmentCell
 from seqrl_jax.bench.alignment_table import COLUMNS, LEGEND, alignment_problems, alignment_rows, spread
 from seqrl_jax.bench.curves import printable
+from seqrl_jax.bench.overoptimisation import overoptimisation_picture, read_overoptimisation
 
 
 def write_alignment_report(
     cells: Sequence[AlignmentCell], directory: Path, damaged: Sequence[str] = (), command: str | None = None
 ) -> Path:
-    """Write `report.html`, which loads nothing else, and return its path."""
+    """Write `report.html`, which loads nothing else, and return its path.
+
+    Records of over-optimisation in the directory are shown too.
+    """
     from jinja2 import Environment, PackageLoader
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -25,11 +29,16 @@ def write_alignment_report(
     )
     environment.filters.update(shown=printable)
     tasks = [_task([cell for cell in cells if cell.task == task]) for task in dict.fromkeys(c.task for c in cells)]
+    climbs, torn = read_overoptimisation(directory)
     html = environment.get_template("alignment.html").render(
         tasks=tasks,
         legend=LEGEND,
         problems=alignment_problems(cells),
-        damaged=damaged,
+        climbs=[
+            {"picture": _inline(overoptimisation_picture(one["rows"])), "command": str(one.get("command", ""))}
+            for one in climbs
+        ],
+        damaged=[*damaged, *torn],
         command=command,
         origin=cells[0] if cells else None,
     )
@@ -77,5 +86,9 @@ def _task(cells: Sequence[AlignmentCell]) -> dict[str, Any]:
         "reference": f"{first.reference_reward[0]:.3f}",
         "best": f"{first.best_reward[0]:.3f}",
         "rows": rows,
-        "picture": base64.b64encode(frontier_picture(cells)).decode(),
+        "picture": _inline(frontier_picture(cells)),
     }
+
+
+def _inline(picture: bytes) -> str:
+    return base64.b64encode(picture).decode()

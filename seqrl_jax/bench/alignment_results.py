@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seqrl_jax.bench.results import ResultsError, file_name
+from seqrl_jax.bench.results import ResultsError, as_record, check_place, file_name, read_json
 from seqrl_jax.files import write_whole
 
 KIND, FORMAT = "alignment", 1
@@ -76,14 +76,15 @@ def write_alignment(directory: Path, cell: AlignmentCell) -> Path:
 def read_alignment(directory: Path) -> tuple[list[AlignmentCell], list[str]]:
     """Every cell of this kind in a directory, and a message for each file that was meant as one and is damaged."""
     cells, damage = [], []
-    names = {field.name for field in fields(AlignmentCell)}
     for path in sorted(directory.glob("*.json")):
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = read_json(path)
             if isinstance(told, dict) and told.get("kind") == KIND:
-                cells.append(AlignmentCell(**{name: told[name] for name in names}))
-        except (ResultsError, OSError, ValueError, KeyError) as error:
-            damage.append(f"{path.name}: {error if not isinstance(error, KeyError) else f'without {error}'}")
+                cell = as_record(AlignmentCell, told, FORMAT)
+                check_place(path, cell.method, cell.task)
+                cells.append(cell)
+        except (OSError, ValueError, RecursionError) as error:
+            damage.append(f"{path.name}: {error}")
     return cells, damage
 
 

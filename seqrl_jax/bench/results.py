@@ -15,10 +15,14 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar
 
 from seqrl_jax.files import write_whole
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 FORMAT = 1
 CERTIFIED = ("random", "memoryless_deterministic", "memoryless_stochastic", "history", "state")
 EXACT_GAP = 1e-6
@@ -157,22 +161,35 @@ def _slug(spec: str) -> str:
 
 
 def _read_cell(path: Path) -> Cell:
+    cell = as_record(Cell, read_json(path), FORMAT)
+    check_place(path, cell.agent, cell.task)
+    return cell
+
+
+def read_json(path: Path) -> Any:
+    """What a file says, by the letter of JSON: without NaN and infinities. Raises: ResultsError; OSError."""
     try:
-        data = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
     except ValueError as error:
         raise ResultsError(f"not JSON ({error})") from error
+
+
+def as_record(kind: type[Record], data: Any, version: int) -> Record:
+    """The dataclass whose fields a file holds; unknown entries are left out. Raises: ResultsError."""
     if not isinstance(data, dict) or "format" not in data:
         raise ResultsError("not a result of seqrl_jax")
-    if data["format"] != FORMAT:
-        raise ResultsError(f"format {data['format']!r}, where this version reads {FORMAT}")
-    names = [field.name for field in fields(Cell)]
-    required = [field.name for field in fields(Cell) if field.default is MISSING]
+    if data["format"] != version:
+        raise ResultsError(f"format {data['format']!r}, where this version reads {version}")
+    required = [field.name for field in fields(kind) if field.default is MISSING]
     if missing := [name for name in required if name not in data]:
         raise ResultsError(f"without {', '.join(missing)}")
-    cell = Cell(**{name: data[name] for name in names if name in data})
-    if path.name != file_name(cell.agent, cell.task):
-        raise ResultsError(f"a copy: {cell.agent} on {cell.task} belongs in {file_name(cell.agent, cell.task)}")
-    return cell
+    return kind(**{field.name: data[field.name] for field in fields(kind) if field.name in data})
+
+
+def check_place(path: Path, method: str, task: str) -> None:
+    """Refuse a copy of a cell under another name. Raises: ResultsError."""
+    if path.name != file_name(method, task):
+        raise ResultsError(f"a copy: {method} on {task} belongs in {file_name(method, task)}")
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -48,6 +48,15 @@ def problem(spec: str) -> Problem:
     return Problem(spec, task, solve(task, cache_directory()))
 
 
+def solved(specs: Sequence[str], progress: Progress = lambda done, total: None) -> list[Problem]:
+    """The problem of each."""
+    problems = []
+    for spec in specs:
+        problems.append(problem(spec))
+        progress(len(problems), len(specs))
+    return problems
+
+
 @dataclass(frozen=True)
 class Budget:
     """steps: environment steps of each run. evaluations: how often the curve is read. seeds: the runs of a cell."""

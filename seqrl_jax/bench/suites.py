@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from seqrl_jax import naming
@@ -102,30 +102,30 @@ def check(suite: Suite) -> None:
     Raises: SpecError for an unknown task or agent (with the nearest names), for a repetition, or for fewer than one
     seed or step; what `make` raises for a task that cannot be built.
     """
-    for number, what in ((suite.seeds, "seed"), (suite.steps, "step")):
-        if number < 1:
-            raise naming.SpecError(f"a run needs at least one {what}, not {number}")
-    for kind, specs in (("task", suite.tasks), ("agent", suite.agents)):
-        twice = [spec for spec in specs if specs.count(spec) > 1]
-        if twice:
-            raise naming.SpecError(f"{kind} {twice[0]!r} stands twice")
-    for agent in suite.agents:
-        if agent not in ORACLES:
-            make_agent(agent)
-    for task in suite.tasks:
-        make(task)
+    _at_least_one("seed", suite.seeds)
+    _at_least_one("step", suite.steps)
+    _known("task", suite.tasks, make)
+    _known("agent", suite.agents, lambda agent: agent in ORACLES or make_agent(agent))
 
 
 def check_alignment(suite: AlignmentSuite) -> None:
     """The same for a suite of the language-model track."""
-    if suite.seeds < 1:
-        raise naming.SpecError(f"a run needs at least one seed, not {suite.seeds}")
-    for kind, specs, build in (("task", suite.tasks, make_task), ("method", suite.methods, make_method)):
-        twice = [spec for spec in specs if specs.count(spec) > 1]
-        if twice:
-            raise naming.SpecError(f"{kind} {twice[0]!r} stands twice")
-        for spec in specs:
-            build(spec)
+    _at_least_one("seed", suite.seeds)
+    _known("task", suite.tasks, make_task)
+    _known("method", suite.methods, make_method)
+
+
+def _at_least_one(what: str, number: int) -> None:
+    if number < 1:
+        raise naming.SpecError(f"a run needs at least one {what}, not {number}")
+
+
+def _known(kind: str, specs: Sequence[str], build: Callable[[str], object]) -> None:
+    for spec in specs:
+        if specs.count(spec) > 1:
+            raise naming.SpecError(f"{kind} {spec!r} stands twice")
+    for spec in specs:
+        build(spec)
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:

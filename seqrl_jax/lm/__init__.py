@@ -1,0 +1,42 @@
+"""Language as one step of reinforcement learning: models, tasks with a known best trade, and the methods that align."""
+
+from seqrl_jax.lm.base import LanguageModel, next_token_logits, token_log_probs
+from seqrl_jax.lm.evaluation import Judge, judge
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.labels import Labeller
+from seqrl_jax.lm.policy_gradient import PolicyGradient
+from seqrl_jax.lm.preference import Preference
+from seqrl_jax.lm.registry import METHODS, Method, make_method, make_model
+from seqrl_jax.lm.reward_model import RewardModel
+from seqrl_jax.lm.rlhf import RLHF
+from seqrl_jax.lm.rnn import RNN
+from seqrl_jax.lm.sampling import sample
+from seqrl_jax.lm.sft import Supervised
+from seqrl_jax.lm.tasks import TASKS, LMTask, make_task
+from seqrl_jax.lm.weights import load_gpt, save_gpt
+
+__all__ = [
+    "GPT",
+    "METHODS",
+    "RLHF",
+    "RNN",
+    "TASKS",
+    "Judge",
+    "LMTask",
+    "Labeller",
+    "LanguageModel",
+    "Method",
+    "PolicyGradient",
+    "Preference",
+    "RewardModel",
+    "Supervised",
+    "judge",
+    "load_gpt",
+    "make_method",
+    "make_model",
+    "make_task",
+    "next_token_logits",
+    "sample",
+    "save_gpt",
+    "token_log_probs",
+]

@@ -133,3 +133,32 @@ def test_a_suite_that_cannot_run_is_refused_before_anything_is(change, message):
     check_alignment(lm)
     with pytest.raises(SpecError, match=message):
         check_alignment(dataclasses.replace(lm, **change))
+
+
+def test_records_of_over_optimisation_are_shown_and_damaged_ones_told(tmp_path):
+    row = {"proxy": "<i>unigram", "pairs": 50, "noise": 0.25, "optima": [[0.0, 0.1, 0.0], [1.0, 0.3, 1.1]]}
+    good = {"kind": "overoptimisation", "rows": [row, {**row, "pairs": 1000, "noise": 0}], "command": "<b>python"}
+    bad = {**good, "rows": [{**row, "optima": [[0.0, 0.1]]}]}
+    (tmp_path / "good.json").write_text(json.dumps(good))
+    (tmp_path / "bad.json").write_text(json.dumps(bad))
+    (tmp_path / "nan.json").write_text(json.dumps(good).replace("0.3", "NaN"))
+    damaged = read_alignment(tmp_path)[1]
+    page = write_alignment_report([], tmp_path, damaged).read_text()
+    assert page.count("Over-optimisation") == 1 and page.count("data:image/png") == 1
+    assert "<b>python" not in page and "&lt;b&gt;python" in page
+    assert "bad.json: rows[0].optima: must hold KL, gold and proxy reward" in page
+    assert page.count("nan.json: not JSON (NaN is not a number of JSON)") == 1
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [({"format": 2}, "format 2, where this version reads 1"), ({"kl": [0.1]}, "kl: must have 2 entries")],
+)
+def test_a_cell_that_cannot_be_is_named_and_skipped(ran, tmp_path, change, told):
+    cell = ran[1][0]
+    path = write_alignment(tmp_path, cell)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    (tmp_path / "copy.json").write_text(json.dumps(dataclasses.asdict(cell)))
+    cells, damaged = read_alignment(tmp_path)
+    assert not cells and len(damaged) == 2
+    assert any(told in message for message in damaged) and any("a copy" in message for message in damaged)

@@ -1,0 +1,1 @@
+"""What each command of `seqrl` does, from its parsed options."""

@@ -1,0 +1,70 @@
+"""`seqrl align`: a byte model on texts of a user's own."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from functools import cache
+
+from seqrl_jax.bench.text_run import TextRun, run_text
+from seqrl_jax.commands.console import print_json
+from seqrl_jax.commands.programs import keep_compiled_programs
+from seqrl_jax.commands.progress import bars
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.text import VOCABULARY
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, judge and print."""
+    run = TextRun(
+        method=options.method,
+        steps=options.steps,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+        beta=options.beta,
+        held_out=options.held_out,
+        check_every=options.check_every,
+        seed=options.seed,
+        group=options.group,
+        answer=options.answer,
+    )
+    keep_compiled_programs()
+    with bars() as bar:
+        # Drawn with the first step, so that an error is one line.
+        line = cache(lambda: bar(run.method))
+        report = run_text(
+            run,
+            options.data,
+            options.out,
+            byte_model(options),
+            options.init,
+            options.skip_bad,
+            lambda done, total: line()(done, total),
+            options.reward,
+        )
+    if options.json:
+        return print_json(asdict(report))
+    print(f"{report.examples} examples, {report.held_out} held out, {report.skipped} bad lines skipped")
+    if report.truncated:
+        print(f"{report.truncated} examples are longer than the context and were cut")
+    named = (
+        ("loss, nats", report.loss),
+        ("prefers what was chosen", report.accuracy),
+        ("prefer the longer", report.longer),
+        ("count bytes", report.unigram),
+        ("reward before, deviations", report.reward_before),
+        ("reward", report.reward),
+        ("KL, nats per answer", report.kl),
+    )
+    for name, told in named:
+        if told:
+            print(f"  {name:<26}{told['mean']:.4f} [{told['low']:.4f}, {told['high']:.4f}]")
+    for before, after in zip(report.samples_before, report.samples_after, strict=True):
+        print(f"  {before['prompt']!r}\n    before: {before['said']!r}\n    after:  {after['said']!r}")
+    print(f"weights, checkpoint and report: {options.out}")
+
+
+def byte_model(options: argparse.Namespace) -> GPT:
+    """The model of the sizes that were asked for."""
+    sizes = (options.context, options.width, options.layers, options.heads)
+    return GPT(VOCABULARY, *sizes, dtype=options.dtype, remat=options.remat)

@@ -1,0 +1,30 @@
+"""`seqrl audit`: which methods are valid under partial observability."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from seqrl_jax.bench.audit import audit
+from seqrl_jax.bench.audit_report import console_audit, told_as_json, write_audit
+from seqrl_jax.bench.runner import solved
+from seqrl_jax.commands.console import note, print_json
+from seqrl_jax.commands.programs import keep_compiled_programs
+from seqrl_jax.commands.progress import bars
+from seqrl_jax.tasks.registry import TASKS
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the table, and write it."""
+    keep_compiled_programs()
+    with bars() as bar:
+        problems = solved(tuple(options.tasks or TASKS), bar("solving"))
+        best = [problem.solution.values["memoryless_stochastic"].lower for problem in problems]
+        told = audit([problem.task for problem in problems], best, bar("auditing"))
+    if options.json:
+        print_json(told_as_json(told))
+    else:
+        Console().print(console_audit(told))
+    for path in write_audit(told, options.out) if options.out else ():
+        note(f"wrote {path}")

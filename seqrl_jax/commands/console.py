@@ -1,0 +1,34 @@
+"""How commands speak: JSON for machines, columns for people, notes on stderr."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """Strict JSON on stdout."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def print_columns(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Names and what they are, wrapped to the terminal."""
+    width = max(60, min(110, shutil.get_terminal_size().columns))
+    print(title)
+    for name, about in rows:
+        print(textwrap.fill(f"  {name:<20}{about}", width, subsequent_indent=" " * 22))
+    print()
+
+
+def note(message: Warning | str, *_: Any, **__: Any) -> None:
+    """One line on stderr; also what shows a warning."""
+    print(f"note: {one_line(message)}", file=sys.stderr)
+
+
+def one_line(message: object) -> str:
+    """A message without its line breaks."""
+    return " ".join(str(message).split()) or type(message).__name__

@@ -1,0 +1,25 @@
+"""How JAX is set up for a command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import jax
+
+from seqrl_jax.exact.solve import cache_directory
+
+
+def use_every_core() -> None:
+    """Let JAX see each core of a CPU as a device of its own, over which runs are spread.
+
+    A single device runs the many small operations of a recurrent network one after another.
+    """
+    # Refused where JAX was used before: then it goes on with the devices that it has.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+
+
+def keep_compiled_programs() -> None:
+    """Let later commands find what this one compiles."""
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))

@@ -1,0 +1,62 @@
+"""`seqrl solve`: the certified values of a task."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+import jax
+
+from seqrl_jax.bench.evaluation import controller_policy, simulate
+from seqrl_jax.commands.console import print_json
+from seqrl_jax.exact.ladder import ladder
+from seqrl_jax.exact.solve import VALUES, cache_directory, solve
+from seqrl_jax.tasks import tabular
+from seqrl_jax.tasks.registry import make
+from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what is known of a task."""
+    task = make(options.task)
+    if options.horizon is not None:
+        task = tabular.with_horizon(task, options.horizon)
+    if options.discount is not None:
+        task = tabular.with_discount(task, options.discount)
+    if options.episodes is not None and options.episodes < 2:
+        raise ValueError("--episodes needs at least 2")
+    solution = solve(task, cache_directory(), fresh=options.fresh)
+    told = {
+        "task": options.task,
+        "horizon": task.horizon,
+        "discount": task.discount,
+        "values": {name: asdict(solution.values[name]) for name in VALUES},
+    }
+    if options.episodes is not None:
+        told["played"] = _play(task, solution, options.episodes)
+    if options.memory_states is not None:
+        rungs = ladder(task, solution.stochastic, options.memory_states)
+        told["memory_states"] = [{"memories": rung.memories, "lower": rung.value} for rung in rungs]
+    if options.json:
+        return print_json(told)
+    print(f"{options.task}: horizon {task.horizon}, discount {task.discount:g}")
+    for name in VALUES:
+        value = solution.values[name]
+        ends = f"{value.lower:.7g}" if value.is_exact else f"[{value.lower:.7g}, {value.upper:.7g}]"
+        print(f"  {name:<26}{ends:<26}{value.method}")
+    for rung in told.get("memory_states", []):
+        name = f"{rung['memories']} memory states"
+        print(f"  {name:<26}{rung['lower']:<26.7g}lower: a policy found by gradient ascent")
+    if options.episodes is not None:
+        played = told["played"]
+        print(f"  played {played['episodes']} episodes: {played['mean']:.7g} +- {played['standard_error']:.2g}")
+
+
+def _play(task: TabularPOMDP, solution: Any, episodes: int) -> dict[str, Any]:
+    policy = controller_policy(solution.history)
+    play = jax.jit(lambda key: simulate(key, tabular_env(task), tabular_params(task), policy, episodes, task.horizon))
+    returns = play(jax.random.key(0))
+    error = float(returns.std(ddof=1)) / episodes**0.5
+    return {"episodes": episodes, "mean": float(returns.mean()), "standard_error": error}

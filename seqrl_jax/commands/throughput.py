@@ -1,0 +1,46 @@
+"""`seqrl throughput`: steps and tokens per second."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from seqrl_jax.bench.lm_throughput import training_speed
+from seqrl_jax.bench.throughput import measure, random_policy_rollout
+from seqrl_jax.commands.align import byte_model
+from seqrl_jax.commands.console import print_json
+from seqrl_jax.tasks.registry import make
+from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
+    if options.tasks == ["lm"]:
+        return _training(options)
+    batch = options.batch or 2048
+    tasks = {spec: make(spec) for spec in options.tasks}
+    rows = measure(
+        {
+            spec: random_policy_rollout(tabular_env(task), tabular_params(task), batch, options.steps)
+            for spec, task in tasks.items()
+        },
+        options.repeats,
+    )
+    if options.json:
+        return print_json({"rows": [asdict(row) for row in rows]})
+    for row in rows:
+        print(
+            f"{row.what}: {row.steps_per_second / 1e6:.2f} M steps/s, {row.batch} environments, "
+            f"compiled in {row.compile_seconds:.1f} s, on {row.device}"
+        )
+
+
+def _training(options: argparse.Namespace) -> None:
+    row = training_speed(byte_model(options), options.batch or 8, options.repeats)
+    if options.json:
+        return print_json({"rows": [{**asdict(row), "share_of_peak": row.share}]})
+    print(
+        f"lm: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "
+        f"{row.batch} texts of {options.context}: {row.tokens_per_second:,.0f} tokens/s, {row.share:.0%} of "
+        f"{row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), compiled in {row.compile_seconds:.1f} s, on {row.device}"
+    )
