@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seqrl_jax.bench.alignment_results import read_alignment
-from seqrl_jax.bench.alignment_table import alignment_rows, in_registry_order
+from seqrl_jax.bench.alignment_table import alignment_rows, caveats, in_registry_order
 from seqrl_jax.bench.oracles import ORACLES
 from seqrl_jax.bench.results import CERTIFIED, read_cells
 from seqrl_jax.bench.suites import in_order
@@ -124,12 +124,14 @@ def alignment_table() -> str:
         short = mine[0] and mine[0]["shortfall"]
         last = f"{_two(short['mean'])} [{_two(short['low'])}, {_two(short['high'])}]" if short else ""
         lines.append(f"| `{method}` | {' | '.join(shown)} | {last} |")
+    why = "; ".join(caveats(list(rows.values())))
     best = ", ".join(f"`{task}` {_two(next(c.best_reward[0] for c in cells if c.task == task))}" for task in tasks)
     where = f"{len(cells[0].seeds)} seeds, on {cells[0].device}, jax {cells[0].versions['jax']}"
     missing = [f"`{task}`" for task in LM_TASKS if task not in tasks]
     missing += [f"`{m}` on `{t}`" for t in tasks for m in METHODS if (m, t) not in rows]
     absent = f" Not recorded yet: {', '.join(missing)}." if missing else ""
-    return "\n".join([*lines, "", f"Largest gold reward: {best}. `seqrl run lm`: {where}.{absent}"])
+    why = f" Further than .1 from its optimum, {why}." if why else ""
+    return "\n".join([*lines, "", f"Largest gold reward: {best}.{why} `seqrl run lm`: {where}.{absent}"])
 
 
 def overoptimisation_table() -> str:
@@ -166,7 +168,7 @@ def measurements() -> str:
             f"- {row['what']}: {one:.1f} s in one program, {many:.1f} s one task after another,",
             f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
         ]
-    return "\n".join([*lines, *_recurrent_speed(), *_replay(), *_history_memory()])
+    return "\n".join([*lines, *_recurrent_speed(), *_replay(), *_history_memory(), *_against_trl()])
 
 
 def _recurrent_speed() -> list[str]:
@@ -210,6 +212,27 @@ def _history_memory() -> list[str]:
         f"  horizon to the power of {growth['carry_bytes']:.2f} and {growth['written_out_bytes']:.2f}.",
         f"  `{memory['command']}`.",
     ]
+
+
+def _against_trl() -> list[str]:
+    lines = []
+    for name in ("trl_losses_cpu.json", "trl_losses_ppo_cpu.json"):
+        losses = _read(name)
+        worst = [max(row[key] for row in losses["rows"]) for key in ("loss_apart", "gradient_apart")]
+        methods = ", ".join(row["method"] for row in losses["rows"])
+        lines += [
+            f"- Against TRL {losses['trl']} ({methods}), on shared weights and random batches with padding:",
+            f"  losses differ by {worst[0]:.0e} at most, gradients by {worst[1]:.0e} of their largest entry.",
+            f"  `{losses['command']}`.",
+        ]
+    for name in ("trl_speed_cpu.json", "trl_speed_ppo_cpu.json"):
+        speed = _read(name)
+        times = "; ".join(
+            f"{row['method']} {row['faster_alone']:.1f} times as fast, 16 seeds {row['faster_per_seed_of_16']:.1f}"
+            for row in speed["rows"]
+        )
+        lines += [f"- An update against TRL {speed['trl']}: {times}.", f"  `{speed['command']}`, {speed['device']}."]
+    return lines
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqrl_jax.bench.alignment_results import AlignmentCell
-from seqrl_jax.bench.alignment_table import COLUMNS, LEGEND, alignment_problems, alignment_rows, spread
+from seqrl_jax.bench.alignment_table import COLUMNS, LEGEND, alignment_problems, alignment_rows, caveats, spread
 from seqrl_jax.bench.curves import printable
 from seqrl_jax.bench.overoptimisation import overoptimisation_picture, read_overoptimisation
 
@@ -33,6 +33,7 @@ def write_alignment_report(
     html = environment.get_template("alignment.html").render(
         tasks=tasks,
         legend=LEGEND,
+        caveats=caveats(alignment_rows(cells)),
         problems=alignment_problems(cells),
         climbs=[
             {"picture": _inline(overoptimisation_picture(one["rows"])), "command": str(one.get("command", ""))}

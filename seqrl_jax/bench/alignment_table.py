@@ -17,6 +17,8 @@ LEGEND = (
     "short of J*: beta log Z - (gold - beta KL), where the method's own optimum is known. 95% bootstrap intervals of "
     "the mean over seeds"
 )
+FAR = 0.1
+"""A mean shortfall beyond this, in units of reward, is explained."""
 BELOW_ZERO = 1e-3
 """A regret below minus this is a bug: nothing lies above the frontier."""
 
@@ -54,6 +56,16 @@ def alignment_problems(cells: Sequence[AlignmentCell]) -> list[str]:
     return found
 
 
+def caveats(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Why methods are further than `FAR` from their own optimum, where that is known."""
+    from seqrl_jax import naming
+    from seqrl_jax.lm.registry import METHODS
+
+    far = [row for row in rows if row["shortfall"] and row["shortfall"]["mean"] > FAR]
+    names = dict.fromkeys(naming.base(row["method"]) for row in far)
+    return [f"{name}: {METHODS[name].caveat}" for name in names if name in METHODS and METHODS[name].caveat]
+
+
 def console_alignment(cells: Sequence[AlignmentCell]) -> RenderableType:
     """One table for each task, methods in the order of the registry."""
     from rich.box import SIMPLE
@@ -82,6 +94,7 @@ def console_alignment(cells: Sequence[AlignmentCell]) -> RenderableType:
         for row in alignment_rows(mine):
             table.add_row(printable(row["method"]), *(reach(row[name], row["failed"]) for name in COLUMNS))
         parts.append(table)
+    parts += [Text(f"short of J*, {why}", style="dim") for why in caveats(alignment_rows(cells))]
     parts.append(Text(f"{LEGEND} (±: to its further end)", style="dim"))
     parts += [Text(f"error: {printable(message)}", style="bold red") for message in alignment_problems(cells)]
     return Group(*parts)
