@@ -19,7 +19,7 @@ from seqrl_jax.lm.policy_gradient import k1
 from seqrl_jax.lm.sampling import sample
 from seqrl_jax.lm.text import END, Batch, Corpus, written
 from seqrl_jax.lm.text_losses import losses_of
-from seqrl_jax.lm.text_policy import TextReward, answer
+from seqrl_jax.lm.text_policy import LearnedReward, answer
 
 SAMPLED, SAMPLE_LENGTH = 3, 80
 Summary = dict[str, float]
@@ -47,13 +47,15 @@ def losses_and_preferences(
 
 
 def answering(
-    model: GPT, reference: Any, reward: TextReward
+    model: GPT, reference: Any, reward: LearnedReward
 ) -> Callable[[Any, Sequence[Batch]], tuple[list[float], list[float]]]:
     """A judge of weights on prompts: the reward of one answer to each, and its log pi - log pi_0, whose mean estimates
     the KL."""
 
     @jax.jit
-    def judged(weights: Any, key: Array, tokens: Array, mask: Array) -> tuple[Array, Array]:
+    def judged(
+        weights: Any, reference: Any, reward: LearnedReward, key: Array, tokens: Array, mask: Array
+    ) -> tuple[Array, Array]:
         begin, drawn = answer(model, weights, key, tokens, mask)
         before = token_log_probs(model, reference, begin, drawn.tokens)
         return reward(begin, drawn), jnp.where(drawn.mask, k1(drawn.log_prob, before), 0.0).sum(1)
@@ -62,7 +64,7 @@ def answering(
         paid: list[float] = []
         drift: list[float] = []
         for number, part in enumerate(batches):
-            one, two = judged(weights, jax.random.key(number), part.tokens[:, 0], part.mask[:, 0])
+            one, two = judged(weights, reference, reward, jax.random.key(number), part.tokens[:, 0], part.mask[:, 0])
             paid += np.asarray(one).tolist()
             drift += np.asarray(two).tolist()
         return paid, drift

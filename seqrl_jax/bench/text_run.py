@@ -142,13 +142,14 @@ class Report:
 class Stage(NamedTuple):
     """How a method trains.
 
-    begin: the weights before the first step, {"model", ...}. step: (weights and optimiser's state, key, tokens, mask)
-    -> the same after the step, and the loss before it.
+    begin: the weights before the first step, {"model", ...}. fixed: arrays that no step changes, such as pi_0.
+    step: (weights and optimiser's state, fixed, key, tokens, mask) -> the first after the step, and the loss before it.
     """
 
     begin: Any
+    fixed: Any
     optimiser: optax.GradientTransformation
-    step: Callable[[Any, Array, Array, Array], tuple[Any, Array]]
+    step: Callable[[Any, Any, Array, Array, Array], tuple[Any, Array]]
 
 
 def run_text(
@@ -241,13 +242,13 @@ def _descent(run: TextRun, model: GPT, weights: Any) -> Stage:
     if run.method == REWARD_MODEL:
         begin["head"] = jax.random.normal(jax.random.key(run.seed + 1), (model.width,)) / model.width**0.5
 
-    def step(state: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
+    def step(state: Any, reference: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
         learned, moments = state
-        loss = lambda learned: losses_of(run.method, run.price, model, learned, weights, tokens, mask)[0].mean()
+        loss = lambda learned: losses_of(run.method, run.price, model, learned, reference, tokens, mask)[0].mean()
         value, gradient = jax.value_and_grad(loss)(learned)
         return descend(optimiser, gradient, moments, learned), value
 
-    return Stage(begin, optimiser, step)
+    return Stage(begin, weights, optimiser, step)
 
 
 def _climb(run: TextRun, model: GPT, weights: Any, reward: LearnedReward) -> Stage:
@@ -255,13 +256,15 @@ def _climb(run: TextRun, model: GPT, weights: Any, reward: LearnedReward) -> Sta
     policy = run.policy
     optimiser = policy.optimiser()
 
-    def step(state: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
+    def step(state: Any, fixed: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
         collect_key, order_key = jax.random.split(key)
-        drawn = collect(policy, model, state[0], weights, reward, collect_key, tokens[:, 0], mask[:, 0])
+        reference, reward = fixed
+        drawn = collect(policy, model, state[0], reference, reward, collect_key, tokens[:, 0], mask[:, 0])
         state, losses = policy.learn(order_key, model, optimiser, state, drawn)
         return state, losses.mean()
 
-    return Stage({"model": weights, "value": jnp.zeros(model.width)}, optimiser, step)
+    begin = {"model": weights, "value": jnp.zeros(model.width)}
+    return Stage(begin, (weights, reward), optimiser, step)
 
 
 def _reward(
@@ -308,7 +311,7 @@ def _train(
     kept = lambda: f"the checkpoint of step {good} is kept in {out}" if good else "no checkpoint was written"
     key = jax.random.key(run.seed)
     for number, part in _batches(run, model, corpus, training, step):
-        state, value = advance(state, jax.random.fold_in(key, number), part.tokens, part.mask)
+        state, value = advance(state, stage.fixed, jax.random.fold_in(key, number), part.tokens, part.mask)
         if not math.isfinite(value):
             raise TrainingError(f"the loss is {float(value)} at step {number}; {kept()}")
         if (number + 1) % run.check_every == 0 or number + 1 == run.steps:

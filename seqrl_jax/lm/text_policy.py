@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -17,9 +18,6 @@ from seqrl_jax.lm.registry import METHODS
 from seqrl_jax.lm.sampling import Completions, fill
 from seqrl_jax.lm.text import END
 from seqrl_jax.lm.text_losses import scores
-
-TextReward = Callable[[Array, Completions], Array]
-"""(beginning [N, 1], what stands behind it [N, T]) -> reward [N]."""
 
 CLIMBING: dict[str, PolicyGradient] = {
     "ppo": METHODS["lm_ppo"].method.policy,
@@ -43,7 +41,7 @@ def collect(
     model: LanguageModel,
     weights: Any,
     reference: Any,
-    reward: TextReward,
+    reward: LearnedReward,
     key: Array,
     tokens: Array,
     mask: Array,
@@ -54,15 +52,18 @@ def collect(
     return policy.judged(model, weights, reference, begin, drawn, reward(begin, drawn))
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedReward:
     """A reward model's scores, put to mean 0 and deviation 1, minus the price of an answer that does not end.
+
+    A pytree, so that compiled functions take it as an argument.
 
     Attributes: model, weights: {"model", "head"}. mean, deviation: of the scores of pi_0's answers. missing_end: the
         price, in such deviations.
     """
 
-    model: LanguageModel
+    model: LanguageModel = dataclasses.field(metadata={"static": True})
     weights: Any
     mean: float = 0.0
     deviation: float = 1.0
