@@ -216,12 +216,12 @@ def _history_memory() -> list[str]:
 
 def _against_trl() -> list[str]:
     lines = []
-    for name in ("trl_losses_cpu.json", "trl_losses_ppo_cpu.json"):
+    for name, batches in (("trl_losses_cpu.json", "with padding"), ("trl_losses_ppo_cpu.json", "of one length")):
         losses = _read(name)
         worst = [max(row[key] for row in losses["rows"]) for key in ("loss_apart", "gradient_apart")]
         methods = ", ".join(row["method"] for row in losses["rows"])
         lines += [
-            f"- Against TRL {losses['trl']} ({methods}), on shared weights and random batches with padding:",
+            f"- Against TRL {losses['trl']} ({methods}), on shared weights and random batches {batches}:",
             f"  losses differ by {worst[0]:.0e} at most, gradients by {worst[1]:.0e} of their largest entry.",
             f"  `{losses['command']}`.",
         ]
