@@ -173,6 +173,8 @@ def run_text(
     training, held = _split(len(corpus), run)
     if start is None and (run.climbs or run.method in PREFERENCES):
         raise TrainingError(f"{run.method} compares with a model: say which, by its directory")
+    if reward is not None and not run.climbs:
+        raise TrainingError(f"{run.method} climbs no reward; {', '.join(CLIMBING)} do")
     if start is not None:
         model, weights = load_gpt(start)
         if model.vocabulary != VOCABULARY:

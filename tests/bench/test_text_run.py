@@ -116,6 +116,8 @@ def test_what_a_climb_lacks_is_said(data, taught, judge, tmp_path):
     run = dataclasses.replace(CLIMB, method="rloo")
     with pytest.raises(TrainingError, match="rloo compares with a model"):
         run_text(run, data, tmp_path, MODEL, reward=judge)
+    with pytest.raises(TrainingError, match="dpo climbs no reward; ppo, rloo, grpo, dr_grpo do"):
+        run_text(dataclasses.replace(RUN, method="dpo"), data, tmp_path, start=taught[0], reward=judge)
     with pytest.raises(TrainingError, match="rloo climbs a reward: say which"):
         run_text(run, data, tmp_path, start=taught[0])
     with pytest.raises(TrainingError, match=r"no reward model, for want of head\.safetensors"):
