@@ -100,7 +100,7 @@ RLOO = PolicyGradient(advantage="leave_one_out")
 GRPO = PolicyGradient(advantage="group", ratio="token", clip=0.2, divergence="loss", by_length=True, **SEVERAL_PASSES)
 
 FEW_ANSWERS = "without a baseline, the answers of an update are too few for its noise"
-FEW_PAIRS = "pairs of pi_0's own answers tell little of what pi_0 hardly says"
+FEW_PAIRS = "the pairs, and those in an update, are too few for their noise"
 FEW_LABELS = "the labels of an update are too few for their noise"
 
 METHODS: dict[str, Entry] = {
