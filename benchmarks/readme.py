@@ -124,7 +124,7 @@ def alignment_table() -> str:
         short = mine[0] and mine[0]["shortfall"]
         last = f"{_two(short['mean'])} [{_two(short['low'])}, {_two(short['high'])}]" if short else ""
         lines.append(f"| `{method}` | {' | '.join(shown)} | {last} |")
-    why = "; ".join(caveats(list(rows.values())))
+    why = "; ".join(caveats([row for row in rows.values() if row["task"] == tasks[0]]))
     best = ", ".join(f"`{task}` {_two(next(c.best_reward[0] for c in cells if c.task == task))}" for task in tasks)
     where = f"{len(cells[0].seeds)} seeds, on {cells[0].device}, jax {cells[0].versions['jax']}"
     missing = [f"`{task}`" for task in LM_TASKS if task not in tasks]
@@ -132,7 +132,7 @@ def alignment_table() -> str:
     absent = f" Not recorded yet: {', '.join(missing)}." if missing else ""
     larger = alignment_rows(read_alignment(RESULTS / "lm_larger")[0])
     with_more = ", ".join(f"`{row['method']}` {_two(row['shortfall']['mean'])}" for row in larger)
-    why = f" Further than .1 from its optimum, {why}. Four times as many leave, on `keyword` with 2 seeds: {with_more}."
+    why = f" Further than .1 from J* on `{tasks[0]}`, {why}. Four times as many leave, with 2 seeds: {with_more}."
     return "\n".join([*lines, "", f"Largest gold reward: {best}.{why} `seqrl run lm`: {where}.{absent}"])
 
 
