@@ -136,9 +136,9 @@ def alignment_table() -> str:
     return "\n".join([*lines, "", f"Largest gold reward: {best}.{why} `seqrl run lm`: {where}.{absent}"])
 
 
-def overoptimisation_table() -> str:
+def overoptimisation_table(name: str) -> str:
     """Where the gold reward peaks and ends when a proxy is climbed to the end."""
-    told = _read("lm/overoptimisation.json")
+    told = _read(f"lm/{name}.json")
     rows = {(row["proxy"], row["pairs"], row["noise"]): row for row in told["rows"]}
     proxies = list(dict.fromkeys(row["proxy"] for row in told["rows"]))
     noises = list(dict.fromkeys(row["noise"] for row in told["rows"]))
@@ -250,7 +250,7 @@ def main() -> None:
         "audit": audit_table(),
         "latent": latent_table(),
         "alignment": alignment_table(),
-        "overoptimisation": overoptimisation_table(),
+        "overoptimisation": "\n\n".join(map(overoptimisation_table, ("overoptimisation", "overoptimisation_models"))),
         "measurements": measurements(),
     }
     for name, content in contents.items():
