@@ -149,7 +149,8 @@ def overoptimisation_table(name: str) -> str:
         mine = [rows[proxy, pairs, noise] for proxy, noise in columns]
         shown = (f"{_two(row['gold_peak'])} / {_two(row['gold_end'])}" for row in mine)
         lines.append(f"| {pairs:,} | {' | '.join(shown)} |")
-    where = f"{told['seeds']} seeds, on {told['device']}, jax {told['versions']['jax']}"
+    seeds = f"{told['seeds']} seed{'s' if told['seeds'] > 1 else ''}"
+    where = f"{seeds}, on {told['device']}, jax {told['versions']['jax']}"
     return "\n".join([*lines, "", f"`{told['command']}`: {where}."])
 
 

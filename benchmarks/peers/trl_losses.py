@@ -32,7 +32,7 @@ import numpy as np
 import torch
 import trl
 from datasets import Dataset
-from trl_peer import apart, gradients, spoken, their_judge, theirs, tokenizer
+from trl_peer import apart, arguments, from_disk, gradients, prepared, spoken, their_judge, theirs, tokenizer
 
 from seqrl_jax.bench.provenance import write_record
 from seqrl_jax.lm.base import token_log_probs
@@ -41,7 +41,6 @@ from seqrl_jax.lm.policy_gradient import Batch, PolicyGradient, clipped_value_lo
 from seqrl_jax.lm.sampling import Completions
 from seqrl_jax.lm.text_losses import losses_of
 from seqrl_jax.lm.text_policy import CLIMBING
-from seqrl_jax.lm.weights import save_gpt
 
 V, PROMPT, LENGTH, GROUP, PROMPTS = 8, 3, 6, 4, 3
 MODEL = GPT(V, context=PROMPT + LENGTH, width=16, layers=2, heads=2)
@@ -59,12 +58,6 @@ def shaken(seed: int) -> Any:
 def moved(weights: Any, seed: int) -> Any:
     """Weights a few updates later."""
     return jax.tree.map(lambda leaf, other: leaf + 0.1 * (other - leaf), weights, shaken(seed))
-
-
-def arguments(config: Callable[..., Any], folder: str, **settings: Any) -> Any:
-    """A configuration that keeps and tells nothing."""
-    quiet = {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "bf16": False}
-    return config(output_dir=folder, **quiet, gradient_checkpointing=False, **settings)
 
 
 def preferences(method: str, seed: int, folder: str) -> dict[str, float]:
@@ -128,11 +121,6 @@ def preferences(method: str, seed: int, folder: str) -> dict[str, float]:
     return compared(ours, policy, loss.item(), gradients(trainer.model))
 
 
-def prepared(trainer: type) -> type:
-    """The trainer for a dataset that holds tokens already."""
-    return type(trainer.__name__, (trainer,), {"_prepare_dataset": lambda self, dataset, *_, **__: dataset})
-
-
 def climbs(method: str, seed: int, folder: str) -> dict[str, float]:
     """RLOO, GRPO or Dr. GRPO, from completions and rewards on."""
     rng = np.random.default_rng(seed)
@@ -153,10 +141,8 @@ def climbs(method: str, seed: int, folder: str) -> dict[str, float]:
         settings |= {"loss_type": how[0], "scale_rewards": how[1], "use_bias_correction_kl": False}
         config = arguments(GRPOConfig, folder, **settings)
         Trainer = GRPOTrainer
-    their_model = theirs(MODEL, old)
-    # The trainers load the reference from where the model says that it came from.
-    save_gpt(Path(folder), MODEL, reference)
-    their_model.config._name_or_path = folder
+    their_model = from_disk(MODEL, reference, folder)
+    their_model.load_state_dict(theirs(MODEL, old).state_dict())
     trainer = Trainer(
         model=their_model,
         reward_funcs=lambda **_: paid.tolist(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 def theirs(model: GPT, weights: Any) -> GPT2LMHeadModel:
     """Our weights as `transformers` has them."""
     with tempfile.TemporaryDirectory() as folder:
-        save_gpt(Path(folder), model, weights)
-        return GPT2LMHeadModel.from_pretrained(folder, **NO_DROPOUT)
+        return from_disk(model, weights, folder)
 
 
 def their_judge(model: GPT, weights: Any, head: np.ndarray) -> GPT2ForSequenceClassification:
@@ -32,6 +32,25 @@ def their_judge(model: GPT, weights: Any, head: np.ndarray) -> GPT2ForSequenceCl
     with torch.no_grad():
         judge.score.weight.copy_(torch.from_numpy(np.array(head, np.float32))[None])
     return judge
+
+
+def arguments(config: Callable[..., Any], folder: str, **settings: Any) -> Any:
+    """A configuration of TRL's that keeps and tells nothing, in float32 on the CPU."""
+    quiet = {"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+    return config(output_dir=folder, use_cpu=True, bf16=False, gradient_checkpointing=False, **quiet, **settings)
+
+
+def prepared(trainer: type) -> type:
+    """The trainer for a dataset that holds tokens already."""
+    return type(trainer.__name__, (trainer,), {"_prepare_dataset": lambda self, dataset, *_, **__: dataset})
+
+
+def from_disk(model: GPT, weights: Any, folder: str) -> GPT2LMHeadModel:
+    """`theirs`, saved: RLOO's and GRPO's trainers load pi_0 from where the model says that it came from."""
+    save_gpt(Path(folder), model, weights)
+    loaded = GPT2LMHeadModel.from_pretrained(folder, **NO_DROPOUT)
+    loaded.save_pretrained(folder)
+    return loaded
 
 
 def tokenizer(vocabulary: int, padding: str = "0") -> PreTrainedTokenizerFast:

@@ -13,6 +13,7 @@ ones; ours is that of a whole compiled run by its updates, alone and with 16 see
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import statistics
 import tempfile
 import time
@@ -27,7 +28,7 @@ import torch
 import trl
 from datasets import Dataset
 from transformers import TrainerCallback
-from trl_peer import spoken, their_judge, theirs, tokenizer
+from trl_peer import arguments, from_disk, prepared, spoken, their_judge, theirs, tokenizer
 
 from seqrl_jax.bench.provenance import write_record
 from seqrl_jax.lm.labels import Labeller
@@ -41,6 +42,7 @@ from seqrl_jax.lm.training import minimise
 TASK = make_task("keyword")
 MODEL = make_model("gpt", TASK)
 BATCH, GROUP, PAIRS, SEEDS, SKIPPED = 128, 8, 4096, 16, 5
+STEP = {"per_device_train_batch_size": BATCH, "learning_rate": 0.001}
 
 
 class Clock(TrainerCallback):
@@ -53,13 +55,6 @@ class Clock(TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
-def settings(config: Callable[..., Any], folder: str, **more: Any) -> Any:
-    """A configuration that keeps and tells nothing."""
-    quiet = {"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
-    size = {"per_device_train_batch_size": BATCH, "learning_rate": 0.001}
-    return config(output_dir=folder, use_cpu=True, bf16=False, gradient_checkpointing=False, **quiet, **size, **more)
-
-
 def dpo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any, int], Any]]:
     """TRL's trainer, and our run (key, weights, updates), on the same pairs."""
     from trl import DPOConfig, DPOTrainer
@@ -68,11 +63,10 @@ def dpo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
     pairs = compared(jax.random.key(1), MODEL, TASK, weights, PAIRS, 2, Labeller())
     rows = zip(*(np.asarray(part).tolist() for part in (pairs.prompt, pairs.chosen, pairs.rejected)))
     known = [{"prompt_ids": a, "chosen_ids": b, "rejected_ids": c} for a, b, c in rows]
-    Prepared = type("Prepared", (DPOTrainer,), {"_prepare_dataset": lambda self, dataset, *_, **__: dataset})
-    trainer = Prepared(
+    trainer = prepared(DPOTrainer)(
         model=theirs(MODEL, weights),
         ref_model=theirs(MODEL, weights),
-        args=settings(DPOConfig, folder, beta=preference.beta, max_steps=steps),
+        args=arguments(DPOConfig, folder, **STEP, beta=preference.beta, max_steps=steps),
         train_dataset=Dataset.from_list(known),
         processing_class=tokenizer(TASK.size),
     )
@@ -99,14 +93,11 @@ def climb(method: str, weights: Any, steps: int, folder: str) -> tuple[Any, Call
     def reward(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         return [float(gold[prompt][tuple(tokens)]) for prompt, tokens in zip(prompts, completion_ids)]
 
-    their_model = theirs(MODEL, weights)
-    their_model.save_pretrained(folder)
-    their_model.config._name_or_path = folder
     more = {"beta": policy.beta, "num_generations": GROUP, "max_completion_length": TASK.length, "max_steps": steps}
     trainer = Trainer(
-        model=their_model,
+        model=from_disk(MODEL, weights, folder),
         reward_funcs=reward,
-        args=settings(config, folder, steps_per_generation=1, **more),
+        args=arguments(config, folder, **STEP, steps_per_generation=1, **more),
         train_dataset=Dataset.from_list([{"prompt": spoken(one)} for one in TASK.prompts]),
         processing_class=tokenizer(TASK.size),
     )
@@ -124,7 +115,7 @@ def ppo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
     more |= {"total_episodes": BATCH * steps, "response_length": TASK.length, "num_sample_generations": 0}
     more |= {"local_rollout_forward_batch_size": BATCH, "gradient_accumulation_steps": 1, "temperature": 1.0}
     trainer = PPOTrainer(
-        args=settings(PPOConfig, folder, missing_eos_penalty=None, **more),
+        args=arguments(PPOConfig, folder, **STEP, missing_eos_penalty=None, **more),
         processing_class=tokenizer(TASK.size, "<pad>"),
         model=theirs(MODEL, weights),
         ref_model=theirs(MODEL, weights),
@@ -140,7 +131,6 @@ def ppo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
 
 def our_climb(policy: PolicyGradient, reward: Any, **changed: int) -> Callable[[Any, Any, int], Any]:
     """Our run of a policy gradient."""
-    import dataclasses
 
     def run(key: Any, weights: Any, updates: int) -> Any:
         mine = dataclasses.replace(policy, updates=updates, prompts=BATCH // GROUP, group=GROUP, **changed)

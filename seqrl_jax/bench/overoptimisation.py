@@ -68,8 +68,10 @@ def overoptimisation_picture(rows: Sequence[dict[str, Any]]) -> bytes:
     for row in rows:
         axes = grid[noises.index(row["noise"]), proxies.index(row["proxy"])]
         points, colour = np.array(row["optima"]), f"C{pairs.index(row['pairs'])}"
-        axes.plot(np.sqrt(points[:, 0]), points[:, 1], color=colour, label=f"{row['pairs']:,} pairs")
-        axes.plot(np.sqrt(points[:, 0]), points[:, 2], ":", color=colour, linewidth=1)
+        # A KL of nothing may be computed as slightly less.
+        d = np.sqrt(np.maximum(points[:, 0], 0))
+        axes.plot(d, points[:, 1], color=colour, label=f"{row['pairs']:,} pairs")
+        axes.plot(d, points[:, 2], ":", color=colour, linewidth=1)
         axes.set_title(printable(f"{row['proxy']}, noise {row['noise']:g}"), fontsize="small")
     for axes in grid[-1]:
         axes.set_xlabel("square root of KL")

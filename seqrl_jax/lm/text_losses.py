@@ -50,7 +50,7 @@ def losses_of(
 def scores(model: LanguageModel, weights: Any, tokens: Array, mask: Array) -> Array:
     """[N]: what a reward model, {"model", "head"}, says of texts [N, T + 1] with their answers at mask [N, T].
 
-    It reads the answer to its last byte, whether it was ended or cut.
+    It reads the answer to its last byte, whether it was ended or cut, as far as T reaches.
     """
     hidden = model.hidden(weights["model"], tokens[:, :-1])
     spoken = jnp.sum(mask & (tokens[:, 1:] != END), 1)
