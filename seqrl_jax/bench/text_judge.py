@@ -16,8 +16,7 @@ from seqrl_jax.bench.statistics import interval
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import k1
-from seqrl_jax.lm.sampling import sample
-from seqrl_jax.lm.text import END, Batch, Corpus, written
+from seqrl_jax.lm.text import END, Batch, Corpus, asked, written
 from seqrl_jax.lm.text_losses import losses_of
 from seqrl_jax.lm.text_policy import LearnedReward, answer
 
@@ -100,11 +99,14 @@ def unigram(corpus: Corpus, training: np.ndarray, held: np.ndarray) -> list[floa
 
 def samples(model: GPT, weights: Any, corpus: Corpus, held: np.ndarray) -> list[dict[str, str]]:
     """What the model says behind a few prompts, as much of their right as leaves room."""
-    length = min(SAMPLE_LENGTH, model.context // 2)
+    part = asked(corpus.read(held[:SAMPLED]), model.context, min(SAMPLE_LENGTH, model.context // 2))
+    tokens, room = part.tokens[:, 0], part.mask[:, 0]
+    _, drawn = _answer(model, weights, jax.random.key(0), tokens, room)
     told = []
-    for number, example in enumerate(corpus.read(held[:SAMPLED])):
-        prompt = [END, *example.prompt][-(model.context - length) :]
-        tokens = jnp.asarray([prompt], jnp.int32)
-        said = sample(model, weights, jax.random.key(number), tokens, length, END).tokens[0]
-        told.append({"prompt": written([token for token in prompt if token != END]), "said": written(said)})
+    for text, said, place in zip(tokens, np.asarray(drawn.tokens), room, strict=True):
+        prompt = text[: place.argmax() + 1]
+        told.append({"prompt": written(prompt[prompt != END]), "said": written(said[place])})
     return told
+
+
+_answer = jax.jit(answer, static_argnums=0)
