@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 import jax
 import jax.numpy as jnp
@@ -74,28 +74,29 @@ def keyword() -> LMTask:
 
 
 def overopt() -> LMTask:
-    """A reward that no simple proxy can follow: a word that pays less each time it is said, a price on repetition, and
-    likings for certain pairs of words. It has mean 0 and deviation 1 over the corpus."""
-    size, length, word = 8, 6, 3
-    liking = np.random.default_rng(1).normal(scale=0.4, size=(size, size))
+    """A reward that no simple proxy can follow: a rare word that pays less each time it is said, a price on
+    repetition, and likings for certain pairs of words. It has mean 0 and deviation 1 over the corpus."""
+    size, length, word, rarity = 8, 6, 3, 1 / 70
+    # The corpus hardly ever says the word twice, so a reward model has to guess what saying it often is worth.
+    words = np.full(size, (1 - rarity) / (size - 1))
+    words[word] = rarity
+    liking = np.random.default_rng(2).normal(scale=0.12, size=(size, size))
 
     def raw(tokens: Array) -> Array:
-        said = jax.nn.one_hot(tokens, size).sum(0)
+        said = jnp.sum(tokens == word).astype(jnp.float32)
         pairs = jnp.asarray(liking, jnp.float32)[tokens[:-1], tokens[1:]].sum()
-        too_often = jnp.maximum(said - 2, 0.0).sum()
-        return 4 * (1 - jnp.exp(-0.7 * said[word])) - 0.8 * repetitions(tokens) - 0.5 * too_often + pairs
+        return 3 * (1 - jnp.exp(-2 * said)) - 0.85 * repetitions(tokens) + pairs
 
-    prompt = np.array([[0]])
-    law = babble_law(size, length, first=0, favourite=0)
+    law = reduce(np.multiply.outer, [words] * length).reshape(-1)
     mean, deviation = _moments(raw, law, size, length)
     return LMTask(
         name="overopt",
         vocabulary=tuple("abcdefgh"),
-        prompts=prompt,
+        prompts=np.array([[0]]),
         length=length,
         end=None,
         gold=lambda prompt, tokens: (raw(tokens) - mean) / deviation,
-        corpus=lambda key, prompt: babble(key, size, length, prompt[-1], favourite=jnp.int32(0)),
+        corpus=lambda key, prompt: jax.random.choice(key, size, (length,), p=jnp.asarray(words, jnp.float32)),
     )
 
 
@@ -217,16 +218,6 @@ def babble(key: Array, size: int, length: int, first: Array, favourite: Array) -
         return token, token
 
     return jax.lax.scan(step, jnp.asarray(first, jnp.int32), jax.random.split(key, length))[1]
-
-
-def babble_law(size: int, length: int, first: int, favourite: int) -> np.ndarray:
-    """[size ** length]: the probability of every text of `babble`, in the order of `exact.completions`."""
-    step = np.full((size, size), (1 - REPEAT - FAVOUR) / size) + REPEAT * np.eye(size)
-    step[:, favourite] += FAVOUR
-    law = step[first]
-    for _ in range(length - 1):
-        law = (law.reshape(-1, size)[:, :, None] * step).reshape(-1)
-    return law
 
 
 def _moments(raw: Callable[[Array], Array], law: np.ndarray, size: int, length: int) -> tuple[float, float]:

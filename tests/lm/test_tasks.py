@@ -5,7 +5,7 @@ import pytest
 
 from seqrl_jax.lm.exact import completions
 from seqrl_jax.lm.sampling import drawn_mask
-from seqrl_jax.lm.tasks import TASKS, babble, babble_law, make_task
+from seqrl_jax.lm.tasks import TASKS, babble, make_task
 from seqrl_jax.naming import SpecError
 
 
@@ -37,20 +37,46 @@ def test_verifiable_answers_are_all_or_nothing():
 
 
 def test_overopt_is_standard_under_its_corpus():
+    """Word 3 is said once in seventy, the others alike."""
     task = make_task("overopt")
-    law = babble_law(8, 6, first=0, favourite=0)
-    texts = jnp.asarray(completions(8, 6, None))
-    reward = np.asarray(jax.vmap(lambda text: task.gold(jnp.array([0]), text))(texts), np.float64)
+    texts = completions(8, 6, None)
+    law = np.where(np.asarray(texts) == 3, 1 / 70, 69 / 490).prod(1)
+    reward = np.asarray(jax.vmap(lambda text: task.gold(jnp.array([0]), text))(jnp.asarray(texts)), np.float64)
     assert law.sum() == pytest.approx(1)
     assert law @ reward == pytest.approx(0, abs=1e-5)
     assert law @ np.square(reward) == pytest.approx(1, abs=1e-5)
 
 
+def test_overopt_s_corpus_has_its_law():
+    """Frequencies of the words within 5 standard errors (48 places and words: false alarms 3e-5)."""
+    draws = 20_000
+    task = make_task("overopt")
+    tokens = jax.vmap(lambda key: task.corpus(key, jnp.array([0])))(jax.random.split(jax.random.key(0), draws))
+    law = np.where(np.arange(8) == 3, 1 / 70, 69 / 490)
+    seen = (np.asarray(tokens)[:, :, None] == np.arange(8)).mean(0)
+    assert (np.abs(seen - law) <= 5 * np.sqrt(law * (1 - law) / draws)).all()
+
+
+def test_overopt_pays_a_rare_word_once_and_dislikes_repetition():
+    """The margins are beyond what the likings of pairs can do."""
+    texts = [6, 0, 1, 2, 4, 5], [3, 0, 1, 2, 4, 5], [3, 0, 3, 1, 2, 4], [3, 3, 0, 1, 2, 4], [3] * 6
+    never, once, twice, in_a_row, always = gold("overopt", [0], *texts)
+    assert once > never + 2
+    assert abs(twice - once) < 0.5
+    assert in_a_row < twice - 0.5
+    assert always < never - 2
+
+
 def test_babble_has_its_law():
-    """Frequencies of all texts of three words within 5 standard errors (64 texts: false alarms 4e-5)."""
+    """Frequencies of all texts of three words within 5 standard errors (64 texts: false alarms 4e-5).
+
+    It says the last word again with probability .15, the favourite with .15, and otherwise any of the four.
+    """
     draws = 40_000
     tokens = jax.vmap(lambda key: babble(key, 4, 3, 1, jnp.int32(2)))(jax.random.split(jax.random.key(0), draws))
-    law = babble_law(4, 3, first=1, favourite=2)
+    step = np.full((4, 4), 0.7 / 4) + 0.15 * np.eye(4)
+    step[:, 2] += 0.15
+    law = np.einsum("a,ab,bc->abc", step[1], step, step).reshape(-1)
     seen = np.bincount(np.asarray(tokens) @ np.array([16, 4, 1]), minlength=64) / draws
     assert (np.abs(seen - law) <= 5 * np.sqrt(law * (1 - law) / draws)).all()
 
