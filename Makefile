@@ -1,5 +1,5 @@
 # make bench   install the package and run the quick suite
-# make test    lint, types and tests
+# make test    lint, types and tests, in two processes: compilation keeps no more than a core busy in each
 # make smoke   the quick suite at the smallest size
 # make notebooks  execute the notebooks at small size
 # make clean   remove the environment and the caches
@@ -18,7 +18,7 @@ smoke: .venv/installed
 	$(BIN)/seqrl run quick --steps 4000 --seeds 2 --out runs/smoke
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/tested
 	$(BIN)/ruff check .
