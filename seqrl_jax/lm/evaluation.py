@@ -17,7 +17,7 @@ from seqrl_jax.lm.sampling import sample
 from seqrl_jax.lm.tasks import LMTask
 
 DRAWS = 8192
-RATIOS = np.geomspace(100.0, 0.005, 60)
+RATIOS = np.geomspace(100.0, 1e-4, 80)
 """Prices of KL in units of the range of rewards, at which the frontier is drawn."""
 
 
@@ -61,7 +61,8 @@ class Judge:
         reference = self.references[seed]
         scale = float(np.ptp(self.rewards))
         laws = [exact.optimum(reference, self.rewards, scale * ratio) for ratio in RATIOS]
-        return [[exact.divergence(law, reference), exact.expected(law, self.rewards)] for law in laws]
+        points = [[exact.divergence(law, reference), exact.expected(law, self.rewards)] for law in laws]
+        return [*points, list(exact.limit(reference, self.rewards))]
 
     def best_objective(self, beta: float) -> list[float]:
         """beta E[log Z] for each seed: what E[r] - beta KL can be at most."""

@@ -143,17 +143,22 @@ def objective(law: Law, reference: Law, reward: np.ndarray, beta: float) -> floa
     return expected(law, reward) - beta * divergence(law, reference)
 
 
+def limit(reference: Law, reward: np.ndarray) -> tuple[float, float]:
+    """KL and E[r] of the optimum as beta falls to 0: the reference among the best completions alone."""
+    finite = np.where(np.isfinite(reference), reward, -np.inf)
+    best = finite.max(1)
+    at_best = finite == best[:, None]
+    return float(-logsumexp(np.where(at_best, reference, -np.inf), axis=1).mean()), float(best.mean())
+
+
 def frontier(reference: Law, reward: np.ndarray, spent: float) -> float:
     """The largest E[r] of any policy whose KL to the reference, mean over prompts, is at most `spent` nats.
 
     One beta for all prompts: KL moves to the prompt where it earns most. Solved by bisection on log beta.
     """
-    finite = np.where(np.isfinite(reference), reward, -np.inf)
-    best = finite.max(1)
-    at_best = finite == best[:, None]
-    most = float(-logsumexp(np.where(at_best, reference, -np.inf), axis=1).mean())
+    most, best = limit(reference, reward)
     if spent >= most:
-        return float(best.mean())
+        return best
     scale = max(float(np.ptp(reward[np.isfinite(reference)])), 1e-12)
     low, high = np.log(scale) - 12.0, np.log(scale) + 14.0
     for _ in range(100):

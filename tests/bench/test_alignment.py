@@ -42,6 +42,7 @@ def test_cells_say_where_each_seed_stands(ran):
     for cell in cells:
         assert all(regret >= -1e-6 for regret in cell.regret)
         assert all(a[0] <= b[0] + 1e-9 and a[1] <= b[1] + 1e-9 for a, b in zip(cell.frontier, cell.frontier[1:]))
+        assert cell.frontier[-1][1] == pytest.approx(cell.best_reward[0])
     assert not alignment_problems(cells)
 
 

@@ -66,6 +66,8 @@ def test_the_frontier_begins_at_the_reference_and_ends_at_the_best(problem):
     assert exact.frontier(reference, reward, 0.0) == pytest.approx(exact.expected(reference, reward), abs=1e-4)
     best = np.where(np.isfinite(reference), reward, -np.inf).max(1).mean()
     assert exact.frontier(reference, reward, 50.0) == pytest.approx(best)
+    cheapest = exact.optimum(reference, reward, 1e-4)
+    assert exact.limit(reference, reward) == pytest.approx((exact.divergence(cheapest, reference), best), abs=1e-6)
     spent = np.linspace(0, 6, 40)
     earned = [exact.frontier(reference, reward, k) for k in spent]
     assert (np.diff(earned) >= -1e-9).all()
