@@ -130,9 +130,9 @@ def alignment_table() -> str:
     missing = [f"`{task}`" for task in LM_TASKS if task not in tasks]
     missing += [f"`{m}` on `{t}`" for t in tasks for m in METHODS if (m, t) not in rows]
     absent = f" Not recorded yet: {', '.join(missing)}." if missing else ""
-    larger = alignment_rows(read_alignment(RESULTS / "lm_larger")[0])
-    with_more = ", ".join(f"`{row['method']}` {_two(row['shortfall']['mean'])}" for row in larger)
-    why = f" Further than .1 from J* on `{tasks[0]}`, {why}. Four times as many leave, with 2 seeds: {with_more}."
+    larger, _ = read_alignment(RESULTS / "lm_larger")
+    left = ", ".join(f"`{row['method']}` {_two(row['shortfall']['mean'])}" for row in alignment_rows(larger))
+    why = f" Further than .1 from J* on `{tasks[0]}`, {why}. With more, {len(larger[0].seeds)} seeds: {left}."
     return "\n".join([*lines, "", f"Largest gold reward: {best}.{why} `seqrl run lm`: {where}.{absent}"])
 
 
