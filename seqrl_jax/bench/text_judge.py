@@ -97,6 +97,9 @@ def unigram(corpus: Corpus, training: np.ndarray, held: np.ndarray) -> list[floa
     return (0.5 + 0.5 * np.sign(apart(held) / scale @ fitted)).tolist()
 
 
+_answer = jax.jit(answer, static_argnums=0)
+
+
 def samples(model: GPT, weights: Any, corpus: Corpus, held: np.ndarray) -> list[dict[str, str]]:
     """What the model says behind a few prompts, as much of their right as leaves room."""
     part = asked(corpus.read(held[:SAMPLED]), model.context, min(SAMPLE_LENGTH, model.context // 2))
@@ -107,6 +110,3 @@ def samples(model: GPT, weights: Any, corpus: Corpus, held: np.ndarray) -> list[
         prompt = text[: place.argmax() + 1]
         told.append({"prompt": written(prompt[prompt != END]), "said": written(said[place])})
     return told
-
-
-_answer = jax.jit(answer, static_argnums=0)

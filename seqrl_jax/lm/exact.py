@@ -144,7 +144,7 @@ def objective(law: Law, reference: Law, reward: np.ndarray, beta: float) -> floa
 
 
 def limit(reference: Law, reward: np.ndarray) -> tuple[float, float]:
-    """KL and E[r] of the optimum as beta falls to 0: the reference among the best completions alone."""
+    """KL in nats and E[r], means over prompts, of the optimum as beta falls to 0: pi_0 among the best completions."""
     finite = np.where(np.isfinite(reference), reward, -np.inf)
     best = finite.max(1)
     at_best = finite == best[:, None]
