@@ -20,8 +20,8 @@ from pathlib import Path
 import gymnax
 import jax
 
-from seqrl_jax.bench import provenance
-from seqrl_jax.bench.throughput import Program, measure, random_policy_rollout, rollout
+from seqrl_jax.results import provenance
+from seqrl_jax.throughput.env import Program, measure, random_policy_rollout, rollout
 from seqrl_jax.files import write_whole
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.bench.provenance import write_record
-from seqrl_jax.bench.runner import Budget, problem, train_row
+from seqrl_jax.results.provenance import write_record
+from seqrl_jax.tracks.pomdp import Budget, problem, train_row
 from seqrl_jax.tasks import TASKS, make
 
 FLICKERING = ("flicker_grid",)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.results.provenance import write_record
 from seqrl_jax.memory import GRU, Memory, Window
 
 HORIZONS = (32, 64, 128, 256, 512)

@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.bench.diagnostics import knowledge, play
-from seqrl_jax.bench.evaluation import simulate
-from seqrl_jax.bench.provenance import write_record
-from seqrl_jax.bench.runner import problem
-from seqrl_jax.bench.statistics import interval, iqm
+from seqrl_jax.audit.latent import knowledge, play
+from seqrl_jax.tracks.evaluation import simulate
+from seqrl_jax.results.provenance import write_record
+from seqrl_jax.tracks.pomdp import problem
+from seqrl_jax.results.statistics import interval, iqm
 from seqrl_jax.tasks import stack
 
 TASKS = (

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqrl_jax.bench.overoptimisation import KIND, overoptimisation_picture
-from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.lm.overoptimisation import KIND, overoptimisation_picture
+from seqrl_jax.results.provenance import write_record
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Labeller

@@ -14,10 +14,10 @@ from typing import Any
 
 from seqrl_jax.bench.alignment_results import read_alignment
 from seqrl_jax.bench.alignment_table import alignment_rows, caveats, in_registry_order
-from seqrl_jax.bench.oracles import ORACLES
-from seqrl_jax.bench.results import CERTIFIED, read_cells
-from seqrl_jax.bench.suites import in_order
-from seqrl_jax.bench.table import aggregate_rows, table_rows
+from seqrl_jax.tracks.oracles import ORACLES
+from seqrl_jax.results.store import CERTIFIED, read_cells
+from seqrl_jax.tracks.suites import in_order
+from seqrl_jax.report.table import aggregate_rows, table_rows
 from seqrl_jax.files import write_whole
 from seqrl_jax.lm.registry import METHODS
 from seqrl_jax.lm.tasks import TASKS as LM_TASKS

@@ -29,8 +29,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.bench.evaluation import simulate
-from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.tracks.evaluation import simulate
+from seqrl_jax.results.provenance import write_record
 from seqrl_jax.memory import GRU
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 

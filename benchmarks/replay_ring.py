@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents import replay
-from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.results.provenance import write_record
 
 ENVS, LENGTH, BLOCKS, SEQUENCES, DRAWS, ITERATIONS = 16, 32, 64, 32, 4, 50
 

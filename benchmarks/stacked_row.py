@@ -16,8 +16,8 @@ from pathlib import Path
 import jax
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.bench.provenance import write_record
-from seqrl_jax.bench.runner import Budget, Problem, problem, train_row
+from seqrl_jax.results.provenance import write_record
+from seqrl_jax.tracks.pomdp import Budget, Problem, problem, train_row
 from seqrl_jax.tasks import TASKS
 
 

@@ -27,7 +27,7 @@ from jax import Array
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.networks import masked
-from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.results.provenance import write_record
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
 LENGTH, BLOCKS, ENVS = 5, 64, 32

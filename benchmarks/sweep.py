@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from seqrl_jax.agents import AGENTS, make_agent
-from seqrl_jax.bench.provenance import write_record
-from seqrl_jax.bench.runner import Budget, Problem, problem, train_row
+from seqrl_jax.results.provenance import write_record
+from seqrl_jax.tracks.pomdp import Budget, Problem, problem, train_row
 from seqrl_jax.tasks import TASKS
 
 SEEDS = tuple(range(1000, 1005))

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.bench.evaluation import simulate
-from seqrl_jax.bench.provenance import write_record
-from seqrl_jax.bench.runner import problem
-from seqrl_jax.bench.suites import HEADLINE
+from seqrl_jax.tracks.evaluation import simulate
+from seqrl_jax.results.provenance import write_record
+from seqrl_jax.tracks.pomdp import problem
+from seqrl_jax.tracks.suites import HEADLINE
 from seqrl_jax.tasks import stack
 
 SEEDS = tuple(range(1000, 1005))

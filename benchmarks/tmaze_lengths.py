@@ -19,9 +19,9 @@ import jax
 import numpy as np
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.bench.evaluation import simulate
-from seqrl_jax.bench.provenance import write_record
-from seqrl_jax.bench.statistics import interval, iqm
+from seqrl_jax.tracks.evaluation import simulate
+from seqrl_jax.results.provenance import write_record
+from seqrl_jax.results.statistics import interval, iqm
 from seqrl_jax.memory import MEMORIES
 from seqrl_jax.tasks import make, stack
 

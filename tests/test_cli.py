@@ -43,7 +43,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_importing_the_package_loads_no_optional_or_plotting_library():
-    statement = "import seqrl_jax, seqrl_jax.tasks, seqrl_jax.agents, seqrl_jax.bench.runner"
+    statement = "import seqrl_jax, seqrl_jax.tasks, seqrl_jax.agents, seqrl_jax.tracks.pomdp"
     assert not modules_after(statement) & {"gymnax", "gymnasium", "distrax", "matplotlib", "jinja2"}
 
 

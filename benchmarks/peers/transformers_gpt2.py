@@ -17,10 +17,10 @@ import numpy as np
 import torch
 import transformers
 
-from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.results.provenance import write_record
 from seqrl_jax.lm.base import next_token_logits
 from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.lm.weights import load_gpt, save_gpt
+from seqrl_jax.text.weights import load_gpt, save_gpt
 
 
 def main() -> None:

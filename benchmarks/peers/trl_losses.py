@@ -34,13 +34,13 @@ import trl
 from datasets import Dataset
 from trl_peer import apart, arguments, from_disk, gradients, prepared, spoken, their_judge, theirs, tokenizer
 
-from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.results.provenance import write_record
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import Batch, PolicyGradient, clipped_value_loss, evaluated, surrogate
 from seqrl_jax.lm.sampling import Completions
-from seqrl_jax.lm.text_losses import losses_of
-from seqrl_jax.lm.text_policy import CLIMBING
+from seqrl_jax.text.losses import losses_of
+from seqrl_jax.text.policy import CLIMBING
 
 V, PROMPT, LENGTH, GROUP, PROMPTS = 8, 3, 6, 4, 3
 MODEL = GPT(V, context=PROMPT + LENGTH, width=16, layers=2, heads=2)

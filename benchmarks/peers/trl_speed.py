@@ -30,7 +30,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl_peer import arguments, from_disk, prepared, spoken, their_judge, theirs, tokenizer
 
-from seqrl_jax.bench.provenance import write_record
+from seqrl_jax.results.provenance import write_record
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import Preference, compared

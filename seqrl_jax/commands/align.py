@@ -6,12 +6,12 @@ import argparse
 from dataclasses import asdict
 from functools import cache
 
-from seqrl_jax.bench.text_run import TextRun, run_text
+from seqrl_jax.text.run import TextRun, run_text
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars
 from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.lm.text import VOCABULARY
+from seqrl_jax.text.corpus import VOCABULARY
 
 
 def run(options: argparse.Namespace) -> None:

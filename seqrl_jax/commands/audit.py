@@ -6,9 +6,9 @@ import argparse
 
 from rich.console import Console
 
-from seqrl_jax.bench.audit import audit
-from seqrl_jax.bench.audit_report import console_audit, told_as_json, write_audit
-from seqrl_jax.bench.runner import solved
+from seqrl_jax.audit.audit import audit
+from seqrl_jax.audit.report import console_audit, told_as_json, write_audit
+from seqrl_jax.tracks.pomdp import solved
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from seqrl_jax.agents.registry import AGENTS
-from seqrl_jax.bench.oracles import ORACLES
-from seqrl_jax.bench.suites import SUITES
+from seqrl_jax.tracks.oracles import ORACLES
+from seqrl_jax.tracks.suites import SUITES
 from seqrl_jax.commands.console import print_columns, print_json
 from seqrl_jax.lm.registry import METHODS
 from seqrl_jax.lm.tasks import TASKS as LM_TASKS

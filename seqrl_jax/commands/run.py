@@ -6,9 +6,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from seqrl_jax.bench.alignment import Plan, run_alignment
-from seqrl_jax.bench.runner import Budget, run_table, solved
-from seqrl_jax.bench.suites import AlignmentSuite, check, check_alignment, suite
+from seqrl_jax.tracks.lm import Plan, run_alignment
+from seqrl_jax.tracks.pomdp import Budget, run_table, solved
+from seqrl_jax.tracks.suites import AlignmentSuite, check, check_alignment, suite
 from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
 from seqrl_jax.commands.progress import bars
 from seqrl_jax.commands.told import tell

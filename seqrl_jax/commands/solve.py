@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from seqrl_jax.bench.evaluation import controller_policy, simulate
+from seqrl_jax.tracks.evaluation import controller_policy, simulate
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.exact.ladder import ladder
 from seqrl_jax.exact.solve import VALUES, cache_directory, solve

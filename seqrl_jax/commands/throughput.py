@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from seqrl_jax.bench.lm_throughput import training_speed
-from seqrl_jax.bench.throughput import measure, random_policy_rollout
+from seqrl_jax.throughput.lm import training_speed
+from seqrl_jax.throughput.env import measure, random_policy_rollout
 from seqrl_jax.commands.align import byte_model
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.tasks.registry import make

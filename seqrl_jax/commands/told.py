@@ -12,10 +12,10 @@ from rich.console import Console
 from seqrl_jax.bench.alignment_report import write_alignment_report
 from seqrl_jax.bench.alignment_results import holds_alignment, read_alignment
 from seqrl_jax.bench.alignment_table import alignment_problems, alignment_rows, console_alignment, in_registry_order
-from seqrl_jax.bench.report import console_table, write_report
-from seqrl_jax.bench.results import read_cells
-from seqrl_jax.bench.suites import in_order
-from seqrl_jax.bench.table import aggregate_rows, problems, table_rows
+from seqrl_jax.report.page import console_table, write_report
+from seqrl_jax.results.store import read_cells
+from seqrl_jax.tracks.suites import in_order
+from seqrl_jax.report.table import aggregate_rows, problems, table_rows
 from seqrl_jax.commands.console import note, print_json
 
 

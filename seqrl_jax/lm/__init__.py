@@ -13,7 +13,6 @@ from seqrl_jax.lm.rnn import RNN
 from seqrl_jax.lm.sampling import sample
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.tasks import TASKS, LMTask, make_task
-from seqrl_jax.lm.weights import load_gpt, save_gpt
 
 __all__ = [
     "GPT",
@@ -31,12 +30,10 @@ __all__ = [
     "RewardModel",
     "Supervised",
     "judge",
-    "load_gpt",
     "make_method",
     "make_model",
     "make_task",
     "next_token_logits",
     "sample",
-    "save_gpt",
     "token_log_probs",
 ]

@@ -10,8 +10,8 @@ from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.latent import Latent, silence
 from seqrl_jax.agents.rollout import Experience, Seen
-from seqrl_jax.bench import runner
-from seqrl_jax.bench.diagnostics import beliefs, knowledge, play
+from seqrl_jax.tracks import training as runner
+from seqrl_jax.audit.latent import beliefs, knowledge, play
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
 T, B = 9, 3

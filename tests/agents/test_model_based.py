@@ -5,7 +5,7 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.model_based import NaiveModel
-from seqrl_jax.bench.evaluation import simulate
+from seqrl_jax.tracks.evaluation import simulate
 from seqrl_jax.exact.fixed_points import aggregated, evaluate_plan, plan
 from seqrl_jax.exact.state import uniform_policy
 from seqrl_jax.tasks import make, tabular_env, tabular_params

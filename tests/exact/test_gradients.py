@@ -8,7 +8,7 @@ import pytest
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.rollout import Unit
-from seqrl_jax.bench.audit import history_values
+from seqrl_jax.audit.audit import history_values
 from seqrl_jax.exact.chain import belief_chain, occupancy, state_chain
 from seqrl_jax.exact.gradients import (
     critic,

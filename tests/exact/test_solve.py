@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqrl_jax.bench.evaluation import controller_policy, simulate
+from seqrl_jax.tracks.evaluation import controller_policy, simulate
 from seqrl_jax.exact.solve import VALUES, solve, solve_anew
 from seqrl_jax.tasks import TASKS, fingerprint, make, tabular_env, tabular_params
 

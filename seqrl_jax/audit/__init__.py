@@ -1,0 +1,1 @@
+"""Which methods are valid under partial observability, and what a learned state knows: computed, not sampled."""

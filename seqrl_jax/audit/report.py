@@ -1,0 +1,153 @@
+"""The audit as console tables and as a picture of bias against lambda."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqrl_jax.audit.audit import VALID, Audit, Row, summary_rows
+from seqrl_jax.figures import COLOURS, new_figure, png, printable
+from seqrl_jax.results.provenance import write_record
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+NONE = "-"
+
+
+def told_as_json(told: Audit) -> dict[str, Any]:
+    """The audit's rows for machines: `rows` are those of the gradients."""
+    parts = asdict(told)
+    return {"rows": parts.pop("gradients"), **parts, "summary": summary_rows(told)}
+
+
+def console_audit(told: Audit) -> RenderableType:
+    """One table for each kind of rows, and the summary last."""
+    from rich.console import Group
+    from rich.text import Text
+
+    title = lambda text: Text(f"\n{text}", style="bold")
+    return Group(
+        title("Estimates of the policy gradient: relative bias (standard deviation of one episode's, relative)"),
+        _by_task(told.gradients, "estimator", lambda r: f"{_bias(r['relative_bias'])} ({_short(r['std'])})"),
+        title("Where actor-critic with GAE(lambda) on V(o) ends, from the uniform policy; the best memoryless value"),
+        _by_task(_with_best(told.ends), "lambda", lambda r: _short(r["value"])),
+        title("What value-based methods claim / earn on data of the uniform policy"),
+        _by_task(
+            [{**r, "who": f"{r['method']}, {r['setting']}"} for r in told.claims],
+            "who",
+            lambda r: f"{_short(r['claims'])} / {_short(r['earns'])}",
+        ),
+        title("The same action again: chance that the try ends the episode, as the naive model believes / as it is"),
+        _by_task(
+            [
+                {"task": row["task"], "try": number + 1, "action": row["action"], "pair": pair}
+                for row in told.retries
+                for number, pair in enumerate(zip(row["believed"], row["true"], strict=True))
+            ],
+            "try",
+            lambda r: f"{_short(r['pair'][0])} / {_short(r['pair'][1])}",
+        ),
+        title("Old data, by steps of the gradient since: effective share of the episodes, bias of clipping at 1.2"),
+        _by_task(told.old_data, "lag", lambda r: f"{r['effective_share']:.2f}, {_short(r['clipping_bias'])}"),
+        title("Summary: method, fully observed, partially observed (the worst task)"),
+        _summary(told),
+    )
+
+
+def write_audit(told: Audit, directory: Path) -> list[Path]:
+    """Write `audit.json` and `bias_over_lambda.png`, and return their paths. The directory is made if it is missing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    record, picture = directory / "audit.json", directory / "bias_over_lambda.png"
+    write_record(record, json.loads(json.dumps(told_as_json(told))))
+    picture.write_bytes(bias_picture(told))
+    return [record, picture]
+
+
+def bias_picture(told: Audit, dpi: int = 130) -> bytes:
+    """PNG: the relative bias of actor-critic's gradient against lambda, one line per task."""
+    figure = new_figure(1, 1, 1.2)
+    axes = figure.add_subplot()
+    for number, (task, rows) in enumerate(_grouped(told.gradients).items()):
+        points = sorted((_lambda(row["estimator"]), row["relative_bias"]) for row in rows if _on_observation(row))
+        points = [(lambda_, 100 * bias) for lambda_, bias in points if bias is not None]
+        if points:
+            dash = ("solid", "dashed")[number // len(COLOURS) % 2]
+            axes.plot(*zip(*points, strict=True), color=COLOURS[number % len(COLOURS)], linestyle=dash, label=task)
+    axes.set_xlabel("lambda")
+    axes.set_ylabel("relative bias of the gradient, %")
+    axes.set_ylim(bottom=0)
+    legend = figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return png(figure, dpi)
+
+
+def _on_observation(row: Row) -> bool:
+    return row["estimator"] == "a2c_obs" or row["estimator"].startswith("gae:")
+
+
+def _lambda(estimator: str) -> float:
+    return 0.0 if estimator == "a2c_obs" else float(estimator.partition("=")[2])
+
+
+def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    tasks: dict[str, list[Row]] = {}
+    for row in rows:
+        tasks.setdefault(row["task"], []).append(row)
+    return tasks
+
+
+def _with_best(ends: Sequence[Row]) -> list[Row]:
+    bests = {row["task"]: row["best"] for row in ends}
+    return [*ends, *({"task": task, "lambda": "best", "value": best} for task, best in bests.items())]
+
+
+def _by_task(rows: Sequence[Row], column: str, entry: Any) -> RenderableType:
+    """Tasks down, the values of one field across."""
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(row[column] for row in rows))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("task")
+    for name in columns:
+        table.add_column(printable(str(name)), justify="right")
+    for task, group in _grouped(rows).items():
+        entries = {row[column]: entry(row) for row in group}
+        table.add_row(printable(task), *(entries.get(name, NONE) for name in columns))
+    return table
+
+
+def _summary(told: Audit) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("method", "observed", "partially observed", "the number is"):
+        table.add_column(name)
+    for row in summary_rows(told):
+        percent = row["unit"].startswith("relative")
+        texts = [_word(row[setting], percent) for setting in ("observed", "partially observed")]
+        table.add_row(row["method"], *texts, row["unit"])
+    return table
+
+
+def _word(entry: Row | None, percent: bool) -> str:
+    if entry is None:
+        return NONE
+    if entry["word"] == "valid":
+        return f"valid (0 on {entry['tasks']} tasks)"
+    number = f"{entry['number']:.0%}" if percent else f"{entry['number']:+.3g}"
+    return f"wrong by {number} (on {entry['wrong_tasks']} of {entry['tasks']} tasks)"
+
+
+def _bias(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return "valid" if value <= VALID else f"{value:.1%}"
+
+
+def _short(value: float | None) -> str:
+    return NONE if value is None else f"{value + 0.0:.3g}"

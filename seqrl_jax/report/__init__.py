@@ -1,0 +1,1 @@
+"""Records of any track told to people and machines."""

@@ -1,0 +1,1 @@
+"""A language model on texts of a user's own."""

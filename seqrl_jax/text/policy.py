@@ -1,0 +1,80 @@
+"""Policy gradients on texts: the family of `policy_gradient` behind prompts of a user's own, paid by a reward model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqrl_jax.lm import policy_gradient
+from seqrl_jax.lm.base import LanguageModel
+from seqrl_jax.lm.policy_gradient import PolicyGradient
+from seqrl_jax.lm.registry import METHODS
+from seqrl_jax.lm.sampling import Completions, fill
+from seqrl_jax.text.corpus import END
+from seqrl_jax.text.losses import scores
+
+CLIMBING: dict[str, PolicyGradient] = {
+    "ppo": METHODS["lm_ppo"].method.policy,
+    "rloo": METHODS["rloo"].method.policy,
+    "grpo": METHODS["grpo"].method.policy,
+    "dr_grpo": METHODS["dr_grpo"].method.policy,
+}
+"""The policy gradients for texts, with the settings that they ship with."""
+
+
+def answer(model: LanguageModel, weights: Any, key: Array, tokens: Array, mask: Array) -> tuple[Array, Completions]:
+    """Answers drawn where mask [N, T] asks for them, in texts [N, T + 1] that begin with `END`.
+
+    Returns: the beginning [N, 1], and what stands behind it, [N, T].
+    """
+    return tokens[:, :1], fill(model, weights, key, tokens, mask, END)
+
+
+def collect(
+    policy: PolicyGradient,
+    model: LanguageModel,
+    weights: Any,
+    reference: Any,
+    reward: LearnedReward,
+    key: Array,
+    tokens: Array,
+    mask: Array,
+) -> policy_gradient.Batch:
+    """`policy.group` answers to each of M prompts: tokens [M, T + 1], mask [M, T] where an answer goes."""
+    tokens, mask = (jnp.repeat(jnp.asarray(array), policy.group, 0) for array in (tokens, mask))
+    begin, drawn = answer(model, weights["model"], key, tokens, mask)
+    return policy.judged(model, weights, reference, begin, drawn, reward(begin, drawn))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class LearnedReward:
+    """A reward model's scores, put to mean 0 and deviation 1, minus the price of an answer that does not end.
+
+    A pytree, so that compiled functions take it as an argument.
+
+    Attributes: model, weights: {"model", "head"}. mean, deviation: of the scores of pi_0's answers. missing_end: the
+        price, in such deviations.
+    """
+
+    model: LanguageModel = dataclasses.field(metadata={"static": True})
+    weights: Any
+    mean: float = 0.0
+    deviation: float = 1.0
+    missing_end: float = 0.0
+
+    def __call__(self, begin: Array, drawn: Completions) -> Array:
+        raw = scores(self.model, self.weights, jnp.concatenate([begin, drawn.tokens], 1), drawn.mask)
+        ended = jnp.any(drawn.mask & (drawn.tokens == END), 1)
+        return (raw - self.mean) / self.deviation - jnp.where(ended, 0.0, self.missing_end)
+
+    def normalised(self, raw: Sequence[float], missing_end: float) -> LearnedReward:
+        """The same with the mean and deviation of raw scores."""
+        mean, deviation = float(np.mean(raw)), max(float(np.std(raw)), 1e-6)
+        return dataclasses.replace(self, mean=mean, deviation=deviation, missing_end=missing_end)

@@ -1,0 +1,107 @@
+"""How fast a language model trains: tokens per second, and which share of the device's arithmetic that is."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from seqrl_jax.throughput.env import Measurement, Program, measure
+from seqrl_jax.lm.base import chosen, next_token_logits
+from seqrl_jax.lm.gpt import GPT
+
+PEAKS = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5p": 459e12,
+    "TPU v6 lite": 918e12,
+}
+"""Dense bfloat16 operations per second that the makers state, by a part of the device's name."""
+SQUARE = 2048
+
+
+@dataclass(frozen=True)
+class TrainingSpeed(Measurement):
+    """One model's training. flops_per_token: forward and backward, what remat computes again not counted.
+
+    peak: operations per second of the device. peak_is: `stated` by its maker, or `measured` on a matrix product.
+    """
+
+    parameters: int
+    tokens_per_second: float
+    flops_per_token: float
+    peak: float
+    peak_is: str
+
+    @property
+    def share(self) -> float:
+        """Of the peak."""
+        return self.tokens_per_second * self.flops_per_token / self.peak
+
+
+def training_speed(model: GPT, batch: int, repeats: int) -> TrainingSpeed:
+    """Time single steps of Adam on random texts as long as the context."""
+    weights = model.init(jax.random.key(0))
+    one = measure({"lm": step_of(model, weights, batch)}, repeats)[0]
+    tokens = batch * model.context
+    peak, source = peak_of(model.dtype)
+    return TrainingSpeed(
+        **vars(one),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(weights)),
+        tokens_per_second=one.steps_per_second * tokens,
+        flops_per_token=flops_per_token(model),
+        peak=peak,
+        peak_is=source,
+    )
+
+
+def step_of(model: GPT, weights: Any, batch: int) -> Program:
+    """A gradient step on `batch` random texts; every weight it gives has a part in the result."""
+    adam = optax.adam(1e-3)
+    state = adam.init(weights)
+
+    def loss(weights: Any, tokens: Array) -> Array:
+        return -jnp.mean(chosen(next_token_logits(model, weights, tokens[:, :-1]), tokens[:, 1:]))
+
+    @jax.jit
+    def step(weights: Any, state: Any, key: Array) -> Array:
+        tokens = jax.random.randint(key, (batch, model.context + 1), 0, model.vocabulary)
+        value, gradient = jax.value_and_grad(loss)(weights, tokens)
+        change, state = adam.update(gradient, state)
+        after = optax.apply_updates(weights, change)
+        totals = [leaf.sum().astype(jnp.float32) for leaf in jax.tree.leaves((after, state))]
+        return value + jnp.stack(totals).sum()
+
+    return Program(lambda key: step(weights, state, key), batch, 1)
+
+
+def flops_per_token(model: GPT) -> float:
+    """`6 N + 12 layers D T`, N the weights that stand in products. Chowdhery et al. (2022), app. B."""
+    blocks = 12 * model.layers * model.width**2
+    return 6.0 * (blocks + model.vocabulary * model.width) + 12.0 * model.layers * model.width * model.context
+
+
+def peak_of(dtype: str) -> tuple[float, str]:
+    """Operations per second of the default device, and whether they are stated or measured."""
+    kind = jax.devices()[0].device_kind
+    stated = [peak for name, peak in PEAKS.items() if name in kind]
+    if stated and dtype == "bfloat16":
+        return stated[0], "stated"
+    square = jax.random.normal(jax.random.key(0), (SQUARE, SQUARE)).astype(dtype)
+    product = jax.jit(lambda a: a @ a)
+    jax.block_until_ready(product(square))
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        jax.block_until_ready(product(square))
+        times.append(time.perf_counter() - began)
+    return 2 * SQUARE**3 / statistics.median(times), "measured"

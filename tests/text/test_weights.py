@@ -1,0 +1,91 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from seqrl_jax.lm.base import next_token_logits
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.text.weights import load_gpt, save_gpt
+
+MODEL = GPT(11, context=12, width=16, layers=3, heads=4)
+
+
+@pytest.fixture
+def saved(tmp_path, shaken):
+    weights = shaken(MODEL)
+    save_gpt(tmp_path, MODEL, weights)
+    return tmp_path, weights
+
+
+def test_what_is_saved_comes_back(saved):
+    directory, weights = saved
+    model, found = load_gpt(directory)
+    assert model == MODEL
+    jax.tree.map(np.testing.assert_array_equal, found, weights)
+    tokens = jnp.arange(9)[None]
+    np.testing.assert_array_equal(next_token_logits(model, found, tokens), next_token_logits(MODEL, weights, tokens))
+
+
+def test_names_and_shapes_are_gpt_2_s(saved):
+    directory, _ = saved
+    shapes = {name: array.shape for name, array in load_file(directory / "model.safetensors").items()}
+    block = {
+        "ln_1.weight": (16,),
+        "ln_1.bias": (16,),
+        "attn.c_attn.weight": (16, 48),
+        "attn.c_attn.bias": (48,),
+        "attn.c_proj.weight": (16, 16),
+        "attn.c_proj.bias": (16,),
+        "ln_2.weight": (16,),
+        "ln_2.bias": (16,),
+        "mlp.c_fc.weight": (16, 64),
+        "mlp.c_fc.bias": (64,),
+        "mlp.c_proj.weight": (64, 16),
+        "mlp.c_proj.bias": (16,),
+    }
+    outside = {"wte.weight": (11, 16), "wpe.weight": (12, 16), "ln_f.weight": (16,), "ln_f.bias": (16,)}
+    assert shapes == outside | {f"h.{layer}.{name}": shape for layer in range(3) for name, shape in block.items()}
+
+
+def test_names_below_the_model_s_own_are_read_too(saved):
+    """As `transformers` writes them, beside buffers that are no weights."""
+    directory, weights = saved
+    path = directory / "model.safetensors"
+    theirs = {f"transformer.{name}": array for name, array in load_file(path).items()}
+    save_file({**theirs, "transformer.h.0.attn.bias": np.ones((1, 1, 4, 4), np.float32)}, path)
+    jax.tree.map(np.testing.assert_array_equal, load_gpt(directory)[1], weights)
+
+
+def test_blocks_do_not_change_places(saved):
+    directory, weights = saved
+    tensors = load_file(directory / "model.safetensors")
+    for layer in range(3):
+        np.testing.assert_array_equal(
+            tensors[f"h.{layer}.mlp.c_fc.weight"], weights["h"]["mlp"]["c_fc"]["weight"][layer]
+        )
+
+
+def test_damage_is_named(saved):
+    directory, _ = saved
+    path = directory / "model.safetensors"
+    whole = load_file(path)
+    save_file({name: array for name, array in whole.items() if name != "h.1.ln_2.bias"}, path)
+    with pytest.raises(ValueError, match=r"without h\.1\.ln_2\.bias"):
+        load_gpt(directory)
+    save_file({**whole, "wpe.weight": whole["wpe.weight"][:5]}, path)
+    with pytest.raises(ValueError, match=r"wpe.weight is \[5, 16\], expected \[12, 16\]"):
+        load_gpt(directory)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match="not safetensors"):
+        load_gpt(directory)
+    config = directory / "config.json"
+    told = json.loads(config.read_text())
+    config.write_text(json.dumps({key: value for key, value in told.items() if key != "n_head"}))
+    with pytest.raises(ValueError, match="without 'n_head'"):
+        load_gpt(directory)
+    config.write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        load_gpt(directory)
