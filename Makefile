@@ -25,6 +25,7 @@ lint: .venv/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python benchmarks/readme.py --check
+	$(BIN)/python -m seqrl_jax.results.schema --check
 
 notebooks: .venv/tested
 	SEQRL_NOTEBOOK_SIZE=small $(BIN)/python notebooks/execute.py

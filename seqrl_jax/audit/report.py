@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqrl_jax.audit.audit import VALID, Audit, Row, summary_rows
 from seqrl_jax.figures import COLOURS, new_figure, png, printable
-from seqrl_jax.results.provenance import write_record
+from seqrl_jax.results.provenance import write_measurement
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,7 +62,7 @@ def write_audit(told: Audit, directory: Path) -> list[Path]:
     """Write `audit.json` and `bias_over_lambda.png`, and return their paths. The directory is made if it is missing."""
     directory.mkdir(parents=True, exist_ok=True)
     record, picture = directory / "audit.json", directory / "bias_over_lambda.png"
-    write_record(record, json.loads(json.dumps(told_as_json(told))))
+    write_measurement(record, json.loads(json.dumps(told_as_json(told))))
     picture.write_bytes(bias_picture(told))
     return [record, picture]
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -49,15 +50,18 @@ def commit() -> str | None:
         return None
 
 
-def write_record(path: Path, told: Mapping[str, Any]) -> None:
+def command() -> str:
+    """What this process was called with, as a shell takes it, without the folders of one machine.
+
+    A path within the working directory stands relative to it, and any other absolute path as its last part.
+    """
+    return shlex.join([*_program(), *map(_without_folders, sys.argv[1:])])
+
+
+def write_measurement(path: Path, measured: Mapping[str, Any]) -> None:
     """Write a measurement as JSON, with the command that made it, the device, the versions and the commit."""
-    origin = {
-        "command": shlex.join([*_program(), *sys.argv[1:]]),
-        "device": device(),
-        "versions": versions(),
-        "commit": commit(),
-    }
-    write_whole(path, (json.dumps({**told, **origin}, indent=1) + "\n").encode())
+    origin = {"command": command(), "device": device(), "versions": versions(), "commit": commit()}
+    write_whole(path, (json.dumps({**measured, **origin}, indent=1) + "\n").encode())
 
 
 def _program() -> list[str]:
@@ -66,6 +70,16 @@ def _program() -> list[str]:
     if path.stem in ("cli", "seqrl"):
         return ["seqrl"]
     return ["python", path.relative_to(checkout).as_posix() if path.is_relative_to(checkout) else path.name]
+
+
+def _without_folders(word: str) -> str:
+    """A word of a command line with its absolute paths shortened, also in `--out=/a/b` and `name:file=/a/b`."""
+    return re.sub(r"(?<![^=:,])~?/(?!/)[^=:,]*", _shortened, word)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    path = Path(found[0])
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
 
 def _git(directory: Path, *words: str) -> str:

@@ -1,7 +1,14 @@
 """What is kept of one cell of a table: one method on one task with N seeds, the same for every track.
 
 A schema that has been published is frozen (`docs/record.schema.json`): a change is a new version beside a reader of the
-old one.
+old one. The field `schema` of a file is the tag of its struct, so that version 2 is added like this:
+
+1. `Record` as it stands here is renamed `Record1` and never touched again; VERSION is 2.
+2. A function makes a `Record` of a `Record1`, with what the old one did not say as null.
+3. `encoding.from_json` decodes `Record1 | Record`, by the tag, and passes the first kind through that function.
+4. A file of the new version joins the golden ones in the tests; those of the old versions stay.
+
+Everything else, writing included, knows the newest version alone.
 """
 
 from __future__ import annotations
@@ -21,6 +28,8 @@ Seconds = Annotated[float, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1)]
 Policy = Literal["greedy", "sampled"]
 
+VERSION = 1
+"""The version of the schema that is written; older ones are read."""
 TOLERANCE = 1e-6
 """Relative, where a bound's lower end may lie above its upper end by rounding."""
 
@@ -37,9 +46,10 @@ class Bound(Struct, frozen=True, forbid_unknown_fields=True):
     method: str
 
     def __post_init__(self) -> None:
-        _require(math.isfinite(self.lower) and math.isfinite(self.upper), "a bound", "must have finite ends")
+        _require(_is_finite(self.lower), "lower", "must be a finite number")
+        _require(_is_finite(self.upper), "upper", "must be a finite number")
         slack = TOLERANCE * max(1.0, abs(self.upper))
-        _require(self.lower <= self.upper + slack, "a bound", "has its lower end above its upper end")
+        _require(self.lower <= self.upper + slack, "lower", "must not lie above upper")
 
     @property
     def is_exact(self) -> bool:
@@ -55,7 +65,7 @@ class Curve(Struct, frozen=True, forbid_unknown_fields=True):
     values: list[PerSeed]
 
     def __post_init__(self) -> None:
-        _require(all(map(math.isfinite, self.at)), "at", "must hold finite numbers")
+        _require(all(map(_is_finite, self.at)), "at", "must hold finite numbers")
         _require(all(a < b for a, b in zip(self.at, self.at[1:])), "at", "must increase")
         _require(len(self.values) == len(self.at), "values", f"must have {len(self.at)} rows, one for each place")
 
@@ -67,8 +77,12 @@ class Spent(Struct, frozen=True, forbid_unknown_fields=True):
     training: Seconds = 0.0
     evaluation: Seconds = 0.0
 
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            _require(_is_finite(getattr(self, name)), name, "must be a finite number")
 
-class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="schema", tag=1):
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="schema", tag=VERSION):
     """One method on one task, N seeds.
 
     track, suite, task, method: names, the latter two as they were asked for (`tmaze:length=10`, `ppo`).
@@ -120,14 +134,19 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
         for place, values in self._per_seed():
             fits = len(values) == len(self.seeds)
             _require(fits, place, f"must have {len(self.seeds)} entries, one for each seed")
-            finite = all(value is None or math.isfinite(value) for value in values)
+            finite = all(value is None or _is_finite(value) for value in values)
             _require(finite, place, "must hold finite numbers or null")
         for name, errors in self.standard_errors.items():
             _require(name in self.metrics, f"standard_errors.{name}", "is of no metric")
             _require(all(e is None or e >= 0 for e in errors), f"standard_errors.{name}", "must not be negative")
-        seeds = set(map(str, self.seeds))
-        _require(set(self.failures) <= seeds, "failures", "must name seeds of this record")
-        _require(set(self.bounded_by) <= set(self.bounds), "bounded_by", "must name bounds of this record")
+        place_of = {str(seed): index for index, seed in enumerate(self.seeds)}
+        for seed in self.failures:
+            _require(seed in place_of, f"failures.{seed}", "is no seed of this record")
+            measured = [values[place_of[seed]] is not None for values in self.metrics.values()]
+            _require(not (measured and all(measured)), f"failures.{seed}", "has a number in every metric")
+        for name in self.bounded_by:
+            _require(name in self.bounds, f"bounded_by.{name}", "is no bound of this record")
+        _require_json("config", self.config)
         try:
             datetime.fromisoformat(self.created)
         except ValueError as error:
@@ -152,6 +171,29 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     def finished(self, metric: str) -> list[float]:
         """The values of a metric that are there."""
         return [value for value in self.metrics.get(metric, []) if value is not None]
+
+
+def _require_json(place: str, value: Any) -> None:
+    """Refuse what JSON cannot hold, or holds but does not give back."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _require(isinstance(key, str), place, "must have strings for keys")
+            _require_json(f"{place}.{key}", entry)
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            _require_json(f"{place}[{index}]", entry)
+    elif isinstance(value, int | float):
+        _require(_is_finite(value), place, "must be a finite number")
+    else:
+        _require(value is None or isinstance(value, str), place, f"cannot be a {type(value).__name__}")
+
+
+def _is_finite(value: float) -> bool:
+    """Whether a number is one of float64: no infinity, no NaN, and no integer beyond its range."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _require(condition: bool, place: str, problem: str) -> None:

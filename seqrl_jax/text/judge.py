@@ -12,23 +12,23 @@ import numpy as np
 from jax import Array
 from scipy.optimize import minimize
 
-from seqrl_jax.results.statistics import interval
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import k1
+from seqrl_jax.results.statistics import estimate
 from seqrl_jax.text.corpus import END, Batch, Corpus, asked, written
 from seqrl_jax.text.losses import losses_of
 from seqrl_jax.text.policy import LearnedReward, answer
 
 SAMPLED, SAMPLE_LENGTH = 3, 80
-Summary = dict[str, float]
-"""{"mean", "low", "high"}: a mean with its 95% bootstrap interval."""
+Summary = dict[str, float | None]
+"""{"mean", "low", "high"}: a mean with its 95% bootstrap interval, which one value alone has not."""
 
 
 def summary(values: Sequence[float]) -> Summary:
     """Of one value for each example."""
-    low, high = interval(values)
-    return {"mean": float(np.mean(values)), "low": low, "high": high}
+    found = estimate(values)
+    return {"mean": found.value, "low": found.low, "high": found.high}
 
 
 def losses_and_preferences(

@@ -17,7 +17,12 @@ import numpy as np
 import optax
 from jax import Array
 
-from seqrl_jax.results.provenance import write_record
+from seqrl_jax.checkpoint import load_tree, read_told, save_tree
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.policy_gradient import PolicyGradient
+from seqrl_jax.lm.training import descend, falling_adam
+from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.text.corpus import VOCABULARY, Batch, Corpus, Example, asked, batch, mismatched, scan
 from seqrl_jax.text.judge import (
     Summary,
     answering,
@@ -27,13 +32,8 @@ from seqrl_jax.text.judge import (
     summary,
     unigram,
 )
-from seqrl_jax.checkpoint import load_tree, read_told, save_tree
-from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.lm.policy_gradient import PolicyGradient
-from seqrl_jax.text.corpus import VOCABULARY, Batch, Corpus, Example, asked, batch, mismatched, scan
 from seqrl_jax.text.losses import PREFERENCES, REWARD_MODEL, SUPERVISED, losses_of
 from seqrl_jax.text.policy import CLIMBING, LearnedReward, collect
-from seqrl_jax.lm.training import descend, falling_adam
 from seqrl_jax.text.weights import WEIGHTS, load_gpt, save_gpt
 
 METHODS = (SUPERVISED, REWARD_MODEL, *PREFERENCES, *CLIMBING)
@@ -216,7 +216,7 @@ def run_text(
         samples_before=samples(model, weights, corpus, judged),
         samples_after=samples(model, learned["model"], corpus, judged),
     )
-    write_record(out / REPORT, asdict(report))
+    write_measurement(out / REPORT, asdict(report))
     return report
 
 
