@@ -4,27 +4,31 @@ answers at once."""
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from seqrl_jax.commands.console import note, one_line
 
 BAD_INPUT = 2
+DEVICE_IS_FULL = "RESOURCE_EXHAUSTED"
+"""What JAX says where an array does not fit."""
 
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"seqrl: {message} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, f"seqrl: {one_line(message)} (see {self.prog} --help)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0, or 2 after one line on stderr for bad input."""
+    _write_any_text()
     options = _parser().parse_args(arguments)
     warnings.showwarning = note
     try:
@@ -32,13 +36,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has left; a second error while Python flushes it would say nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
-        print(f"seqrl: {one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
+    except (ValueError, OverflowError, OSError) as error:
+        return _refuse(error)
+    except MemoryError as error:
+        return _refuse(f"too large for this machine's memory: {one_line(error)}")
+    except RecursionError:
+        return _refuse("the input is nested too deeply")
+    except RuntimeError as error:
+        if DEVICE_IS_FULL not in str(error):
+            raise
+        return _refuse(f"too large for the device's memory: {one_line(error)}")
     except KeyboardInterrupt:
         print("seqrl: interrupted; finished cells are kept", file=sys.stderr)
         return 130
     return 0
+
+
+def _refuse(message: object) -> int:
+    print(f"seqrl: {one_line(message)}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _write_any_text() -> None:
+    """Let output that its encoding cannot hold be written as escapes, where Python would end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,80 +81,97 @@ def _parser() -> argparse.ArgumentParser:
 
     solve = command("solve", _solve, "Print a task's certified values.")
     solve.add_argument("task", help=task_help)
-    solve.add_argument("--horizon", type=int, help="steps of an episode")
-    solve.add_argument("--discount", type=float, help="discount in (0, 1]")
-    solve.add_argument("--episodes", type=int, help="also play the kept optimal policy this often in the environment")
-    solve.add_argument("--memory-states", type=_positive, help="also the best found with 1 ... N memory states")
+    solve.add_argument("--horizon", type=_in("Horizon"), help="steps of an episode")
+    solve.add_argument("--discount", type=_in("Discount"), help="discount in (0, 1]")
+    solve.add_argument(
+        "--episodes", type=_in("Episodes"), help="also play the kept optimal policy this often in the environment"
+    )
+    solve.add_argument("--memory-states", type=_in("Depth"), help="also the best found with 1 ... N memory states")
     solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")
 
     export = command("export", _export, "Write a task's arrays to a file.")
     export.add_argument("task", help=task_help)
-    export.add_argument("--out", type=Path, required=True, help="a path ending in .npz or .POMDP")
+    export.add_argument("--out", type=_path, required=True, help="a path ending in .npz or .POMDP")
 
     run = command("run", _run, "Run a suite, or chosen tasks and agents, and print the table.")
     run.add_argument("suite", nargs="?", default="quick", help="name of a suite (default: quick)")
     run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {task_help}")
     run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
-    run.add_argument("--seeds", type=int, help="runs per cell")
-    run.add_argument("--steps", type=int, help="environment steps per run (lm: gradient updates of a stage at most)")
+    run.add_argument("--seeds", type=_in("Count"), help="runs per cell")
+    run.add_argument(
+        "--steps", type=_in("Steps"), help="environment steps per run (lm: gradient updates of a stage at most)"
+    )
     run.add_argument("--model", choices=("gpt", "rnn"), default="gpt", help="lm: the language model (default: gpt)")
-    run.add_argument("--out", type=Path, help="directory of the results (default: runs/SUITE)")
+    run.add_argument("--out", type=_path, help="directory of the results (default: runs/SUITE)")
 
     table = command("table", _table, "Print the table of a directory of results.")
-    table.add_argument("directory", type=Path)
+    table.add_argument("directory", type=_path)
 
     audit = command("audit", _audit, "Tell, exactly, which methods are valid under partial observability.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{task_help} (default: every task by name)")
-    audit.add_argument("--out", type=Path, help="directory for audit.json and the picture of bias against lambda")
+    audit.add_argument("--out", type=_path, help="directory for audit.json and the picture of bias against lambda")
 
     throughput = command(
         "throughput", _throughput, "Measure environment steps per second, or (lm) the training of a language model."
     )
     throughput.add_argument("tasks", nargs="*", default=["tmaze"], metavar="TASK", help=f"lm, or {task_help}")
-    throughput.add_argument("--batch", type=_positive, help="environments or texts side by side (2048; lm: 8)")
-    throughput.add_argument("--steps", type=_positive, default=1000, help="steps of each environment in a call")
-    throughput.add_argument("--repeats", type=_positive, default=7, help="warm calls, of which the median counts")
+    throughput.add_argument("--batch", type=_in("Count"), help="environments or texts side by side (2048; lm: 8)")
+    throughput.add_argument("--steps", type=_in("Count"), default=1000, help="steps of each environment in a call")
+    throughput.add_argument("--repeats", type=_in("Count"), default=7, help="warm calls, of which the median counts")
     _add_model(throughput, "lm: a byte model, of 25 million weights by default", 512, 8, 8, "bfloat16")
 
     align = command("align", _align, "Train a byte model on JSON lines of text or preferences of your own.")
-    align.add_argument("data", type=Path, help="{text}, {prompt, completion} or {[prompt,] chosen, rejected} a line")
+    align.add_argument("data", type=_path, help="{text}, {prompt, completion} or {[prompt,] chosen, rejected} a line")
     align.add_argument("--method", default="sft", help="sft (default); rm; dpo, ipo, kto; ppo, rloo, grpo, dr_grpo")
-    align.add_argument("--out", type=Path, required=True, help="directory of the weights, checkpoints and the report")
-    align.add_argument("--init", type=Path, help="directory of the weights to begin with, such as an earlier --out")
-    align.add_argument("--reward", type=Path, help="what ppo, rloo and grpo climb: the --out of a run of rm")
-    align.add_argument("--steps", type=_positive, default=1000, help="gradient steps, or batches of answers")
-    align.add_argument("--batch", type=_positive, default=16, help="examples, or answers, in each")
-    align.add_argument("--group", type=_positive, default=8, help="answers to each prompt")
-    align.add_argument("--answer", type=_positive, default=64, help="bytes of an answer that is drawn, at most")
-    align.add_argument("--learning-rate", type=float, default=0.0005)
-    align.add_argument("--beta", type=float, help="of dpo, ipo, kto (0.1), or the price of KL (0.05)")
-    align.add_argument("--held-out", type=float, default=0.1, help="share of the examples that judge")
-    align.add_argument("--check-every", type=_positive, default=100, help="steps between checkpoints")
-    align.add_argument("--seed", type=int, default=0)
+    align.add_argument("--out", type=_path, required=True, help="directory of the weights, checkpoints and the report")
+    align.add_argument("--init", type=_path, help="directory of the weights to begin with, such as an earlier --out")
+    align.add_argument("--reward", type=_path, help="what ppo, rloo and grpo climb: the --out of a run of rm")
+    align.add_argument("--steps", type=_in("Count"), default=1000, help="gradient steps, or batches of answers")
+    align.add_argument("--batch", type=_in("Count"), default=16, help="examples, or answers, in each")
+    align.add_argument("--group", type=_in("Count"), default=8, help="answers to each prompt")
+    align.add_argument("--answer", type=_in("Count"), default=64, help="bytes of an answer that is drawn, at most")
+    align.add_argument("--learning-rate", type=_in("PositiveFloat"), default=0.0005)
+    align.add_argument("--beta", type=_in("Weight"), help="of dpo, ipo, kto (0.1), or the price of KL (0.05)")
+    align.add_argument("--held-out", type=_in("Part"), default=0.1, help="share of the examples that judge")
+    align.add_argument("--check-every", type=_in("Count"), default=100, help="steps between checkpoints")
+    align.add_argument("--seed", type=_in("Seed"), default=0)
     align.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
     _add_model(align, "the model, where --init gives none", 256, 4, 4, "float32")
 
     report = command("report", _report, "Write the report of a directory of results.")
-    report.add_argument("directory", type=Path)
+    report.add_argument("directory", type=_path)
     return parser
 
 
 def _add_model(command: argparse.ArgumentParser, about: str, width: int, layers: int, heads: int, dtype: str) -> None:
     """The sizes of a byte model."""
     model = command.add_argument_group(about)
-    model.add_argument("--width", type=_positive, default=width)
-    model.add_argument("--layers", type=_positive, default=layers)
-    model.add_argument("--heads", type=_positive, default=heads)
-    model.add_argument("--context", type=_positive, default=256, help="length of the texts")
+    model.add_argument("--width", type=_in("Width"), default=width)
+    model.add_argument("--layers", type=_in("Depth"), default=layers)
+    model.add_argument("--heads", type=_in("Depth"), default=heads)
+    model.add_argument("--context", type=_in("Count"), default=256, help="length of the texts")
     model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype)
     model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return number
+def _in(domain: str) -> Callable[[str], Any]:
+    """What reads a value of this domain of `settings`."""
+
+    def read(text: str) -> Any:
+        from seqrl_jax import naming, settings
+
+        try:
+            return naming.convert("the value", getattr(settings, domain), text)
+        except naming.SpecError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a path")
+    return Path(text)
 
 
 def _list(options: argparse.Namespace) -> None:

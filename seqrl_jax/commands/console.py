@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from seqrl_jax.figures import printable
+
 
 def print_json(value: Any) -> None:
     """Strict JSON on stdout."""
@@ -30,5 +32,5 @@ def note(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def one_line(message: object) -> str:
-    """A message without its line breaks."""
-    return " ".join(str(message).split()) or type(message).__name__
+    """A message without its line breaks, and without anything that could steer a terminal."""
+    return printable(" ".join(str(message).split())) or type(message).__name__

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seqrl_jax.tasks.tabular import TabularPOMDP, validated
+from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
 
 END = "end"
 Distribution = Mapping[Any, float]
@@ -80,9 +80,10 @@ def build(
         observe_after: (action, entered state) -> observation or distribution.
 
     Raises:
-        TaskError: the arrays are no POMDP (see `validated`).
+        TaskError: the arrays are no POMDP (see `validated`), or too large.
     """
     states = list(states)
+    refuse_too_large(name, len(states) + 1, len(actions), len(observations) + 1)
     outcomes = {(s, a): _as_distribution(step(s, a), Outcome) for s in states for a in actions}
     ending = any(outcome.state == END for law in outcomes.values() for outcome in law)
     if ending:

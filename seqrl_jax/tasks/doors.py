@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import product
 
+from seqrl_jax.settings import Count, Horizon, Length, Probability, Reward, Weight
 from seqrl_jax.tasks.build import build, chance, ends, goes, uniform
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
-def locked_doors(doors: int = 3, cost: float = 0.1, horizon: int = 8) -> TabularPOMDP:
+def locked_doors(doors: Count = 3, cost: Weight = 0.1, horizon: Horizon = 8) -> TabularPOMDP:
     """One of `doors` doors is unlocked; the agent cannot tell which, and every observation is `closed`.
 
     Trying a door costs `cost`; the unlocked one pays 1 and ends the episode, a locked one stays locked. The best plan
@@ -37,7 +38,9 @@ def locked_doors(doors: int = 3, cost: float = 0.1, horizon: int = 8) -> Tabular
     )
 
 
-def two_doors(open_probability: float = 0.5, cost: float = 0.1, leave: float = 0.2, horizon: int = 6) -> TabularPOMDP:
+def two_doors(
+    open_probability: Probability = 0.5, cost: Weight = 0.1, leave: Reward = 0.2, horizon: Horizon = 6
+) -> TabularPOMDP:
     """Each of two doors is open with `open_probability`, or locked, for the whole episode; or the agent may leave.
 
     Trying a door costs `cost`; an open one pays 1 and ends the episode. `leave` pays `leave` and ends. The
@@ -72,7 +75,7 @@ def two_doors(open_probability: float = 0.5, cost: float = 0.1, leave: float = 0
     )
 
 
-def peek_maze(arm: int = 2, cost: float = 0.05, accuracy: float = 1.0, horizon: int = 10) -> TabularPOMDP:
+def peek_maze(arm: Length = 2, cost: Weight = 0.05, accuracy: Probability = 1.0, horizon: Horizon = 10) -> TabularPOMDP:
     """A corridor with the goal at its left or right end; a cell north of the centre shows which.
 
     Every move costs `cost`; the end with the goal pays 1, the other -1, and both end the episode. The agent sees its

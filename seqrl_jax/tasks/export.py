@@ -20,9 +20,9 @@ def export(task: TabularPOMDP, path: Path) -> None:
 
     Raises: TaskError for another suffix; OSError when the place cannot be written.
     """
-    if path.suffix == ".POMDP":
+    if path.suffix.lower() == ".pomdp":
         write_pomdp(task, path)
-    elif path.suffix == ".npz":
+    elif path.suffix.lower() == ".npz":
         names = {"states": task.states, "actions": task.actions, "observations": task.observations}
         content: dict[str, Any] = {**arrays(task), **{name: np.array(value) for name, value in names.items()}}
         buffer = io.BytesIO()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from seqrl_jax.settings import Horizon
 from seqrl_jax.tasks.build import build, ends, goes, uniform
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
-def aliased_line(horizon: int = 20) -> TabularPOMDP:
+def aliased_line(horizon: Horizon = 20) -> TabularPOMDP:
     """Three cells A, B, C in a row that look the same; the episode starts in A or C, and reaching B pays 1 and ends.
 
     The actions are left and right; walking against a wall leaves the agent where it is.
@@ -32,7 +33,7 @@ def aliased_line(horizon: int = 20) -> TabularPOMDP:
     )
 
 
-def grey_line(horizon: int = 20) -> TabularPOMDP:
+def grey_line(horizon: Horizon = 20) -> TabularPOMDP:
     """Three cells A, B, C: A and C are grey alike, B looks different; every step costs 1 and `stop` in B ends.
 
     Start in A or C. A policy of the observation knows what to do in B, and must guess in the grey cells.
@@ -64,7 +65,7 @@ def grey_line(horizon: int = 20) -> TabularPOMDP:
     )
 
 
-def switched_corridor(horizon: int = 20) -> TabularPOMDP:
+def switched_corridor(horizon: Horizon = 20) -> TabularPOMDP:
     """Three cells and a goal to the right; in the second cell left and right are switched; all cells look the same.
 
     Every step costs 1; reaching the goal ends the episode. Sutton & Barto (2018), example 13.1.

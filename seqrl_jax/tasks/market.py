@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+from seqrl_jax.settings import Horizon, Probability, Weight
 from seqrl_jax.tasks.build import build, goes
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
@@ -14,7 +15,7 @@ LAW = {
 }
 
 
-def hidden_market(persistence: float = 0.95, fee: float = 0.02, horizon: int = 30) -> TabularPOMDP:
+def hidden_market(persistence: Probability = 0.95, fee: Weight = 0.02, horizon: Horizon = 30) -> TabularPOMDP:
     """A trader holds a long, flat or short position in a market that is a bull or a bear, and cannot see which.
 
     The regime stays with probability `persistence` at each step. The action sets the position for the next return,

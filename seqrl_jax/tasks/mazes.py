@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Annotated
 
+from msgspec import Meta
+
+from seqrl_jax.settings import Horizon, Length, Probability, Reward
 from seqrl_jax.tasks.build import build, ends, goes, uniform
-from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError
+from seqrl_jax.tasks.tabular import TabularPOMDP
 
 MOVES = {"north": (0, 1), "south": (0, -1), "east": (1, 0), "west": (-1, 0)}
+PitGridSize = Annotated[int, Meta(ge=4, le=100)]
+"""The pits reach to the fourth column."""
+HallwayCells = Annotated[int, Meta(ge=6, le=1000)]
+"""The openings are at cells 1, 3 and 4, and neither end has one."""
 
 
 def tmaze(
-    length: int = 5, good: float = 4.0, bad: float = -0.1, carried: bool = False, horizon: int | None = None
+    length: Length = 5, good: Reward = 4.0, bad: Reward = -0.1, carried: bool = False, horizon: Horizon | None = None
 ) -> TabularPOMDP:
     """A corridor that ends in a junction; a cue in the first cell says whether the prize is north or south of it.
 
@@ -55,7 +63,7 @@ def tmaze(
     )
 
 
-def heaven_hell(length: int = 2, horizon: int = 20) -> TabularPOMDP:
+def heaven_hell(length: Length = 2, horizon: Horizon = 20) -> TabularPOMDP:
     """A T-junction with heaven at one end and hell at the other; a priest, the opposite way, tells which is which.
 
     From the origin the junction lies `length` moves north, each arm is `length` long, and the priest stands `length`
@@ -112,7 +120,7 @@ def heaven_hell(length: int = 2, horizon: int = 20) -> TabularPOMDP:
     )
 
 
-def flicker_grid(size: int = 4, blank: float = 0.7, horizon: int = 20) -> TabularPOMDP:
+def flicker_grid(size: PitGridSize = 4, blank: Probability = 0.7, horizon: Horizon = 20) -> TabularPOMDP:
     """A grid with a goal and pits, seen through a screen that flickers: with probability `blank` it shows nothing.
 
     Each step costs .04; the goal in the north-east corner pays 1, a pit -1, and both end the episode. Moves are
@@ -128,8 +136,6 @@ def flicker_grid(size: int = 4, blank: float = 0.7, horizon: int = 20) -> Tabula
     Seed idea: a flicker makes an observed task partially observable without changing it; one clear frame and dead
     reckoning win it back. After Hausknecht & Stone (2015).
     """
-    if size < 4:
-        raise TaskError(f"flicker_grid: size is {size}, the pits need at least 4")
     prizes = {(size - 1, size - 1): 1.0, (1, 1): -1.0, (2, 2): -1.0, (3, 0): -1.0}
     cells = [cell for cell in product(range(size), repeat=2) if cell not in prizes]
 
@@ -153,7 +159,7 @@ def flicker_grid(size: int = 4, blank: float = 0.7, horizon: int = 20) -> Tabula
     )
 
 
-def mini_hallway(cells: int = 7, horizon: int = 20) -> TabularPOMDP:
+def mini_hallway(cells: HallwayCells = 7, horizon: Horizon = 20) -> TabularPOMDP:
     """A hallway in which the agent, placed anywhere in any direction, must find out that it stands at the goal.
 
     The hallway runs from west to east with walls all round and openings to the north at cells 1, 3 and 4. The agent

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import product
 
+from seqrl_jax.settings import Delay, Horizon, Several
 from seqrl_jax.tasks.build import build, goes, uniform
-from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large
 
 
-def repeat_previous(symbols: int = 2, delay: int = 2, horizon: int = 16) -> TabularPOMDP:
+def repeat_previous(symbols: Several = 2, delay: Delay = 2, horizon: Horizon = 16) -> TabularPOMDP:
     """A symbol appears at every step, uniform and independent; answer the one of `delay` steps ago.
 
     A right answer pays 1, a wrong one -1. In the first `delay` steps the asked symbol was never shown (it is drawn
@@ -22,6 +23,7 @@ def repeat_previous(symbols: int = 2, delay: int = 2, horizon: int = 16) -> Tabu
     Seed idea: a short window is enough, if it is long enough. After RepeatPrevious, Morad et al. (2023).
     Optimum: (horizon - delay) + delay (2 / symbols - 1); memoryless horizon (2 / symbols - 1).
     """
+    refuse_too_large("repeat_previous", symbols ** (delay + 1), symbols, symbols)
     alphabet = [f"symbol_{i}" for i in range(symbols)]
     windows = list(product(range(symbols), repeat=delay + 1))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seqrl_jax import naming
+from seqrl_jax.settings import Discount, Horizon
 from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic, wrappers
 from seqrl_jax.tasks.pomdp_file import read_pomdp
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -32,8 +33,8 @@ TASKS: dict[str, Callable[..., TabularPOMDP]] = {
     "blind_spot": traffic.blind_spot,
     "hidden_market": market.hidden_market,
 }
-FILE_SUFFIX = ".POMDP"
-COMMON_KEYS: dict[str, type] = {"horizon": int, "discount": float, "seen_at_start": bool, "observed": bool}
+FILE = re.compile(r"(?P<path>.*\.pomdp)(:(?P<settings>.*))?", re.IGNORECASE | re.DOTALL)
+COMMON_KEYS: dict[str, Any] = {"horizon": Horizon, "discount": Discount, "seen_at_start": bool, "observed": bool}
 SHOWN: dict[str, Callable[[TabularPOMDP], TabularPOMDP]] = {
     "time": wrappers.with_time,
     "previous_reward": wrappers.previous_reward,
@@ -62,16 +63,25 @@ def make(spec: str) -> TabularPOMDP:
     Raises:
         SpecError: unknown name, key or value. PomdpFileError: a malformed file. TaskError: no task can be built.
     """
-    path, suffix, rest = spec.rpartition(FILE_SUFFIX)
-    if suffix and (not rest or rest.startswith(":")):
-        values = naming.arguments(spec, naming.parse(rest)[1], COMMON_KEYS)
-        return _adjusted(read_pomdp(path + suffix, values.pop("horizon", None)), values)
+    file = FILE.fullmatch(spec)
+    if file:
+        settings = {} if file["settings"] is None else naming.read_settings(spec, file["settings"])
+        values = naming.arguments(spec, settings, COMMON_KEYS)
+        return _adjusted(read_pomdp(file["path"], values.pop("horizon", None)), values)
     name, settings = naming.parse(spec)
     function = naming.lookup("task", name, TASKS)
     own = naming.settable(function)
     values = naming.arguments(spec, settings, {**COMMON_KEYS, **own})
-    task = function(**{key: value for key, value in values.items() if key in own})
+    task = naming.made(spec, lambda: function(**{key: value for key, value in values.items() if key in own}))
     return replace(_adjusted(task, {key: value for key, value in values.items() if key not in own}), name=spec)
+
+
+def settings(name: str) -> list[naming.Setting]:
+    """What can be set of a task: its own keys and those of every task. Raises SpecError for an unknown name."""
+    own = naming.describe_settings(naming.lookup("task", name, TASKS))
+    known = {setting.key for setting in own}
+    common = [naming.Setting(key, naming.in_words(domain), "") for key, domain in COMMON_KEYS.items()]
+    return [*own, *(setting for setting in common if setting.key not in known)]
 
 
 def describe(name: str) -> Description:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from itertools import product
 from math import hypot
+from typing import Annotated
 
+from msgspec import Meta
+
+from seqrl_jax.settings import Count, Horizon
 from seqrl_jax.tasks.build import build, chance, ends, goes, uniform
 from seqrl_jax.tasks.mazes import MOVES
-from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError
+from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError, refuse_too_large
+
+GridSize = Annotated[int, Meta(ge=2, le=100)]
 
 
-def rock_sample(size: int = 2, rocks: int = 1, horizon: int = 20) -> TabularPOMDP:
+def rock_sample(size: GridSize = 2, rocks: Count = 1, horizon: Horizon = 20) -> TabularPOMDP:
     """A rover on a grid samples good rocks and leaves by the east side; it can check a rock from afar, noisily.
 
     Sampling a good rock pays 10 and spoils it, a bad one pays -10; anywhere else it does nothing. Leaving pays 10 and
@@ -25,8 +31,9 @@ def rock_sample(size: int = 2, rocks: int = 1, horizon: int = 20) -> TabularPOMD
 
     Seed idea: information can be bought at a price in time, and is worth more from near.
     """
-    if not 0 < rocks < size * size:
-        raise TaskError(f"rock_sample: {rocks} rocks do not fit on a {size}x{size} grid")
+    if rocks >= size * size:
+        raise TaskError(f"rock_sample: rocks is {rocks} and size is {size}: so many do not fit on the grid")
+    refuse_too_large("rock_sample", size**2 * 2**rocks, 5 + rocks, 3 * size**2)
     order = [(i + 1) * size * size // (rocks + 1) for i in range(rocks)]
     stands = [(index // size, index % size) for index in order]
     cells = list(product(range(size), repeat=2))

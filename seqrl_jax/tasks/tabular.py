@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 SUM_TOLERANCE = 1e-9
+MOST_ENTRIES = 2**27
+"""Of a task's tables together: a gigabyte."""
 
 
 class TaskError(ValueError):
@@ -126,6 +128,14 @@ def validated(task: TabularPOMDP) -> TabularPOMDP:
     if not 0 < task.discount <= 1:
         raise TaskError(f"{task.name}: discount is {task.discount}, it must lie in (0, 1]")
     return task
+
+
+def refuse_too_large(name: str, states: int, actions: int, observations: int) -> None:
+    """Raises TaskError where tables of this size would not fit, before anything is listed or allocated."""
+    if 2 * actions * states**2 + (actions + 1) * states * observations > MOST_ENTRIES:
+        count = f"at least {states:,}" if states < 10**12 else "more than 10^12"
+        kinds = f"{actions} actions and {observations} observations"
+        raise TaskError(f"{name}: with {kinds} there are {count} states, more than its tables can hold")
 
 
 def with_horizon(task: TabularPOMDP, horizon: int) -> TabularPOMDP:

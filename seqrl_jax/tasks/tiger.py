@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from seqrl_jax.settings import Horizon, Probability
 from seqrl_jax.tasks.build import build, chance, ends, goes, uniform
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 SIDES = ("left", "right")
 
 
-def tiger(accuracy: float = 0.85, horizon: int = 20) -> TabularPOMDP:
+def tiger(accuracy: Probability = 0.85, horizon: Horizon = 20) -> TabularPOMDP:
     """A tiger is behind the left or the right door; listening costs 1 and is right with probability `accuracy`.
 
     Opening the tiger's door pays -100, the other one 10, and either ends the episode. The first observation,
@@ -24,7 +25,7 @@ def tiger(accuracy: float = 0.85, horizon: int = 20) -> TabularPOMDP:
     return _tiger("tiger", accuracy, horizon, lambda reward: ends(reward))
 
 
-def tiger_repeated(accuracy: float = 0.85, horizon: int = 20) -> TabularPOMDP:
+def tiger_repeated(accuracy: Probability = 0.85, horizon: Horizon = 20) -> TabularPOMDP:
     """As `tiger`, but opening a door does not end the episode: the tiger is placed anew and the game goes on.
 
     After a door was opened the observation is `none`.

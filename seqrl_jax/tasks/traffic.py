@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from seqrl_jax.settings import Horizon, Probability, Weight
 from seqrl_jax.tasks.build import build, chance, ends, goes, uniform
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
-def blind_spot(glance_cost: float = 0.05, traffic: float = 0.3, horizon: int = 15) -> TabularPOMDP:
+def blind_spot(glance_cost: Weight = 0.05, traffic: Probability = 0.3, horizon: Horizon = 15) -> TabularPOMDP:
     """A driver wants to change lane; a car comes and goes in the blind spot, unseen unless the driver glances.
 
     At each step the car appears or leaves with probability `traffic`; at the start it is there with probability

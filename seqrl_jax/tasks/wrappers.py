@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError, validated
-
-MOST_BYTES = 2**30
+from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
 
 
 def previous_action(task: TabularPOMDP) -> TabularPOMDP:
@@ -26,6 +24,7 @@ def previous_action(task: TabularPOMDP) -> TabularPOMDP:
     seen = {(0, o) for o in np.flatnonzero(task.initial_observation.any(0))}
     seen |= {(a + 1, o) for a in range(task.num_actions) for o in np.flatnonzero(task.observation[a].any(0))}
     pairs = sorted(seen)
+    refuse_too_large(task.name, task.num_states, task.num_actions, len(pairs))
     place = {pair: index for index, pair in enumerate(pairs)}
     first = np.zeros((task.num_states, len(pairs)))
     later = np.zeros((task.num_actions, task.num_states, len(pairs)))
@@ -78,12 +77,10 @@ def _marked(
                 if pair not in pairs:
                     pairs[pair] = len(pairs)
                     todo.append(pair)
+                    refuse_too_large(task.name, len(pairs), task.num_actions, task.num_observations)
                 there = pairs[pair]
                 steps.append((a, pairs[mark, s], there, task.transition[a, s, after], task.reward[a, s, after]))
     size = len(pairs)
-    if 2 * 8 * task.num_actions * size**2 > MOST_BYTES:
-        raise TaskError(f"{task.name} would have {size} states, more than its tables can hold")
-
     transition = np.zeros((task.num_actions, size, size))
     reward = np.zeros_like(transition)
     for a, here, there, chance, paid in steps:
@@ -99,6 +96,7 @@ def _marked(
     for (mark, _), law in laws.items():
         for o in np.flatnonzero(law.any(0)).tolist():
             symbols.setdefault((mark, o), len(symbols))
+    refuse_too_large(task.name, size, task.num_actions, len(symbols))
     later = np.zeros((task.num_actions, size, len(symbols)))
     for (mark, s), law in laws.items():
         for o in np.flatnonzero(law.any(0)).tolist():

@@ -1,0 +1,57 @@
+"""The domains of what a user can set. They stand beside the type of a parameter, and `naming` checks them.
+
+Every number has both ends, so that neither infinity nor NaN lies in any domain. Upper ends are generous: what lies
+beyond them could only exhaust a machine or overflow single precision.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+LARGEST = 1e6
+
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+"""How many of something; at least one."""
+Several = Annotated[int, Meta(ge=2, le=1_000_000)]
+"""How many of what is compared with each other."""
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Steps = Annotated[int, Meta(ge=1, le=10**12)]
+"""How many steps a whole run makes."""
+RunSteps = Annotated[float, Meta(ge=1, le=1e12)]
+"""The same where it is a traced number."""
+
+Episodes = Annotated[int, Meta(ge=2, le=10_000_000)]
+"""Enough for a standard error."""
+
+Horizon = Annotated[int, Meta(ge=1, le=100_000)]
+Length = Annotated[int, Meta(ge=1, le=1000)]
+"""Of a corridor, in cells."""
+Delay = Annotated[int, Meta(ge=0, le=1000)]
+"""In steps."""
+
+Width = Annotated[int, Meta(ge=1, le=16_384)]
+"""Of a layer."""
+Depth = Annotated[int, Meta(ge=1, le=1024)]
+"""How many layers, heads or inputs stand one after another in a program."""
+
+Discount = Annotated[float, Meta(gt=0, le=1)]
+Fraction = Annotated[float, Meta(gt=0, le=1)]
+"""A share that divides something."""
+Part = Annotated[float, Meta(gt=0, lt=1)]
+"""A share that leaves something on either side."""
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+Reward = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+PositiveFloat = Annotated[float, Meta(gt=0, le=LARGEST)]
+Weight = Annotated[float, Meta(ge=0, le=LARGEST)]
+"""What a term costs or counts."""
+Exponent = Annotated[float, Meta(ge=0, le=10)]
+Radius = Annotated[float, Meta(ge=0, lt=1)]
+"""Of an eigenvalue that is stable."""
+
+Dtype = Literal["float32", "bfloat16"]
+"""Of the products of a network."""
