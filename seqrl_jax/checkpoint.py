@@ -1,24 +1,27 @@
-"""Any pytree of arrays on disk, as safetensors: written whole or not at all, read into the shape of an example."""
+"""Any pytree of arrays on disk, as safetensors: written whole or not at all, read into the place of an example."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.dtypes import prng_key
 
 from seqrl_jax.files import write_whole
 
 
 def save_tree(path: Path, tree: Any, told: dict[str, Any]) -> None:
-    """Write the leaves by their paths, and `told`, JSON values, beside them."""
+    """Write the leaves by their paths, and `told`, JSON values, beside them. Raises: OSError.
+
+    Typed random keys are kept as their data, and numbers that safetensors has no name for (bfloat16) as their bits.
+    """
     from safetensors.numpy import save
 
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    tensors = {jax.tree_util.keystr(place) or "leaf": np.array(leaf, order="C") for place, leaf in flat}
+    tensors = {place: _as_saved(leaf) for place, leaf in _leaves(tree)}
     write_whole(path, save(tensors, metadata={"told": json.dumps(told)}))
 
 
@@ -34,7 +37,10 @@ def read_told(path: Path) -> dict[str, Any]:
 
 
 def load_tree(path: Path, like: Any) -> Any:
-    """The tree, in the structure of `like`. Raises: ValueError, naming what is missing or of another shape."""
+    """The tree in the structure of `like`, each leaf of its kind and laid over its devices.
+
+    Raises: ValueError, naming the first leaf that is missing, too many, or of another shape or type.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -42,13 +48,45 @@ def load_tree(path: Path, like: Any) -> Any:
         tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path}: not a checkpoint ({error})") from error
-    flat, shape = jax.tree_util.tree_flatten_with_path(like)
     leaves = []
-    for place, leaf in flat:
-        name = jax.tree_util.keystr(place) or "leaf"
-        found = tensors.get(name)
-        if found is None or found.shape != jnp.shape(leaf):
-            had = "nothing" if found is None else list(found.shape)
-            raise ValueError(f"{path}: {name} is {had}, expected {list(jnp.shape(leaf))}")
-        leaves.append(jnp.asarray(found, leaf.dtype))
-    return jax.tree_util.tree_unflatten(shape, leaves)
+    for place, leaf in _leaves(like):
+        saved, expected = tensors.pop(place, None), _as_saved(leaf)
+        if saved is None or (saved.shape, saved.dtype) != (expected.shape, expected.dtype):
+            had = "nothing" if saved is None else f"{saved.dtype}{list(saved.shape)}"
+            raise ValueError(f"{path}: {place} is {had}, expected {expected.dtype}{list(expected.shape)}")
+        leaves.append(_restored(saved, leaf))
+    if tensors:
+        raise ValueError(f"{path}: {min(tensors)} has no place in what is restored")
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _leaves(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Each leaf with its place."""
+    for place, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        yield jax.tree_util.keystr(place) or "leaf", leaf
+
+
+def _as_saved(leaf: Any) -> np.ndarray:
+    """A leaf as numbers that safetensors has names for."""
+    numbers = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf, order="C")
+    return numbers.view(f"u{numbers.dtype.itemsize}") if _is_unnamed(numbers.dtype) else numbers
+
+
+def _restored(saved: np.ndarray, like: Any) -> Any:
+    """What `_as_saved` gave, as the kind of leaf that `like` is, on its devices."""
+    if not isinstance(like, jax.Array):
+        return saved.astype(np.asarray(like).dtype, copy=False)
+    if _is_key(like):
+        restored: Any = jax.random.wrap_key_data(saved, impl=jax.random.key_impl(like))
+    else:
+        restored = saved.view(like.dtype) if _is_unnamed(like.dtype) else saved
+    return jax.device_put(restored, like.sharding)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, prng_key)
+
+
+def _is_unnamed(dtype: np.dtype) -> bool:
+    """Whether a type is one of those that numpy learns from ml_dtypes."""
+    return dtype.kind == "V"

@@ -4,8 +4,10 @@ answers at once."""
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,8 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seqrl_jax.commands.console import note, one_line
+from seqrl_jax.runs.interrupt import Interrupted
 
+FAILED = 1
 BAD_INPUT = 2
+DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 DEVICE_IS_FULL = "RESOURCE_EXHAUSTED"
 """What JAX says where an array does not fit."""
 
@@ -27,7 +32,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0, or 2 after one line on stderr for bad input."""
+    """Run one command. Returns the exit code.
+
+    0; 2 after one line on stderr for bad input; 1 after one for a disk that is full or fails; 130 and 143 after one for
+    Ctrl-C and SIGTERM.
+    """
     _write_any_text()
     options = _parser().parse_args(arguments)
     warnings.showwarning = note
@@ -37,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has left; a second error while Python flushes it would say nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OverflowError, OSError) as error:
-        return _refuse(error)
+        return _refuse(error, FAILED if getattr(error, "errno", None) in DISK_FAILURES else BAD_INPUT)
     except MemoryError as error:
         return _refuse(f"too large for this machine's memory: {one_line(error)}")
     except RecursionError:
@@ -46,15 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if DEVICE_IS_FULL not in str(error):
             raise
         return _refuse(f"too large for the device's memory: {one_line(error)}")
+    except Interrupted as interrupted:
+        return _refuse(interrupted, interrupted.exit_code)
     except KeyboardInterrupt:
-        print("seqrl: interrupted; finished cells are kept", file=sys.stderr)
-        return 130
+        return _refuse("interrupted", 128 + signal.SIGINT)
     return 0
 
 
-def _refuse(message: object) -> int:
+def _refuse(message: object, code: int = BAD_INPUT) -> int:
     print(f"seqrl: {one_line(message)}", file=sys.stderr)
-    return BAD_INPUT
+    return code
 
 
 def _write_any_text() -> None:
@@ -94,15 +104,18 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=_path, required=True, help="a path ending in .npz or .POMDP")
 
     run = command("run", _run, "Run a suite, or chosen tasks and agents, and print the table.")
-    run.add_argument("suite", nargs="?", default="quick", help="name of a suite (default: quick)")
+    run.add_argument("suite", nargs="?", help="name of a suite (default: quick, or the first that knows the names)")
     run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {task_help}")
     run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
     run.add_argument("--seeds", type=_in("Count"), help="runs per cell")
     run.add_argument(
         "--steps", type=_in("Steps"), help="environment steps per run (lm: gradient updates of a stage at most)"
     )
-    run.add_argument("--model", choices=("gpt", "rnn"), default="gpt", help="lm: the language model (default: gpt)")
     run.add_argument("--out", type=_path, help="directory of the results (default: runs/SUITE)")
+    run.add_argument("--keep-old", action="store_true", help="keep cells that another version of the code made")
+    run.add_argument(
+        "--checkpoint-every", type=_in("Count"), default=1, metavar="K", help="chunks between two kept states (1)"
+    )
 
     table = command("table", _table, "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)

@@ -19,3 +19,9 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(directory: Path, pattern: str = "*") -> None:
+    """Remove what writers of files called `pattern` left that were killed. Only while nobody else writes there."""
+    for path in directory.glob(f".{pattern}.{'[0-9a-f]' * 32}.tmp"):
+        path.unlink(missing_ok=True)

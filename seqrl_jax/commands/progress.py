@@ -1,27 +1,169 @@
-"""Progress bars."""
+"""What a terminal shows while a command works."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from seqrl_jax.commands.console import note
+from seqrl_jax.results.record import Record
+from seqrl_jax.runs.observer import RowProgress
+from seqrl_jax.tracks.base import Column
 
-def bars() -> Any:
+Tell = Callable[[int, int], None]
+"""(done, total)."""
+
+
+@contextlib.contextmanager
+def bars() -> Iterator[Callable[[str], Tell]]:
     """A context that gives `name -> progress`, drawn on stderr while it is a terminal."""
     columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
 
-    @contextlib.contextmanager
-    def shown() -> Any:
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        def bar(name: str) -> Tell:
+            line = shown.add_task(name, total=None)
+            return lambda done, total: shown.update(line, completed=done, total=total)
 
-            def bar(name: str) -> Any:
-                line = bars.add_task(name, total=None)
-                return lambda done, total: bars.update(line, completed=done, total=total)
+        yield bar
 
-            yield bar
 
-    return shown()
+class Tally:
+    """How far a run has come and how long it will take, by a clock in seconds.
+
+    Only what this process runs tells how long the rest takes: cells that stood and chunks made before took no time.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self.cells = self.standing = self.done = 0
+        self._in_row = 0
+        self._row_begun = 0.0
+        self._row_share = 0.0
+
+    def starts(self, cells: int, standing: int) -> None:
+        """See `runs.observer.Observer`."""
+        self._began = self._clock()
+        self.cells, self.standing, self.done = cells, standing, 0
+
+    def row(self, cells: int) -> None:
+        """A row of so many missing cells begins."""
+        self._in_row, self._row_share, self._row_begun = cells, 0.0, 0.0
+
+    def chunk(self, progress: RowProgress) -> None:
+        """The row has come this far."""
+        self._row_share = (progress.done - progress.begun_at) / progress.chunks
+        self._row_begun = progress.begun_at / progress.chunks
+
+    def cell(self) -> None:
+        """A cell is written."""
+        self.done += 1
+        self._in_row = max(0, self._in_row - 1)
+
+    @property
+    def left(self) -> int:
+        """Cells that are missing."""
+        return self.cells - self.standing - self.done
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate, as if every cell took as long as those before; None before there is one."""
+        made = self.done + self._in_row * self._row_share
+        to_make = self.left - self._in_row * (self._row_share + self._row_begun)
+        return (self._clock() - self._began) / made * to_make if made else None
+
+
+class Live:
+    """An observer of a run: one line that changes on a terminal, else a line for each cell that is finished.
+
+    score: the column whose mean over the runs is shown.
+    """
+
+    def __init__(self, score: Column, console: Console) -> None:
+        self._score = score
+        self._console = console
+        self._tally = Tally()
+        self._row = ""
+        self._shown = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=20), console=console, disable=not console.is_terminal
+        )
+        self._line = self._shown.add_task("", total=None, visible=False)
+
+    def __enter__(self) -> Live:
+        self._shown.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.stop()
+
+    def solving(self, done: int, total: int) -> None:
+        """Problems are made ready."""
+        self._shown.update(self._line, description="solving", completed=done, total=total, visible=done < total)
+
+    def starts(self, cells: int, standing: int) -> None:
+        """See `runs.observer.Observer`, as for the others."""
+        self._tally.starts(cells, standing)
+
+    def row(self, method: str, tasks: Sequence[str], cells: int) -> None:
+        self._tally.row(cells)
+        self._row = f"{method} on {tasks[0] if len(tasks) == 1 else f'{len(tasks)} tasks'}"
+        self._shown.update(self._line, description=f"{self._row}: compiling", completed=0, total=None, visible=True)
+
+    def chunk(self, progress: RowProgress) -> None:
+        self._tally.chunk(progress)
+        parts = [self._row]
+        if progress.steps_per_second is not None:
+            parts.append(f"{progress.steps_per_second:,.0f} steps/s")
+        if progress.score is not None:
+            parts.append(f"{self._score.label} {progress.score:.3g}")
+        parts.append(self._standing())
+        self._shown.update(
+            self._line, description="  ".join(parts), completed=progress.done, total=progress.chunks, visible=True
+        )
+
+    def cell(self, record: Record) -> None:
+        self._tally.cell()
+        values = record.finished(self._score.metric)
+        score = f"{self._score.label} {statistics.fmean(values):.4g}" if values else "no score"
+        failed = f", {record.failed} of {len(record.seeds)} seeds failed" if record.failed else ""
+        self._console.print(
+            f"{record.method} on {record.task}: {score}{failed}  ({self._standing()})",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+    def note(self, message: str) -> None:
+        if self._console.is_terminal:
+            self._console.print(f"note: {message}", highlight=False, markup=False, soft_wrap=True)
+        else:
+            note(message)
+
+    def _standing(self) -> str:
+        """Cells done and left, and the time that they will take."""
+        tally = self._tally
+        seconds = tally.seconds_left
+        time_left = "" if seconds is None or not tally.left else f", {in_words(seconds)} left"
+        return f"{tally.cells - tally.left} of {tally.cells} cells{time_left}"
+
+
+def in_words(seconds: float) -> str:
+    """A span of time to two units: `42 s`, `3 min 10 s`, `2 h 5 min`."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def live(score: Column) -> Live:
+    """What shows a run on stderr."""
+    return Live(score, Console(file=sys.stderr))

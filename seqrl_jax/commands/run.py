@@ -1,56 +1,64 @@
-"""`seqrl run`: a suite, or chosen tasks and agents."""
+"""`seqrl run`: a suite, or chosen tasks and agents, of any track."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from seqrl_jax.tracks.lm import Plan, run_alignment
-from seqrl_jax.tracks.pomdp import Budget, run_table, solved
-from seqrl_jax.tracks.suites import AlignmentSuite, check, check_alignment, suite
 from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
-from seqrl_jax.commands.progress import bars
-from seqrl_jax.commands.told import tell
+from seqrl_jax.commands.progress import live
+from seqrl_jax.commands.table import tell
+from seqrl_jax.naming import base
+from seqrl_jax.runs.interrupt import interruptible
+from seqrl_jax.runs.plan import Order
+from seqrl_jax.runs.runner import run as run_table
+from seqrl_jax.tracks.base import Budget, Suite, Track
+from seqrl_jax.tracks.registry import TRACKS
+from seqrl_jax.tracks.suites import SUITES, check, suite
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run what is missing and print the table."""
-    chosen = suite(options.suite)
-    if isinstance(chosen, AlignmentSuite):
-        return _align(options, chosen)
-    chosen = replace(
-        chosen,
-        tasks=tuple(options.tasks or chosen.tasks),
-        agents=tuple(options.agents or chosen.agents),
-        seeds=chosen.seeds if options.seeds is None else options.seeds,
-        steps=chosen.steps if options.steps is None else options.steps,
-    )
-    check(chosen)
+    """Run what is missing, write the report and print the table."""
+    chosen = _chosen(options)
+    track = check(chosen)
     directory = options.out or Path("runs") / chosen.name
-    budget = Budget(chosen.steps, chosen.evaluations, tuple(range(chosen.seeds)))
     use_every_core()
     keep_compiled_programs()
-    with bars() as bar:
-        problems = solved(chosen.tasks, bar("solving"))
-        for _ in run_table(chosen.agents, problems, budget, directory, chosen.name, bar):
-            pass
+    with live(track.columns[0]) as watched, interruptible(watched.note) as interrupt:
+        order = Order(
+            track=track,
+            methods=chosen.methods,
+            problems=track.problems(chosen.tasks, watched.solving),
+            budget=Budget(chosen.steps, chosen.evaluations, tuple(range(chosen.seeds))),
+            suite=chosen.name,
+            keep_old=options.keep_old,
+            checkpoint_every=options.checkpoint_every,
+        )
+        run_table(order, directory, watched, interrupt)
     tell(directory, options.json)
 
 
-def _align(options: argparse.Namespace, chosen: AlignmentSuite) -> None:
-    chosen = replace(
+def _chosen(options: argparse.Namespace) -> Suite:
+    """The suite that is asked for, or the one whose track knows the names, with what is asked for in its place."""
+    tasks, agents = options.tasks or (), options.agents or ()
+    chosen = suite(options.suite) if options.suite else _suite_for(tasks, agents)
+    return replace(
         chosen,
-        tasks=tuple(options.tasks or chosen.tasks),
-        methods=tuple(options.agents or chosen.methods),
-        seeds=chosen.seeds if options.seeds is None else options.seeds,
+        tasks=tuple(tasks or chosen.tasks),
+        methods=tuple(agents or chosen.methods),
+        seeds=options.seeds or chosen.seeds,
+        steps=options.steps or chosen.steps,
     )
-    check_alignment(chosen)
-    directory = options.out or Path("runs") / chosen.name
-    seeds = tuple(range(chosen.seeds))
-    plan = Plan(chosen.name, chosen.methods, chosen.tasks, seeds, options.model, updates=options.steps)
-    keep_compiled_programs()
-    with bars() as bar:
-        for _ in run_alignment(plan, directory, bar):
-            pass
-    tell(directory, options.json)
+
+
+def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:
+    """The first suite of the track that knows most of the names; where none knows any, of the first track, which then
+    says what they might have been."""
+
+    def known(track: Track) -> tuple[int, int]:
+        return sum(base(task) in track.tasks for task in tasks), sum(base(agent) in track.methods for agent in agents)
+
+    name = max(TRACKS.values(), key=known).name
+    return next(suite for suite in SUITES.values() if suite.track == name)

@@ -1,0 +1,111 @@
+"""Stopping a run: Ctrl-C and SIGTERM let the chunk end and be kept, a second one ends the process at once.
+
+Python's own handlers wait until a call of C code returns, and compiling a program is one such call, of up to minutes.
+So a thread reads the signals as they arrive, from the pipe of `signal.set_wakeup_fd`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SHOW_CURSOR = "\x1b[?25h"
+
+
+class Interrupted(BaseException):
+    """The run was asked to end and has kept what it had. Not an `Exception`, so that no method catches it.
+
+    exit_code: 128 + the number of the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"ended by {signal.Signals(signum).name}; the same command goes on from here")
+        self.exit_code = 128 + signum
+
+
+class Interrupt:
+    """What has been asked for, and whether something is under way that would be lost."""
+
+    def __init__(self, say: Callable[[str], None] = lambda message: None) -> None:
+        self._say = say
+        self._lock = threading.Lock()
+        self._asked: int | None = None
+        self._busy = 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run shall end as soon as what is under way is kept."""
+        return self._asked is not None
+
+    def ask(self, signum: int) -> bool:
+        """Take note of a signal. Returns whether the process may end at once: nothing is under way, or it is the second
+        signal."""
+        with self._lock:
+            if self._asked is not None or not self._busy:
+                return True
+            self._asked = signum
+        self._say("ending after this chunk, which is kept (once more: at once)")
+        return False
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """What is done in here ends before a first signal does anything. Raises: Interrupted, at its end."""
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+        self.check()
+
+    def check(self) -> None:
+        """End here if that was asked for. Raises: Interrupted."""
+        if self._asked is not None:
+            raise Interrupted(self._asked)
+
+
+@contextlib.contextmanager
+def interruptible(say: Callable[[str], None] = lambda message: None) -> Iterator[Interrupt]:
+    """While this lasts, signals end the process when nothing is lost by it, with one line on stderr.
+
+    A signal that the process was started to ignore stays ignored. Only for the main thread.
+    """
+    interrupt = Interrupt(say)
+    taken = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    taken = {signum: handler for signum, handler in taken.items() if handler is not signal.SIG_IGN}
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    watcher = threading.Thread(target=_watch, args=(reader, interrupt), daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(writer.fileno())
+    try:
+        for signum in taken:
+            signal.signal(signum, lambda signum, frame: None)
+        yield interrupt
+    finally:
+        for signum, handler in taken.items():
+            signal.signal(signum, handler)
+        signal.set_wakeup_fd(before)
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _watch(reader: socket.socket, interrupt: Interrupt) -> None:
+    while arrived := reader.recv(1):
+        if arrived[0] in SIGNALS and interrupt.ask(arrived[0]):
+            _end(Interrupted(arrived[0]))
+
+
+def _end(interrupted: Interrupted) -> None:
+    """End the process from a thread, whatever the others do."""
+    shown = SHOW_CURSOR if sys.stderr.isatty() else ""
+    os.write(2, f"{shown}seqrl: {interrupted}\n".encode())
+    os._exit(interrupted.exit_code)

@@ -1,0 +1,64 @@
+"""The loop that a row is carried through: it goes on from what was kept, keeps its state, and may stop in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from seqrl_jax.runs.checkpoint import Checkpoint, Kept
+from seqrl_jax.runs.interrupt import Interrupt
+from seqrl_jax.runs.observer import Observer, RowProgress
+from seqrl_jax.tracks.base import Status
+
+State = TypeVar("State")
+
+
+class KeptLoop:
+    """A `tracks.base.Loop` with a memory on disk. A row may call it several times; each call is kept by its number.
+
+    seconds_before: what earlier processes spent on what this one need not do again.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, every: int, observer: Observer, interrupt: Interrupt) -> None:
+        self._checkpoint = checkpoint
+        self._every = every
+        self._observer = observer
+        self._interrupt = interrupt
+        self._calls = 0
+        self.seconds_before = 0.0
+
+    def __call__(
+        self, state: State, advance: Callable[[State], State], chunks: int, watch: Callable[[State], Status]
+    ) -> State:
+        """The state after `chunks` chunks.
+
+        It is kept every so many of them, when the run is to end, and after the last, from which the row is told.
+        Raises: Interrupted, with the state kept; OSError, if it cannot be.
+        """
+        loop, self._calls = self._calls, self._calls + 1
+        kept = self._restored(loop, state, chunks)
+        self.seconds_before += kept.seconds
+        began = time.perf_counter()
+        first = watch(kept.state)
+        self._observer.chunk(RowProgress(kept.chunk, chunks, kept.chunk, first.steps, None, first.score))
+        state, begun_at, before = kept.state, kept.chunk, kept.seconds
+        del kept  # The state that goes into a chunk may be given up to it.
+        for done in range(begun_at + 1, chunks + 1):
+            with self._interrupt.under_way():
+                state = advance(state)
+                status = watch(state)
+                spent = time.perf_counter() - began
+                if done == chunks or done % self._every == 0 or self._interrupt.asked:
+                    self._checkpoint.save(loop, Kept(state, done, before + spent), chunks)
+            rate = (status.steps - first.steps) / spent
+            self._observer.chunk(RowProgress(done, chunks, begun_at, status.steps, rate, status.score))
+        return state
+
+    def _restored(self, loop: int, state: State, chunks: int) -> Kept[State]:
+        try:
+            kept = self._checkpoint.restore(loop, state, chunks)
+        except ValueError as error:
+            self._observer.note(f"{error}; it begins anew")
+            kept = None
+        return kept or Kept(state, 0, 0.0)

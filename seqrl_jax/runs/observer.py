@@ -1,0 +1,66 @@
+"""Whoever watches a run: what the runner tells, without knowing to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from seqrl_jax.results.record import Record
+
+
+@dataclass(frozen=True)
+class RowProgress:
+    """How the running row stands. done, chunks: of its current loop. begun_at: the chunk at which this process took
+    over. steps: of training, all runs together. steps_per_second: of this process, None before its first chunk.
+    score: the mean of the runs, None where it is not known."""
+
+    done: int
+    chunks: int
+    begun_at: int
+    steps: int
+    steps_per_second: float | None
+    score: float | None
+
+
+class Observer(Protocol):
+    """Is told of a run as it goes."""
+
+    def starts(self, cells: int, standing: int) -> None:
+        """Of `cells` cells that were asked for, `standing` are there already."""
+        ...
+
+    def row(self, method: str, tasks: Sequence[str], cells: int) -> None:
+        """A method begins on tasks, of which `cells` cells are missing."""
+        ...
+
+    def chunk(self, progress: RowProgress) -> None:
+        """The row has come this far; first told before its first chunk."""
+        ...
+
+    def cell(self, record: Record) -> None:
+        """A cell has been written."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Something that a reader should know, a sentence."""
+        ...
+
+
+class Unwatched:
+    """Nobody watches."""
+
+    def starts(self, cells: int, standing: int) -> None:
+        pass
+
+    def row(self, method: str, tasks: Sequence[str], cells: int) -> None:
+        pass
+
+    def chunk(self, progress: RowProgress) -> None:
+        pass
+
+    def cell(self, record: Record) -> None:
+        pass
+
+    def note(self, message: str) -> None:
+        pass
