@@ -4,9 +4,10 @@ from seqrl_jax.lm.base import LanguageModel, next_token_logits, token_log_probs
 from seqrl_jax.lm.evaluation import Judge, judge
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Labeller
+from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import Preference
-from seqrl_jax.lm.registry import METHODS, Method, make_method, make_model
+from seqrl_jax.lm.registry import METHODS, make_method, make_model
 from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.rlhf import RLHF
 from seqrl_jax.lm.rnn import RNN

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+Reward = Callable[[Array, Array], Array]
+"""(prompt [B, P], tokens [B, L]) -> reward [B]."""
 
 
 class LanguageModel(Protocol):

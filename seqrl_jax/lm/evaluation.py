@@ -71,8 +71,7 @@ class Judge:
 
 def judge(model: LanguageModel, task: LMTask, references: Any) -> Judge:
     """The judge of a task, from the weights of its references [S, ...]."""
-    rewards = exact.completion_rewards(task) if exact.is_listed(task) else exact.rewarded_values(task)
-    return Judge(model, task, rewards, outcome_laws(model, task, references), references)
+    return Judge(model, task, exact.outcome_rewards(task), outcome_laws(model, task, references), references)
 
 
 def outcome_laws(model: LanguageModel, task: LMTask, weights: Any) -> list[Law]:

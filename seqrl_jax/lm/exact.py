@@ -12,6 +12,7 @@ outcome. An outcome is a completion, or a set of completions with the same rewar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -44,11 +45,30 @@ def completions(size: int, length: int, end: int | None) -> np.ndarray:
     return texts[~(behind_end & (texts != end)).any(1)]
 
 
-def completion_rewards(task: LMTask) -> np.ndarray:
-    """[N, C]: the gold reward of every completion, of a task whose completions can be listed."""
-    texts = jnp.asarray(completions(task.size, task.length, task.end))
-    of_prompt = jax.jit(lambda prompt, texts: jax.vmap(lambda text: task.gold(prompt, text))(texts))
-    return np.stack([np.asarray(of_prompt(prompt, texts), np.float64) for prompt in jnp.asarray(task.prompts)])
+@cache
+def outcome_rewards(task: LMTask) -> np.ndarray:
+    """[N, C]: the gold reward of every outcome: of every completion, or of those in `rewarded` and last of the others.
+
+    Computed once for each task; not to be written to.
+    """
+    prompts = jnp.asarray(task.prompts, jnp.int32)
+    of_prompt = lambda prompt, texts: jax.vmap(lambda text: task.gold(prompt, text))(texts)
+    if is_listed(task):
+        texts = jnp.asarray(completions(task.size, task.length, task.end))
+        rewards = jax.jit(lambda prompts, texts: jax.lax.map(lambda x: of_prompt(x, texts), prompts))(prompts, texts)
+    else:
+        tokens = jnp.maximum(jnp.asarray(task.rewarded), 0)
+        paid = jax.jit(lambda pairs: jax.lax.map(lambda pair: of_prompt(*pair), pairs))((prompts, tokens))
+        rewards = jnp.pad(jnp.where(rewarded_mask(task), paid, 0.0), ((0, 0), (0, 1)))
+    exact = np.asarray(rewards, np.float64)
+    exact.setflags(write=False)
+    return exact
+
+
+def rewarded_mask(task: LMTask) -> np.ndarray:
+    """[N, K]: where `rewarded` holds a completion, and no padding."""
+    assert task.rewarded is not None
+    return task.rewarded[:, :, 0] >= 0
 
 
 def law_of(model: LanguageModel, task: LMTask, weights: Any) -> Array:
@@ -83,7 +103,7 @@ def law_of(model: LanguageModel, task: LMTask, weights: Any) -> Array:
 def rewarded_law(model: LanguageModel, task: LMTask, weights: Any) -> Array:
     """[N, K + 1]: log pi of every completion that is paid, and last of all the others together."""
     assert task.rewarded is not None
-    here = jnp.asarray(task.rewarded[:, :, 0] >= 0)
+    here = jnp.asarray(rewarded_mask(task))
     tokens = jnp.maximum(jnp.asarray(task.rewarded), 0)
 
     def of_prompt(prompt: Array, tokens: Array) -> Array:
@@ -96,16 +116,6 @@ def rewarded_law(model: LanguageModel, task: LMTask, weights: Any) -> Array:
     paid = jnp.where(here, paid, -jnp.inf)
     rest = jnp.log1p(-jnp.minimum(jnp.exp(paid).sum(1), 1 - 1e-7))
     return jnp.concatenate([paid, rest[:, None]], 1)
-
-
-def rewarded_values(task: LMTask) -> np.ndarray:
-    """[N, K + 1]: the rewards that belong to `rewarded_law`."""
-    assert task.rewarded is not None
-    tokens = jnp.maximum(jnp.asarray(task.rewarded), 0)
-    rewards = jax.vmap(lambda prompt, texts: jax.vmap(lambda text: task.gold(prompt, text))(texts))
-    paid = np.asarray(rewards(jnp.asarray(task.prompts, jnp.int32), tokens), np.float64)
-    paid = np.where(task.rewarded[:, :, 0] >= 0, paid, 0.0)
-    return np.concatenate([paid, np.zeros((len(paid), 1))], 1)
 
 
 def normalised(law: Array) -> Law:

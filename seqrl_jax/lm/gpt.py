@@ -13,6 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, Depth, Dtype, Width
+
 LAYER_NORM_EPSILON = 1e-5
 INITIAL_DEVIATION = 0.02
 UNROLLED = 2
@@ -37,17 +40,17 @@ class GPT:
         remat: recompute each block's activations in the backward pass instead of keeping them.
     """
 
-    vocabulary: int
-    context: int
-    width: int = 32
-    layers: int = 2
-    heads: int = 4
-    dtype: str = "float32"
+    vocabulary: Count
+    context: Count
+    width: Width = 32
+    layers: Depth = 2
+    heads: Depth = 4
+    dtype: Dtype = "float32"
     remat: bool = False
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+        check(self)
+        require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
 
     def init(self, key: Array) -> Any:
         embed_key, position_key, block_key = jax.random.split(key, 3)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from msgspec import Meta
 
 from seqrl_jax.lm.sampling import drawn_mask
 from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.settings import Number
 
 
 class Rankings(NamedTuple):
@@ -41,8 +43,8 @@ class Labeller:
         length_bias: what each token adds to u beside the gold reward; None: what the task says.
     """
 
-    noise: float = 0.0
-    length_bias: float | None = None
+    noise: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+    length_bias: Number | None = None
 
     def bias(self, task: LMTask) -> float:
         """What each token adds."""

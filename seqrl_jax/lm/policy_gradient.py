@@ -15,7 +15,7 @@ GRPO; Liu et al. (2025) for Dr. GRPO; Ouyang et al. (2022) for the KL in the rew
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +23,16 @@ import optax
 from jax import Array
 
 from seqrl_jax.agents.estimators import gae
-from seqrl_jax.lm.base import LanguageModel, chosen, token_log_probs
-from seqrl_jax.lm.reward_model import Reward
+from seqrl_jax.lm.base import LanguageModel, Reward, chosen, token_log_probs
+from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sampling import Completions, sample
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import descend, falling_adam
-from seqrl_jax.naming import one_of
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, PositiveFloat, Probability, Weight
 
-ADVANTAGES = ("total", "mean", "leave_one_out", "group", "group_mean", "value")
-RATIOS = ("none", "completion", "token")
-DIVERGENCES = ("reward", "loss")
+GROUPED = ("leave_one_out", "group", "group_mean")
+"""Advantages that compare the answers to one prompt with each other."""
 GROUP_EPSILON = 1e-4
 
 
@@ -103,8 +103,8 @@ def clipped_value_loss(value: Array, old: Array, target: Array, clip: float) -> 
 
 
 @dataclass(frozen=True)
-class PolicyGradient:
-    """The family.
+class PolicyGradient(Method):
+    """The family. As a method it climbs the gold reward itself; RLHF lets it climb another.
 
     Attributes:
         advantage: `total` (the reward itself), `mean` (minus the batch's mean), `leave_one_out` (RLOO), `group`
@@ -116,25 +116,39 @@ class PolicyGradient:
         updates: batches. lambda_, value_cost: of GAE, and of the value head's loss.
     """
 
-    advantage: str = "mean"
-    ratio: str = "none"
-    clip: float | None = None
-    divergence: str = "reward"
-    beta: float = 0.05
+    advantage: Literal["total", "mean", "leave_one_out", "group", "group_mean", "value"] = "mean"
+    ratio: Literal["none", "completion", "token"] = "none"
+    clip: PositiveFloat | None = None
+    divergence: Literal["reward", "loss"] = "reward"
+    beta: Weight = 0.05
     by_length: bool = False
-    epochs: int = 1
-    minibatches: int = 1
-    prompts: int = 16
-    group: int = 8
-    learning_rate: float = 0.002
-    updates: int = 1500
-    lambda_: float = 0.95
-    value_cost: float = 0.1
+    epochs: Count = 1
+    minibatches: Count = 1
+    prompts: Count = 16
+    group: Count = 8
+    learning_rate: PositiveFloat = 0.002
+    updates: Count = 1500
+    lambda_: Probability = 0.95
+    value_cost: Weight = 0.1
 
     def __post_init__(self) -> None:
-        one_of(self, advantage=ADVANTAGES, ratio=RATIOS, divergence=DIVERGENCES)
-        if self.prompts * self.group % self.minibatches:
-            raise ValueError(f"{self.prompts * self.group} completions do not divide into {self.minibatches} parts")
+        check(self)
+        batch = self.prompts * self.group
+        whole = f"{batch} completions do not divide into equal parts"
+        require(batch % self.minibatches == 0, whole, minibatches=self.minibatches)
+        alone = self.group == 1 and self.advantage in GROUPED
+        require(not alone, "there is no other answer to compare with", group=self.group, advantage=self.advantage)
+
+    @property
+    def total_updates(self) -> int:
+        return self.updates
+
+    def optimal_beta(self, task: LMTask) -> float | None:
+        biased = self.divergence == "loss" or self.advantage == "group" or self.by_length
+        return None if biased else self.beta
+
+    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
+        return self.train(key, model, task, reference, task.rewards)[0]
 
     def train(
         self, key: Array, model: LanguageModel, task: LMTask, reference: Any, reward: Reward, start: Any = None

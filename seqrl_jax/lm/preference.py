@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,12 @@ from jax import Array
 
 from seqrl_jax.lm.base import LanguageModel, token_log_probs
 from seqrl_jax.lm.labels import Labeller, Rankings
+from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sampling import drawn_mask, sample
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import minimise
-from seqrl_jax.naming import one_of
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Count, PositiveFloat
 
 
 def dpo(chosen: Array, rejected: Array, beta: float) -> Array:
@@ -51,7 +53,7 @@ def kto(chosen: Array, rejected: Array, beta: float, baseline: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Preference:
+class Preference(Method):
     """Offline training on pairs.
 
     Attributes:
@@ -61,17 +63,28 @@ class Preference:
         online: label fresh answers of the policy itself at every update, instead of the offline pairs.
     """
 
-    loss: str = "dpo"
-    beta: float = 0.1
-    pairs: int = 65536
+    loss: Literal["dpo", "ipo", "kto"] = "dpo"
+    beta: PositiveFloat = 0.1
+    pairs: Count = 65536
     labeller: Labeller = Labeller()
-    learning_rate: float = 0.003
-    updates: int = 2000
-    batch: int = 128
+    learning_rate: PositiveFloat = 0.003
+    updates: Count = 2000
+    batch: Count = 128
     online: bool = False
 
     def __post_init__(self) -> None:
-        one_of(self, loss=LOSSES)
+        check(self)
+
+    @property
+    def total_updates(self) -> int:
+        return self.updates
+
+    def optimal_beta(self, task: LMTask) -> float | None:
+        """DPO's optimum is pi* when the labels follow the gold reward; that of IPO and KTO never is."""
+        return self.beta if self.loss == "dpo" and self.labeller.is_faithful(task) else None
+
+    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
+        return self.train(key, model, task, reference)[0]
 
     def train(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> tuple[Any, Array]:
         """Weights of the policy, and the loss of every update, from the weights of pi_0."""

@@ -9,34 +9,27 @@ its scale to chance: it is put to mean 0 and deviation 1 under pi_0 (ibid., app.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.lm.base import LanguageModel
+from seqrl_jax.lm.base import LanguageModel, Reward
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Rankings
 from seqrl_jax.lm.sampling import drawn_mask, sample
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import minimise
-from seqrl_jax.naming import one_of
-
-Reward = Callable[[Array, Array], Array]
-"""(prompt [B, P], tokens [B, L]) -> reward [B]."""
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Count, PositiveFloat, Weight
 
 
 def plackett_luce(reward: Array) -> Array:
     """`-log P(y_1 > ... > y_K)` of rewards [M, K] in the order of the ranking, mean over M. K = 2: Bradley-Terry."""
     later = jax.lax.cumlogsumexp(reward, axis=1, reverse=True)
     return jnp.mean(jnp.sum(later - reward, 1))
-
-
-FEATURES = ("unigram", "bigram", "model")
-TRAINED = ("head", "last_block", "full", "scratch")
 
 
 class Fitted(NamedTuple):
@@ -61,17 +54,17 @@ class RewardModel:
         decay: weight of the squared weights, of counted features only.
     """
 
-    features: str = "model"
-    trained: str = "full"
-    members: int = 1
+    features: Literal["unigram", "bigram", "model"] = "model"
+    trained: Literal["head", "last_block", "full", "scratch"] = "full"
+    members: Count = 1
     pessimistic: bool = False
-    learning_rate: float = 0.003
-    updates: int = 2000
-    batch: int = 128
-    decay: float = 1e-4
+    learning_rate: PositiveFloat = 0.003
+    updates: Count = 2000
+    batch: Count = 128
+    decay: Weight = 1e-4
 
     def __post_init__(self) -> None:
-        one_of(self, features=FEATURES, trained=TRAINED)
+        check(self)
 
     def train(
         self, key: Array, model: LanguageModel, task: LMTask, reference: Any, rankings: Rankings

@@ -15,14 +15,17 @@ from jax import Array
 
 from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.labels import Labeller
+from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import compared
 from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Count, Several
 
 
 @dataclass(frozen=True)
-class RLHF:
+class RLHF(Method):
     """Rounds of labelling, fitting and climbing.
 
     Attributes:
@@ -34,9 +37,19 @@ class RLHF:
     reward_model: RewardModel = RewardModel()
     policy: PolicyGradient = PolicyGradient()
     labeller: Labeller = Labeller()
-    prompts: int = 16384
-    answers: int = 2
-    rounds: int = 1
+    prompts: Count = 16384
+    answers: Several = 2
+    rounds: Count = 1
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def total_updates(self) -> int:
+        return self.rounds * (self.reward_model.updates + self.policy.updates)
+
+    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
+        return self.train(key, model, task, reference)[0]
 
     def train(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> tuple[Any, dict[str, Array]]:
         """Weights of the policy, and the metrics of its last round, from the weights of pi_0."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.memory import GRU, Memory
-from seqrl_jax.memory.base import kernel
+from seqrl_jax.memory.base import dense, kernel
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RNN:
         embed_key, memory_key = jax.random.split(key)
         return {
             "wte": {"weight": kernel(embed_key, self.width, self.vocabulary).T},
-            "memory": self.memory.init(memory_key, self.width),
+            "memory": self.memory.init(memory_key, dense(self.width)),
         }
 
     def initialise(self, weights: Any, batch: int, length: int) -> Any:

@@ -13,6 +13,8 @@ from seqrl_jax.lm.base import LanguageModel, token_log_probs
 from seqrl_jax.lm.sampling import drawn_mask
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import minimise
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Count, PositiveFloat
 
 
 def cross_entropy(log_prob: Array, mask: Array) -> Array:
@@ -27,9 +29,12 @@ class Supervised:
     Attributes: learning_rate: of Adam, falling to 0. updates: gradient steps. batch: completions in each.
     """
 
-    learning_rate: float = 0.003
-    updates: int = 1500
-    batch: int = 128
+    learning_rate: PositiveFloat = 0.003
+    updates: Count = 1500
+    batch: Count = 128
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def train(self, key: Array, model: LanguageModel, task: LMTask) -> tuple[Any, Array]:
         """Weights of pi_0, and the loss of every update."""

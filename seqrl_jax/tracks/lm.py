@@ -1,156 +1,251 @@
-"""Fill the table of the language-model track: one compiled program, all seeds, for each method and task."""
+"""The language-model track: aligning a model is a one-step problem, whose best trade of reward against KL is known."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from seqrl_jax.results import provenance
-from seqrl_jax.bench.alignment_results import AlignmentCell, read_alignment, write_alignment
-from seqrl_jax.lm.evaluation import Judge, judge
-from seqrl_jax.lm.exact import Standing, expected
-from seqrl_jax.lm.registry import BestOf, make_method, make_model, shortened
+from seqrl_jax import naming
+from seqrl_jax.figures import new_figure, png, printable
+from seqrl_jax.lm import exact
+from seqrl_jax.lm.alignment import alignment, measure, references
+from seqrl_jax.lm.base import LanguageModel
+from seqrl_jax.lm.evaluation import Judge
+from seqrl_jax.lm.method import Method
+from seqrl_jax.lm.registry import METHODS, as_json, make_method, make_task_and_model, shortened
 from seqrl_jax.lm.sft import Supervised
-from seqrl_jax.lm.tasks import LMTask, make_task
+from seqrl_jax.lm.tasks import TASKS, LMTask, about
+from seqrl_jax.results.record import Bound, Curve, PerSeed, Record, Spent
+from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
 
-Progress = Callable[[int, int], None]
+SUPERVISED = Supervised()
+"""How pi_0 is trained, for every method and task."""
+FRONTIER, KL_AXIS = "frontier", "KL to the reference, nats"
+FAR = 0.1
+"""A mean shortfall beyond this, in units of reward, is explained."""
+BELOW_ZERO = 1e-3
+"""A regret below minus this is a bug: nothing lies above the frontier."""
+MARKERS = "osD^v<>"
+"""Seven, beside ten colours: no two of seventy methods look alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class LMProblem:
+    """A task and the language model that pi_0 is made of. Judges are made when they are asked for, and kept."""
+
+    spec: str
+    task: LMTask
+    model: LanguageModel
+    _judges: dict[tuple[Supervised, tuple[int, ...]], Judge] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the prompts and of moments of their gold rewards, rounded so that every device finds the same."""
+        rewards = exact.outcome_rewards(self.task)
+        wave = np.cos(np.arange(rewards.shape[1]))
+        moments = [(rewards * factor).mean(1).round(5) + 0.0 for factor in (1.0, rewards, wave)]
+        content = (self.task.prompts.astype(np.int32), *moments)
+        return hashlib.sha256(b"".join(array.tobytes() for array in content)).hexdigest()
+
+    @cached_property
+    def bounds(self) -> Mapping[str, Bound]:
+        """{"best"}, from the gold reward of every completion that earns any."""
+        best = float(exact.outcome_rewards(self.task).max(1).mean())
+        how = "every completion listed" if exact.is_listed(self.task) else "every completion with a reward listed"
+        return {"best": Bound(lower=best, upper=best, method=how)}
+
+    @property
+    def program(self) -> str:
+        """Tasks differ in their shapes: each is a program of its own."""
+        return self.spec
+
+    def judge(self, supervised: Supervised, seeds: tuple[int, ...]) -> Judge:
+        """Of pi_0 of these seeds, which are trained when they are first asked for."""
+        if (supervised, seeds) not in self._judges:
+            self._judges[supervised, seeds] = references(self.model, self.task, supervised, seeds)
+        return self._judges[supervised, seeds]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is run: methods, tasks and the language model by name, seeds, and the settings that all share.
+class LMTrack:
+    """`Budget.steps` is the most updates that each stage of training makes, pi_0's too; `steps_as_shipped` leaves every
+    stage at what it ships with."""
 
-    updates: gradient updates of every stage at most, for rehearsals; None: as many as each method ships with.
-    """
-
-    suite: str
-    methods: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    model: str = "gpt"
-    supervised: Supervised = Supervised()
-    updates: int | None = None
-
-    def method(self, name: str) -> Any:
-        method = make_method(name)
-        return method if self.updates is None else shortened(method, self.updates)
-
-    def config(self, name: str, task: LMTask) -> dict[str, Any]:
-        """Every setting behind a cell, as JSON values."""
-        return {
-            "method": _plain(self.method(name)),
-            "model": _plain(make_model(self.model, task)),
-            "supervised": _plain(shortened(self.supervised, self.updates or self.supervised.updates)),
-        }
-
-    def references(self, task: LMTask) -> Judge:
-        """pi_0 of every seed, and the judge that knows them."""
-        supervised = shortened(self.supervised, self.updates or self.supervised.updates)
-        model = make_model(self.model, task)
-        train = jax.vmap(lambda key: supervised.train(key, model, task)[0])
-        return judge(model, task, jax.jit(train)(self.keys))
+    name: str = "lm"
+    about: str = "aligning a toy language model: how far from the best trade of reward against KL does a method end?"
+    steps_as_shipped: int = 0
+    columns: Sequence[Column] = (
+        Column("reward", "gold", unit="expected gold reward", better="higher"),
+        Column("kl", "KL", unit="nats to pi_0", better=None),
+        Column("regret", "regret", unit="gold reward below the frontier at this KL", better="lower"),
+        Column("shortfall", "short of J*", unit="gold reward minus beta KL", better="lower"),
+    )
+    scales: Sequence[Scale] = ()
 
     @property
-    def keys(self) -> Array:
-        """[S]"""
-        return jax.vmap(jax.random.key)(jnp.array(self.seeds))
+    def tasks(self) -> Mapping[str, Entry]:
+        return {name: Entry(about(build)) for name, build in TASKS.items()}
+
+    @property
+    def methods(self) -> Mapping[str, Entry]:
+        return {name: Entry(entry.about) for name, entry in METHODS.items()}
+
+    @property
+    def bounds(self) -> Mapping[str, str]:
+        return {"best": "the largest gold reward of any completion, mean over prompts"}
+
+    def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
+        for spec in tasks:
+            make_task_and_model(spec)
+        for spec in methods:
+            make_method(spec)
+
+    def problems(
+        self, specs: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[LMProblem]:
+        problems = []
+        for spec in specs:
+            problems.append(LMProblem(spec, *make_task_and_model(spec)))
+            progress(len(problems), len(specs))
+        return problems
+
+    def config(self, method: str, problem: LMProblem, budget: Budget) -> dict[str, Any]:
+        chosen, supervised = self._settings(method, budget)
+        return {"method": as_json(chosen), "model": as_json(problem.model), "supervised": as_json(supervised)}
+
+    def code(self, method: str) -> tuple[str, ...]:
+        """The method's own module, the models, and what trains pi_0 and judges. Not this module nor the registry, which
+        import every method: what they say of one is its config."""
+        return (type(make_method(method)).__module__, "seqrl_jax.lm.alignment", "seqrl_jax.lm.gpt", "seqrl_jax.lm.rnn")
+
+    def row(self, method: str, problems: Sequence[LMProblem], budget: Budget, loop: Loop) -> list[Outcome]:
+        chosen, supervised = self._settings(method, budget)
+        return [_outcome(chosen, problem.judge(supervised, budget.seeds), budget.seeds, loop) for problem in problems]
+
+    def notes(self, records: Sequence[Record]) -> list[str]:
+        legend = (
+            "gold: expected gold reward. KL: nats to the reference pi_0 of the same seed. regret: what the best policy "
+            "at this KL earns more. short of J*: beta log Z - (gold - beta KL), where the method has a known optimum."
+        )
+        starts = {record.task: record.metrics.get("reference_reward", []) for record in records}
+        means = {
+            task: statistics.fmean(known)
+            for task, values in starts.items()
+            if (known := [value for value in values if value is not None])
+        }
+        said = [f"pi_0 earns {', '.join(f'{mean:.2f} on {task}' for task, mean in means.items())}."] if means else []
+        return [legend, *said, *(f"short of J*, {name}: {why}." for name, why in _caveats(records).items())]
+
+    def errors(self, records: Sequence[Record]) -> list[str]:
+        """A sentence for every policy that stands above the frontier, which none can."""
+        return [sentence for record in records for sentence in _above_frontier(record)]
+
+    def pictures(self, records: Sequence[Record]) -> list[Picture]:
+        """For each task, where the methods stand below the frontier."""
+        return [
+            Picture(
+                title=f"{task}: gold reward against KL",
+                about="Every seed of every method, below the frontier of the first seed's reference: no policy earns "
+                "more at the KL that it spends.",
+                png=_frontier_picture([record for record in records if record.task == task]),
+            )
+            for task in dict.fromkeys(record.task for record in records)
+        ]
+
+    def _settings(self, method: str, budget: Budget) -> tuple[Method, Supervised]:
+        """The method and pi_0's training, within the budget."""
+        chosen = make_method(method)
+        if budget.steps == self.steps_as_shipped:
+            return chosen, SUPERVISED
+        return shortened(chosen, budget.steps), shortened(SUPERVISED, budget.steps)
 
 
-def run_alignment(
-    plan: Plan, directory: Path, progress: Callable[[str], Progress] = lambda _: lambda done, total: None
-) -> Iterator[AlignmentCell]:
-    """Run every cell that `directory` lacks and yield all, task by task.
-
-    A cell is kept when the same settings made it, with the same seeds, on the same rewards.
-    """
-    kept = {(cell.method, cell.task): cell for cell in read_alignment(directory)[0]} if directory.is_dir() else {}
-    for spec in plan.tasks:
-        task, judged, bar = make_task(spec), None, progress(spec)
-        fingerprint = _fingerprint(task)
-        for done, name in enumerate(plan.methods):
-            wanted = (plan.config(name, task), list(plan.seeds), fingerprint)
-            cell = kept.get((name, spec))
-            if cell is None or (cell.config, cell.seeds, cell.fingerprint) != wanted:
-                judged = judged or plan.references(task)
-                cell = _run(plan, name, spec, task, judged, fingerprint)
-                write_alignment(directory, cell)
-            yield cell
-            bar(done + 1, len(plan.methods))
+LM = LMTrack()
 
 
-def _run(plan: Plan, name: str, spec: str, task: LMTask, judged: Judge, fingerprint: str) -> AlignmentCell:
-    method = plan.method(name)
-    found, compiling, running = _align(plan, method, task, judged)
-    beta = method.price(task) if hasattr(method, "price") else None
-    shortfall = None
-    if beta is not None:
-        best = judged.best_objective(beta)
-        shortfall = [_finite(most - (one.reward - beta * one.kl)) for most, one in zip(best, found, strict=True)]
-    return AlignmentCell(
-        suite=plan.suite,
-        task=spec,
-        method=name,
-        config=plan.config(name, task),
-        fingerprint=fingerprint,
-        seeds=list(plan.seeds),
-        reward=[_finite(one.reward) for one in found],
-        kl=[_finite(one.kl) for one in found],
-        kl_standard_errors=[_finite(one.kl_standard_error) for one in found],
-        regret=[_finite(one.regret) for one in found],
-        shortfall=shortfall,
-        beta=beta,
-        reference_reward=[expected(law, judged.rewards) for law in judged.references],
-        best_reward=[float(judged.rewards.max(1).mean())] * len(found),
-        frontier=judged.frontier(0),
-        compile_seconds=compiling,
-        run_seconds=running,
-        versions=provenance.versions(),
-        device=provenance.device(),
-        commit=provenance.commit(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+def _outcome(method: Method, judge: Judge, seeds: tuple[int, ...], loop: Loop) -> Outcome:
+    """Train a method from every reference, and judge where it ends."""
+    began = time.perf_counter()
+    program = alignment(method, judge, seeds)
+    compiled = time.perf_counter()
+    updates = method.total_updates
+    # The whole training is one chunk.
+    state = loop(
+        {"updates": jnp.int32(0), "weights": judge.weights},
+        lambda _: {"updates": jnp.int32(updates), "weights": program()},
+        1,
+        lambda state: Status(steps=int(state["updates"]) * len(seeds)),
+    )
+    trained = time.perf_counter()
+    measured = measure(method, judge, seeds, state["weights"])
+    judged = time.perf_counter()
+    return Outcome(
+        metrics=measured.metrics,
+        standard_errors=measured.standard_errors,
+        curves={FRONTIER: _frontier(judge)},
+        bounded_by=["best"],
+        policy="sampled",
+        episodes=[None] * len(seeds),
+        steps_made=updates,
+        spent=Spent(compilation=compiled - began, training=trained - compiled, evaluation=judged - trained),
+        failures=measured.failures,
     )
 
 
-def _align(plan: Plan, method: Any, task: LMTask, judged: Judge) -> tuple[list[Standing], float, float]:
-    """Where a method ends with every seed, and the seconds that compiling and running took."""
-    began = time.perf_counter()
-    if isinstance(method, BestOf):
-        return judged.best_of(method.draws), 0.0, time.perf_counter() - began
-    align = jax.vmap(lambda key, reference: method.align(key, judged.model, task, reference))
-    program = jax.jit(align).lower(plan.keys, judged.weights).compile()
-    compiled = time.perf_counter()
-    weights = jax.block_until_ready(program(plan.keys, judged.weights))
-    return judged.standings(weights), compiled - began, time.perf_counter() - compiled
+def _frontier(judge: Judge) -> Curve:
+    """The largest reward at each KL, of the first seed's reference."""
+    others: PerSeed = [None] * (len(judge.references) - 1)
+    at: list[float] = []
+    values: list[PerSeed] = []
+    for kl, reward in judge.frontier(0):
+        # Prices of KL beyond all rewards, or below them, lead to the same policy.
+        if math.isfinite(kl) and (not at or kl > at[-1]):
+            at.append(kl)
+            values.append([reward, *others])
+    return Curve(x=KL_AXIS, at=at, values=values)
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _above_frontier(record: Record) -> Iterator[str]:
+    columns = (record.metrics["regret"], record.standard_errors["kl"], record.metrics["reference_reward"])
+    for seed, regret, error, start in zip(record.seeds, *columns, strict=True):
+        if regret is None or start is None:
+            continue
+        # The frontier rises by at most the largest reward per nat near 0; five standard errors of KL are let off.
+        slack = BELOW_ZERO + 5 * (error or 0.0) * (record.bounds["best"].upper - start)
+        if regret < -slack:
+            yield f"{record.method} on {record.task}, seed {seed}: {-regret:.2g} above the frontier"
 
 
-def _plain(settings: Any) -> dict[str, Any]:
-    """A dataclass and those in it as JSON values, with the names of their classes."""
-    parts = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    told = {name: _plain(value) if hasattr(value, "__dataclass_fields__") else value for name, value in parts.items()}
-    return {"name": type(settings).__name__, **told}
+def _caveats(records: Sequence[Record]) -> dict[str, str]:
+    """Why methods are further than `FAR` from their own optimum, where that is known."""
+    far = [r for r in records if (short := r.finished("shortfall")) and statistics.fmean(short) > FAR]
+    names = dict.fromkeys(naming.base(record.method) for record in far)
+    return {name: METHODS[name].caveat for name in names if name in METHODS and METHODS[name].caveat}
 
 
-def _fingerprint(task: LMTask) -> str:
-    """Of the prompts and of what some completions are worth."""
-    key = jax.random.key(0)
-    prompt = jnp.asarray(np.resize(task.prompts, (256, task.prompts.shape[1])), jnp.int32)
-    tokens = jax.random.randint(key, (256, task.length), 0, task.size)
-    said = jax.vmap(task.corpus)(jax.random.split(key, 256), prompt)
-    worth = [np.asarray(task.rewards(prompt, texts), np.float32).round(5) for texts in (tokens, said)]
-    told = b"".join(array.tobytes() for array in (task.prompts.astype(np.int32), *worth))
-    return hashlib.sha256(told).hexdigest()
+def _frontier_picture(records: Sequence[Record]) -> bytes:
+    figure = new_figure(1, 1, legend_inches=1.4)
+    axes = figure.add_subplot()
+    limit = 1.15 * max([0.5, *(kl for record in records for kl in record.finished("kl"))])
+    frontier = records[0].curves[FRONTIER]
+    best = np.array([row[0] for row in frontier.values])
+    # More KL than the best completions need earns nothing more.
+    end = max(limit, frontier.at[-1])
+    axes.plot([*frontier.at, end], [*best, best[-1]], color="black", label="frontier")
+    for index, record in enumerate(records):
+        pairs = zip(record.metrics["kl"], record.metrics["reward"], strict=True)
+        known = [(kl, reward) for kl, reward in pairs if kl is not None and reward is not None]
+        style: dict[str, Any] = {"color": f"C{index % 10}", "alpha": 0.7, "label": printable(record.method)}
+        axes.plot([kl for kl, _ in known], [reward for _, reward in known], MARKERS[index % len(MARKERS)], **style)
+    axes.set(xlabel=KL_AXIS, ylabel="gold reward", xlim=(0, limit))
+    figure.legend(loc="outside lower center", fontsize="x-small", ncols=3)
+    return png(figure, dpi=110)

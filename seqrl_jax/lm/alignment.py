@@ -1,0 +1,81 @@
+"""From seeds to reference policies, from those to aligned ones, and what these are worth: all seeds in one program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.lm import exact
+from seqrl_jax.lm.base import LanguageModel
+from seqrl_jax.lm.evaluation import Judge, judge
+from seqrl_jax.lm.method import Method
+from seqrl_jax.lm.sft import Supervised
+from seqrl_jax.lm.tasks import LMTask
+
+
+def keys_of(seeds: Sequence[int]) -> Array:
+    """[S]"""
+    return jax.vmap(jax.random.key)(jnp.array(seeds))
+
+
+def references(model: LanguageModel, task: LMTask, supervised: Supervised, seeds: Sequence[int]) -> Judge:
+    """pi_0 of every seed, trained, and the judge that knows them."""
+    train = jax.vmap(lambda key: supervised.train(key, model, task)[0])
+    return judge(model, task, jax.jit(train)(keys_of(seeds)))
+
+
+def alignment(method: Method, judge: Judge, seeds: Sequence[int]) -> Callable[[], Any]:
+    """The compiled program that trains the method's policies [S, ...], one from each of the judge's references."""
+    align = jax.vmap(lambda key, reference: method.align(key, judge.model, judge.task, reference))
+    keys = keys_of(seeds)
+    program = jax.jit(align).lower(keys, judge.weights).compile()
+    return lambda: jax.block_until_ready(program(keys, judge.weights))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a method's policies are worth; every list is [S], None for a seed without finite numbers.
+
+    metrics: reward, kl, regret (see `Standing`), and reference_reward, that of pi_0; with a known optimum also
+    shortfall, `beta log Z - (reward - beta kl)` at the method's beta. standard_errors: of kl, 0 where it is exact.
+    failures: seed -> which number is not finite.
+    """
+
+    metrics: dict[str, list[float | None]]
+    standard_errors: dict[str, list[float | None]]
+    failures: dict[str, str]
+
+
+def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Any) -> Measured:
+    """Of the policies with weights [S, ...], those of `alignment`."""
+    ends = method.standings(judge, weights)
+    columns = {
+        "reward": [end.reward for end in ends],
+        "kl": [end.kl for end in ends],
+        "regret": [end.regret for end in ends],
+        "reference_reward": [exact.expected(law, judge.rewards) for law in judge.references],
+    }
+    beta = method.optimal_beta(judge.task)
+    if beta is not None:
+        best = judge.best_objective(beta)
+        columns["shortfall"] = [most - (end.reward - beta * end.kl) for most, end in zip(best, ends, strict=True)]
+    failures = {
+        seed: f"{name} is {values[place]}, no finite number"
+        for name, values in columns.items()
+        for place, seed in enumerate(seeds)
+        if not math.isfinite(values[place])
+    }
+    kept = lambda values: [
+        None if seed in failures else float(value) for seed, value in zip(seeds, values, strict=True)
+    ]
+    return Measured(
+        metrics={name: kept(values) for name, values in columns.items()},
+        standard_errors={"kl": kept([end.kl_standard_error for end in ends])},
+        failures={str(seed): reason for seed, reason in failures.items()},
+    )

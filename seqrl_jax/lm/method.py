@@ -1,0 +1,61 @@
+"""What a method is: hyperparameters, a pure function from pi_0 to a policy, and the optimum that it aims at."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from jax import Array
+
+from seqrl_jax.lm.base import LanguageModel
+from seqrl_jax.lm.evaluation import Judge
+from seqrl_jax.lm.exact import Standing
+from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Count
+
+
+class Method(ABC):
+    """A frozen dataclass of hyperparameters. A method that trains sets `total_updates` and overrides `align`."""
+
+    @property
+    def total_updates(self) -> int:
+        """Updates of all its stages together."""
+        return 0
+
+    @abstractmethod
+    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
+        """Weights of the policy, from those of pi_0. Pure, for `jit` and `vmap` over keys and references."""
+
+    def optimal_beta(self, task: LMTask) -> float | None:
+        """The beta at which the method's optimum is pi* of the gold reward; None where its optimum is another."""
+        return None
+
+    def standings(self, judge: Judge, weights: Any) -> list[Standing]:
+        """Where the policies with weights [S, ...], those of `align`, stand with the judge's S references."""
+        return judge.standings(weights)
+
+
+@dataclass(frozen=True)
+class Reference(Method):
+    """pi_0 itself."""
+
+    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
+        return reference
+
+
+@dataclass(frozen=True)
+class BestOf(Method):
+    """The best of `draws` answers of pi_0 by the gold reward. No policy is trained: its law is computed exactly."""
+
+    draws: Count = 16
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
+        return reference
+
+    def standings(self, judge: Judge, weights: Any) -> list[Standing]:
+        return judge.best_of(self.draws)
