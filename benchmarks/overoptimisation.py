@@ -1,16 +1,17 @@
 """What climbing a proxy does to the gold reward: reward models of several kinds, from few labels to many.
 
-    python benchmarks/overoptimisation.py --out runs/lm/overoptimisation.json
+    python benchmarks/overoptimisation.py --out runs/overoptimisation.json
 
-The report of that directory (`seqrl report runs/lm`) shows it. On `overopt` every completion can be listed, so nothing
-is trained but the proxies: the policies are the exact optima `pi_0 exp(proxy / beta) / Z` as beta falls, and the exact
-best of n. Their gold and proxy rewards are fitted against d = sqrt(KL) by the forms of Gao, Schulman & Hilton (2023):
+writes the numbers, and beside them a picture. On `overopt` every completion can be listed, so nothing is trained but
+the proxies: the policies are the exact optima `pi_0 exp(proxy / beta) / Z` as beta falls, and the exact best of n.
+Their gold and proxy rewards are fitted against d = sqrt(KL) by the forms of Gao, Schulman & Hilton (2023):
 `d (alpha - beta d)` for the best of n and `d (alpha - beta log d)` for the optima.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqrl_jax.lm.overoptimisation import KIND, overoptimisation_picture
-from seqrl_jax.results.provenance import write_record
+from seqrl_jax.figures import COLOURS, new_figure, png
+from seqrl_jax.files import write_whole
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Labeller
@@ -27,6 +28,7 @@ from seqrl_jax.lm.preference import compared
 from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.results.provenance import write_measurement
 
 COUNTED = {"learning_rate": 0.03}
 PROXIES: dict[str, tuple[RewardModel, int]] = {
@@ -49,11 +51,10 @@ def main() -> None:
     parser.add_argument("--proxies", nargs="+", default=list(PROXIES), choices=list(PROXIES))
     parser.add_argument("--pairs", nargs="+", type=int, default=list(PAIRS))
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--plot", type=Path, help="a PNG of gold and proxy reward against sqrt(KL)")
     options = parser.parse_args()
 
     task = make_task("overopt")
-    gold = exact.completion_rewards(task)
+    gold = exact.outcome_rewards(task)
     texts = jnp.asarray(exact.completions(task.size, task.length, task.end))
     rows: list[dict[str, Any]] = []
     for width in dict.fromkeys(PROXIES[name][1] for name in options.proxies):
@@ -74,9 +75,8 @@ def main() -> None:
                     shown = {key: value for key, value in row.items() if key not in ("optima", "best_of_n")}
                     print(shown, flush=True)
     if options.out:
-        write_record(options.out, {"kind": KIND, "rows": rows, "seeds": options.seeds})
-    if options.plot:
-        options.plot.write_bytes(overoptimisation_picture(rows))
+        write_measurement(options.out, {"rows": rows, "seeds": options.seeds})
+        write_whole(options.out.with_suffix(".png"), picture(rows))
 
 
 def trace(
@@ -143,6 +143,27 @@ def fitted(points: np.ndarray, start: float, form: Any) -> dict[str, float]:
     (alpha, beta), *_ = np.linalg.lstsq(np.stack([d, -d * form(d)], 1), gain, rcond=None)
     missed = gain - d * (alpha - beta * form(d))
     return {"alpha": float(alpha), "beta": float(beta), "r2": float(1 - missed.var() / gain.var())}
+
+
+def picture(rows: Sequence[dict[str, Any]]) -> bytes:
+    """PNG: a column for each proxy, a row for each noise; gold solid, what the proxy says dotted, labels by colour."""
+    proxies, noises, pairs = (list(dict.fromkeys(row[name] for row in rows)) for name in ("proxy", "noise", "pairs"))
+    figure = new_figure(len(noises), len(proxies), legend_inches=0.4)
+    grid = figure.subplots(len(noises), len(proxies), sharex=True, sharey=True, squeeze=False)
+    for row in rows:
+        axes = grid[noises.index(row["noise"]), proxies.index(row["proxy"])]
+        points, colour = np.array(row["optima"]), COLOURS[pairs.index(row["pairs"]) % len(COLOURS)]
+        # A KL of nothing may be computed as slightly less.
+        d = np.sqrt(np.maximum(points[:, 0], 0))
+        axes.plot(d, points[:, 1], color=colour, label=f"{row['pairs']:,} pairs")
+        axes.plot(d, points[:, 2], ":", color=colour, linewidth=1)
+        axes.set_title(f"{row['proxy']}, noise {row['noise']:g}", fontsize="small")
+    for axes in grid[-1]:
+        axes.set_xlabel("square root of KL")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("reward")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(pairs))
+    return png(figure, dpi=110)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 import transformers
 
-from seqrl_jax.results.provenance import write_record
 from seqrl_jax.lm.base import next_token_logits
 from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.text.weights import load_gpt, save_gpt
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     }
     print(told)
     if options.out:
-        write_record(options.out, told)
+        write_measurement(options.out, told)
 
 
 if __name__ == "__main__":

@@ -34,11 +34,11 @@ import trl
 from datasets import Dataset
 from trl_peer import apart, arguments, from_disk, gradients, prepared, spoken, their_judge, theirs, tokenizer
 
-from seqrl_jax.results.provenance import write_record
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import Batch, PolicyGradient, clipped_value_loss, evaluated, surrogate
 from seqrl_jax.lm.sampling import Completions
+from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.text.losses import losses_of
 from seqrl_jax.text.policy import CLIMBING
 
@@ -289,7 +289,7 @@ def main() -> None:
         rows.append({"method": name, "batches": BATCHES, "losses": [one["loss"] for one in each], **worst})
         print(rows[-1], flush=True)
     if options.out:
-        write_record(options.out, {"trl": trl.__version__, "torch": torch.__version__, "rows": rows})
+        write_measurement(options.out, {"trl": trl.__version__, "torch": torch.__version__, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl_peer import arguments, from_disk, prepared, spoken, their_judge, theirs, tokenizer
 
-from seqrl_jax.results.provenance import write_record
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import Preference, compared
@@ -38,6 +37,7 @@ from seqrl_jax.lm.registry import METHODS, make_model
 from seqrl_jax.lm.reward_model import Fitted, RewardModel
 from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.lm.training import minimise
+from seqrl_jax.results.provenance import write_measurement
 
 TASK = make_task("keyword")
 MODEL = make_model("gpt", TASK)
@@ -197,7 +197,7 @@ def main() -> None:
             rows.append(measure(method, options.steps, options.updates, options.repeats, folder))
         print({key: value for key, value in rows[-1].items() if key != "all"}, flush=True)
     if options.out:
-        write_record(options.out, {"trl": trl.__version__, "torch": torch.__version__, "rows": rows})
+        write_measurement(options.out, {"trl": trl.__version__, "torch": torch.__version__, "rows": rows})
 
 
 if __name__ == "__main__":

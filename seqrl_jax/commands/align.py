@@ -6,12 +6,14 @@ import argparse
 from dataclasses import asdict
 from functools import cache
 
-from seqrl_jax.text.run import TextRun, run_text
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars
 from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.report.words import NONE
 from seqrl_jax.text.corpus import VOCABULARY
+from seqrl_jax.text.judge import Summary
+from seqrl_jax.text.run import TextRun, run_text
 
 
 def run(options: argparse.Namespace) -> None:
@@ -58,10 +60,16 @@ def run(options: argparse.Namespace) -> None:
     )
     for name, told in named:
         if told:
-            print(f"  {name:<26}{told['mean']:.4f} [{told['low']:.4f}, {told['high']:.4f}]")
+            print(f"  {name:<26}{with_ends(told)}")
     for before, after in zip(report.samples_before, report.samples_after, strict=True):
         print(f"  {before['prompt']!r}\n    before: {before['said']!r}\n    after:  {after['said']!r}")
     print(f"weights, checkpoint and report: {options.out}")
+
+
+def with_ends(told: Summary) -> str:
+    """`mean [low, high]`, a dash where there is no interval."""
+    mean, low, high = (NONE if told[name] is None else f"{told[name]:.4f}" for name in ("mean", "low", "high"))
+    return f"{mean} {NONE if NONE in (low, high) else f'[{low}, {high}]'}"
 
 
 def byte_model(options: argparse.Namespace) -> GPT:

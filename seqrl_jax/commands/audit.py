@@ -8,11 +8,11 @@ from rich.console import Console
 
 from seqrl_jax.audit.audit import audit
 from seqrl_jax.audit.report import console_audit, told_as_json, write_audit
-from seqrl_jax.tracks.pomdp import solved
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars
 from seqrl_jax.tasks.registry import TASKS
+from seqrl_jax.tracks.pomdp import solved
 
 
 def run(options: argparse.Namespace) -> None:

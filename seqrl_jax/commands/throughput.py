@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from typing import Any
 
-from seqrl_jax.throughput.lm import training_speed
-from seqrl_jax.throughput.env import measure, random_policy_rollout
 from seqrl_jax.commands.align import byte_model
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+from seqrl_jax.throughput.env import measure, random_policy_rollout
+from seqrl_jax.throughput.lm import training_speed
+
+LANGUAGE_MODEL = "lm"
+"""What is asked for in a task's place to measure the training of a language model."""
+Told = tuple[dict[str, Any], str]
+"""A measurement for machines, and as a line for people."""
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
-    if options.tasks == ["lm"]:
-        return _training(options)
+    tasks = [spec for spec in options.tasks if spec != LANGUAGE_MODEL]
+    told = _stepping(tasks, options) if tasks else []
+    if LANGUAGE_MODEL in options.tasks:
+        told.append(_training(options))
+    if options.json:
+        return print_json({"rows": [row for row, _ in told]})
+    for _, line in told:
+        print(line)
+
+
+def _stepping(specs: list[str], options: argparse.Namespace) -> list[Told]:
+    """Of each task under a random policy, all of them in turn."""
     batch = options.batch or 2048
-    tasks = {spec: make(spec) for spec in options.tasks}
+    tasks = {spec: make(spec) for spec in specs}
     rows = measure(
         {
             spec: random_policy_rollout(tabular_env(task), tabular_params(task), batch, options.steps)
@@ -26,21 +42,21 @@ def run(options: argparse.Namespace) -> None:
         },
         options.repeats,
     )
-    if options.json:
-        return print_json({"rows": [asdict(row) for row in rows]})
-    for row in rows:
-        print(
+    return [
+        (
+            asdict(row),
             f"{row.what}: {row.steps_per_second / 1e6:.2f} M steps/s, {row.batch} environments, "
-            f"compiled in {row.compile_seconds:.1f} s, on {row.device}"
+            f"compiled in {row.compile_seconds:.1f} s, on {row.device}",
         )
+        for row in rows
+    ]
 
 
-def _training(options: argparse.Namespace) -> None:
+def _training(options: argparse.Namespace) -> Told:
     row = training_speed(byte_model(options), options.batch or 8, options.repeats)
-    if options.json:
-        return print_json({"rows": [{**asdict(row), "share_of_peak": row.share}]})
-    print(
+    return (
+        {**asdict(row), "share_of_peak": row.share},
         f"lm: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "
         f"{row.batch} texts of {options.context}: {row.tokens_per_second:,.0f} tokens/s, {row.share:.0%} of "
-        f"{row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), compiled in {row.compile_seconds:.1f} s, on {row.device}"
+        f"{row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), compiled in {row.compile_seconds:.1f} s, on {row.device}",
     )

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.keys import key_of
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.evaluation import Judge, judge
@@ -21,7 +22,7 @@ from seqrl_jax.lm.tasks import LMTask
 
 def keys_of(seeds: Sequence[int]) -> Array:
     """[S]"""
-    return jax.vmap(jax.random.key)(jnp.array(seeds))
+    return jnp.stack([key_of(seed) for seed in seeds])
 
 
 def references(model: LanguageModel, task: LMTask, supervised: Supervised, seeds: Sequence[int]) -> Judge:

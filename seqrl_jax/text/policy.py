@@ -14,17 +14,12 @@ from jax import Array
 from seqrl_jax.lm import policy_gradient
 from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.policy_gradient import PolicyGradient
-from seqrl_jax.lm.registry import METHODS
+from seqrl_jax.lm.registry import DR_GRPO, GRPO, PPO, RLOO
 from seqrl_jax.lm.sampling import Completions, fill
 from seqrl_jax.text.corpus import END
 from seqrl_jax.text.losses import scores
 
-CLIMBING: dict[str, PolicyGradient] = {
-    "ppo": METHODS["lm_ppo"].method.policy,
-    "rloo": METHODS["rloo"].method.policy,
-    "grpo": METHODS["grpo"].method.policy,
-    "dr_grpo": METHODS["dr_grpo"].method.policy,
-}
+CLIMBING: dict[str, PolicyGradient] = {"ppo": PPO, "rloo": RLOO, "grpo": GRPO, "dr_grpo": DR_GRPO}
 """The policy gradients for texts, with the settings that they ship with."""
 
 

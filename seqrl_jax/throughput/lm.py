@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax.throughput.env import Measurement, Program, measure
 from seqrl_jax.lm.base import chosen, next_token_logits
 from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.throughput.env import Measurement, Program, measure
 
 PEAKS = {
     "H200": 989e12,
