@@ -138,7 +138,7 @@ def alignment_table() -> str:
 
 def overoptimisation_table(name: str) -> str:
     """Where the gold reward peaks and ends when a proxy is climbed to the end."""
-    told = _read(f"lm/{name}.json")
+    told = _read(f"{name}.json")
     rows = {(row["proxy"], row["pairs"], row["noise"]): row for row in told["rows"]}
     proxies = list(dict.fromkeys(row["proxy"] for row in told["rows"]))
     noises = list(dict.fromkeys(row["noise"] for row in told["rows"]))

@@ -33,14 +33,14 @@ from trl_peer import arguments, from_disk, prepared, spoken, their_judge, theirs
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import Preference, compared
-from seqrl_jax.lm.registry import METHODS, make_model
+from seqrl_jax.lm.registry import GRPO, PPO, RLOO, make_model
 from seqrl_jax.lm.reward_model import Fitted, RewardModel
 from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.lm.training import minimise
 from seqrl_jax.results.provenance import write_measurement
 
 TASK = make_task("keyword")
-MODEL = make_model("gpt", TASK)
+MODEL = make_model(TASK)
 BATCH, GROUP, PAIRS, SEEDS, SKIPPED = 128, 8, 4096, 16, 5
 STEP = {"per_device_train_batch_size": BATCH, "learning_rate": 0.001}
 
@@ -86,8 +86,10 @@ def climb(method: str, weights: Any, steps: int, folder: str) -> tuple[Any, Call
     """The same for RLOO or GRPO, one gradient step for each batch, on the gold reward."""
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    policy: PolicyGradient = METHODS[method].method.policy
-    config, Trainer = {"rloo": (RLOOConfig, RLOOTrainer), "grpo": (GRPOConfig, GRPOTrainer)}[method]
+    policy, config, Trainer = {
+        "rloo": (RLOO, RLOOConfig, RLOOTrainer),
+        "grpo": (GRPO, GRPOConfig, GRPOTrainer),
+    }[method]
     gold = gold_table()
 
     def reward(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -108,7 +110,7 @@ def ppo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
     """The same for PPO, with a reward model."""
     from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-    policy: PolicyGradient = METHODS["lm_ppo"].method.policy
+    policy = PPO
     head = np.random.default_rng(0).normal(size=MODEL.width).astype(np.float32)
     rows = [{"input_ids": prompt} for prompt in np.tile(TASK.prompts, (BATCH // len(TASK.prompts), 1)).tolist()]
     more = {"num_ppo_epochs": policy.epochs, "num_mini_batches": policy.minibatches, "kl_coef": policy.beta}
