@@ -88,15 +88,10 @@ def _files(directory: Path) -> list[Path]:
         if not directory.is_dir():
             what = "is not a directory" if directory.exists() else "does not exist"
             raise RecordError(_line(f"no results: {directory} {what}"))
-        with os.scandir(directory) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if entry.name.endswith(".json") and not entry.name.startswith(".") and not entry.is_dir()
-            ]
+        names = [name for name in sorted(os.listdir(directory)) if name.endswith(".json") and not name.startswith(".")]
+        return [directory / name for name in names if not (directory / name).is_dir()]
     except OSError as error:
         raise RecordError(_line(f"no results: {directory} cannot be read ({error.strerror})")) from error
-    return [directory / name for name in sorted(names)]
 
 
 def _slug(spec: str) -> str:

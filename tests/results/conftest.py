@@ -1,37 +1,49 @@
 import pytest
 
-from seqrl_jax.results.store import CERTIFIED, Cell
+from seqrl_jax.results.record import Bound, Curve, Record, Spent
+
+BOUNDS = {
+    "random": Bound(0.0, 0.0, "exact: expectation under the uniform policy"),
+    "memoryless_stochastic": Bound(0.4, 0.5, "lower: gradient ascent; upper: branch and bound"),
+    "history": Bound(1.0, 1.0, "exact: recursion over beliefs"),
+    "state": Bound(1.0, 2.0, "lower: a policy; upper: a relaxation"),
+}
 
 
 @pytest.fixture(scope="session")
-def make_cell():
-    """A made-up cell: certified values 0, .25, .5, 1 and 1.2, three seeds."""
+def make_record():
+    """A record of three seeds, exactly judged, with the given fields changed."""
 
-    def make_cell(**changes):
-        ends = dict(zip(CERTIFIED, (0.0, 0.25, 0.5, 1.0, 1.2), strict=True))
+    def make_record(**changes):
         fields = {
-            "suite": "test",
+            "track": "pomdp",
+            "suite": "quick",
             "task": "tmaze:length=10",
-            "agent": "ppo",
-            "marked_wrong": False,
-            "memoryless": True,
-            "fingerprint": "0123456789abcdef",
-            "certified": {name: {"lower": end, "upper": end, "method": "by hand"} for name, end in ends.items()},
-            "config": {"learning_rate": 0.1, "weight": "reward_to_go"},
+            "method": "ppo",
             "seeds": [0, 1, 2],
-            "steps": [0, 100],
-            "curve": [[0.0, 0.0, 0.0], [0.2, 0.3, 0.4]],
-            "scores": [0.2, 0.3, 0.4],
-            "standard_errors": [0.0, 0.0, 0.0],
-            "evaluation": "exact",
-            "compile_seconds": 1.5,
-            "run_seconds": 2.5,
-            "row": 16,
-            "versions": {"jax": "0.10.2"},
+            "config": {"learning_rate": 0.01, "memory": {"name": "gru", "width": 32}, "clip": None, "sizes": [1, 2]},
+            "metrics": {"return": [0.2, 0.3, 0.4], "claim": [0.5, None, 0.7]},
+            "standard_errors": {"return": [0.0, 0.0, 0.0]},
+            "curves": {"return": Curve("environment steps", [0.0, 100.0], [[0.0, 0.1, 0.0], [0.2, 0.3, 0.4]])},
+            "bounds": dict(BOUNDS),
+            "bounded_by": ["history"],
+            "marked_wrong": False,
+            "policy": "sampled",
+            "episodes": [None, None, None],
+            "steps_asked": 100,
+            "steps_made": 100,
+            "spent": Spent(1.5, 2.5, 0.5),
+            "cells": 16,
+            "warnings": ["The window is shorter than the task."],
+            "failures": {},
+            "task_fingerprint": "abc",
+            "code_fingerprint": None,
+            "versions": {"jax": "0.10.2", "python": "3.11.7"},
             "device": "2 CPU cores",
             "commit": None,
+            "command": "seqrl run quick",
             "created": "2026-01-01T00:00:00+00:00",
         }
-        return Cell(**{**fields, **changes})
+        return Record(**{**fields, **changes})
 
-    return make_cell
+    return make_record

@@ -1,102 +1,123 @@
 import json
 import os
+import random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqrl_jax.results.store import ResultsError, cell_path, file_name, read_cells, write_cell
+from seqrl_jax.results import store
+from seqrl_jax.results.record import RecordError
 
 
-def test_a_cell_comes_back_as_it_was_written(tmp_path, make_cell):
-    cell = make_cell(scores=np.array([0.2, np.nan, 0.4]), seeds=np.arange(3))
-    path = write_cell(tmp_path, cell)
-    (again,), damage = read_cells(tmp_path)
-    assert again == cell and damage == [] and path == cell_path(tmp_path, cell)
-    assert again.scores == [0.2, None, 0.4] and again.failed == 1 and again.finished == [0.2, 0.4]
-    assert "NaN" not in path.read_text()
+def test_a_record_comes_back_as_it_was_written(tmp_path, make_record):
+    record = make_record()
+    path = store.write(tmp_path / "new" / "folder", record)
+    assert path == store.path_of(tmp_path / "new" / "folder", record)
+    assert store.read(path.parent) == ([record], []) and store.read_file(path) == record
 
 
 @settings(max_examples=50, deadline=None)
-@given(agent=st.text(min_size=1), task=st.text(min_size=1))
-def test_any_name_makes_a_safe_file_name(agent, task):
-    name = file_name(agent, task)
+@given(track=st.text(), method=st.text(min_size=1), task=st.text(min_size=1))
+def test_any_name_makes_a_safe_file_name(track, method, task):
+    name = store.file_name(track, method, task)
     assert name.isascii() and "/" not in name and not name.startswith(".") and len(name) < 200
 
 
-def test_specs_that_look_alike_have_files_of_their_own():
+def test_names_that_look_alike_have_files_of_their_own():
+    """Also where a file system does not tell upper from lower case."""
     specs = ["tmaze:length=10", "tmaze_length=10", "Tmaze:length=10", "tmaze:length=1,0", "a/b.POMDP", "a_b.POMDP"]
-    assert len({file_name("ppo", spec).lower() for spec in specs}) == len(specs)
+    names = {store.file_name(track, "ppo", spec).lower() for spec in specs for track in ("pomdp", "memory")}
+    assert len(names) == 2 * len(specs)
 
 
-def test_a_crash_before_the_last_moment_leaves_the_old_file(tmp_path, make_cell, monkeypatch):
-    old = make_cell()
-    write_cell(tmp_path, old)
+def test_a_crash_before_the_last_moment_leaves_the_old_file(tmp_path, make_record, monkeypatch):
+    old = make_record()
+    store.write(tmp_path, old)
 
     def crash(*_):
         raise OSError("power cut")
 
     monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(OSError, match="power cut"):
-        write_cell(tmp_path, make_cell(scores=[1.0, 1.0, 1.0]))
+        store.write(tmp_path, make_record(steps_made=7))
     monkeypatch.undo()
-    assert read_cells(tmp_path) == ([old], [])
+    assert store.read(tmp_path) == ([old], [])
     assert len(list(tmp_path.iterdir())) == 1, "no temporary file is left"
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        '{"format": 99}',
-        '{"something": "else"}',
-        "\x00\x01",
-        '{"format": 1}',
-    ],
-)
-def test_a_damaged_file_is_named_and_skipped(tmp_path, make_cell, damage):
-    write_cell(tmp_path, make_cell())
-    (tmp_path / "broken.json").write_text(damage)
-    cells, messages = read_cells(tmp_path)
-    assert len(cells) == 1 and len(messages) == 1 and messages[0].startswith("broken.json: ")
+def test_what_could_not_be_read_again_is_not_written(tmp_path, make_record):
+    with pytest.raises(RecordError, match="steps_made"):
+        store.write(tmp_path, make_record(steps_made=0.5))
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("scores", [0.1]),
-        ("scores", ["high", 0, 0]),
-        ("seeds", [0, 0, 1]),
-        ("steps", [100, 0]),
-        ("curve", [[0.0, 0.0, 0.0]]),
-        ("certified", {}),
-        ("evaluation", "somehow"),
-        ("created", "yesterday"),
-        ("run_seconds", -1.0),
-        ("memoryless", "yes"),
-        ("standard_errors", [-1.0, 0.0, 0.0]),
-    ],
-)
-def test_a_field_that_does_not_fit_is_named(tmp_path, make_cell, field, value):
-    with pytest.raises(ResultsError, match=field):
-        make_cell(**{field: value})
-    path = write_cell(tmp_path, make_cell())
-    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
-    cells, messages = read_cells(tmp_path)
-    assert cells == [] and field in messages[0]
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 99}', b'{"format": 1}', b"\x00\x01", b"[" * 99_999])
+def test_a_damaged_or_foreign_file_is_named_and_skipped(tmp_path, make_record, content):
+    record = make_record()
+    store.write(tmp_path, record)
+    (tmp_path / "broken.json").write_bytes(content)
+    records, damage = store.read(tmp_path)
+    assert records == [record] and len(damage) == 1 and damage[0].startswith("broken.json: ")
 
 
-def test_a_missing_directory_is_one_clear_error(tmp_path):
-    with pytest.raises(ResultsError, match="no results directory"):
-        read_cells(tmp_path / "nowhere")
+def test_a_file_of_a_newer_version_says_so(tmp_path, make_record):
+    path = store.write(tmp_path, make_record())
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    _, (message,) = store.read(tmp_path)
+    assert message.startswith(f"{path.name}: schema 2: newer than 1")
 
 
-def test_a_copied_file_does_not_count_twice(tmp_path, make_cell):
-    path = write_cell(tmp_path, make_cell())
+def test_a_copied_file_does_not_count_twice(tmp_path, make_record):
+    path = store.write(tmp_path, make_record())
     (tmp_path / "copy.json").write_bytes(path.read_bytes())
-    cells, messages = read_cells(tmp_path)
-    assert len(cells) == 1 and "a copy" in messages[0]
+    records, damage = store.read(tmp_path)
+    assert len(records) == 1
+    assert damage == [f"copy.json: a copy: ppo on tmaze:length=10 belongs in {path.name}"]
+
+
+def test_folders_hidden_files_and_other_files_are_passed_over(tmp_path, make_record):
+    store.write(tmp_path, make_record())
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / ".hidden.json").write_text("{")
+    (tmp_path / "notes.txt").write_text("{")
+    assert store.read(tmp_path) == ([make_record()], [])
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "lost.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+    records, damage = store.read(tmp_path)
+    assert records == [] and len(damage) == 3
+    assert [message.split(":")[0] for message in damage] == ["loop.json", "lost.json", "pipe.json"]
+
+
+def test_damage_is_one_line_of_bounded_length(tmp_path, make_record):
+    path = store.write(tmp_path, make_record())
+    data = json.loads(path.read_text())
+    (tmp_path / "a\nb\x1b.json").write_text(json.dumps({**data, "x\n\x1b[2J" + "y" * 5000: 1}))
+    _, (message,) = store.read(tmp_path)
+    assert len(message) <= 300 and message.isprintable() and "is no field of a record" not in message
+    assert message.startswith("a\\nb\\x1b.json: x\\n")
+
+
+@pytest.mark.parametrize(("name", "message"), [("nowhere", "does not exist"), ("file", "is not a directory")])
+def test_without_a_directory_there_is_one_clear_error(tmp_path, name, message):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match=message):
+        store.read(tmp_path / name)
+
+
+def test_a_directory_full_of_mangled_files_is_read_to_its_end(tmp_path, make_record):
+    """One whole record among 200 files with bytes flipped at random: 200 lines and the record."""
+    record = make_record()
+    path = store.write(tmp_path, record)
+    rng = random.Random(0)
+    for number in range(200):
+        content = bytearray(path.read_bytes())
+        for _ in range(5):
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        (tmp_path / f"mangled{number}.json").write_bytes(content)
+    records, damage = store.read(tmp_path)
+    assert records == [record] and len(damage) == 200

@@ -1,0 +1,148 @@
+"""Scores between bounds, what a failed seed counts for, and what bounds prove about a record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from seqrl_jax.results.record import TOLERANCE, PerSeed, Record
+from seqrl_jax.results.statistics import estimate
+
+MIN_RANGE = 1e-9
+SIGMAS = 5.0
+UNSEEN = 15.0
+"""exp(-15) = 3e-7, the false-alarm rate of five sigmas."""
+
+
+def between(J: float, zero: float, one: float) -> float | None:
+    """(J - zero) / (one - zero); None if `one` does not exceed `zero` by more than 1e-9."""
+    return (J - zero) / (one - zero) if one - zero > MIN_RANGE else None
+
+
+def scaled(record: Record, metric: str, zero: str, one: str) -> PerSeed | None:
+    """[N] a metric as a score that is 0 at the lower end of the bound `zero` and 1 at the lower end of `one`.
+
+    Lower ends are values of policies that are kept. Where the bound is not exact, a score may pass 1 without being
+    wrong; `exceeds_bound` compares with the upper end.
+
+    Returns: None for a failed seed; None as a whole without the metric, without either bound, or if they do not differ.
+    """
+    return _scaled(record, record.metrics.get(metric), zero, one)
+
+
+def counted(record: Record, metric: str, zero: str) -> PerSeed | None:
+    """[N] a metric with a number for failed seeds too, for aggregates: those that finished alone would flatter a method
+    that diverges.
+
+    A failed seed counts as the lower end of the bound `zero`, of the random policy say, or as the worst of what its own
+    curve of that metric showed and of what the other seeds score, if that is lower. So no seed gains by diverging.
+
+    Returns: None for a failed seed if there is no such bound; None as a whole without the metric.
+    """
+    values = record.metrics.get(metric)
+    if values is None:
+        return None
+    bound = record.bounds.get(zero)
+    floor = None if bound is None else min([bound.lower, *record.finished(metric)])
+    return [
+        value if value is not None or floor is None else min([floor, *_shown(record, metric, index)])
+        for index, value in enumerate(values)
+    ]
+
+
+def scaled_counted(record: Record, metric: str, zero: str, one: str) -> list[float] | None:
+    """[N] as `scaled`, with failed seeds counted as in `counted`; None where there is no such score."""
+    values = _scaled(record, counted(record, metric, zero), zero, one)
+    return None if values is None else [value for value in values if value is not None]
+
+
+def exceeds_bound(record: Record, metric: str) -> str | None:
+    """What proves that a record is wrong: a score above the proven upper end of a bound that it cannot pass.
+
+    metric: the score that the bounds are of. The bound is the least upper end of those that `record.bounded_by` names.
+
+    - Exact seeds (no episodes): one of them above the bound by 1e-6 (relative where the bound exceeds 1). No false
+      alarms.
+    - Sampled seeds: their mean above the bound by five of its standard errors (those of the seeds, pooled) and by
+      15 / M of the reach of the record's bounds, their largest upper less their smallest lower end, for M episodes in
+      all. One-sided, five sigmas are a false-alarm rate of 3e-7 for each record. That holds while the mean return is
+      close to normal; the second term is for the case where it is not, an optimal policy whose rare losses did not
+      occur: a loss of that size and of probability 15 / M stays unseen in M episodes with chance exp(-15), which is
+      3e-7 again. Without all their standard errors they are not judged.
+
+    Returns: a sentence, or None if nothing is proved.
+    """
+    if not record.bounded_by:
+        return None
+    name = min(record.bounded_by, key=lambda name: record.bounds[name].upper)
+    bound = record.bounds[name].upper
+    limit = bound + TOLERANCE * max(1.0, abs(bound))
+    evidence = _exact_above(record, metric, limit) or _sampled_above(record, metric, limit)
+    if evidence is None:
+        return None
+    return (
+        f"{record.method} on {record.task}: {evidence}, above the proven bound {bound:.8g} ({name}); "
+        "the method, the evaluation or the bound is wrong"
+    )
+
+
+def proves_above(record: Record, metric: str, bound: str) -> bool:
+    """Whether the seeds show that a method does better than a bound allows: the low end of the interval of their mean
+    exceeds the bound's *upper* end. Failed seeds count as in `counted`.
+
+    With `memoryless_stochastic` for the bound, this proves memory. False without the metric, the bound or an interval.
+    """
+    values = [value for value in counted(record, metric, bound) or [] if value is not None]
+    if not values or bound not in record.bounds:
+        return False
+    upper = record.bounds[bound].upper
+    low = estimate(values).low
+    return low is not None and low > upper + TOLERANCE * max(1.0, abs(upper))
+
+
+def _scaled(record: Record, values: PerSeed | None, zero: str, one: str) -> PerSeed | None:
+    if values is None or zero not in record.bounds or one not in record.bounds:
+        return None
+    low, high = record.bounds[zero].lower, record.bounds[one].lower
+    if high - low <= MIN_RANGE:
+        return None
+    return [None if value is None else between(value, low, high) for value in values]
+
+
+def _shown(record: Record, metric: str, index: int) -> list[float]:
+    """What one seed's curve of a metric held before it failed."""
+    curve = record.curves.get(metric)
+    rows = [] if curve is None else curve.values
+    return [value for row in rows if (value := row[index]) is not None]
+
+
+def _exact_above(record: Record, metric: str, limit: float) -> str | None:
+    values = record.metrics.get(metric, [])
+    errors = record.standard_errors.get(metric, [0.0] * len(values))
+    exact = [
+        value
+        for value, error, episodes in zip(values, errors, record.episodes)
+        if value is not None and episodes is None and error == 0
+    ]
+    return f"a seed scores {max(exact):.8g}" if exact and max(exact) > limit else None
+
+
+def _sampled_above(record: Record, metric: str, limit: float) -> str | None:
+    values = record.metrics.get(metric, [])
+    errors: Sequence[float | None] = record.standard_errors.get(metric, [None] * len(values))
+    sampled = [
+        (value, error, episodes)
+        for value, error, episodes in zip(values, errors, record.episodes)
+        if value is not None and episodes is not None
+    ]
+    known = [error for _, error, _ in sampled if error is not None]
+    if not sampled or len(known) < len(sampled):
+        return None
+    average = math.fsum(value for value, _, _ in sampled) / len(sampled)
+    standard_error = math.hypot(*known) / len(sampled)
+    ends = record.bounds.values()
+    reach = max(bound.upper for bound in ends) - min(bound.lower for bound in ends)
+    unseen = UNSEEN / sum(episodes for _, _, episodes in sampled) * max(reach, 0.0)
+    if average - SIGMAS * standard_error - unseen <= limit:
+        return None
+    return f"the seeds score {average:.8g} on average (standard error {standard_error:.2g})"
