@@ -118,14 +118,11 @@ def convert(place: str, domain: Any, text: str) -> Any:
         if text not in ("true", "false"):
             raise refused
         return text == "true"
+    kind = get_args(inner)[0] if get_origin(inner) is Annotated else inner
     try:
-        value = msgspec.convert(text, inner, strict=False)
-    except msgspec.ValidationError:
+        return msgspec.convert(_number(kind, text) if kind in (int, float) else text, inner)
+    except (msgspec.ValidationError, ValueError):
         raise refused from None
-    # A domain without ends still holds no infinity.
-    if isinstance(value, float) and not math.isfinite(value):
-        raise refused
-    return value
 
 
 def check(settings: object) -> None:
@@ -185,6 +182,18 @@ def shown(text: str) -> str:
 def shown_value(text: str) -> str:
     """A value in a message: a number as it was typed, anything else in quotes."""
     return text if len(text) <= MOST_SHOWN and NUMBER.fullmatch(text) else shown(text)
+
+
+def _number(kind: type, text: str) -> int | float:
+    """The finite number that ASCII digits write; a whole one may be written `1e6`. Raises ValueError."""
+    if not NUMBER.fullmatch(text):
+        raise ValueError(text)
+    if kind is int and text.lstrip("+-").isdigit():
+        return int(text)
+    value = float(text)
+    if not math.isfinite(value) or (kind is int and not value.is_integer()):
+        raise ValueError(text)
+    return int(value) if kind is int else value
 
 
 def _is_plain(domain: Any) -> bool:

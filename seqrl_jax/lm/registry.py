@@ -100,6 +100,12 @@ def make_method(spec: str) -> Method:
     return naming.made(spec, lambda: dataclasses.replace(method, **values))
 
 
+def settings(name: str) -> list[naming.Setting]:
+    """What can be set of a method, as it ships. Raises: SpecError for an unknown name."""
+    method = naming.lookup("method", name, METHODS).method
+    return naming.describe_settings(type(method), vars(method))
+
+
 def shortened(settings: Any, updates: int) -> Any:
     """Settings whose every stage makes at most so many updates: for rehearsals."""
     parts = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}

@@ -11,6 +11,8 @@ from jax import Array
 
 from seqrl_jax.memory import GRU, Memory
 from seqrl_jax.memory.base import dense, kernel
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Count
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,11 @@ class RNN:
     Attributes: vocabulary: V. memory: any recurrent backbone, its features D wide.
     """
 
-    vocabulary: int
+    vocabulary: Count
     memory: Memory = GRU(32)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def width(self) -> int:

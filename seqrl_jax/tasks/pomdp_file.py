@@ -42,6 +42,8 @@ def read_pomdp(path: str | os.PathLike[str], horizon: int | None = None) -> Tabu
         content = path.read_bytes()
     except OSError as error:
         raise PomdpFileError(str(path), 0, f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise PomdpFileError(str(path), 0, "cannot be the path of a file") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -11,6 +11,8 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from seqrl_jax.figures import printable
+
 PROBABILITY_TOLERANCE = 1e-4
 """How far rounded numbers in a file may carry a probability, or the sum of a row, past 1."""
 PREAMBLE = ("discount", "values", "states", "actions", "observations", "start")
@@ -43,7 +45,8 @@ class PomdpFileError(ValueError):
     def __str__(self) -> str:
         source, line, problem, token = self.args
         short = token if len(token) <= 60 else f"{token[:57]}..."
-        return f"{source}{f':{line}' if line else ''}: {problem}{f', near {short!r}' if token else ''}"
+        place = f"{printable(source)}{f':{line}' if line else ''}"
+        return f"{place}: {problem}{f', near {short!r}' if token else ''}"
 
 
 class Token(NamedTuple):

@@ -80,8 +80,9 @@ def settings(name: str) -> list[naming.Setting]:
     """What can be set of a task: its own keys and those of every task. Raises SpecError for an unknown name."""
     own = naming.describe_settings(naming.lookup("task", name, TASKS))
     known = {setting.key for setting in own}
-    common = [naming.Setting(key, naming.in_words(domain), "") for key, domain in COMMON_KEYS.items()]
-    return [*own, *(setting for setting in common if setting.key not in known)]
+    common = {key: domain for key, domain in COMMON_KEYS.items() if key not in known}
+    default = lambda domain: "false" if domain is bool else "the task's own"
+    return [*own, *(naming.Setting(key, naming.in_words(domain), default(domain)) for key, domain in common.items())]
 
 
 def describe(name: str) -> Description:

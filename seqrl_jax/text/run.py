@@ -18,10 +18,13 @@ import optax
 from jax import Array
 
 from seqrl_jax.checkpoint import load_tree, read_told, save_tree
+from seqrl_jax.keys import LARGEST_SEED, key_of
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.training import descend, falling_adam
+from seqrl_jax.naming import check, require
 from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.settings import Count, Part, PositiveFloat, Seed, Weight
 from seqrl_jax.text.corpus import VOCABULARY, Batch, Corpus, Example, asked, batch, mismatched, scan
 from seqrl_jax.text.judge import (
     Summary,
@@ -60,24 +63,28 @@ class TextRun:
     """
 
     method: str = "sft"
-    steps: int = 1000
-    batch: int = 16
-    learning_rate: float = 0.0005
-    beta: float | None = None
-    held_out: float = 0.1
-    check_every: int = 100
-    seed: int = 0
-    group: int = 8
-    answer: int = 64
-    missing_end: float = 1.0
+    steps: Count = 1000
+    batch: Count = 16
+    learning_rate: PositiveFloat = 0.0005
+    beta: Weight | None = None
+    held_out: Part = 0.1
+    check_every: Count = 100
+    seed: Seed = 0
+    group: Count = 8
+    answer: Count = 64
+    missing_end: Weight = 1.0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise TrainingError(f"unknown method {self.method!r}, expected one of {', '.join(METHODS)}")
+        check(self)
         if not 0 < self.held_out < 1:
             raise TrainingError(f"held_out is {self.held_out}, expected a share between 0 and 1")
         if self.climbs and (self.group < 2 or self.batch % self.group):
             raise TrainingError(f"a batch of {self.batch} answers has no groups of {self.group}, of two at least")
+
+        why = "a preference loss of no price asks for nothing"
+        require(self.method not in PREFERENCES or self.price > 0, why, method=self.method, beta=self.beta)
 
     @property
     def climbs(self) -> bool:
@@ -181,7 +188,7 @@ def run_text(
             raise TrainingError(f"{start}: a vocabulary of {model.vocabulary}, where bytes need {VOCABULARY}")
     else:
         assert model is not None
-        weights = model.init(jax.random.key(run.seed))
+        weights = model.init(key_of(run.seed))
     judged = held[:MOST_JUDGED]
     told: dict[str, Any] = {"run": asdict(run), "model": asdict(model), "data": corpus.digest}
     told |= {"start": _digest(start, WEIGHTS), "reward": _digest(reward, WEIGHTS, HEAD)}
@@ -242,7 +249,7 @@ def _descent(run: TextRun, model: GPT, weights: Any) -> Stage:
     optimiser = falling_adam(run.learning_rate, run.steps)
     begin = {"model": weights}
     if run.method == REWARD_MODEL:
-        begin["head"] = jax.random.normal(jax.random.key(run.seed + 1), (model.width,)) / model.width**0.5
+        begin["head"] = jax.random.normal(key_of((run.seed + 1) % LARGEST_SEED), (model.width,)) / model.width**0.5
 
     def step(state: Any, reference: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
         learned, moments = state
@@ -311,7 +318,7 @@ def _train(
     # The weights are also the reference: what is donated must not be the same buffers.
     state, good = jax.tree.map(jnp.array, state), step
     kept = lambda: f"the checkpoint of step {good} is kept in {out}" if good else "no checkpoint was written"
-    key = jax.random.key(run.seed)
+    key = key_of(run.seed)
     for number, part in _batches(run, model, corpus, training, step):
         state, value = advance(state, stage.fixed, jax.random.fold_in(key, number), part.tokens, part.mask)
         if not math.isfinite(value):
