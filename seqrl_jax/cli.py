@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Ctrl-C and SIGTERM.
     """
     _write_any_text()
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     warnings.showwarning = note
     try:
         options.command(options)
@@ -74,7 +74,8 @@ def _write_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Of the whole command line; what it parses has the function to call as `command`."""
     parser = _Parser(prog="seqrl", description="Reinforcement learning with sequence models, on tasks solved exactly.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
@@ -86,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
 
     task_help = "NAME, NAME:key=value,... or a path ending in .POMDP"
 
-    listing = command("list", _list, "List tasks, agents and suites, or describe one task.")
-    listing.add_argument("task", nargs="?", help="a task to describe")
+    listing = command("list", _list, "List tasks, agents and suites of every track, or describe one.")
+    listing.add_argument("name", nargs="?", help="a task or an agent to describe")
 
     solve = command("solve", _solve, "Print a task's certified values.")
     solve.add_argument("task", help=task_help)
@@ -119,6 +120,14 @@ def _parser() -> argparse.ArgumentParser:
 
     table = command("table", _table, "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)
+    table.add_argument("--profile", action="store_true", help="instead: the share of runs above each score")
+    table.add_argument(
+        "--improvement", nargs=2, metavar=("A", "B"), help="instead: how likely a run of A scores higher than one of B"
+    )
+
+    compare = command("compare", _compare, "Compare two runs or agents, paired by task and seed: second minus first.")
+    compare.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY", help="of results, one or two")
+    compare.add_argument("--agents", nargs=2, metavar=("A", "B"), help="A of the first, B of the second directory")
 
     audit = command("audit", _audit, "Tell, exactly, which methods are valid under partial observability.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{task_help} (default: every task by name)")
@@ -230,15 +239,21 @@ def _align(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import told
+    from seqrl_jax.commands import table
 
-    told.table(options)
+    table.run(options)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import told
+    from seqrl_jax.commands import report
 
-    told.report(options)
+    report.run(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from seqrl_jax.commands import compare
+
+    compare.run(options)
 
 
 if __name__ == "__main__":

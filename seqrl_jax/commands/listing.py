@@ -1,42 +1,73 @@
-"""`seqrl list`: tasks, agents and suites."""
+"""`seqrl list`: what can be run, or what one task or method is."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
-from seqrl_jax.agents.registry import AGENTS
-from seqrl_jax.tracks.oracles import ORACLES
-from seqrl_jax.tracks.suites import SUITES
+from seqrl_jax import naming
 from seqrl_jax.commands.console import print_columns, print_json
-from seqrl_jax.lm.registry import METHODS
-from seqrl_jax.lm.tasks import TASKS as LM_TASKS
-from seqrl_jax.lm.tasks import about
-from seqrl_jax.tasks.registry import TASKS, describe
+from seqrl_jax.report.words import DAGGER
+from seqrl_jax.tracks.base import Entry, Suite, Track
+from seqrl_jax.tracks.registry import TRACKS
+from seqrl_jax.tracks.suites import SUITES
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print every name, or what one task is."""
-    if options.task:
-        told = describe(options.task)
-        if options.json:
-            return print_json(vars(told))
-        return print(f"{told.name}\n\n{told.paragraph}\n\n{told.picture}\n\nSeed idea: {told.idea}")
-    agents = [
-        *({"name": name, "track": "pomdp", "marked_wrong": False, "about": o.about} for name, o in ORACLES.items()),
-        *(
-            {"name": name, "track": entry.track, "marked_wrong": entry.agent.marked_wrong, "about": entry.about}
-            for name, entry in AGENTS.items()
-        ),
-    ]
-    agents += [{"name": name, "track": "lm", "marked_wrong": False, "about": m.about} for name, m in METHODS.items()]
-    tasks = [{"name": name, "track": "pomdp", "idea": describe(name).idea} for name in TASKS]
-    tasks += [{"name": name, "track": "lm", "idea": about(build)} for name, build in LM_TASKS.items()]
-    suites = [{"name": suite.name, "about": suite.about} for suite in SUITES.values()]
+    """Print every name, or what one of them is."""
+    if options.name:
+        return _describe(options.name, options.json)
+    told = listing(TRACKS, SUITES)
     if options.json:
-        return print_json({"tasks": tasks, "agents": agents, "suites": suites})
-    print_columns("tasks (seqrl list NAME tells more)", [(task["name"], task["idea"]) for task in tasks])
-    print_columns(
-        "agents (†: fails under partial observability, and is here to show by how much)",
-        [(f"{agent['name']}{'†' if agent['marked_wrong'] else ''}", str(agent["about"])) for agent in agents],
-    )
-    print_columns("suites", [(suite["name"], suite["about"]) for suite in suites])
+        return print_json(told)
+    for track in TRACKS.values():
+        mine = [task for task in told["tasks"] if task["track"] == track.name]
+        title = f"{track.name}: {track.about}\ntasks (seqrl list NAME tells more)"
+        print_columns(title, [(task["name"], task["about"]) for task in mine])
+        agents = [agent for agent in told["agents"] if agent["track"] == track.name]
+        wrong = f" ({DAGGER}: wrong on purpose)" if any(agent["marked_wrong"] for agent in agents) else ""
+        print_columns(f"agents{wrong}", [(_marked(agent), agent["about"]) for agent in agents])
+    print_columns("suites (seqrl run NAME)", [(suite["name"], suite["about"]) for suite in told["suites"]])
+
+
+def listing(tracks: Mapping[str, Track], suites: Mapping[str, Suite]) -> dict[str, list[dict[str, Any]]]:
+    """Everything that can be run by its name.
+
+    {"tasks": [{"name", "track", "about"}], "agents": [{"name", "track", "marked_wrong", "about"}], "suites": [{"name",
+    "track", "about"}]}
+    """
+    return {
+        "tasks": [
+            {"name": name, "track": track.name, "about": entry.about}
+            for track in tracks.values()
+            for name, entry in track.tasks.items()
+        ],
+        "agents": [
+            {"name": name, "track": track.name, "marked_wrong": entry.marked_wrong, "about": entry.about}
+            for track in tracks.values()
+            for name, entry in track.methods.items()
+        ],
+        "suites": [{"name": suite.name, "track": suite.track, "about": suite.about} for suite in suites.values()],
+    }
+
+
+def _describe(name: str, as_json: bool) -> None:
+    """What every track says of a task or method of this name. Raises: SpecError with the nearest names."""
+    found: list[tuple[Track, Entry]] = []
+    known: dict[str, Entry] = {}
+    for track in TRACKS.values():
+        for entries in (track.tasks, track.methods):
+            known |= entries
+            found += [(track, entries[name])] if name in entries else []
+    naming.lookup("task or agent", name, known)
+    track, entry = found[0]
+    if as_json:
+        return print_json({"name": name, "track": track.name, "about": entry.about, "detail": entry.detail})
+    print(f"{name} ({track.name}): {entry.about}")
+    if entry.detail:
+        print(f"\n{entry.detail}")
+
+
+def _marked(agent: Mapping[str, Any]) -> str:
+    return agent["name"] + (DAGGER if agent["marked_wrong"] else "")

@@ -1,83 +1,107 @@
-"""Learning curves against the certified values, as PNG pictures: one panel per task."""
+"""Learning curves between what is proved about their tasks, as PNG pictures: one panel per task.
+
+A record's learning curve is the one that has the name of its track's score.
+"""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from seqrl_jax.figures import COLOURS, new_figure, png, printable
-from seqrl_jax.results.store import CERTIFIED, EXACT_GAP, Cell
-from seqrl_jax.report.table import by_task, newest
+from seqrl_jax.report.words import DAGGER, name
+from seqrl_jax.results.record import Bound, Curve, Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DAGGER = "†"
-LABELS = dict(zip(CERTIFIED, ("random", "best det.", "best stoch.", "history", "state")))
-CERTIFIED_DASHES = dict(zip(CERTIFIED, (":", (0, (4, 3)), "-.", "-", (0, (1, 3)))))
+DASHES = (":", (0, (4, 3)), "-.", "-", (0, (1, 3)))
+"""Of the lines at what is proved, in the track's order."""
 INK = "#4a4f57"
 LABEL_GAP = 0.062
-
+TITLE_WIDTH = 52
 
 Dash = Literal["solid", "dashed", "dotted"]
 
 
 @dataclass(frozen=True)
 class Style:
-    """How an agent is drawn: a colour `#rrggbb` and a dash that CSS borders and matplotlib both know by name."""
+    """How a method is drawn: a colour `#rrggbb` and a dash that CSS borders and matplotlib both know by name."""
 
     colour: str
     dash: Dash
 
 
-def styles(cells: Sequence[Cell]) -> dict[str, Style]:
-    """One style for each agent, the same in every panel; agents that are wrong on purpose are dashed."""
-    wrong = {cell.agent for cell in cells if cell.marked_wrong}
+@dataclass(frozen=True)
+class Panel:
+    """The learning curves of one task. curves: by method. bounds: in the order in which they are drawn."""
+
+    title: str
+    x: str
+    y: str
+    curves: Mapping[str, Curve]
+    bounds: Mapping[str, Bound]
+
+
+def styles(records: Sequence[Record]) -> dict[str, Style]:
+    """One style for each method, the same in every panel; methods that are wrong on purpose are dashed."""
+    wrong = {record.method for record in records if record.marked_wrong}
     found = {}
-    for index, agent in enumerate(sorted({cell.agent for cell in cells})):
-        dash: Dash = "dashed" if agent in wrong else "solid" if index < len(COLOURS) else "dotted"
-        found[agent] = Style(COLOURS[index % len(COLOURS)], dash)
+    for index, method in enumerate(sorted({record.method for record in records})):
+        dash: Dash = "dashed" if method in wrong else "solid" if index < len(COLOURS) else "dotted"
+        found[method] = Style(COLOURS[index % len(COLOURS)], dash)
     return found
 
 
-def task_picture(cells: Sequence[Cell], agent_styles: dict[str, Style], dpi: int = 150) -> bytes:
-    """PNG of one task's panel without a legend; `cells` are those of the task."""
+def panels(records: Sequence[Record], metric: str, label: str, bounds: Mapping[str, Bound]) -> list[Panel]:
+    """The panels of one task's records: one for each quantity that curves of `metric` run along, usually one.
+
+    Args: label: of the metric, with its unit. bounds: what is proved about the task.
+    """
+    along: dict[str, dict[str, Curve]] = {}
+    for record in records:
+        curve = record.curves.get(metric)
+        if curve and any(value is not None for row in curve.values for value in row):
+            along.setdefault(curve.x, {})[record.method] = curve
+    return [Panel(records[0].task, x, label, curves, bounds) for x, curves in along.items()]
+
+
+def panel_picture(panel: Panel, method_styles: Mapping[str, Style], dpi: int = 150) -> bytes:
+    """PNG of one panel, without a legend."""
     figure = new_figure(1, 1, 0.0)
-    _draw(figure.add_subplot(), cells, agent_styles)
+    _draw(figure.add_subplot(), panel, method_styles)
     return png(figure, dpi)
 
 
-def all_pictures(cells: Sequence[Cell], dpi: int = 110) -> bytes:
-    """PNG of every task's panel in a grid, titles and one legend of agents."""
-    tasks = by_task(cells)
-    agent_styles = styles(cells)
-    wrong = {cell.agent for cell in cells if cell.marked_wrong}
-    columns = max(1, min(4, math.ceil(math.sqrt(len(tasks)))))
-    rows = max(1, math.ceil(len(tasks) / columns))
-    legend_columns = min(columns * 3, max(1, len(agent_styles)))
-    legend_inches = 0.5 + 0.25 * math.ceil(len(agent_styles) / legend_columns)
-    figure = new_figure(rows, columns, legend_inches)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, (task, group) in zip(panels, tasks.items()):
-        _draw(axes, group, agent_styles)
-        axes.set_title(printable(task), fontsize=10, loc="left", color="black", parse_math=False)
-    for axes in list(panels)[len(tasks) :]:
+def all_pictures(panels: Sequence[Panel], method_styles: Mapping[str, Style], wrong: set[str], dpi: int = 110) -> bytes:
+    """PNG of all panels in a grid, with titles and one legend of the methods. wrong: those that are so on purpose."""
+    drawn = {method for panel in panels for method in panel.curves}
+    shown = {method: style for method, style in method_styles.items() if method in drawn}
+    columns = max(1, min(4, math.ceil(math.sqrt(len(panels)))))
+    rows = max(1, math.ceil(len(panels) / columns))
+    legend_columns = min(columns * 3, max(1, len(shown)))
+    figure = new_figure(rows, columns, 0.5 + 0.25 * math.ceil(len(shown) / legend_columns))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, panel in zip(grid, panels):
+        _draw(axes, panel, method_styles)
+        title = printable(panel.title)
+        title = title if len(title) <= TITLE_WIDTH else f"…{title[1 - TITLE_WIDTH :]}"
+        axes.set_title(title, fontsize=10, loc="left", color="black", parse_math=False)
+    for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    _legend(figure, agent_styles, wrong, legend_columns)
+    _legend(figure, shown, wrong, legend_columns)
     return png(figure, dpi)
 
 
-def _legend(figure: Figure, agent_styles: dict[str, Style], wrong: set[str], columns: int) -> None:
+def _legend(figure: Figure, shown: Mapping[str, Style], wrong: set[str], columns: int) -> None:
     from matplotlib.lines import Line2D
 
-    if not agent_styles:
+    if not shown:
         return
-    lines = [Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=2) for style in agent_styles.values()]
-    names = [printable(agent) + (DAGGER if agent in wrong else "") for agent in agent_styles]
+    lines = [Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=2) for style in shown.values()]
     # Matplotlib leaves out labels that begin with an underscore, and reads mathematics between dollar signs.
     legend = figure.legend(
         lines,
@@ -88,81 +112,73 @@ def _legend(figure: Figure, agent_styles: dict[str, Style], wrong: set[str], col
         ncols=columns,
         frameon=False,
     )
-    for text, name in zip(legend.get_texts(), names):
+    for text, method in zip(legend.get_texts(), shown):
         text.set_parse_math(False)
-        text.set_text(name)
+        text.set_text(name(method, method in wrong))
 
 
-def _draw(axes: Axes, cells: Sequence[Cell], agent_styles: dict[str, Style]) -> None:
+def _draw(axes: Axes, panel: Panel, method_styles: Mapping[str, Style]) -> None:
     from matplotlib.ticker import EngFormatter
 
-    last = max((cell.steps[-1] for cell in cells if cell.steps), default=1)
-    for cell in cells:
-        _draw_agent(axes, cell, agent_styles[cell.agent])
-    axes.set_xlim(0, max(last, 1))
-    low, high = _limits(cells)
+    for method, curve in panel.curves.items():
+        _draw_curve(axes, curve, method_styles[method])
+    places = [place for curve in panel.curves.values() for place in curve.at]
+    first, last = min([0.0, *places]), max(places)
+    axes.set_xlim(first, last if last > first else first + 1)
+    low, high = _limits(panel)
     axes.set_ylim(low, high)
-    _draw_certified(axes, newest(cells), low, high)
+    _draw_bounds(axes, panel.bounds, low, high)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.set_xlabel("environment steps", fontsize=8, color=INK)
-    axes.set_ylabel("return J", fontsize=8, color=INK)
+    axes.set_xlabel(printable(panel.x), fontsize=8, color=INK, parse_math=False)
+    axes.set_ylabel(panel.y, fontsize=8, color=INK, parse_math=False)
     axes.tick_params(labelsize=8, colors=INK, length=3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#b9bec6")
 
 
-def _draw_agent(axes: Axes, cell: Cell, style: Style) -> None:
+def _draw_curve(axes: Axes, curve: Curve, style: Style) -> None:
     import numpy as np
 
-    curve = np.array(cell.curve, np.float64).reshape(len(cell.steps), len(cell.seeds))
-    alive = ~np.isnan(curve).all(axis=1)
-    if not alive.any():
-        return
-    steps, curve = np.array(cell.steps)[alive], curve[alive]
-    line: dict[str, Any] = {"color": style.colour, "linestyle": style.dash}
-    axes.fill_between(
-        steps,
-        np.nanmin(curve, axis=1),
-        np.nanmax(curve, axis=1),
-        color=style.colour,
-        alpha=0.13,
-        linewidth=0,
-        zorder=2,
-    )
+    values = np.array(curve.values, np.float64)
+    alive = ~np.isnan(values).all(axis=1)
+    at, values = np.array(curve.at)[alive], values[alive]
+    low, high = np.nanmin(values, axis=1), np.nanmax(values, axis=1)
+    axes.fill_between(at, low, high, color=style.colour, alpha=0.13, linewidth=0, zorder=2)
     axes.plot(
-        steps,
-        np.nanmean(curve, axis=1),
-        **line,
+        at,
+        np.nanmean(values, axis=1),
+        color=style.colour,
+        linestyle=style.dash,
         linewidth=1.7,
-        marker="o" if len(steps) == 1 else None,
-        clip_on=len(steps) > 1,
+        marker="o" if len(at) == 1 else None,
+        clip_on=len(at) > 1,
         zorder=3,
     )
 
 
-def _limits(cells: Sequence[Cell]) -> tuple[float, float]:
-    """Room for the curves and the certified values; a collapse far below the random policy is cut off."""
-    values = [J for cell in cells for row in cell.curve for J in row if J is not None]
-    certified = newest(cells).certified
-    ends = [value[end] for value in certified.values() for end in ("lower", "upper")]
+def _limits(panel: Panel) -> tuple[float, float]:
+    """Room for the curves and for what is proved; a collapse far below all that is proved is cut off."""
+    values = [value for curve in panel.curves.values() for row in curve.values for value in row if value is not None]
+    ends = [end for bound in panel.bounds.values() for end in (bound.lower, bound.upper)] or values
     span = max(max(ends) - min(ends), 1e-3 * max(1.0, abs(max(ends))))
     low = max(min([*values, *ends]), min(ends) - span)
     high = min(max([*values, *ends]), max(ends) + span)
-    margin = 0.05 * (high - low)
+    margin = 0.05 * max(high - low, span)
     return low - margin, high + margin
 
 
-def _draw_certified(axes: Axes, cell: Cell, low: float, high: float) -> None:
-    """A line at the lower end of each certified value, a band up to its upper end, its name at the right."""
-    names = sorted(CERTIFIED, key=lambda name: cell.certified[name]["lower"])
-    places = [(cell.certified[name]["lower"] - low) / (high - low) for name in names]
-    for name, place, at in zip(names, places, spread(places, LABEL_GAP)):
-        lower, upper = cell.certified[name]["lower"], cell.certified[name]["upper"]
-        if upper - lower > EXACT_GAP:
-            axes.axhspan(lower, upper, color="black", alpha=0.05, linewidth=0, zorder=0)
-        axes.axhline(lower, color=INK, linestyle=CERTIFIED_DASHES[name], linewidth=1.0, zorder=1)
+def _draw_bounds(axes: Axes, bounds: Mapping[str, Bound], low: float, high: float) -> None:
+    """A line at the lower end of each bound, a band up to its upper end, its name at the right."""
+    dashes = {name: DASHES[index % len(DASHES)] for index, name in enumerate(bounds)}
+    names = sorted(bounds, key=lambda name: bounds[name].lower)
+    places = [(bounds[name].lower - low) / (high - low) for name in names]
+    for bound_name, place, at in zip(names, places, spread(places, LABEL_GAP)):
+        bound = bounds[bound_name]
+        if not bound.is_exact:
+            axes.axhspan(bound.lower, bound.upper, color="black", alpha=0.05, linewidth=0, zorder=0)
+        axes.axhline(bound.lower, color=INK, linestyle=dashes[bound_name], linewidth=1.0, zorder=1)
         axes.annotate(
-            LABELS[name],
+            printable(bound_name).replace("_", " "),
             xy=(1.0, place),
             xytext=(1.05, at),
             xycoords="axes fraction",
@@ -170,6 +186,7 @@ def _draw_certified(axes: Axes, cell: Cell, low: float, high: float) -> None:
             fontsize=7,
             color=INK,
             va="center",
+            parse_math=False,
             arrowprops={"arrowstyle": "-", "color": "#b9bec6", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
         )
 

@@ -1,175 +1,182 @@
-"""The table as data: one row per task and agent or certified value, and one row per agent over all tasks."""
+"""The table as data: a row for each task and method or proved value, and the same numbers for machines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from seqrl_jax.results.store import CERTIFIED, Cell
-from seqrl_jax.results.statistics import (
-    exceeds_optimum,
-    interval,
-    iqm,
-    memory_score,
-    normalised,
-    stratified_interval,
-)
+from seqrl_jax.report.sections import Section, changed_tasks
+from seqrl_jax.results.record import Bound, Policy, Record
+from seqrl_jax.results.scores import between, exceeds_bound, proves_above, scaled_counted
+from seqrl_jax.results.statistics import Estimate, estimate
+from seqrl_jax.tracks.base import Scale
 
-Row = dict[str, Any]
-Summary = dict[str, float | None]
+Kind = Literal["agent", "certified"]
+ALWAYS = ("normalised", "memory")
+"""Scales that every row has for machines, null where its track or its task has none."""
 
 
-def by_task(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
-    """The cells of each task, tasks in the order of their first cell."""
-    tasks: dict[str, list[Cell]] = {}
-    for cell in cells:
-        tasks.setdefault(cell.task, []).append(cell)
-    return tasks
+@dataclass(frozen=True)
+class Scaled:
+    """A score between two bounds.
 
-
-def newest(cells: Sequence[Cell]) -> Cell:
-    """The cell made last: its certificates stand for the task."""
-    return max(cells, key=lambda cell: cell.created)
-
-
-def table_rows(cells: Sequence[Cell]) -> list[Row]:
-    """For each task its five certified values, then its agents.
-
-    A row: {"task", "agent", "kind", "marked_wrong", "seeds", "failed", "score", "normalised", "memory", "claims",
-    "warnings"}.
-    kind: "agent" or "certified" (then agent is the name of the value, and seeds is 0). seeds: how many ran;
-    failed: how many of them failed and are left out. score, normalised, memory: {"mean", "iqm", "low", "high"}; for an
-    agent over seeds, low and high the 95% bootstrap interval of the mean; for a certified value its proven ends, mean
-    and iqm the lower one. Entries are None where no seed finished or the score is not defined; memory as a whole is
-    None where memory gains nothing on the task. claims: the mean over seeds of what the agent's own value function says
-    of its policy, in units of return; None where it says nothing. warnings: sentences about the runs.
+    value: 0 at the lower end of the first bound. of_upper: 0 at its upper end, None where the two agree. proved: the
+    score lies above the first bound, upper end included, by more than chance explains.
     """
-    rows = []
-    for group in by_task(cells).values():
-        task = newest(group)
-        rows += [_certified_row(task, name) for name in CERTIFIED]
-        rows += [_agent_row(cell) for cell in group]
-    return rows
+
+    value: Estimate
+    of_upper: Estimate | None
+    proved: bool
 
 
-def aggregate_rows(cells: Sequence[Cell]) -> list[Row]:
-    """Over all tasks: the five certified values, then the agents, best first.
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one method reached on one task, or what is proved about it.
 
-    A row: {"agent", "kind", "marked_wrong", "tasks", "seeds", "failed", "iqm", "low", "high"}.
-    iqm: interquartile mean of the normalised score over all tasks and finished seeds. low, high: for an agent its 95%
-    bootstrap interval, seeds resampled within each task; for a certified value the interquartile means of its lower and
-    of its upper ends, which enclose it because the statistic is monotone. tasks: how many count, which are those where
-    a normalised score is defined and a seed finished. iqm, low and high are None where there is none.
+    kind: "agent" or "certified"; then `method` is the name of the bound, `seeds` is 0, and estimates are the lower end
+    with both ends as their interval. score: of the track's first column, None where no seed finished. scales: the score
+    on those scales of the track that the task's bounds allow. metrics: of the other columns. certified: whether the
+    task allows the track's first scale. exact: whether both ends of what is proved agree; of a method nothing is.
     """
-    newest_cells = [newest(group) for group in by_task(cells).values()]
-    certified = [_aggregate_certified(newest_cells, name) for name in CERTIFIED] if cells else []
-    agents: dict[str, list[Cell]] = {}
-    for cell in cells:
-        agents.setdefault(cell.agent, []).append(cell)
-    found = [_aggregate_agent(group) for group in agents.values()]
-    found.sort(key=lambda row: (row["iqm"] is None, -(row["iqm"] or 0.0)))
-    return certified + found
+
+    track: str
+    task: str
+    method: str
+    kind: Kind
+    marked_wrong: bool = False
+    policy: Policy | None = None
+    seeds: int = 0
+    failed: int = 0
+    certified: bool
+    exact: bool = True
+    score: Estimate | None
+    scales: Mapping[str, Scaled]
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
-def problems(cells: Sequence[Cell]) -> list[str]:
-    """What makes the table wrong: scores above a proven bound, and tasks that changed between their cells."""
-    found = [message for cell in cells if (message := exceeds_optimum(cell))]
-    for task, group in by_task(cells).items():
-        fingerprint = newest(group).fingerprint
-        if old := [cell.agent for cell in group if cell.fingerprint != fingerprint]:
-            found.append(f"{task} has changed since these agents ran on it: {', '.join(old)}; run them again")
+def rows(section: Section) -> list[Row]:
+    """For each task what is proved about it, then its methods."""
+    found = []
+    for task, records in section.tasks.items():
+        bounds = section.bounds(task)
+        found += [_proved_row(section, task, name, bounds) for name in bounds]
+        found += [_method_row(section, record) for record in records]
     return found
 
 
-def _agent_row(cell: Cell) -> Row:
-    scores = cell.finished
-    score: Summary = dict.fromkeys(("mean", "iqm", "low", "high"))
-    if scores:
-        low, high = interval(scores)
-        score = {"mean": sum(scores) / len(scores), "iqm": float(iqm(scores)), "low": low, "high": high}
+def for_machines(row: Row) -> dict[str, Any]:
+    """The fields that machines may rely on.
+
+    {"track", "task", "agent", "kind", "marked_wrong", "policy", "seeds", "failed", "certified", "score", "metrics",
+    "warnings"} and one for each scale: "normalised", "memory" and what else the track has. score, every scale and every
+    metric: {"mean", "low", "high"}, low and high null with fewer than two seeds; null as a whole where there is none. A
+    scale also has "proved" and "of_upper", see `Scaled`.
+    """
     return {
-        "task": cell.task,
-        "agent": cell.agent,
-        "kind": cell.kind,
-        "marked_wrong": cell.marked_wrong,
-        "seeds": len(cell.seeds),
-        "failed": cell.failed,
-        **_scores(cell, score),
-        "claims": _mean([claim for claim in cell.claims or [] if claim is not None]),
-        "warnings": cell.warnings,
+        "track": row.track,
+        "task": row.task,
+        "agent": row.method,
+        "kind": row.kind,
+        "marked_wrong": row.marked_wrong,
+        "policy": row.policy,
+        "seeds": row.seeds,
+        "failed": row.failed,
+        "certified": row.certified,
+        "score": _mean(row.score),
+        **dict.fromkeys(ALWAYS),
+        **{
+            name: {**(_mean(scale.value) or {}), "proved": scale.proved, "of_upper": _mean(scale.of_upper)}
+            for name, scale in row.scales.items()
+        },
+        "metrics": {name: _mean(value) for name, value in row.metrics.items()},
+        "warnings": list(row.warnings),
     }
 
 
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+def errors(section: Section) -> list[str]:
+    """What makes the table wrong: scores above a proved bound, what else the track proves, tasks that changed."""
+    metric = section.track.columns[0].metric
+    above = [message for record in section.records if (message := exceeds_bound(record, metric))]
+    return [*above, *section.track.errors(section.records), *changed_tasks(section)]
 
 
-def _certified_row(cell: Cell, name: str) -> Row:
-    lower, upper = cell.certified[name]["lower"], cell.certified[name]["upper"]
-    return {
-        "task": cell.task,
-        "agent": name,
-        "kind": "certified",
-        "marked_wrong": False,
-        "seeds": 0,
-        "failed": 0,
-        **_scores(cell, {"mean": lower, "iqm": lower, "low": lower, "high": upper}),
-        "claims": None,
-        "warnings": [],
-    }
+def counted_scores(section: Section, record: Record) -> list[float]:
+    """[N] a record's seeds on the track's first scale, failed ones counted; nothing where it is not defined."""
+    if not section.track.scales:
+        return []
+    scale = section.track.scales[0]
+    return scaled_counted(record, section.track.columns[0].metric, scale.zero, scale.one) or []
 
 
-def _scores(cell: Cell, score: Summary) -> Row:
-    """The three scores. Mean, trimmed mean and percentiles follow an increasing linear map: mapping them is enough."""
-    memory = {key: None if J is None else _memory(cell, J) for key, J in score.items()}
-    gains = _memory(cell, cell.certified["history"]["lower"]) is not None
-    return {
-        "score": score,
-        "normalised": {key: None if J is None else _normalised(cell, J) for key, J in score.items()},
-        "memory": memory if gains else None,
-    }
+def _method_row(section: Section, record: Record) -> Row:
+    score, *others = section.track.columns
+    finished = record.finished(score.metric)
+    found = estimate(finished) if finished else None
+    metrics = {column.metric: values for column in others if (values := record.finished(column.metric))}
+    return Row(
+        track=record.track,
+        task=record.task,
+        method=record.method,
+        kind="agent",
+        marked_wrong=record.marked_wrong,
+        policy=record.policy,
+        seeds=len(record.seeds),
+        failed=record.failed,
+        certified=_is_certified(section, record.bounds),
+        score=found,
+        scales={
+            scale.name: scaled
+            for scale in section.track.scales
+            if found
+            and (scaled := _scaled(found, scale, record.bounds, proves_above(record, score.metric, scale.zero)))
+        },
+        metrics={metric: estimate(values) for metric, values in metrics.items()},
+        warnings=record.warnings,
+    )
 
 
-def _normalised(cell: Cell, J: float) -> float | None:
-    return normalised(J, cell.certified["random"]["lower"], cell.certified["history"]["lower"])
+def _proved_row(section: Section, task: str, name: str, bounds: Mapping[str, Bound]) -> Row:
+    value = Estimate(bounds[name].lower, bounds[name].lower, bounds[name].upper)
+    return Row(
+        track=section.track.name,
+        task=task,
+        method=name,
+        kind="certified",
+        certified=_is_certified(section, bounds),
+        exact=bounds[name].is_exact,
+        score=value,
+        scales={
+            scale.name: scaled for scale in section.track.scales if (scaled := _scaled(value, scale, bounds, False))
+        },
+    )
 
 
-def _memory(cell: Cell, J: float) -> float | None:
-    return memory_score(J, cell.certified["memoryless_stochastic"]["lower"], cell.certified["history"]["lower"])
+def _is_certified(section: Section, bounds: Mapping[str, Bound]) -> bool:
+    return any(_scaled(Estimate(0.0, None, None), scale, bounds, False) for scale in section.track.scales[:1])
 
 
-def _finite(cell: Cell, values: Iterable[float]) -> list[float]:
-    return [score for J in values if (score := _normalised(cell, J)) is not None]
+def _scaled(value: Estimate, scale: Scale, bounds: Mapping[str, Bound], proved: bool) -> Scaled | None:
+    """An estimate between the bounds of a scale, None where they do not allow it.
+
+    Means and the ends of intervals follow an increasing linear map, so that mapping them is enough.
+    """
+    if not {scale.zero, scale.one} <= set(bounds):
+        return None
+    zero, one = bounds[scale.zero], bounds[scale.one].lower
+    mapped = _mapped(value, zero.lower, one)
+    if mapped is None:
+        return None
+    return Scaled(mapped, None if zero.is_exact else _mapped(value, zero.upper, one), proved)
 
 
-def _aggregate_agent(cells: list[Cell]) -> Row:
-    samples = [sample for cell in cells if (sample := _finite(cell, cell.finished))]
-    low, high = stratified_interval(samples) if samples else (None, None)
-    return {
-        "agent": cells[0].agent,
-        "kind": "agent",
-        "marked_wrong": any(cell.marked_wrong for cell in cells),
-        "tasks": len(samples),
-        "seeds": sum(len(cell.seeds) for cell in cells),
-        "failed": sum(cell.failed for cell in cells),
-        "iqm": float(iqm([score for sample in samples for score in sample])) if samples else None,
-        "low": low,
-        "high": high,
-    }
+def _mapped(value: Estimate, zero: float, one: float) -> Estimate | None:
+    place = between(value.value, zero, one)
+    if place is None:
+        return None
+    return Estimate(place, *(None if end is None else between(end, zero, one) for end in (value.low, value.high)))
 
 
-def _aggregate_certified(cells: list[Cell], name: str) -> Row:
-    lower = [score for cell in cells for score in _finite(cell, [cell.certified[name]["lower"]])]
-    upper = [score for cell in cells for score in _finite(cell, [cell.certified[name]["upper"]])]
-    low = float(iqm(lower)) if lower else None
-    return {
-        "agent": name,
-        "kind": "certified",
-        "marked_wrong": False,
-        "tasks": len(lower),
-        "seeds": 0,
-        "failed": 0,
-        "iqm": low,
-        "low": low,
-        "high": float(iqm(upper)) if upper else None,
-    }
+def _mean(value: Estimate | None) -> dict[str, float | None] | None:
+    return None if value is None else {"mean": value.value, "low": value.low, "high": value.high}

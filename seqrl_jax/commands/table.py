@@ -1,0 +1,92 @@
+"""`seqrl table`, and what the commands of results share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from seqrl_jax import naming
+from seqrl_jax.commands.console import note, print_json
+from seqrl_jax.report import overall, table
+from seqrl_jax.report.console import console_tables, improvement_grid, profile_grid
+from seqrl_jax.report.grid import Grid, rendered
+from seqrl_jax.report.page import write_page
+from seqrl_jax.report.sections import Section, mixtures, sections, warnings
+from seqrl_jax.results import store
+from seqrl_jax.tracks.registry import TRACKS
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the table of a directory; or what is asked for instead, profiles or probabilities of improvement."""
+    if not (options.profile or options.improvement):
+        return tell(options.directory, options.json, report=False)
+    found, skipped = read(options.directory)
+    improvements: list[overall.Improvement] = []
+    if options.improvement:
+        require_methods(options.improvement, found)
+        improvements = [row for section in found if (row := overall.improvement(section, *options.improvement))]
+    if options.json:
+        told: dict[str, Any] = for_machines(found)
+        if options.profile:
+            told["profiles"] = [row for section in found for row in overall.profiles_for_machines(section)]
+        if options.improvement:
+            told["improvement"] = [overall.improvement_for_machines(row) for row in improvements]
+        return print_json(told | {"damaged": skipped})
+    show([*(map(profile_grid, found) if options.profile else ()), *map(improvement_grid, improvements)], skipped)
+
+
+def tell(directory: Path, as_json: bool, table: bool = True, report: bool = True) -> None:
+    """Print the table of a directory, write its report, or both."""
+    found, skipped = read(directory)
+    path = write_page(found, directory, skipped, command=" ".join(["seqrl", *sys.argv[1:]])) if report else None
+    if as_json:
+        told: dict[str, Any] = {"report": str(path)} if path else {}
+        return print_json(told | (for_machines(found) if table else {}) | {"damaged": skipped})
+    for message in skipped:
+        note(f"skipped {message}")
+    if table:
+        console = Console()
+        console.print(console_tables(found, console.width))
+    if path:
+        print(f"report: {path}")
+
+
+def read(directory: Path) -> tuple[list[Section], list[str]]:
+    """The sections of a directory, and a line for whatever in it was skipped. Raises: RecordError if there is none."""
+    records, damaged = store.read(directory)
+    found, unknown = sections(records, TRACKS)
+    return found, [*damaged, *unknown]
+
+
+def for_machines(found: Sequence[Section]) -> dict[str, Any]:
+    """{"rows", "aggregate", "errors", "warnings"} of every track."""
+    return {
+        "rows": [table.for_machines(row) for section in found for row in table.rows(section)],
+        "aggregate": [overall.for_machines(row) for section in found for row in overall.overall(section)],
+        "errors": [line for section in found for line in table.errors(section)],
+        "warnings": [line for section in found for line in [*mixtures(section), *warnings(section)]],
+    }
+
+
+def show(grids: Sequence[Grid], skipped: Sequence[str]) -> None:
+    """Print grids as wide as the terminal, or that there is nothing to show."""
+    for message in skipped:
+        note(f"skipped {message}")
+    console = Console()
+    shown = [grid for grid in grids if grid.lines]
+    for part in (part for grid in shown for part in rendered(grid, console.width)):
+        console.print(part)
+    if not shown:
+        print("no results that can be compared")
+
+
+def require_methods(methods: Sequence[str], found: Sequence[Section]) -> None:
+    """Refuse methods that no record is of. Raises: SpecError with the nearest names."""
+    known = {method: section for section in found for method in section.methods}
+    for method in methods:
+        naming.lookup("agent", method, known)

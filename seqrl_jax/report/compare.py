@@ -1,0 +1,162 @@
+"""Two methods, or two runs of the same ones, against each other: paired by task and by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from seqrl_jax.figures import printable
+from seqrl_jax.report.grid import Grid, Line
+from seqrl_jax.report.sections import Section
+from seqrl_jax.report.table import counted_scores
+from seqrl_jax.report.words import with_failures, with_interval
+from seqrl_jax.results.record import Record
+from seqrl_jax.results.statistics import Estimate, difference, probability_of_improvement
+
+Pair = tuple[Record, Record]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The second of a pair of records minus the first, over the seeds that both ran.
+
+    pairs: seeds that both finished. difference: of the score, over these; None without any. scaled: of the score on the
+    track's first scale, failed seeds counted as 0; None where the task does not allow it.
+    """
+
+    track: str
+    task: str
+    methods: tuple[str, str]
+    pairs: int
+    failed: int
+    difference: Estimate | None
+    scaled: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedOverall:
+    """The same over tasks. improvement: the chance that a run of the second scores higher than one of the first on the
+    same task."""
+
+    track: str
+    methods: tuple[str, str]
+    tasks: int
+    difference: Estimate
+    improvement: Estimate
+
+
+def pairs(first: Section, second: Section, methods: tuple[str, str] | None) -> list[Pair]:
+    """Records of the same task: of the two methods that are asked for, or of each method that both sections hold."""
+    theirs = {(record.task, record.method): record for record in second.records}
+    found = []
+    for record in first.records:
+        wanted = record.method if methods is None else methods[1]
+        other = theirs.get((record.task, wanted))
+        if other is not None and (methods is None or record.method == methods[0]):
+            found.append((record, other))
+    return found
+
+
+def compare(section: Section, pairs: Sequence[Pair]) -> list[Compared]:
+    """A row for each pair of records of one track. section: of the track, whose scale and score count."""
+    metric = section.track.columns[0].metric
+    rows = []
+    for one, other in pairs:
+        both = _paired(one, other, one.metrics[metric], other.metrics[metric])
+        finished = [pair for pair in both if None not in pair]
+        scaled = _scaled(section, one, other)
+        rows.append(
+            Compared(
+                track=section.track.name,
+                task=one.task,
+                methods=(one.method, other.method),
+                pairs=len(finished),
+                failed=len(both) - len(finished),
+                difference=_second_minus_first([finished]) if finished else None,
+                scaled=_second_minus_first([scaled]) if scaled else None,
+            )
+        )
+    return rows
+
+
+def compare_overall(section: Section, pairs: Sequence[Pair]) -> list[ComparedOverall]:
+    """A row for each two methods that were paired, over the tasks on which the track's first scale is defined."""
+    found = []
+    for methods in dict.fromkeys((one.method, other.method) for one, other in pairs):
+        mine = [pair for pair in pairs if (pair[0].method, pair[1].method) == methods]
+        samples = [scaled for one, other in mine if (scaled := _scaled(section, one, other))]
+        if samples:
+            first, second = ([[pair[index] for pair in task] for task in samples] for index in (0, 1))
+            found.append(
+                ComparedOverall(
+                    track=section.track.name,
+                    methods=methods,
+                    tasks=len(samples),
+                    difference=_second_minus_first(samples),
+                    improvement=probability_of_improvement(second, first),
+                )
+            )
+    return found
+
+
+def for_machines(row: Compared | ComparedOverall) -> dict[str, Any]:
+    """The fields of a row; an estimate is {"value", "low", "high"} or null."""
+    return msgspec.to_builtins(row)
+
+
+def differences_in_tasks(pairs: Sequence[Pair]) -> list[str]:
+    """A sentence for each task that is not the same in both records of a pair."""
+    changed = [one.task for one, other in pairs if one.task_fingerprint != other.task_fingerprint]
+    return [f"{task} is not the same task in both" for task in dict.fromkeys(changed)]
+
+
+def grids(section: Section, pairs: Sequence[Pair]) -> list[Grid]:
+    """What a terminal shows of them."""
+    score = section.track.columns[0]
+    rows, total = compare(section, pairs), compare_overall(section, pairs)
+    lines = [
+        Line(
+            printable(row.task),
+            [
+                _both(row.methods),
+                with_interval(row.difference),
+                with_interval(row.scaled),
+                with_failures(str(row.pairs), row.failed, row.pairs + row.failed),
+            ],
+        )
+        for row in rows
+    ]
+    columns = ["methods", f"{printable(score.label)} [95%]", "scaled [95%]", "pairs of seeds"]
+    per_task = Grid(f"{section.track.name}: second minus first, by task", columns, lines)
+    if not total:
+        return [per_task]
+    over = [
+        Line(_both(row.methods), [with_interval(row.difference), with_interval(row.improvement), str(row.tasks)])
+        for row in total
+    ]
+    title = f"Over tasks, {section.track.scales[0].name} score, second minus first"
+    return [per_task, Grid(title, ["difference [95%]", "P(second scores higher) [95%]", "tasks"], over)]
+
+
+def _both(methods: tuple[str, str]) -> str:
+    first, second = map(printable, methods)
+    return first if first == second else f"{first}, {second}"
+
+
+def _scaled(section: Section, one: Record, other: Record) -> list[tuple[float, float]]:
+    """[pairs] scores on the track's first scale, failed seeds as 0; nothing where the task does not allow it."""
+    scores = counted_scores(section, one), counted_scores(section, other)
+    return _paired(one, other, *scores) if all(scores) else []
+
+
+def _paired(one: Record, other: Record, first: Sequence[Any], second: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Entries of the seeds that both have, in the order of the first."""
+    theirs = dict(zip(other.seeds, second, strict=True))
+    return [(mine, theirs[seed]) for seed, mine in zip(one.seeds, first, strict=True) if seed in theirs]
+
+
+def _second_minus_first(samples: Sequence[Sequence[tuple[float, float]]]) -> Estimate:
+    return difference([[(second, first) for first, second in task] for task in samples])

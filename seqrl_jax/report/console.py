@@ -1,0 +1,212 @@
+"""The table for a terminal of any width."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from seqrl_jax.figures import printable
+from seqrl_jax.report import words
+from seqrl_jax.report.grid import Grid, Line, rendered
+from seqrl_jax.report.overall import STATISTICS, THRESHOLDS, Improvement, Overall, overall, profile
+from seqrl_jax.report.sections import Section, mixtures, warnings
+from seqrl_jax.report.table import Kind, Row, errors, rows
+from seqrl_jax.report.words import NONE, WRONG
+from seqrl_jax.results.record import Bound
+from seqrl_jax.tracks.base import Column, Scale
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+REACH = f"±: to the further end of the 95% interval over seeds, {NONE} with one seed"
+FAILED = "!n: n seeds failed; entries leave them out, what is over all tasks counts them as 0"
+INEXACT = "~: lower end of an interval that is not exact"
+BOTH = "a|b: 0 is the lower|upper end of a value that is known as an interval only"
+PROVED = "*: proved, above the upper end by more than chance explains"
+
+
+def console_tables(sections: Sequence[Section], width: int) -> RenderableType:
+    """Every section's tables, in blocks that fit `width` columns; warnings in yellow, errors in red."""
+    from rich.console import Group
+    from rich.text import Text
+
+    if not sections:
+        return Text("no results yet")
+    return Group(*(part for section in sections for part in _section(section, width)))
+
+
+def render(sections: Sequence[Section], width: int | None = None) -> str:
+    """`console_tables` as plain text, `width` columns wide (by default as wide as the terminal)."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(console_tables(sections, console.width))
+    return captured.get()
+
+
+def _section(section: Section, width: int) -> list[RenderableType]:
+    from rich.text import Text
+
+    track, table = section.track, rows(section)
+    size = words.counted(len(section.tasks), "task"), words.counted(len(section.methods), "method")
+    heading = f"{track.name}: {', '.join(size)}"
+    parts: list[RenderableType] = [Text(printable(heading), style="bold underline")]
+    for grid in _grids(section, table):
+        parts += rendered(grid, width)
+    parts.append(Text(""))
+    parts += [
+        Text(printable(line), style="dim") for line in [*_legend(table), words.COVERAGE, *track.notes(section.records)]
+    ]
+    parts += [Text(printable(line), style="yellow") for line in mixtures(section)]
+    parts += [Text(f"warning: {printable(line)}", style="yellow") for line in warnings(section)]
+    parts += [Text(f"error: {printable(line)}", style="bold red") for line in errors(section)]
+    return parts
+
+
+def _grids(section: Section, table: Sequence[Row]) -> list[Grid]:
+    track = section.track
+    grids = []
+    if total := overall(section):
+        grids.append(_overall_grid(total))
+    for index, scale in enumerate(track.scales):
+        grids.append(_scale_grid(section, table, scale, every_method=index == 0))
+    score, *others = track.columns
+    uncertified = [row for row in table if not row.certified]
+    grids.append(_column_grid(section, uncertified, score, ", not certified" if track.scales else ""))
+    grids += [_column_grid(section, table, column, "") for column in others]
+    grids.append(_proved_grid(section))
+    return [grid for grid in grids if grid.columns and grid.lines]
+
+
+def _overall_grid(total: Sequence[Overall]) -> Grid:
+    of = max(row.tasks for row in total)
+    lines = [
+        Line(
+            _label(row.kind, row.method, row.marked_wrong),
+            [
+                *(words.with_interval(row.statistics[statistic]) for statistic in STATISTICS),
+                f"{words.two(row.worst_score)} {printable(row.worst_task)}",
+                str(row.tasks) if row.tasks == of else f"{row.tasks} of {of}",
+                f"{row.seeds}" + (f" !{row.failed}" if row.failed else ""),
+                words.listed(row.policies) or NONE,
+            ],
+            _style(row.kind, row.marked_wrong),
+            last=row.kind == "certified" and following.kind != "certified",
+        )
+        for row, following in zip(total, [*total[1:], total[-1]])
+    ]
+    columns = [*STATISTICS, "worst task", "tasks", "seeds", "policy"]
+    return Grid(f"Over all tasks, {total[0].scale} score with 95% intervals", columns, lines)
+
+
+def _scale_grid(section: Section, table: Sequence[Row], scale: Scale, every_method: bool) -> Grid:
+    """Methods down, tasks across. Where not every method is shown, it is those that are proved above 0 somewhere."""
+    shown = [row for row in table if scale.name in row.scales]
+    proved = {row.method for row in shown if row.scales[scale.name].proved and row.kind == "agent"}
+    if not every_method:
+        shown = [row for row in shown if row.method in proved]
+    left_out = 0 if every_method else len(section.methods) - len(proved)
+    rest = f"; without {words.counted(left_out, 'method')} that nothing proves above 0" if left_out else ""
+    entry = lambda row: _scale_entry(row, scale, mark=not every_method)
+    return _grid(section, f"{scale.name.capitalize()} score, {scale.about}{rest}", shown, entry)
+
+
+def _column_grid(section: Section, table: Sequence[Row], column: Column, remark: str) -> Grid:
+    """Methods down, tasks across, in the column's own unit."""
+    is_score = column.metric == section.track.columns[0].metric
+    values = {
+        (row.task, row.method): row.score if is_score else row.metrics.get(column.metric)
+        for row in table
+        if row.kind == "agent"
+    }
+    with_values = {method for (_, method), value in values.items() if value is not None}
+    shown = [row for row in table if row.kind == "agent" and row.method in with_values]
+    entry = lambda row: words.with_failures(words.with_reach(values[row.task, row.method]), row.failed, row.seeds)
+    better = f", {column.better} is better" if column.better else ""
+    return _grid(section, f"{words.with_unit(column.label, column.unit)}{better}{remark}", shown, entry)
+
+
+def _grid(section: Section, title: str, shown: Sequence[Row], text: Callable[[Row], str]) -> Grid:
+    found = {(row.task, row.kind, row.method): row for row in shown}
+    tasks = [task for task in section.tasks if any(row.task == task for row in shown)]
+    lines = []
+    for kind, names in _lines(section):
+        mine = [(method, [found.get((task, kind, method)) for task in tasks]) for method in names]
+        mine = [(method, row) for method, row in mine if any(row)]
+        for method, row in mine:
+            wrong = any(entry.marked_wrong for entry in row if entry)
+            entries = [text(entry) if entry else "" for entry in row]
+            last = kind == "certified" and method == mine[-1][0]
+            lines.append(Line(_label(kind, method, wrong), entries, _style(kind, wrong), last))
+    return Grid(title, tasks, lines)
+
+
+def _lines(section: Section) -> list[tuple[Kind, list[str]]]:
+    """The lines of a table: what is proved in the track's order, then methods in theirs."""
+    return [("certified", section.proved), ("agent", list(section.methods))]
+
+
+def _proved_grid(section: Section) -> Grid:
+    """What is proved about the tasks, in units of the score; tasks down."""
+    score = section.track.columns[0]
+    lines = []
+    for task in section.tasks:
+        bounds = section.bounds(task)
+        values = [bounds.get(name) for name in section.proved]
+        lines.append(Line(printable(task), [_end(value) if value else words.NONE for value in values]))
+    title = f"Proved values, {words.with_unit(score.label, score.unit)}"
+    return Grid(title, [words.bound(name) for name in section.proved], lines)
+
+
+def improvement_grid(row: Improvement) -> Grid:
+    """The chance that a run of one method scores higher than one of another."""
+    first, second = map(printable, row.methods)
+    title = f"{row.track}: probability of improvement over {words.counted(row.tasks, 'task')}; ties count one half"
+    return Grid(title, ["[95%]"], [Line(f"P({first} > {second})", [words.with_interval(row.probability)])])
+
+
+def profile_grid(section: Section) -> Grid:
+    """Performance profiles: the share of runs above each score, methods down."""
+    lines = [
+        Line(words.name(row.method, row.marked_wrong), [words.with_interval(share) for share in profile(section, row)])
+        for row in overall(section)
+        if row.kind == "agent"
+    ]
+    title = f"{section.track.name}: share of runs over all tasks with a score above"
+    return Grid(title, [f"{threshold:g}" for threshold in THRESHOLDS], lines)
+
+
+def _scale_entry(row: Row, scale: Scale, mark: bool) -> str:
+    score = row.scales[scale.name]
+    if row.kind == "certified":
+        return words.two(score.value.value) + ("" if row.exact else "~")
+    texts = dict.fromkeys([words.with_reach(score.value), words.with_reach(score.of_upper or score.value)])
+    return words.with_failures("|".join(texts) + ("*" if mark and score.proved else ""), row.failed, row.seeds)
+
+
+def _end(bound: Bound) -> str:
+    return words.figures(bound.lower) + ("" if bound.is_exact else "~")
+
+
+def _label(kind: Kind, method: str, wrong: bool) -> str:
+    return words.bound(method) if kind == "certified" else words.name(method, wrong)
+
+
+def _style(kind: Kind, wrong: bool) -> str:
+    return "cyan" if kind == "certified" else "yellow" if wrong else ""
+
+
+def _legend(table: Sequence[Row]) -> list[str]:
+    """What the signs mean that the tables use."""
+    scales = [scale for row in table for scale in row.scales.values()]
+    signs = {
+        REACH: True,
+        WRONG: any(row.marked_wrong for row in table),
+        FAILED: any(row.failed for row in table),
+        INEXACT: not all(row.exact for row in table),
+        BOTH: any(scale.of_upper for scale in scales),
+        PROVED: any(scale.proved for scale in scales),
+    }
+    return [". ".join(meaning for meaning, used in signs.items() if used) + "."]

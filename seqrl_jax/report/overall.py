@@ -1,0 +1,190 @@
+"""Aggregates over tasks, a row for each method: each number with its own interval, and the worst task by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from seqrl_jax.report.sections import Section
+from seqrl_jax.report.table import Kind, counted_scores
+from seqrl_jax.results.record import Bound, Policy
+from seqrl_jax.results.scores import between
+from seqrl_jax.results.statistics import (
+    Estimate,
+    Statistic,
+    iqm,
+    mean,
+    median,
+    optimality_gap,
+    over_tasks,
+    performance_profile,
+    probability_of_improvement,
+)
+from seqrl_jax.tracks.base import Scale
+
+STATISTICS: Mapping[str, Statistic] = {"mean": mean, "median": median, "IQM": iqm, "optimality gap": optimality_gap}
+THRESHOLDS = tuple(tenth / 10 for tenth in range(11))
+"""Of performance profiles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overall:
+    """What one method reached over all tasks on which the track's first scale is defined; failed seeds count as 0.
+
+    kind: "agent", or "certified"; then `method` is the name of a bound, and an interval reaches from the aggregate of
+    the lower ends to that of the upper ones, which enclose it because every statistic is monotone. tasks: how many
+    count. statistics: by the names of STATISTICS. worst_task: the one with the lowest mean, which is worst_score.
+    """
+
+    track: str
+    method: str
+    kind: Kind
+    scale: str
+    marked_wrong: bool = False
+    policies: tuple[Policy, ...] = ()
+    tasks: int
+    seeds: int = 0
+    failed: int = 0
+    statistics: Mapping[str, Estimate]
+    worst_task: str
+    worst_score: float
+
+
+def overall(section: Section) -> list[Overall]:
+    """What is proved, then the methods, best IQM first. Nothing where the track has no scale, or no task allows it."""
+    if not section.track.scales:
+        return []
+    scale = section.track.scales[0]
+    methods = [row for method in section.methods if (row := _method(section, scale, method))]
+    proved = [row for name in section.track.bounds if (row := _proved(section, scale, name))]
+    return proved + sorted(methods, key=lambda row: -row.statistics["IQM"].value)
+
+
+def for_machines(row: Overall) -> dict[str, Any]:
+    """{"track", "agent", "kind", "marked_wrong", "policies", "scale", "tasks", "seeds", "failed", "mean", "median",
+    "iqm", "optimality_gap", "worst": {"task", "score"}}; the four are {"value", "low", "high"}, with null for ends that
+    one seed cannot give."""
+    return {
+        "track": row.track,
+        "agent": row.method,
+        "kind": row.kind,
+        "marked_wrong": row.marked_wrong,
+        "policies": list(row.policies),
+        "scale": row.scale,
+        "tasks": row.tasks,
+        "seeds": row.seeds,
+        "failed": row.failed,
+        **{name.lower().replace(" ", "_"): estimate.as_json() for name, estimate in row.statistics.items()},
+        "worst": {"task": row.worst_task, "score": row.worst_score},
+    }
+
+
+def samples(section: Section, method: str) -> dict[str, list[float]]:
+    """Task -> the scores of a method's seeds on the track's first scale, failed ones as 0, where it is defined."""
+    if not section.track.scales:
+        return {}
+    scores = {record.task: counted_scores(section, record) for record in section.methods.get(method, [])}
+    return {task: values for task, values in scores.items() if values}
+
+
+def profile(section: Section, row: Overall) -> list[Estimate]:
+    """The share of a method's runs over all tasks whose score exceeds each of THRESHOLDS."""
+    return performance_profile(list(samples(section, row.method).values()), THRESHOLDS)
+
+
+def profiles_for_machines(section: Section) -> list[dict[str, Any]]:
+    """[{"track", "agent", "profile": [{"above", "value", "low", "high"}]}]"""
+    return [
+        {
+            "track": row.track,
+            "agent": row.method,
+            "profile": [{"above": above, **share.as_json()} for above, share in zip(THRESHOLDS, profile(section, row))],
+        }
+        for row in overall(section)
+        if row.kind == "agent"
+    ]
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """P(a run of the first method scores higher than one of the second on the same task), averaged over tasks."""
+
+    track: str
+    methods: tuple[str, str]
+    tasks: int
+    probability: Estimate
+
+
+def improvement(section: Section, first: str, second: str) -> Improvement | None:
+    """None where there is no task on which both have a score on the track's first scale."""
+    one, other = samples(section, first), samples(section, second)
+    both = [task for task in one if task in other]
+    if not both:
+        return None
+    probability = probability_of_improvement([one[task] for task in both], [other[task] for task in both])
+    return Improvement(section.track.name, (first, second), len(both), probability)
+
+
+def improvement_for_machines(row: Improvement) -> dict[str, Any]:
+    """{"track", "agents", "tasks", "value", "low", "high"}"""
+    return {"track": row.track, "agents": list(row.methods), "tasks": row.tasks, **row.probability.as_json()}
+
+
+def _method(section: Section, scale: Scale, method: str) -> Overall | None:
+    records, scores = section.methods[method], samples(section, method)
+    if not scores:
+        return None
+    worst_score, worst_task = min((fmean(values), task) for task, values in scores.items())
+    return Overall(
+        track=section.track.name,
+        method=method,
+        kind="agent",
+        scale=scale.name,
+        marked_wrong=any(record.marked_wrong for record in records),
+        policies=tuple(sorted({record.policy for record in records})),
+        tasks=len(scores),
+        seeds=sum(len(record.seeds) for record in records if record.task in scores),
+        failed=sum(record.failed for record in records if record.task in scores),
+        statistics={name: over_tasks(list(scores.values()), statistic) for name, statistic in STATISTICS.items()},
+        worst_task=worst_task,
+        worst_score=worst_score,
+    )
+
+
+def _proved(section: Section, scale: Scale, name: str) -> Overall | None:
+    """Of a bound on those tasks where the scale is defined and the bound is there."""
+    ends = {task: _ends(section.bounds(task), scale, name) for task in section.tasks}
+    lower = {task: values[0] for task, values in ends.items() if values}
+    if not lower:
+        return None
+    upper = {task: values[1] for task, values in ends.items() if values}
+    worst_score, worst_task = min((value, task) for task, value in lower.items())
+    return Overall(
+        track=section.track.name,
+        method=name,
+        kind="certified",
+        scale=scale.name,
+        tasks=len(lower),
+        statistics={name: _enclosed(statistic, lower, upper) for name, statistic in STATISTICS.items()},
+        worst_task=worst_task,
+        worst_score=worst_score,
+    )
+
+
+def _ends(bounds: Mapping[str, Bound], scale: Scale, name: str) -> tuple[float, float] | None:
+    """Both ends of a bound on a scale."""
+    if not {name, scale.zero, scale.one} <= set(bounds):
+        return None
+    ends = bounds[scale.zero].lower, bounds[scale.one].lower
+    lower, upper = between(bounds[name].lower, *ends), between(bounds[name].upper, *ends)
+    return None if lower is None or upper is None else (lower, upper)
+
+
+def _enclosed(statistic: Statistic, lower: Mapping[str, float], upper: Mapping[str, float]) -> Estimate:
+    """The statistic of the lower ends, with what lies between it and that of the upper ends for its interval."""
+    values = [float(statistic([np.array([end]) for end in ends.values()])) for ends in (lower, upper)]
+    return Estimate(values[0], min(values), max(values))

@@ -1,0 +1,126 @@
+"""Records put in order: one section for each track, and within it tasks and methods in the track's own order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from seqrl_jax import naming
+from seqrl_jax.report.words import counted, listed
+from seqrl_jax.results.record import Bound, Record
+from seqrl_jax.tracks.base import Track
+
+
+@dataclass(frozen=True)
+class Section:
+    """What was recorded of one track, in the order of its registries; what they do not know comes last."""
+
+    track: Track
+    records: tuple[Record, ...]
+
+    @cached_property
+    def tasks(self) -> dict[str, list[Record]]:
+        """The records of each task."""
+        tasks: dict[str, list[Record]] = {}
+        for record in self.records:
+            tasks.setdefault(record.task, []).append(record)
+        return tasks
+
+    @cached_property
+    def methods(self) -> dict[str, list[Record]]:
+        """The records of each method."""
+        methods: dict[str, list[Record]] = {}
+        for record in sorted(self.records, key=lambda record: _place(self.track.methods, record.method)):
+            methods.setdefault(record.method, []).append(record)
+        return methods
+
+    @property
+    def proved(self) -> list[str]:
+        """The names of what is proved about any task, in the track's order."""
+        names = [name for task in self.tasks for name in self.bounds(task)]
+        return [name for name in self.track.bounds if name in names]
+
+    def bounds(self, task: str) -> dict[str, Bound]:
+        """What is proved about a task, in the track's order, by the record made last."""
+        proved = newest(self.tasks[task]).bounds
+        return {name: proved[name] for name in self.track.bounds if name in proved}
+
+
+def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[list[Section], list[str]]:
+    """The sections of records, in the order of the tracks.
+
+    Returns: (sections, a sentence about the records of each track that is not known).
+    """
+    by_track: dict[str, list[Record]] = {}
+    for record in records:
+        by_track.setdefault(record.track, []).append(record)
+    found = [Section(track, in_order(by_track[name], track)) for name, track in tracks.items() if name in by_track]
+    skipped = [
+        f"{counted(len(group), 'record')} of the track {name!r}, which is unknown here (known: {listed(list(tracks))})"
+        for name, group in by_track.items()
+        if name not in tracks
+    ]
+    return found, skipped
+
+
+def in_order(records: Iterable[Record], track: Track) -> tuple[Record, ...]:
+    """Tasks, then methods, in the order of the track's registries; what is not in them comes last, by name."""
+    by_registry = lambda record: (_place(track.tasks, record.task), _place(track.methods, record.method))
+    return tuple(sorted(records, key=by_registry))
+
+
+def newest(records: Sequence[Record]) -> Record:
+    """The record made last."""
+    return max(records, key=lambda record: record.created)
+
+
+def warnings(section: Section) -> list[str]:
+    """What the records warn of, and why seeds of theirs failed, a line each."""
+    found = []
+    for record in section.records:
+        where = f"{record.method} on {record.task}"
+        found += [f"{where}, {text}" for text in record.warnings]
+        seeds: dict[str, list[str]] = {}
+        for seed, why in record.failures.items():
+            seeds.setdefault(why, []).append(seed)
+        for why, failed in seeds.items():
+            share = f"{len(failed)} of {counted(len(record.seeds), 'seed')} failed"
+            found.append(f"{where}, {share} ({', '.join(failed)}): {why}")
+    return found
+
+
+def mixtures(section: Section) -> list[str]:
+    """What was not made by one version of everything: code by method, packages by suite."""
+    found = []
+    for method, records in section.methods.items():
+        if len({record.code_fingerprint for record in records}) > 1:
+            found.append(f"mixes versions: the code of {method} changed between its cells")
+    for suite, records in _by_suite(section.records).items():
+        for package in sorted({name for record in records for name in record.versions}):
+            versions = {record.versions.get(package, "unknown") for record in records}
+            if len(versions) > 1:
+                found.append(f"mixes versions: suite {suite} was run with {package} {listed(sorted(versions))}")
+    return found
+
+
+def changed_tasks(section: Section) -> list[str]:
+    """A sentence for each task that is not what it was when some of its cells were made."""
+    found = []
+    for task, records in section.tasks.items():
+        fingerprint = newest(records).task_fingerprint
+        if old := [record.method for record in records if record.task_fingerprint != fingerprint]:
+            found.append(f"{task} has changed since these ran on it: {listed(old)}; run them again")
+    return found
+
+
+def _place(registry: Iterable[str], spec: str) -> tuple[int, str]:
+    names, name = list(registry), naming.base(spec)
+    return names.index(name) if name in names else len(names), spec
+
+
+def _by_suite(records: Sequence[Record]) -> dict[str, list[Record]]:
+    suites: dict[str, list[Record]] = {}
+    for record in records:
+        suites.setdefault(record.suite, []).append(record)
+    return suites
