@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -154,25 +155,96 @@ def test_throughput_measures_every_task(seqrl):
     ("arguments", "said"),
     [
         (["solve", "tmzae"], "did you mean tmaze"),
-        (["solve", "tmaze", "--horizon", "0"], "horizon is 0"),
-        (["solve", "tmaze", "--horizon", "x"], "invalid int value"),
+        (["solve", "tmaze", "--horizon", "0"], "--horizon: the value is 0, expected a whole number >= 1"),
+        (["solve", "tmaze", "--horizon", "x"], "expected a whole number"),
+        (["solve", "tmaze", "--discount", "1e999"], "--discount: the value is 1e999, expected a number > 0 and <= 1"),
+        (["solve", "tmaze:length=-1"], "'tmaze:length=-1': length is -1, expected a whole number >= 1 and <= 1000"),
+        (["solve", "locked_doors:doors=100000"], "at least 100,001 states, more than its tables can hold"),
+        (["solve", ""], "a name is missing"),
+        (["solve", "\x1b[2J"], "unknown task '\\x1b[2J'"),
         (["solve", "missing.POMDP"], "missing.POMDP"),
+        (["solve", "missing.pomdp"], "missing.pomdp: cannot be read: No such file"),
+        (["solve", "no\x00file.pomdp"], "no\\x00file.pomdp: cannot be the path of a file"),
+        (["solve", "tiger", "\x1b[2J"], "unrecognized arguments: \\x1b[2J"),
         (["run", "qick"], "did you mean quick"),
         (["run", "--agents", "pppo"], "did you mean ppo"),
         (["run", "--agents", "ppo:clipp=1"], "did you mean clip"),
         (["run", "--tasks", "tiger", "tiger"], "stands twice"),
-        (["run", "--seeds", "0"], "at least one seed"),
-        (["run", "--steps", "-5"], "at least one step"),
+        (["run", "--seeds", "0"], "--seeds: the value is 0, expected a whole number >= 1"),
+        (["run", "--steps", "-5"], "--steps: the value is -5, expected a whole number >= 1"),
         (["table", "nowhere"], "nowhere"),
         (["export", "tiger", "--out", "tiger.txt"], ".npz or .POMDP"),
+        (["export", "tiger", "--out", ""], "--out: the value is '', expected a path"),
+        (
+            ["align", "data.jsonl", "--out", "out", "--seed", str(2**63)],
+            f"expected a whole number >= 0 and <= {2**63 - 1}",
+        ),
+        (["align", "data.jsonl", "--out", "out", "--held-out", "1"], "expected a number > 0 and < 1"),
+        (["align", "data.jsonl", "--out", "out", "--method", "dpo", "--beta", "0"], "method is dpo and beta is 0"),
         (["nonsense"], "invalid choice"),
-        (["throughput", "--batch", "0"], "below 1"),
+        (["throughput", "--batch", "0"], "--batch: the value is 0, expected a whole number >= 1"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(seqrl, arguments, said):
     code, out, err = seqrl(*arguments)
     assert code == 2 and out == ""
     assert said in err and err.count("\n") == 1, err
+
+
+def test_a_directory_is_no_task_file(seqrl, tmp_path):
+    (tmp_path / "folder.POMDP").mkdir()
+    code, out, err = seqrl("solve", tmp_path / "folder.POMDP")
+    assert code == 2 and out == "" and "folder.POMDP: cannot be read: Is a directory" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("Unable to allocate 7 GiB"), "too large for this machine's memory: Unable to allocate 7 GiB"),
+        (MemoryError(), "too large for this machine's memory"),
+        (RecursionError("maximum recursion depth exceeded"), "the input is nested too deeply"),
+        (OverflowError("Python integer 3000000000 out of bounds for int32"), "out of bounds for int32"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating\n 9 bytes"), "too large for the device's memory"),
+    ],
+)
+def test_what_is_too_large_is_told_in_one_line(seqrl, monkeypatch, error, said):
+    def fails(options):
+        raise error
+
+    monkeypatch.setattr("seqrl_jax.commands.solve.run", fails)
+    code, out, err = seqrl("solve", "tiger")
+    assert code == 2 and out == "" and said in err and err.count("\n") == 1
+
+
+def test_a_fault_of_the_program_is_not_taken_for_bad_input(seqrl, monkeypatch):
+    def fails(options):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("seqrl_jax.commands.solve.run", fails)
+    with pytest.raises(RuntimeError, match="a fault"):
+        seqrl("solve", "tiger")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict"])
+def test_output_that_is_not_utf_8_ends_no_command(encoding):
+    code = "from seqrl_jax import cli; print('\u2020 \u03b3'.isascii(), cli.main(['list']), '\u2020 \u03b3')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"False 0 \\u2020 \\u03b3" in done.stdout and b"tmaze" in done.stdout
+
+
+def test_a_task_file_may_end_in_any_case(seqrl, tmp_path):
+    path = tmp_path / "tiger.pomdp"
+    assert seqrl("export", "tiger:horizon=3", "--out", path)[0] == 0
+    for spelled in ("tiger.pomdp", "tiger.PoMdP"):
+        (tmp_path / spelled).write_bytes(path.read_bytes())
+        code, out, _ = seqrl("solve", tmp_path / spelled, "--json")
+        assert code == 0 and json.loads(out)["horizon"] == 3
+    assert seqrl("solve", f"{path}:horizon=2")[0] == 0
+    code, _, err = seqrl("solve", f"{path}:horizon=0")
+    assert code == 2 and "horizon is 0, expected a whole number >= 1" in err
 
 
 def test_a_malformed_file_is_answered_with_its_line(seqrl, tmp_path):
@@ -219,7 +291,7 @@ def test_throughput_of_a_language_model_says_its_share_of_the_peak(seqrl):
     assert row["share_of_peak"] == pytest.approx(row["tokens_per_second"] * row["flops_per_token"] / row["peak"])
     assert "tokens/s" in seqrl("throughput", "lm", *small)[1]
     code, _, err = seqrl("throughput", "lm", "--width", 10, "--heads", 4)
-    assert code == 2 and "not divisible by 4 heads" in err
+    assert code == 2 and "width is 10 and heads is 4: heads must divide width" in err
 
 
 def test_align_trains_on_lines_and_names_the_bad_one(seqrl, tmp_path):

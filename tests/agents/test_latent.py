@@ -8,13 +8,14 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.functions import function_of
-from seqrl_jax.agents.latent import Latent, silence
+from seqrl_jax.agents.latent import POSTERIOR_COLLAPSE, Latent, silence
 from seqrl_jax.agents.rollout import Experience, Seen
-from seqrl_jax.tracks import training as runner
 from seqrl_jax.audit.latent import beliefs, knowledge, play
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
 T, B = 9, 3
+every = jnp.ones(6, bool)
+"""Every observation of the peek maze."""
 
 
 def shaken(function, amount=0.3):
@@ -74,7 +75,7 @@ def test_the_bound_is_its_terms_step_by_step(case):
     function, weights, seen = case
     latent, key = function.memory, jax.random.key(4)
     start = function.initialise(weights, B)
-    loss, terms = function.model_loss(weights, start, seen, key)
+    loss, terms = function.model_loss(weights, start, seen, every, key)
     hidden = function.filtered(weights, start, seen.seen)
     filtering = function.posterior(weights, hidden)
     laws = function.smoothed(weights, hidden, seen) if latent.smoothing else filtering
@@ -103,10 +104,10 @@ def test_free_bits_cost_nothing_and_pull_nothing(case):
     function, weights, seen = case
     free = dataclasses.replace(function, memory=dataclasses.replace(function.memory, free_bits=1e3))
     start, key = function.initialise(weights, B), jax.random.key(4)
-    loss, terms = free.model_loss(weights, start, seen, key)
+    loss, terms = free.model_loss(weights, start, seen, every, key)
     rest = sum(float(value) for name, value in terms.items() if name != "divergence")
     assert float(loss) == pytest.approx(1e3 + rest, rel=1e-4)
-    gradient = jax.grad(lambda weights: free.model_loss(weights, start, seen, key)[0])(weights)
+    gradient = jax.grad(lambda weights: free.model_loss(weights, start, seen, every, key)[0])(weights)
     assert not np.asarray(gradient["start"]).any()
 
 
@@ -178,9 +179,8 @@ def test_samples_are_drawn_and_straight_through(case):
 def test_a_wrong_kind_and_samples_under_ppo_are_refused():
     with pytest.raises(ValueError, match="kind is 'poisson', expected one of categorical, gaussian"):
         make_agent("latent_q:kind=poisson")
-    env = tabular_env(make("tiger"))
     with pytest.raises(ValueError, match="posterior's mean"):
-        make_agent("latent_ppo:use=sample").function(env)
+        make_agent("latent_ppo:use=sample")
 
 
 def test_the_filter_along_a_rollout_is_bayes_rule_step_by_step():
@@ -211,7 +211,7 @@ def test_a_trained_model_knows_nearly_what_the_filter_knows():
     agent = make_agent("latent_q:width=16").for_run(task.horizon, 60_000)
 
     def known(key):
-        state, _ = train(agent, env, params, key, 60_000 // agent.steps_per_update)
+        state, _ = train(agent, env, params, key, 60_000)
         rollout = play(jax.random.key(1), agent, env, params, state, 64, 32)
         return knowledge(jax.random.key(2), agent.function(env), state.weights, env, params, rollout, 32)
 
@@ -243,15 +243,13 @@ def test_a_plan_is_value_iteration_over_the_models_states():
 
 
 def test_what_cannot_be_planned_is_refused():
-    task = make("tiger")
-    env, params = tabular_env(task), tabular_params(task)
     for settings, said in (
         ("groups=2", "one group"),
         ("kind=gaussian", "one group"),
         ("recurrent_prior=true", "alone"),
     ):
         with pytest.raises(ValueError, match=said):
-            make_agent(f"latent_plan:{settings}").init(jax.random.key(0), env, params)
+            make_agent(f"latent_plan:{settings}")
 
 
 def test_silence_is_counted_in_a_row():
@@ -262,11 +260,12 @@ def test_silence_is_counted_in_a_row():
         assert int(count) == expected
 
 
-def test_a_collapsed_posterior_is_a_warning_in_the_result():
-    """Seeds down, tasks across: 1,000 silent updates are too many, 999 are not."""
-    states = SimpleNamespace(silent=jnp.array([[0, 1000, 5], [1200, 1000, 999]]))
-    for name in ("latent_q", "latent_ppo", "latent_plan"):
-        first, second, third = runner._warnings(make_agent(name), states, (7, 9), 3)
-        assert first[0].startswith("seed 9: posterior collapse") and second[0].startswith("seed 7, 9: ")
-        assert third == []
-    assert runner._warnings(make_agent("pqn"), states, (7, 9), 3) == [[], [], []]
+@pytest.mark.parametrize("name", ["latent_q", "latent_ppo", "latent_plan"])
+def test_a_collapsed_posterior_is_an_alarm(name):
+    """1,000 silent updates are too many, 999 are not."""
+    for silent, collapsed in ((999, False), (1000, True)):
+        assert make_agent(name).alarms(SimpleNamespace(silent=silent)) == {POSTERIOR_COLLAPSE: collapsed}
+
+
+def test_an_agent_without_a_model_has_no_alarm():
+    assert make_agent("pqn").alarms(SimpleNamespace()) == {}

@@ -101,7 +101,5 @@ def test_a_critic_of_the_state_needs_numbered_states():
 
 
 def test_an_unknown_critic_is_named():
-    task = make("tiger")
-    agent = dataclasses.replace(make_agent("pg_obs_baseline"), critic="oracle")
     with pytest.raises(ValueError, match="critic is 'oracle', expected one of observation, history, state"):
-        agent.init(jax.random.key(0), tabular_env(task), tabular_params(task))
+        dataclasses.replace(make_agent("pg_obs_baseline"), critic="oracle")

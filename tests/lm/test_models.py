@@ -132,5 +132,5 @@ def test_a_text_longer_than_the_context_is_refused(shaken):
         next_token_logits(model, shaken(model), jnp.zeros((1, 13), jnp.int32))
     with pytest.raises(ValueError, match="13 tokens"):
         model.initialise(shaken(model), 1, 13)
-    with pytest.raises(ValueError, match="not divisible by 3 heads"):
+    with pytest.raises(ValueError, match="width is 16 and heads is 3: heads must divide width"):
         GPT(V, 12, width=16, heads=3)
