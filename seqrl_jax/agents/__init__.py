@@ -1,7 +1,8 @@
 """How it is learned: agents as frozen hyperparameters and pure functions."""
 
-from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, ValueAgent, configuration, train
+from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, train
 from seqrl_jax.agents.belief import OnBelief
+from seqrl_jax.agents.configuration import configuration
 from seqrl_jax.agents.latent import Latent
 from seqrl_jax.agents.latent_plan import LatentPlan
 from seqrl_jax.agents.model_based import NaiveModel
@@ -24,7 +25,6 @@ __all__ = [
     "Policy",
     "PolicyGradient",
     "QLearning",
-    "ValueAgent",
     "configuration",
     "make_agent",
     "train",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import jax
 from jax import Array
 
-from seqrl_jax.memory import memory_name
 from seqrl_jax.tasks.environment import Environment
 
 
@@ -35,7 +33,11 @@ class Agent(Protocol):
     def steps_per_update(self) -> int: ...
 
     def for_run(self, horizon: int, steps: int) -> Self:
-        """The agent fitted to a run: what must hold a whole episode is long enough, schedules span `steps` steps."""
+        """The agent fitted to a run: what must hold a whole episode is long enough, schedules end with the last update.
+
+        What has to be as long as an episode is as long as the horizon's class (see `horizon_class`), so that an agent
+        learns the same beside tasks of other horizons in that class. To fit twice is to fit once.
+        """
         ...
 
     @property
@@ -48,11 +50,27 @@ class Agent(Protocol):
         """Whether the theory says that the agent fails where o is not Markov: it is there to show by how much."""
         ...
 
+    @property
+    def acts(self) -> Literal["greedy", "sampled"]:
+        """How its policy chooses when it is judged: the best action, or a draw."""
+        ...
+
     def init(self, key: Array, env: Environment, params: Any) -> Any: ...
 
     def update(self, env: Environment, params: Any, state: Any) -> tuple[Any, dict[str, Array]]: ...
 
     def policy(self, env: Environment, params: Any, state: Any) -> Policy: ...
+
+    def claim(self, env: Environment, params: Any, state: Any, key: Array) -> Array | None:
+        """The value that the agent assigns to the start of an episode, a mean over first observations drawn by `key`.
+
+        In units of return, a scalar; None of an agent that has no such value. What its policy earns is another matter.
+        """
+        return None
+
+    def alarms(self, state: Any) -> dict[str, Array]:
+        """Sentences of which a reader of the scores should know, each with whether it holds."""
+        return {}
 
 
 class MemorylessAgent(Agent, Protocol):
@@ -63,33 +81,47 @@ class MemorylessAgent(Agent, Protocol):
         ...
 
 
-class ValueAgent(Agent, Protocol):
-    """An agent that says what its policy is worth, rightly or not."""
-
-    def claim(self, env: Environment, params: Any, state: Any, key: Array) -> Array:
-        """The value that the agent assigns to the start of an episode, a mean over first observations drawn by `key`.
-
-        In units of return, a scalar. What the policy earns is another matter.
-        """
-        ...
+SHORTEST_CLASS = 32
 
 
-def train(agent: Agent, env: Environment, params: Any, key: Array, num_updates: int) -> tuple[Any, dict[str, Array]]:
-    """One whole run, for `jit` and `vmap`: the final state and the metrics [num_updates]."""
-    step = lambda state, _: agent.update(env, params, state)
-    return jax.lax.scan(step, agent.init(key, env, params), length=num_updates)
+def horizon_class(horizon: int) -> int:
+    """The length for which a program is compiled: the power of two, at least 32, that holds the horizon."""
+    return max(SHORTEST_CLASS, 1 << (horizon - 1).bit_length())
 
 
-def configuration(agent: Agent) -> dict[str, Any]:
-    """The hyperparameters by name, as they are recorded with a result: functions by their names, and those of the
-    memory beside the agent's own."""
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(agent):  # type: ignore[arg-type]
-        value = getattr(agent, field.name)
-        if field.name == "control":
-            values |= {**configuration(value), "acts_on": type(agent).__name__}
-        elif field.name == "memory":
-            values |= {"memory": memory_name(value), **dataclasses.asdict(value)}
-        else:
-            values[field.name] = value.__name__ if callable(value) else value
-    return values
+def whole_episodes(num_envs: int, length: int, horizon: int) -> tuple[int, int]:
+    """(environments, steps) of a rollout that holds whole episodes of this horizon.
+
+    It has as many steps in all as one of `num_envs` environments and `length` steps: fewer environments where it is
+    longer, so that updates follow environment steps whatever the horizon.
+    """
+    longer = max(length, horizon_class(horizon))
+    return max(1, num_envs * length // longer), longer
+
+
+def updates_in(agent: Agent, steps: int) -> int:
+    """How many updates come nearest to so many environment steps, at least one."""
+    return max(1, round(steps / agent.steps_per_update))
+
+
+def train(agent: Agent, env: Environment, params: Any, key: Array, steps: int) -> tuple[Any, dict[str, Array]]:
+    """One whole run of about `steps` environment steps, for `jit` and `vmap`.
+
+    The agent is fitted to the run first; to act by what was learned, ask the fitted agent:
+    `agent.for_run(env.longest, steps).policy(env, params, state)`.
+
+    Returns: the final state, and the metrics [updates].
+    Raises: ValueError for an agent that cannot learn in this environment.
+    """
+    fitted = agent.for_run(env.longest, steps)
+    step = lambda state, _: fitted.update(env, params, state)
+    return jax.lax.scan(step, fitted.init(key, env, params), length=updates_in(fitted, steps))
+
+
+def refuse_short(rollout_length: int, env: Environment) -> None:
+    """Refuse rollouts that hold no whole episode, from which nothing would be learned. Raises: ValueError."""
+    if rollout_length < env.longest:
+        raise ValueError(
+            f"rollout_length is {rollout_length}, shorter than the longest episode, {env.longest} steps: "
+            "no episode would be whole, and nothing learned; fit the agent with `for_run(env.longest, steps)`"
+        )

@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.base import Agent, Policy
 from seqrl_jax.tasks.environment import Box, Environment, Transition
 from seqrl_jax.tasks.filter import first_belief, next_belief
 from seqrl_jax.tasks.simulator import TabularEnv, TabularParams
@@ -31,7 +31,7 @@ class Believed(NamedTuple):
 
 @dataclass(frozen=True)
 class BeliefEnv:
-    """A tabular environment that shows the belief, and the share of the horizon that is over: [S + 1]."""
+    """A tabular environment that shows the share of the horizon that is over, and the belief: [1 + S]."""
 
     env: TabularEnv
 
@@ -41,7 +41,11 @@ class BeliefEnv:
 
     @property
     def observation_space(self) -> Box:
-        return Box((self.env.num_states + 1,))
+        return Box((1 + self.env.num_states,), blocks=((1, 1), (self.env.num_states, 1)))
+
+    @property
+    def longest(self) -> int:
+        return self.env.longest
 
     def reset(self, key: Array, params: TabularParams) -> tuple[Array, Believed]:
         obs, state = self.env.reset(key, params)
@@ -56,6 +60,9 @@ class BeliefEnv:
     def action_mask(self, params: TabularParams) -> Array:
         return self.env.action_mask(params)
 
+    def observation_mask(self, params: TabularParams) -> Array:
+        return jnp.ones(1, bool)
+
     def discount(self, params: TabularParams) -> Array:
         return self.env.discount(params)
 
@@ -64,8 +71,9 @@ class BeliefEnv:
 
 
 def shown(params: TabularParams, belief: Array, time: Array) -> Array:
-    """[S + 1]: what the control sees."""
-    return jnp.append(belief, time.astype(jnp.float32) / params.horizon.astype(jnp.float32))
+    """[1 + S]: what the control sees."""
+    share = time.astype(jnp.float32) / params.horizon.astype(jnp.float32)
+    return jnp.concatenate([share[None], belief])
 
 
 class Filtering(NamedTuple):
@@ -79,10 +87,10 @@ class Filtering(NamedTuple):
 
 @partial(jax.tree_util.register_dataclass, data_fields=["control"], meta_fields=[])
 @dataclass(frozen=True)
-class OnBelief:
+class OnBelief(Agent):
     """The agent `control`, acting and learning on beliefs. Tabular tasks only."""
 
-    control: Any
+    control: Agent
 
     @property
     def steps_per_update(self) -> int:
@@ -96,6 +104,10 @@ class OnBelief:
     @property
     def marked_wrong(self) -> bool:
         return False
+
+    @property
+    def acts(self) -> Literal["greedy", "sampled"]:
+        return self.control.acts
 
     def for_run(self, horizon: int, steps: int) -> Self:
         return dataclasses.replace(self, control=self.control.for_run(horizon, steps))
@@ -121,14 +133,11 @@ class OnBelief:
 
         return Policy(initialise, act)
 
-
-@partial(jax.tree_util.register_dataclass, data_fields=["control"], meta_fields=[])
-@dataclass(frozen=True)
-class ValueOnBelief(OnBelief):
-    """The same for a control that says what its policy is worth."""
-
-    def claim(self, env: Environment, params: Any, state: Any, key: Array) -> Array:
+    def claim(self, env: Environment, params: Any, state: Any, key: Array) -> Array | None:
         return self.control.claim(_believing(env), params, state, key)
+
+    def alarms(self, state: Any) -> dict[str, Array]:
+        return self.control.alarms(state)
 
 
 def _believing(env: Environment) -> BeliefEnv:

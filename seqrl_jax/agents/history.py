@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.agents.networks import features
+from seqrl_jax.agents.networks import blocks, features
 from seqrl_jax.agents.rollout import Experience, Seen
 from seqrl_jax.memory import Memory, Table
+from seqrl_jax.memory.base import total
 from seqrl_jax.tasks.environment import Discrete, Space, sibling
 
 Step = Callable[[Any, Seen, Array | None], tuple[Any, Array]]
@@ -36,9 +37,8 @@ class HistoryFunction:
     normalise: bool = False
 
     def init(self, key: Array) -> Any:
-        example = jnp.zeros((), jnp.int32) if isinstance(self.space, Discrete) else jnp.zeros(self.space.shape)
-        inputs = features(example, self.space).shape[-1]
-        head = {"kernel": jnp.zeros((self.memory.features(inputs), self.outputs))}
+        inputs = blocks(self.space)
+        head = {"kernel": jnp.zeros((self.memory.features(total(inputs)), self.outputs))}
         if not isinstance(self.memory, Table):
             head["bias"] = jnp.zeros(self.outputs)
         return {"memory": self.memory.init(key, inputs), "head": head}
@@ -61,7 +61,9 @@ class HistoryFunction:
         """The carry after what was seen [T, B]."""
         return self.memory.unroll(weights["memory"], carry, features(seen.obs, self.space), seen.first)[0]
 
-    def model_loss(self, weights: Any, carry: Any, seen: Experience, key: Array) -> tuple[Array, dict[str, Array]]:
+    def model_loss(
+        self, weights: Any, carry: Any, seen: Experience, observation_mask: Array, key: Array
+    ) -> tuple[Array, dict[str, Array]]:
         """What the memory learns by itself along a rollout [T, B], and the terms of it: nothing."""
         return jnp.float32(0), {}
 

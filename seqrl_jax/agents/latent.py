@@ -17,21 +17,23 @@ for the recurrent path, Hafner et al. (2021) for straight-through categorical st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from msgspec import Meta
 
 from seqrl_jax.agents.history import HistoryFunction
-from seqrl_jax.agents.networks import features, layers, of_action, through
+from seqrl_jax.agents.networks import blocks, features, layers, masked, of_action, through
 from seqrl_jax.agents.rollout import Experience, Seen
-from seqrl_jax.memory import GRU
-from seqrl_jax.naming import one_of
+from seqrl_jax.memory import GRU, Block, dense
+from seqrl_jax.memory.base import total
+from seqrl_jax.naming import check
+from seqrl_jax.settings import PositiveFloat, Share, Weight, Width
 from seqrl_jax.tasks.environment import Discrete
 
-KINDS = ("categorical", "gaussian")
-USES = ("mean", "sample")
+Classes = Annotated[int, Meta(ge=2, le=16_384)]
 SMALLEST_DEVIATION = 0.01
 
 
@@ -51,20 +53,20 @@ class Latent:
         reward_deviation: of p(r | z, a), in units of the largest reward.
     """
 
-    width: int = 32
-    kind: str = "categorical"
-    groups: int = 16
-    classes: int = 8
-    use: str = "mean"
+    width: Width = 32
+    kind: Literal["categorical", "gaussian"] = "categorical"
+    groups: Width = 16
+    classes: Classes = 8
+    use: Literal["mean", "sample"] = "mean"
     pass_gradient: bool = False
     smoothing: bool = False
     recurrent_prior: bool = False
-    balance: float = 0.8
-    free_bits: float = 0.0
-    reward_deviation: float = 0.1
+    balance: Share = 0.8
+    free_bits: Weight = 0.0
+    reward_deviation: PositiveFloat = 0.1
 
     def __post_init__(self) -> None:
-        one_of(self, kind=KINDS, use=USES)
+        check(self)
 
     @property
     def reach(self) -> None:
@@ -125,6 +127,7 @@ def silence(before: Array, terms: dict[str, Array]) -> Array:
 
 
 QUIET, COLLAPSED = 1e-3, 1000
+POSTERIOR_COLLAPSE = "posterior collapse, its latent state told nothing for 1,000 updates or more"
 
 
 @dataclass(frozen=True)
@@ -135,23 +138,24 @@ class LatentFunction(HistoryFunction):
     num_actions: int = 0
 
     def init(self, key: Array) -> Any:
-        m, seen = self.memory, self._observed()
+        m, seen = self.memory, blocks(self.space)
         keys = jax.random.split(key, 8)
-        before = m.code_size + self.num_actions + (m.width if m.recurrent_prior else 0)
+        done = Block(self.num_actions, 1)
+        known = dense(m.width) if m.recurrent_prior else ()
         smoother = {}
         if m.smoothing:
             smoother = {
-                "backward": self._filter.init(keys[6], seen + self.num_actions + 2),
-                "smoother": layers(keys[7], 2 * m.width, m.law_size),
+                "backward": self._filter.init(keys[6], (*seen, done, *dense(2))),
+                "smoother": layers(keys[7], dense(2 * m.width), m.law_size),
             }
         return smoother | {
-            "filter": self._filter.init(keys[0], seen + self.num_actions),
-            "posterior": layers(keys[1], m.width, m.law_size),
+            "filter": self._filter.init(keys[0], (*seen, done)),
+            "posterior": layers(keys[1], dense(m.width), m.law_size),
             "start": jnp.zeros(m.law_size),
-            "prior": layers(keys[2], before, m.width, m.law_size),
-            "decoder": layers(keys[3], m.code_size, m.width, seen),
-            "outcome": layers(keys[4], m.code_size + self.num_actions, m.width, 2),
-            "readout": layers(keys[5], m.code_size, 2 * m.width, 2 * m.width),
+            "prior": layers(keys[2], (*dense(m.code_size), done, *known), m.width, m.law_size),
+            "decoder": layers(keys[3], dense(m.code_size), m.width, total(seen)),
+            "outcome": layers(keys[4], (*dense(m.code_size), done), m.width, 2),
+            "readout": layers(keys[5], dense(m.code_size), 2 * m.width, 2 * m.width),
             "head": {"kernel": jnp.zeros((2 * m.width, self.outputs)), "bias": jnp.zeros(self.outputs)},
         }
 
@@ -205,7 +209,9 @@ class LatentFunction(HistoryFunction):
         out = through(weights["outcome"], jnp.concatenate([code, jax.nn.one_hot(action, self.num_actions)], -1))
         return out[..., 0], out[..., 1]
 
-    def model_loss(self, weights: Any, carry: Any, seen: Experience, key: Array) -> tuple[Array, dict[str, Array]]:
+    def model_loss(
+        self, weights: Any, carry: Any, seen: Experience, observation_mask: Array, key: Array
+    ) -> tuple[Array, dict[str, Array]]:
         """The negative bound and its terms, in nats per step.
 
         Where an episode began before the rollout, nothing is known of what its first step here came from, and that step
@@ -223,7 +229,7 @@ class LatentFunction(HistoryFunction):
         mean, end = self.outcome(weights, code, seen.action)
         terms = {
             "divergence": divergence,
-            "observation_loss": self._observation_loss(self.decoded(weights, code), seen.seen.obs),
+            "observation_loss": self._observation_loss(self.decoded(weights, code), seen.seen.obs, observation_mask),
             "reward_loss": 0.5 * jnp.square((seen.reward - mean) / m.reward_deviation),
             "end_loss": jax.nn.softplus(jnp.where(seen.terminated, -end, end)),
         }
@@ -256,9 +262,6 @@ class LatentFunction(HistoryFunction):
     def _filter(self) -> GRU:
         return GRU(self.memory.width)
 
-    def _observed(self) -> int:
-        return self.space.size if isinstance(self.space, Discrete) else int(jnp.prod(jnp.array(self.space.shape)))
-
     def _inputs(self, seen: Seen) -> Array:
         done = jnp.where(seen.first[..., None], 0.0, jax.nn.one_hot(seen.previous, self.num_actions))
         return jnp.concatenate([features(seen.obs, self.space), done], -1)
@@ -270,10 +273,10 @@ class LatentFunction(HistoryFunction):
             code = jax.lax.stop_gradient(code)
         return self._head(weights["head"], jnp.tanh(through(weights["readout"], code)))
 
-    def _observation_loss(self, decoded: Array, obs: Array) -> Array:
+    def _observation_loss(self, decoded: Array, obs: Array, observation_mask: Array) -> Array:
         """-log p(o | z) in nats [...]: exact for discrete observations, a unit Gaussian without its constant else."""
         if isinstance(self.space, Discrete):
-            return -of_action(jax.nn.log_softmax(decoded), obs)
+            return -of_action(jax.nn.log_softmax(masked(decoded, observation_mask)), obs)
         return 0.5 * jnp.sum(jnp.square(features(obs, self.space) - decoded), -1)
 
 

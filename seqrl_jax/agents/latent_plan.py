@@ -18,13 +18,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.agents.base import horizon_class
 from seqrl_jax.agents.greedy import CLAIM_RESETS
 from seqrl_jax.agents.history import Step
 from seqrl_jax.agents.latent import Latent, LatentFunction
 from seqrl_jax.agents.networks import masked
 from seqrl_jax.agents.q_learning import STATIC, TRACED, QLearning, QState
 from seqrl_jax.agents.rollout import Seen
-from seqrl_jax.memory import Memory
+from seqrl_jax.memory import Memory, memory_name
+from seqrl_jax.naming import SpecError, require
+from seqrl_jax.settings import Count
 from seqrl_jax.tasks.environment import Environment
 
 
@@ -37,18 +40,23 @@ class LatentPlan(QLearning):
     """
 
     memory: Memory | Latent = Latent(groups=1, classes=32)
-    plan_steps: int = 32
+    plan_steps: Count = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        latent = self.memory
+        if not isinstance(latent, Latent):
+            raise SpecError(f"memory is {memory_name(latent)}: planning needs a latent model")
+        table = latent.kind == "categorical" and latent.groups == 1
+        why = "planning needs a table of states: a categorical latent state of one group"
+        require(table, why, kind=latent.kind, groups=latent.groups)
+        why = "planning needs dynamics of z alone: leave out the recurrent path"
+        require(not latent.recurrent_prior, why, recurrent_prior=True)
 
     def for_run(self, horizon: int, steps: int) -> Self:
-        return dataclasses.replace(super().for_run(horizon, steps), plan_steps=max(self.plan_steps, horizon))
-
-    def init(self, key: Array, env: Environment, params: Any) -> QState:
-        latent = self.memory
-        if not (isinstance(latent, Latent) and latent.kind == "categorical" and latent.groups == 1):
-            raise ValueError("planning needs a table of states: a categorical latent state of one group")
-        if latent.recurrent_prior:
-            raise ValueError("planning needs dynamics of z alone: leave out the recurrent path")
-        return super().init(key, env, params)
+        return dataclasses.replace(
+            super().for_run(horizon, steps), plan_steps=max(self.plan_steps, horizon_class(horizon))
+        )
 
     def acting(self, env: Environment, params: Any, weights: Any) -> Step:
         function = self.function(env)

@@ -12,17 +12,21 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.base import Agent, Policy, horizon_class
 from seqrl_jax.agents.greedy import CLAIM_RESETS, greedy
 from seqrl_jax.agents.networks import draw, masked, uniform
 from seqrl_jax.agents.rollout import Position, Seen, begin, collect
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, Depth, Horizon
 from seqrl_jax.tasks.environment import Discrete, Environment
+
+MOST_COUNTS = 2**27
 
 
 class Counts(NamedTuple):
@@ -50,17 +54,20 @@ class NaiveState(NamedTuple):
     meta_fields=["window", "num_envs", "rollout_length", "horizon"],
 )
 @dataclass(frozen=True)
-class NaiveModel:
+class NaiveModel(Agent):
     """Value iteration on counts, for discrete observations.
 
     Attributes: window: k, the observations that the model looks at. num_envs: B. rollout_length: T. horizon: steps that
     are planned, at least the task's. What was never tried is taken to pay nothing and to end.
     """
 
-    window: int = 1
-    num_envs: int = 16
-    rollout_length: int = 32
-    horizon: int = 32
+    window: Depth = 1
+    num_envs: Count = 16
+    rollout_length: Count = 32
+    horizon: Horizon = 32
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def steps_per_update(self) -> int:
@@ -75,8 +82,12 @@ class NaiveModel:
     def marked_wrong(self) -> bool:
         return True
 
+    @property
+    def acts(self) -> Literal["greedy"]:
+        return "greedy"
+
     def for_run(self, horizon: int, steps: int) -> Self:
-        return dataclasses.replace(self, horizon=max(self.horizon, horizon))
+        return dataclasses.replace(self, horizon=max(self.horizon, horizon_class(horizon)))
 
     def init(self, key: Array, env: Environment, params: Any) -> NaiveState:
         key, begin_key = jax.random.split(key)
@@ -142,7 +153,12 @@ class NaiveModel:
         return jnp.mean(jnp.max(masked(q[first], env.action_mask(params)), -1))
 
     def _contexts(self, env: Environment) -> int:
-        return (_observations(env) + 1) ** self.window
+        """Raises: SpecError where the counts would not fit into memory."""
+        num_o = _observations(env)
+        contexts = (num_o + 1) ** self.window
+        fits = contexts * env.num_actions * num_o <= MOST_COUNTS
+        require(fits, "the windows are too many to count what follows them", window=self.window, observations=num_o)
+        return contexts
 
     def _context(self, env: Environment, before: Array, obs: Array, first: Array) -> Array:
         """The last k observations as one number; before the first one stands a symbol of its own, numbered 0."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.memory.base import kernel
+from seqrl_jax.memory.base import Block, dense, kernel, numbered
 from seqrl_jax.tasks.environment import Discrete, Space
 
 
@@ -17,11 +20,24 @@ def features(obs: Array, space: Space) -> Array:
     return obs.reshape(*obs.shape[: obs.ndim - len(space.shape)], -1).astype(jnp.float32)
 
 
-def layers(key: Array, *sizes: int) -> list[dict[str, Array]]:
-    """Weights of a chain of linear layers with these sizes, for `through`."""
-    keys = jax.random.split(key, len(sizes) - 1)
-    pairs = zip(keys, sizes[:-1], sizes[1:], strict=True)
-    return [{"kernel": kernel(key, into, out), "bias": jnp.zeros(out)} for key, into, out in pairs]
+def blocks(space: Space) -> tuple[Block, ...]:
+    """The blocks of `features`."""
+    if isinstance(space, Discrete):
+        return (Block(space.size, 1),)
+    return tuple(Block(*block) for block in space.blocks) or dense(math.prod(space.shape))
+
+
+def layers(key: Array, inputs: Sequence[Block], *sizes: int) -> list[dict[str, Array]]:
+    """Weights of a chain of linear layers, from inputs of these blocks to outputs of these sizes, for `through`.
+
+    A row of the weights belongs to an output: a layer with room for more outputs draws the same for what it had before.
+    """
+    weights = []
+    for layer_key, out in zip(jax.random.split(key, len(sizes)), sizes, strict=True):
+        by_output = jax.vmap(lambda key, into=inputs: kernel(key, into, 1)[:, 0])(numbered(layer_key, out))
+        weights.append({"kernel": by_output.T, "bias": jnp.zeros(out)})
+        inputs = dense(out)
+    return weights
 
 
 def through(weights: list[dict[str, Array]], x: Array) -> Array:
@@ -33,7 +49,7 @@ def through(weights: list[dict[str, Array]], x: Array) -> Array:
 
 
 def masked(logits: Array, action_mask: Array) -> Array:
-    """Logits [..., A] in which the actions that the task lacks have no probability."""
+    """Logits [..., A] in which what the task lacks (actions, or observations) has no probability."""
     return jnp.where(action_mask, logits, -1e9)
 
 

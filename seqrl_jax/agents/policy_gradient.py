@@ -18,15 +18,16 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
+from seqrl_jax import settings
 from seqrl_jax.agents import estimators
-from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.base import MemorylessAgent, Policy, refuse_short, whole_episodes
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
@@ -41,7 +42,8 @@ from seqrl_jax.agents.rollout import (
     surely_complete,
 )
 from seqrl_jax.memory import Memory, Table
-from seqrl_jax.naming import one_of
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, PositiveFloat, Share
 from seqrl_jax.tasks.environment import Discrete, Environment
 from seqrl_jax.tasks.simulator import TabularEnv
 
@@ -106,7 +108,6 @@ class Descent(NamedTuple):
     value: Any
 
 
-CRITICS = ("observation", "history", "state")
 
 
 @partial(
@@ -115,7 +116,7 @@ CRITICS = ("observation", "history", "state")
     meta_fields=["weight", "memory", "critic", "num_envs", "rollout_length", "bootstrap_truncated"],
 )
 @dataclass(frozen=True)
-class PolicyGradient:
+class PolicyGradient(MemorylessAgent):
     """Policy gradient with Adam; the baseline or critic, where the weight uses one, fits lambda-returns.
 
     Attributes:
@@ -127,20 +128,26 @@ class PolicyGradient:
         critic: what the value function sees: the `observation` (linear in its code, unless the policy's own memory
             holds no more), the `history` (a memory of its own, like the policy's), or the hidden `state` (of a tabular
             task; it is needed for learning only, not for acting).
-        num_envs: B. rollout_length: T, at least the horizon.
+        num_envs: B. rollout_length: T, at least the horizon: a longer one has fewer environments.
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
     """
 
-    learning_rate: float = 0.1
-    value_learning_rate: float = 0.1
-    lambda_: float = 1.0
-    entropy_cost: float = 0.0
+    learning_rate: PositiveFloat = 0.1
+    value_learning_rate: PositiveFloat = 0.1
+    lambda_: Share = 1.0
+    entropy_cost: settings.Weight = 0.0
     weight: Weight = reward_to_go
     memory: Memory = Table()
-    critic: str = "observation"
-    num_envs: int = 32
-    rollout_length: int = 32
+    critic: Literal["observation", "history", "state"] = "observation"
+    num_envs: Count = 32
+    rollout_length: Count = 32
     bootstrap_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
+        blind = self.critic == "state" and self.bootstrap_truncated
+        why = "a critic of the state ends with the horizon: it does not see the state behind it"
+        require(not blind, why, critic=self.critic, bootstrap_truncated=self.bootstrap_truncated)
 
     @property
     def steps_per_update(self) -> int:
@@ -155,15 +162,21 @@ class PolicyGradient:
         bootstraps = self.weight is generalised_advantage and float(self.lambda_) < 1
         return bootstraps and not (self.critic == "history" and self.memory.reach is None)
 
+    @property
+    def acts(self) -> Literal["sampled"]:
+        return "sampled"
+
     def for_run(self, horizon: int, steps: int) -> Self:
+        num_envs, length = whole_episodes(self.num_envs, self.rollout_length, horizon)
         return dataclasses.replace(
-            self, rollout_length=max(self.rollout_length, horizon), memory=self.memory.for_horizon(horizon)
+            self, num_envs=num_envs, rollout_length=length, memory=self.memory.for_horizon(length)
         )
 
     def init(self, key: Array, env: Environment, params: Any) -> PolicyGradientState:
         key, policy_key, value_key = jax.random.split(key, 3)
         policy = self._policy_function(env).init(policy_key)
         value = self._value_function(env).init(value_key)
+        refuse_short(self.rollout_length, env)
         return PolicyGradientState(
             policy,
             value,
@@ -245,11 +258,8 @@ class PolicyGradient:
         if self.critic == "observation":
             memory = self.memory if self.memory.reach == 1 else Table()
             return HistoryFunction(memory, 1, env.observation_space)
-        one_of(self, critic=CRITICS)
         if not isinstance(env, TabularEnv):
             raise ValueError("a critic of the state needs a tabular task: this environment does not number its states")
-        if self.bootstrap_truncated:
-            raise ValueError("a critic of the state ends with the horizon: it does not see the state behind it")
         return HistoryFunction(Table(), 1, Discrete(env.num_states))
 
     def _values(self, env: Environment, weights: Any, rollout: Rollout) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,10 @@ import optax
 from jax import Array
 
 from seqrl_jax.agents import estimators
-from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.history import HistoryFunction, single
-from seqrl_jax.agents.latent import COLLAPSED, Latent, silence
+from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, silence
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
     Experience,
@@ -38,6 +38,8 @@ from seqrl_jax.agents.rollout import (
 )
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, PositiveFloat, RunSteps, Share, Weight
 from seqrl_jax.tasks.environment import Environment, sibling
 
 
@@ -90,7 +92,7 @@ class PPOState(NamedTuple):
     ],
 )
 @dataclass(frozen=True)
-class PPO:
+class PPO(MemorylessAgent):
     """PPO whose policy and value function are two linear layers over one memory.
 
     A minibatch is a part of the environments with all their steps, so that the memory reads every sequence in order,
@@ -108,20 +110,27 @@ class PPO:
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
     """
 
-    learning_rate: float = 0.01
-    run_steps: float = 300_000.0
-    lambda_: float = 0.97
-    clip: float = 0.2
-    entropy_cost: float = 0.06
-    value_cost: float = 0.5
-    max_gradient_norm: float = 0.5
+    learning_rate: PositiveFloat = 0.01
+    run_steps: RunSteps = 300_000.0
+    lambda_: Share = 0.97
+    clip: PositiveFloat = 0.2
+    entropy_cost: Weight = 0.06
+    value_cost: Weight = 0.5
+    max_gradient_norm: PositiveFloat = 0.5
     memory: Memory | Latent = GRU(32)
-    num_envs: int = 16
-    rollout_length: int = 32
-    epochs: int = 4
-    minibatches: int = 4
+    num_envs: Count = 16
+    rollout_length: Count = 32
+    epochs: Count = 4
+    minibatches: Count = 4
     discounted_occupancy: bool = True
     bootstrap_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
+        parts = {"num_envs": self.num_envs, "minibatches": self.minibatches}
+        require(self.num_envs % self.minibatches == 0, "the environments do not divide into equal parts", **parts)
+        why = "PPO compares a policy with itself at the same state: let it use the posterior's mean"
+        require(not (isinstance(self.memory, Latent) and self.memory.use == "sample"), why, use="sample")
 
     @property
     def steps_per_update(self) -> int:
@@ -135,8 +144,13 @@ class PPO:
     def marked_wrong(self) -> bool:
         return self.memory.reach is not None
 
+    @property
+    def acts(self) -> Literal["sampled"]:
+        return "sampled"
+
     def for_run(self, horizon: int, steps: int) -> Self:
-        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon), run_steps=float(steps))
+        memory, made = self.memory.for_horizon(horizon_class(horizon)), updates_in(self, steps) * self.steps_per_update
+        return dataclasses.replace(self, memory=memory, run_steps=float(made))
 
     def init(self, key: Array, env: Environment, params: Any) -> PPOState:
         key, weights_key, begin_key = jax.random.split(key, 3)
@@ -202,9 +216,8 @@ class PPO:
         silent = silence(state.silent, metrics)
         return PPOState(weights, optimiser, unit, position, state.updates + 1, silent, key), metrics
 
-    def collapsed(self, state: PPOState) -> Array:
-        """Whether the posterior of a latent model has told nothing for long."""
-        return state.silent >= COLLAPSED
+    def alarms(self, state: PPOState) -> dict[str, Array]:
+        return {POSTERIOR_COLLAPSE: state.silent >= COLLAPSED}
 
     def probabilities(self, env: Environment, params: Any, state: PPOState) -> Array:
         return jax.nn.softmax(self._logits(env, params, self.function(env).table(state.weights)))
@@ -232,13 +245,11 @@ class PPO:
         objective = jnp.mean(part.weight * (surrogate + entropy_cost * entropy))
         loss = -objective + self.value_cost * 0.5 * jnp.mean(jnp.square(out[..., -1] - part.target))
         ratio_error = jnp.max(jnp.abs(jnp.exp(log_pi - part.log_pi) - 1))
-        model_loss, terms = function.model_loss(weights, memory, experience, key)
+        model_loss, terms = function.model_loss(weights, memory, experience, env.observation_mask(params), key)
         return loss + model_loss, {"entropy": jnp.mean(entropy), "ratio_error": ratio_error, **terms}
 
     def function(self, env: Environment) -> HistoryFunction:
         """Outputs: the logits of the policy, and behind them the value in units of the largest return."""
-        if getattr(self.memory, "use", "mean") == "sample":
-            raise ValueError("PPO compares a policy with itself at the same state: let it use the posterior's mean")
         return function_of(self.memory, env.num_actions + 1, env)
 
     def _logits(self, env: Environment, params: Any, out: Array) -> Array:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ import optax
 from jax import Array
 
 from seqrl_jax.agents import estimators
-from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.exploration import Acting, explore, no_whim
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
@@ -31,6 +31,8 @@ from seqrl_jax.agents.networks import masked, of_action
 from seqrl_jax.agents.rollout import Position, Seen, Unit, begin, bootstrap_discount, collect, measured, no_unit
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, Fraction, PositiveFloat, Probability, RunSteps, Share
 from seqrl_jax.tasks.environment import Environment, sibling
 
 
@@ -59,7 +61,7 @@ class PQNState(NamedTuple):
     meta_fields=["memory", "num_envs", "rollout_length", "epochs", "minibatches", "bootstrap_truncated"],
 )
 @dataclass(frozen=True)
-class PQN:
+class PQN(MemorylessAgent):
     """PQN with a memory.
 
     Attributes:
@@ -73,18 +75,23 @@ class PQN:
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
     """
 
-    learning_rate: float = 0.002
-    run_steps: float = 300_000.0
-    lambda_: float = 0.9
-    max_gradient_norm: float = 1.0
-    epsilon_end: float = 0.02
-    exploration_share: float = 0.7
+    learning_rate: PositiveFloat = 0.002
+    run_steps: RunSteps = 300_000.0
+    lambda_: Share = 0.9
+    max_gradient_norm: PositiveFloat = 1.0
+    epsilon_end: Probability = 0.02
+    exploration_share: Fraction = 0.7
     memory: Memory = GRU(32)
-    num_envs: int = 16
-    rollout_length: int = 32
-    epochs: int = 4
-    minibatches: int = 4
+    num_envs: Count = 16
+    rollout_length: Count = 32
+    epochs: Count = 4
+    minibatches: Count = 4
     bootstrap_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
+        parts = {"num_envs": self.num_envs, "minibatches": self.minibatches}
+        require(self.num_envs % self.minibatches == 0, "the environments do not divide into equal parts", **parts)
 
     @property
     def steps_per_update(self) -> int:
@@ -98,8 +105,13 @@ class PQN:
     def marked_wrong(self) -> bool:
         return self.memory.reach is not None
 
+    @property
+    def acts(self) -> Literal["greedy"]:
+        return "greedy"
+
     def for_run(self, horizon: int, steps: int) -> Self:
-        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon), run_steps=float(steps))
+        memory, made = self.memory.for_horizon(horizon_class(horizon)), updates_in(self, steps) * self.steps_per_update
+        return dataclasses.replace(self, memory=memory, run_steps=float(made))
 
     def init(self, key: Array, env: Environment, params: Any) -> PQNState:
         key, weights_key, begin_key = jax.random.split(key, 3)

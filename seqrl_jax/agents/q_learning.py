@@ -25,7 +25,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +33,12 @@ import optax
 from jax import Array
 
 from seqrl_jax.agents import estimators, replay
-from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, refuse_short, updates_in, whole_episodes
 from seqrl_jax.agents.exploration import Acting, explore, no_whim
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, Step, single
-from seqrl_jax.agents.latent import COLLAPSED, Latent, silence
+from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, silence
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.replay import Replay
 from seqrl_jax.agents.rollout import (
@@ -54,10 +54,9 @@ from seqrl_jax.agents.rollout import (
 )
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
-from seqrl_jax.naming import one_of
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, Depth, Exponent, Fraction, PositiveFloat, Probability, RunSteps, Share
 from seqrl_jax.tasks.environment import Environment, sibling
-
-REPLAYED = ("whole", "zero", "stored")
 
 
 class Sequence(NamedTuple):
@@ -114,7 +113,7 @@ STATIC = (
 
 @partial(jax.tree_util.register_dataclass, data_fields=TRACED, meta_fields=STATIC)
 @dataclass(frozen=True)
-class QLearning:
+class QLearning(MemorylessAgent):
     """Q-learning with replay and a target network.
 
     Attributes:
@@ -134,28 +133,33 @@ class QLearning:
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
     """
 
-    learning_rate: float = 0.003
-    run_steps: float = 300_000.0
-    max_gradient_norm: float = 1.0
-    epsilon_end: float = 0.02
-    exploration_share: float = 0.7
-    temperature: float = 0.02
-    priority_exponent: float = 0.0
-    importance_exponent: float = 0.6
+    learning_rate: PositiveFloat = 0.003
+    run_steps: RunSteps = 300_000.0
+    max_gradient_norm: PositiveFloat = 1.0
+    epsilon_end: Probability = 0.02
+    exploration_share: Fraction = 0.7
+    temperature: PositiveFloat = 0.02
+    priority_exponent: Exponent = 0.0
+    importance_exponent: Share = 0.6
     memory: Memory | Latent = GRU(32)
     soft: bool = False
-    n_steps: int = 5
+    n_steps: Depth = 5
     double: bool = True
-    replayed: str = "whole"
+    replayed: Literal["whole", "zero", "stored"] = "whole"
     burn_in: bool = False
     rescale_values: bool = False
-    num_envs: int = 16
-    rollout_length: int = 32
-    replay_blocks: int = 8
-    batch_sequences: int = 16
-    learning_steps: int = 4
-    target_period: int = 4
+    num_envs: Count = 16
+    rollout_length: Count = 32
+    replay_blocks: Count = 8
+    batch_sequences: Count = 16
+    learning_steps: Count = 4
+    target_period: Count = 4
     bootstrap_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
+        enough = self.replay_blocks >= 2 or not self.burn_in
+        require(enough, "the memory burns in on the rollout before", burn_in=True, replay_blocks=self.replay_blocks)
 
     @property
     def steps_per_update(self) -> int:
@@ -169,14 +173,30 @@ class QLearning:
     def marked_wrong(self) -> bool:
         return self.memory.reach is not None
 
+    @property
+    def acts(self) -> Literal["greedy", "sampled"]:
+        return "sampled" if self.soft else "greedy"
+
     def for_run(self, horizon: int, steps: int) -> Self:
-        length = max(self.rollout_length, horizon) if self.replayed == "whole" else self.rollout_length
-        return dataclasses.replace(
-            self, rollout_length=length, memory=self.memory.for_horizon(horizon), run_steps=float(steps)
+        num_envs, length, sequences = self.num_envs, self.rollout_length, self.batch_sequences
+        if self.replayed == "whole":
+            num_envs, length = whole_episodes(num_envs, length, horizon)
+            sequences = max(1, sequences * self.rollout_length // length)
+        longer = num_envs * length / self.steps_per_update
+        fitted = dataclasses.replace(
+            self,
+            num_envs=num_envs,
+            rollout_length=length,
+            batch_sequences=sequences,
+            # Gradient steps follow environment steps, also where one environment is already more than there were.
+            learning_steps=max(1, round(self.learning_steps * longer)),
+            memory=self.memory.for_horizon(horizon_class(horizon)),
         )
+        return dataclasses.replace(fitted, run_steps=float(updates_in(fitted, steps) * fitted.steps_per_update))
 
     def init(self, key: Array, env: Environment, params: Any) -> QState:
-        one_of(self, replayed=REPLAYED)
+        if self.replayed == "whole":
+            refuse_short(self.rollout_length, env)
         key, weights_key, begin_key, example_key = jax.random.split(key, 4)
         function = self.function(env)
         weights = function.init(weights_key)
@@ -229,9 +249,8 @@ class QLearning:
         silent = silence(state.silent, metrics)
         return QState(weights, target, optimiser, memories, unit, position, updates, silent, key), metrics
 
-    def collapsed(self, state: QState) -> Array:
-        """Whether the posterior of a latent model has told nothing for long."""
-        return state.silent >= COLLAPSED
+    def alarms(self, state: QState) -> dict[str, Array]:
+        return {POSTERIOR_COLLAPSE: state.silent >= COLLAPSED}
 
     def probabilities(self, env: Environment, params: Any, state: QState) -> Array:
         q, mask = self._values(self.function(env).table(state.weights)), env.action_mask(params)
@@ -315,7 +334,7 @@ class QLearning:
         weight = (1 / jnp.maximum(drawn.probability, 1e-9)) ** self.importance_exponent
         weight = weight / weight.max()
         loss = 0.5 * jnp.mean(weight * jnp.square(error))
-        model_loss, terms = function.model_loss(weights, start, r.experience(unit), key)
+        model_loss, terms = function.model_loss(weights, start, r.experience(unit), env.observation_mask(params), key)
         metrics = {"td_error": jnp.sqrt(jnp.mean(jnp.square(error))), "q": unit.value * jnp.mean(self._values(here))}
         return loss + model_loss, (error, metrics | terms)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.agents.base import Agent
-from seqrl_jax.agents.belief import OnBelief, ValueOnBelief
+from seqrl_jax.agents.belief import OnBelief
 from seqrl_jax.agents.latent import Latent
 from seqrl_jax.agents.latent_plan import LatentPlan
 from seqrl_jax.agents.model_based import NaiveModel
@@ -22,7 +22,7 @@ from seqrl_jax.agents.policy_gradient import (
 from seqrl_jax.agents.ppo import PPO
 from seqrl_jax.agents.pqn import PQN
 from seqrl_jax.agents.q_learning import QLearning
-from seqrl_jax.memory import GRU, MEMORIES, FeedForward, Table, Transformer, Window
+from seqrl_jax.memory import GRU, MEMORIES, FeedForward, Table, Transformer, Window, memory_name
 
 MONTE_CARLO: dict[str, Any] = {
     "memory": GRU(32),
@@ -96,7 +96,7 @@ AGENTS: dict[str, Entry] = {
     "naive_model": Entry(NaiveModel(), "planning on counts of p(o' | o, a) from uniform data"),
     "window_model": Entry(NaiveModel(window=2), "planning on counts of what follows the last two observations"),
     "belief_q": Entry(
-        ValueOnBelief(QLearning(learning_rate=0.001, memory=FeedForward(64), n_steps=3)),
+        OnBelief(QLearning(learning_rate=0.001, memory=FeedForward(64), n_steps=3)),
         "Q-learning on the exact belief: what control alone can lose",
     ),
     "belief_ppo": Entry(OnBelief(PPO(memory=FeedForward(64))), "PPO on the exact belief"),
@@ -120,14 +120,29 @@ def make_agent(spec: str) -> Agent:
 def _configured(spec: str, agent: Any, settings: dict[str, str]) -> Any:
     """The agent with these settings of its own and of its memory, if it has one."""
     if not hasattr(agent, "memory"):
-        return dataclasses.replace(agent, **naming.arguments(spec, settings, naming.settable(type(agent))))
+        values = naming.arguments(spec, settings, naming.settable(type(agent)))
+        return naming.made(spec, lambda: dataclasses.replace(agent, **values))
     memory = agent.memory
     if "memory" in settings:
-        kind = naming.lookup("memory", settings.pop("memory"), MEMORIES)
+        other = settings.pop("memory")
+        kind = naming.made(spec, lambda: naming.lookup("memory", other, MEMORIES))
         width = getattr(memory, "width", None)
         memory = kind(width=width) if width and "width" in naming.settable(kind) else kind()
     own, of_memory = naming.settable(type(agent)), naming.settable(type(memory))
     values = naming.arguments(spec, settings, {**own, **of_memory})
-    memory = dataclasses.replace(memory, **{key: value for key, value in values.items() if key in of_memory})
+    its_values = {key: value for key, value in values.items() if key in of_memory}
     own_values = {key: value for key, value in values.items() if key in own}
-    return dataclasses.replace(agent, memory=memory, **own_values)
+    return naming.made(
+        spec, lambda: dataclasses.replace(agent, memory=dataclasses.replace(memory, **its_values), **own_values)
+    )
+
+
+def settings(name: str) -> list[naming.Setting]:
+    """What can be set of an agent and of its memory, as it ships. Raises: SpecError for an unknown name."""
+    agent = naming.lookup("agent", name, AGENTS).agent
+    agent = agent.control if isinstance(agent, OnBelief) else agent
+    listed = naming.describe_settings(type(agent), vars(agent))
+    if hasattr(agent, "memory"):
+        listed.append(naming.Setting("memory", f"one of {', '.join(MEMORIES)}", memory_name(agent.memory)))
+        listed += naming.describe_settings(type(agent.memory), vars(agent.memory))
+    return listed

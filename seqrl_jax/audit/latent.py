@@ -86,7 +86,9 @@ def knowledge(
     code = function.memory.code(laws, None)
     fitted = _probe(code, rollout.state.number, env.num_states)
     start = function.initialise(weights, rollout.time.shape[1])
-    _, terms = function.model_loss(weights, start, rollout.experience(no_unit()), code_key)
+    _, terms = function.model_loss(
+        weights, start, rollout.experience(no_unit()), env.observation_mask(params), code_key
+    )
     first_floor = jnp.log(jnp.maximum(first_predictive(params, env.num_observations), 1e-12))[rollout.obs]
     first_log_law = function.log_first(weights, predict_key, samples * samples)[rollout.obs]
     begun = lambda logs: jnp.where(rollout.first, logs, 0.0)

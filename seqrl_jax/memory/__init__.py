@@ -1,7 +1,7 @@
 """Sequence backbones: what an agent keeps of the observations before this one."""
 
 from seqrl_jax.memory.attention import Transformer
-from seqrl_jax.memory.base import Memory
+from seqrl_jax.memory.base import Block, Memory, dense
 from seqrl_jax.memory.feedforward import FeedForward, Table
 from seqrl_jax.memory.linear import LRU, LinearAttention, MinGRU
 from seqrl_jax.memory.recurrent import GRU, LSTM
@@ -13,6 +13,7 @@ __all__ = [
     "LRU",
     "LSTM",
     "MEMORIES",
+    "Block",
     "FeedForward",
     "LinearAttention",
     "Memory",
@@ -20,5 +21,6 @@ __all__ = [
     "Table",
     "Transformer",
     "Window",
+    "dense",
     "memory_name",
 ]

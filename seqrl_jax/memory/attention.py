@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -9,8 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.memory.base import kernel
+from seqrl_jax.memory.base import Block, kernel
 from seqrl_jax.memory.position import sinusoids, times
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, Depth, Width
 
 
 class Cache(NamedTuple):
@@ -36,11 +39,15 @@ class Transformer:
     Source: Vaswani et al. (2017); Xiong et al. (2020) for the place of the normalisation.
     """
 
-    width: int = 64
-    heads: int = 4
-    layers: int = 1
-    context: int = 32
-    expansion: int = 2
+    width: Width = 64
+    heads: Depth = 4
+    layers: Depth = 1
+    context: Count = 32
+    expansion: Depth = 2
+
+    def __post_init__(self) -> None:
+        check(self)
+        require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
 
     @property
     def reach(self) -> None:
@@ -52,7 +59,7 @@ class Transformer:
     def for_horizon(self, horizon: int) -> Transformer:
         return replace(self, context=max(self.context, horizon))
 
-    def init(self, key: Array, inputs: int) -> Any:
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
         embed_key, block_key = jax.random.split(key)
         return {
             "embed": kernel(embed_key, inputs, self.width),

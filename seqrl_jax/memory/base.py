@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+
+class Block(NamedTuple):
+    """A part of an input vector: `size` numbers, of which `active` are not zero at once.
+
+    A one-hot code of K symbols is `Block(K, 1)`. Weights drawn by blocks depend neither on how many symbols a code has
+    room for nor on what stands beside it.
+    """
+
+    size: int
+    active: int
+
+
+def dense(size: int) -> tuple[Block]:
+    """The blocks of a vector none of whose numbers is zero as a rule."""
+    return (Block(size, size),)
 
 
 class Memory(Protocol):
@@ -29,8 +46,8 @@ class Memory(Protocol):
         """The memory with every static length that must hold a whole episode made long enough."""
         ...
 
-    def init(self, key: Array, inputs: int) -> Any:
-        """Weights for inputs of this size."""
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
+        """Weights for inputs made of these blocks."""
         ...
 
     def initialise(self, weights: Any, batch: int) -> Any:
@@ -46,9 +63,28 @@ class Memory(Protocol):
         ...
 
 
-def kernel(key: Array, inputs: int, *outputs: int) -> Array:
-    """Weights [I, ...] that keep the variance of their inputs. Drawn elementwise: no orthogonal factor, no LAPACK."""
-    return jax.random.normal(key, (inputs, *outputs)) / inputs**0.5
+def kernel(key: Array, inputs: Sequence[Block] | int, outputs: int) -> Array:
+    """Weights [I, outputs] that keep the variance of their inputs. Drawn elementwise: no orthogonal factor, no LAPACK.
+
+    Each block has a key of its own and so has each of its rows: a block that is padded at its end draws the same
+    numbers for what it had before.
+    """
+    if isinstance(inputs, int):
+        return jax.random.normal(key, (inputs, outputs)) / inputs**0.5
+    keys = jax.random.split(key, len(inputs))
+    rows = [numbered(key, block.size) for key, block in zip(keys, inputs, strict=True)]
+    drawn = jax.vmap(lambda key: jax.random.normal(key, (outputs,)))(jnp.concatenate(rows))
+    return drawn / sum(block.active for block in inputs) ** 0.5
+
+
+def numbered(key: Array, count: int) -> Array:
+    """[count] keys, the i-th of which does not depend on how many there are."""
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(jnp.arange(count))
+
+
+def total(inputs: Sequence[Block]) -> int:
+    """How many numbers blocks hold together."""
+    return sum(block.size for block in inputs)
 
 
 def cleared(carry: Any, first: Array) -> Any:

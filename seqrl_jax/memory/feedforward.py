@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.memory.base import kernel
+from seqrl_jax.memory.base import Block, kernel
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Width
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Table:
     def for_horizon(self, horizon: int) -> Table:
         return self
 
-    def init(self, key: Array, inputs: int) -> Any:
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
         return {}
 
     def initialise(self, weights: Any, batch: int) -> Any:
@@ -43,7 +46,10 @@ class Table:
 class FeedForward:
     """Two hidden layers of `width` tanh units over the current input."""
 
-    width: int = 64
+    width: Width = 64
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def reach(self) -> int:
@@ -55,7 +61,7 @@ class FeedForward:
     def for_horizon(self, horizon: int) -> FeedForward:
         return self
 
-    def init(self, key: Array, inputs: int) -> Any:
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
         first, second = jax.random.split(key)
         return {
             "first": kernel(first, inputs, self.width),

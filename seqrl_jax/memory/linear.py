@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.memory.base import cleared, kernel
+from seqrl_jax.memory.base import Block, cleared, dense, kernel
 from seqrl_jax.memory.position import sinusoids, times
+from seqrl_jax.naming import check, require
+from seqrl_jax.settings import Count, Depth, Number, Part, Radius, Width
 
 
 def linear_scan(decay: Array, drive: Array, start: Array, first: Array) -> Array:
@@ -29,8 +32,8 @@ def linear_scan(decay: Array, drive: Array, start: Array, first: Array) -> Array
     return jax.lax.associative_scan(join, (decay, drive))[1]
 
 
-def _readout_init(key: Array, size: int, width: int) -> Any:
-    return {"readout": kernel(key, size, width), "readout_bias": jnp.zeros(width)}
+def _readout_init(key: Array, state: int, inputs: Sequence[Block], width: int) -> Any:
+    return {"readout": kernel(key, (*dense(state), *inputs), width), "readout_bias": jnp.zeros(width)}
 
 
 def _readout(weights: Any, *parts: Array) -> Array:
@@ -45,9 +48,14 @@ class LRU:
     start |lambda| is spread over [radius, outer_radius]. Source: Orvieto et al. (2023), sec. 3.
     """
 
-    width: int = 64
-    radius: float = 0.5
-    outer_radius: float = 0.999
+    width: Width = 64
+    radius: Radius = 0.5
+    outer_radius: Part = 0.999
+
+    def __post_init__(self) -> None:
+        check(self)
+        ordered = self.radius <= self.outer_radius
+        require(ordered, "the ring is empty", radius=self.radius, outer_radius=self.outer_radius)
 
     @property
     def reach(self) -> None:
@@ -59,14 +67,14 @@ class LRU:
     def for_horizon(self, horizon: int) -> LRU:
         return self
 
-    def init(self, key: Array, inputs: int) -> Any:
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
         radius_key, phase_key, into_key, readout_key = jax.random.split(key, 4)
         squared = jax.random.uniform(radius_key, (self.width,), minval=self.radius**2, maxval=self.outer_radius**2)
         return {
             "log_rate": jnp.log(-0.5 * jnp.log(squared)),
             "phase": jax.random.uniform(phase_key, (self.width,), maxval=math.pi),
             "input": kernel(into_key, inputs, 2 * self.width) / 2**0.5,
-            **_readout_init(readout_key, 2 * self.width + inputs, self.width),
+            **_readout_init(readout_key, 2 * self.width, inputs, self.width),
         }
 
     def initialise(self, weights: Any, batch: int) -> Array:
@@ -93,8 +101,11 @@ class MinGRU:
     Source: Feng et al. (2024), sec. 3.1.
     """
 
-    width: int = 64
-    gate_bias: float = -1.0
+    width: Width = 64
+    gate_bias: Number = -1.0
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def reach(self) -> None:
@@ -106,13 +117,13 @@ class MinGRU:
     def for_horizon(self, horizon: int) -> MinGRU:
         return self
 
-    def init(self, key: Array, inputs: int) -> Any:
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
         gate_key, new_key, readout_key = jax.random.split(key, 3)
         return {
             "gate": kernel(gate_key, inputs, self.width),
             "gate_bias": jax.random.uniform(gate_key, (self.width,), minval=-2.0, maxval=2.0) + self.gate_bias,
             "new": kernel(new_key, inputs, self.width),
-            **_readout_init(readout_key, self.width + inputs, self.width),
+            **_readout_init(readout_key, self.width, inputs, self.width),
         }
 
     def initialise(self, weights: Any, batch: int) -> Array:
@@ -138,9 +149,13 @@ class LinearAttention:
     Source: Katharopoulos et al. (2020), eq. 9-11 and 16-20.
     """
 
-    width: int = 64
-    heads: int = 4
-    chunk: int = 32
+    width: Width = 64
+    heads: Depth = 4
+    chunk: Count = 32
+
+    def __post_init__(self) -> None:
+        check(self)
+        require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
 
     @property
     def reach(self) -> None:
@@ -152,12 +167,12 @@ class LinearAttention:
     def for_horizon(self, horizon: int) -> LinearAttention:
         return self
 
-    def init(self, key: Array, inputs: int) -> Any:
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
         projection_key, position_key, readout_key = jax.random.split(key, 3)
         return {
             "projection": kernel(projection_key, inputs, 3 * self.width),
             "position": kernel(position_key, self.width, 2 * self.width),
-            **_readout_init(readout_key, self.width + inputs, self.width),
+            **_readout_init(readout_key, self.width, inputs, self.width),
         }
 
     def initialise(self, weights: Any, batch: int) -> tuple[Array, Array, Array]:

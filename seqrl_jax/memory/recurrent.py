@@ -7,7 +7,7 @@ product over all steps behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.memory.base import cleared, kernel
+from seqrl_jax.memory.base import Block, cleared, kernel
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Depth, Dtype, Number, Width
 
 Carry = tuple[Array, ...]
 Gates = tuple[Array, ...]
@@ -122,12 +124,15 @@ class Gated:
             remember longer.
     """
 
-    width: int = 64
-    block: int = 1
-    dtype: str = "float32"
-    gate_bias: float = 1.0
+    width: Width = 64
+    block: Depth = 1
+    dtype: Dtype = "float32"
+    gate_bias: Number = 1.0
 
-    cell: ClassVar[staticmethod[[Gates, Gates, Carry], Carry]]
+    def __post_init__(self) -> None:
+        check(self)
+
+    cell: ClassVar[Any]
     gates: ClassVar[int]
     keep_gate: ClassVar[int]
     carries: ClassVar[int]
@@ -142,7 +147,7 @@ class Gated:
     def for_horizon(self, horizon: int) -> Self:
         return self
 
-    def init(self, key: Array, inputs: int) -> Any:
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
         from_input, from_state = jax.random.split(key)
         each = lambda key, inputs: jax.vmap(lambda key: kernel(key, inputs, self.width))(
             jax.random.split(key, self.gates)

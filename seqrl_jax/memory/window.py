@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +10,21 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.memory.base import kernel
+from seqrl_jax.memory.base import Block, dense, kernel
 from seqrl_jax.memory.feedforward import FeedForward
+from seqrl_jax.naming import check
+from seqrl_jax.settings import Depth, Width
 
 
 @dataclass(frozen=True)
 class Window:
     """Two tanh layers over the last `window` inputs, zeros where the episode is younger. Carry: [B, window - 1, I]."""
 
-    window: int = 2
-    width: int = 64
+    window: Depth = 2
+    width: Width = 64
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def reach(self) -> int:
@@ -30,10 +36,10 @@ class Window:
     def for_horizon(self, horizon: int) -> Window:
         return self
 
-    def init(self, key: Array, inputs: int) -> Any:
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
         first, second = jax.random.split(key)
-        layers = FeedForward(self.width).init(second, 1)
-        return {**layers, "first": kernel(first, self.window * inputs, self.width)}
+        layers = FeedForward(self.width).init(second, dense(1))
+        return {**layers, "first": kernel(first, tuple(inputs) * self.window, self.width)}
 
     def initialise(self, weights: Any, batch: int) -> Any:
         return jnp.zeros((batch, self.window - 1, weights["first"].shape[0] // self.window))

@@ -34,9 +34,14 @@ class Discrete:
 
 @dataclass(frozen=True)
 class Box:
-    """Observations are float arrays of this shape."""
+    """Observations are float arrays of this shape.
+
+    blocks: (size, how many of them are not zero at once) of each part of the flattened array, where a part is mostly
+    zeros; empty: one part, none of it zero. First layers are scaled by it.
+    """
 
     shape: tuple[int, ...]
+    blocks: tuple[tuple[int, int], ...] = ()
 
 
 Space = Discrete | Box
@@ -54,12 +59,21 @@ class Environment(Protocol):
     @property
     def observation_space(self) -> Space: ...
 
+    @property
+    def longest(self) -> int:
+        """No episode has more steps, whatever the params: what must hold a whole episode is as long."""
+        ...
+
     def reset(self, key: Array, params: Any) -> tuple[Array, Any]: ...
 
     def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition: ...
 
     def action_mask(self, params: Any) -> Array:
         """[A] bool: the actions that this task has (tasks stacked to one shape may have fewer than A)."""
+        ...
+
+    def observation_mask(self, params: Any) -> Array:
+        """[O] bool: the observations that this task has, of a discrete space; [1] true of any other."""
         ...
 
     def discount(self, params: Any) -> Array:
@@ -91,6 +105,10 @@ class AutoReset:
     def observation_space(self) -> Space:
         return self.env.observation_space
 
+    @property
+    def longest(self) -> int:
+        return self.env.longest
+
     def reset(self, key: Array, params: Any) -> tuple[Array, Any]:
         return self.env.reset(key, params)
 
@@ -105,6 +123,9 @@ class AutoReset:
 
     def action_mask(self, params: Any) -> Array:
         return self.env.action_mask(params)
+
+    def observation_mask(self, params: Any) -> Array:
+        return self.env.observation_mask(params)
 
     def discount(self, params: Any) -> Array:
         return self.env.discount(params)

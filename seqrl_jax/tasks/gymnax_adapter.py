@@ -31,6 +31,7 @@ class FromGymnax:
     inner: Any
     num_actions: int
     observation_space: Discrete | Box
+    longest: int
 
     def reset(self, key: Array, params: GymnaxParams) -> tuple[Array, Any]:
         obs, state = self.inner.reset_env(key, params.inner)
@@ -44,6 +45,10 @@ class FromGymnax:
 
     def action_mask(self, params: GymnaxParams) -> Array:
         return jnp.ones(self.num_actions, bool)
+
+    def observation_mask(self, params: GymnaxParams) -> Array:
+        space = self.observation_space
+        return jnp.ones(space.size if isinstance(space, Discrete) else 1, bool)
 
     def discount(self, params: GymnaxParams) -> Array:
         return params.discount
@@ -69,7 +74,8 @@ def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, Gym
     if not isinstance(seen, spaces.Discrete | spaces.Box):
         raise TypeError(f"{env.name}: observations are {type(seen).__name__}, expected Discrete or Box")
     space = Discrete(int(seen.n)) if isinstance(seen, spaces.Discrete) else Box(tuple(seen.shape))
-    return FromGymnax(env, int(actions.n), space), GymnaxParams(params, jnp.float32(discount))
+    adapted = FromGymnax(env, int(actions.n), space, int(params.max_steps_in_episode))
+    return adapted, GymnaxParams(params, jnp.float32(discount))
 
 
 @struct.dataclass

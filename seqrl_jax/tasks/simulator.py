@@ -38,6 +38,7 @@ class Outcomes(NamedTuple):
         "horizon",
         "discount",
         "action_mask",
+        "observation_mask",
     ],
     meta_fields=[],
 )
@@ -46,7 +47,8 @@ class TabularParams:
     """A task's numbers as the simulator reads them. K successors at most, M observations at most.
 
     start: [K0]; start_token: [S, M0]; successor: [S, A, K]; reward: [S, A, K] of each successor; token: [A, S, M] on
-    entering a state; terminal: [S] bool; horizon: int32; discount: float32; action_mask: [A] bool.
+    entering a state; terminal: [S] bool; horizon: int32; discount: float32; action_mask: [A] bool;
+    observation_mask: [O] bool.
     """
 
     start: Outcomes
@@ -58,6 +60,7 @@ class TabularParams:
     horizon: Array
     discount: Array
     action_mask: Array
+    observation_mask: Array
 
 
 class TabularState(NamedTuple):
@@ -74,6 +77,7 @@ class TabularEnv:
     num_states: int
     num_actions: int
     num_observations: int
+    longest: int
 
     @property
     def observation_space(self) -> Discrete:
@@ -106,6 +110,9 @@ class TabularEnv:
     def action_mask(self, params: TabularParams) -> Array:
         return params.action_mask
 
+    def observation_mask(self, params: TabularParams) -> Array:
+        return params.observation_mask
+
     def discount(self, params: TabularParams) -> Array:
         return params.discount
 
@@ -119,6 +126,7 @@ def tabular_env(*tasks: TabularPOMDP) -> TabularEnv:
         max(task.num_states for task in tasks),
         max(task.num_actions for task in tasks),
         max(task.num_observations for task in tasks),
+        max(task.horizon for task in tasks),
     )
 
 
@@ -149,6 +157,7 @@ def _tables(task: TabularPOMDP) -> TabularParams:
         horizon=_array(task.horizon, np.int32),
         discount=_array(task.discount, np.float32),
         action_mask=_array(np.ones(task.num_actions), bool),
+        observation_mask=_array(np.ones(task.num_observations), bool),
     )
 
 

@@ -16,10 +16,11 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class Entry:
-    """A task or a method by name: one line about it, and whether it is wrong on purpose."""
+    """A task or a method by name: one line about it, whether it is wrong on purpose, and paragraphs that say more."""
 
     about: str
     marked_wrong: bool = False
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Outcome:
     policy: Policy = "sampled"
     episodes: list[int | None]
     steps_made: int = 0
-    spent: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
     warnings: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 

@@ -1,32 +1,190 @@
-"""What a policy is worth: computed where it is memoryless, sampled from the environment where it is not."""
+"""What a policy is worth: computed where it is memoryless, sampled from the environment where it is not.
+
+Sampling costs at most a quarter of training: batches of episodes until a run's standard error is small enough, or the
+share is used up. What a run is judged by depends on that run alone, not on what is judged beside it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqrl_jax.agents.base import Policy
+from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.exact.controller import Controller
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tracks.axis import RunAxis, Where, over_runs
+from seqrl_jax.tracks.base import Budget
+
+BATCH = 32
+"""Episodes of a run that are played at once: few, so that the memory they need is bounded."""
+SHARE = 0.25
+"""Environment steps of evaluation for each of training, at most (one batch at each point of the curve is the least)."""
+CURVE = 0.5
+"""How much of that may go into the curve."""
+LEAST_BATCHES = 8
+STANDARD_ERROR = 0.005
+"""Of a final score, in units of its task's reach: then no more episodes are played."""
+STREAM = 2**31
+"""Sets the episodes of evaluation apart from those that a seed trains on."""
 
 
-def exact_scores(task: TabularPOMDP, tables: np.ndarray) -> list[float | None]:
+class Judged(NamedTuple):
+    """What the policies of R runs are worth, all [R]: J, its standard error, and episodes behind it.
+
+    J is NaN for a run whose state is not finite; error and episodes are 0 where J is exact.
+    """
+
+    mean: np.ndarray
+    standard_error: np.ndarray
+    episodes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a run is judged. chunks: points of the curve behind the first. curve_batches, final_batches: of episodes."""
+
+    chunks: int
+    curve_batches: int
+    final_batches: int
+
+    @classmethod
+    def of(cls, agent: Agent, env: Environment, budget: Budget) -> Evaluation:
+        """What the budget allows an agent that was fitted to it."""
+        points = min(budget.evaluations, updates_in(agent, budget.steps))
+        if agent.memoryless:
+            return cls(max(1, points), 1, 1)
+        batches = SHARE * budget.steps / (BATCH * horizon_class(env.longest))
+        points = max(1, min(points, int(CURVE * batches) - 1))
+        return cls(points, 1, max(LEAST_BATCHES, int(batches) - points - 1))
+
+
+def error_target(reach: float | None) -> float:
+    """The standard error at which sampling ends, in units of return; where the reach is not known it goes on."""
+    return 0.0 if reach is None else STANDARD_ERROR * reach
+
+
+class Judge(Protocol):
+    """Values the policies of all runs, after at most so many batches each; targets: [R] standard errors."""
+
+    def __call__(
+        self, settings: Agent, params: Any, where: Where, runs: Any, batches: int, targets: np.ndarray | None = None
+    ) -> Judged: ...
+
+
+def judge_of(agent: Agent, env: Environment, tasks: Sequence[TabularPOMDP], axis: RunAxis) -> Judge:
+    """Exact for a memoryless agent, by playing for others."""
+    return _exactly(agent, env, tasks, axis) if agent.memoryless else _by_playing(agent, env, axis)  # type: ignore[arg-type]
+
+
+def _exactly(agent: MemorylessAgent, env: Environment, tasks: Sequence[TabularPOMDP], axis: RunAxis) -> Judge:
+    def read(agent: MemorylessAgent, params: Any, state: Any) -> Array:
+        return jnp.where(_finite(state), agent.probabilities(env, params, state), jnp.nan)
+
+    read_all = jax.jit(over_runs(read))
+
+    def judge(
+        settings: Agent, params: Any, where: Where, runs: Any, batches: int, targets: np.ndarray | None = None
+    ) -> Judged:
+        tables = np.asarray(read_all(settings, params, where, runs))
+        values = np.empty(len(tables))
+        for number, task in enumerate(tasks):
+            mine = axis.task == number
+            values[mine] = exact_scores(task, tables[mine])
+        return Judged(values, np.zeros(len(tables)), np.zeros(len(tables), int))
+
+    return judge
+
+
+def _by_playing(agent: Agent, env: Environment, axis: RunAxis) -> Judge:
+    horizon = horizon_class(env.longest)
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, STREAM))(axis.keys())
+
+    def play(settings: Agent, params: Any, where: Where, runs: Any, batch: int) -> Array:
+        def one(agent: Agent, params: Any, mine: tuple[Any, Array]) -> Array:
+            state, key = mine
+            policy = agent.policy(env, params, state)
+            returns = simulate(jax.random.fold_in(key, batch), env, params, policy, BATCH, horizon)
+            return jnp.where(_finite(state), returns, jnp.nan)
+
+        return over_runs(one)(settings, params, where, (runs, keys))
+
+    play_all = jax.jit(play)
+
+    def judge(
+        settings: Agent, params: Any, where: Where, runs: Any, batches: int, targets: np.ndarray | None = None
+    ) -> Judged:
+        enough = np.full(len(keys), -1.0) if targets is None else targets
+        moments = Moments.of(len(keys))
+        for batch in range(batches):
+            returns = np.asarray(play_all(settings, params, where, runs, batch), np.float64)
+            moments = moments.with_more(returns, moments.standard_error > enough)
+            if batch + 1 >= LEAST_BATCHES and not (moments.standard_error > enough).any():
+                break
+        return Judged(moments.mean, moments.standard_error, moments.count)
+
+    return judge
+
+
+class Moments(NamedTuple):
+    """Of R samples that grow: how many [R], their mean [R] and sum of squared deviations [R]."""
+
+    count: np.ndarray
+    mean: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def of(cls, size: int) -> Moments:
+        return cls(np.zeros(size, int), np.zeros(size), np.zeros(size))
+
+    @property
+    def standard_error(self) -> np.ndarray:
+        """[R]: of the mean; infinite before there are enough samples to tell, NaN where they are."""
+        few = self.count < LEAST_BATCHES * BATCH
+        return np.where(few, np.inf, np.sqrt(self.squares / np.maximum(self.count - 1, 1) / np.maximum(self.count, 1)))
+
+    def with_more(self, samples: np.ndarray, which: np.ndarray) -> Moments:
+        """With samples [R, M] for those of the R that `which` [R] names.
+
+        Source: Chan, Golub & LeVeque (1983), eq. 1.5.
+        """
+        added = samples.shape[1]
+        mean = samples.mean(1)
+        squares = np.square(samples - mean[:, None]).sum(1)
+        count = self.count + added
+        apart = mean - self.mean
+        joined = Moments(
+            count,
+            self.mean + apart * added / count,
+            self.squares + squares + np.square(apart) * self.count * added / count,
+        )
+        return Moments(*(np.where(which, new, old) for new, old in zip(joined, self, strict=True)))
+
+
+def _finite(state: Any) -> Array:
+    """Whether every number of a run's state is one. A policy may act on, and score, long after its weights are not."""
+    floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
+
+
+def exact_scores(task: TabularPOMDP, tables: np.ndarray) -> np.ndarray:
     """J of memoryless policies that may be padded to more observations and actions than the task has.
 
     Args: tables: [N, O', A'], rows over the task's own actions sum to 1 up to float32 rounding.
-    Returns: N values; None where a table holds a number that is not finite.
+    Returns: [N], NaN where a table holds a number that is not finite.
     """
     own = np.asarray(tables, np.float64)[:, : task.num_observations, : task.num_actions]
     finite = np.isfinite(own).all(axis=(1, 2), keepdims=True)
     safe = np.where(finite, own, 1.0)
     values = evaluate_memoryless(task, safe / safe.sum(-1, keepdims=True))
-    return [float(value) if ok else None for value, ok in zip(values, finite.ravel(), strict=True)]
+    return np.where(finite.ravel(), values, np.nan)
 
 
 def simulate(key: Array, env: Environment, params: Any, policy: Policy, episodes: int, horizon: int) -> Array:

@@ -1,349 +1,232 @@
-"""Fill a table: one compiled program per row, one result file per cell."""
+"""A row as one compiled program: one agent on every task with every seed, chunk by chunk between evaluations.
+
+Runs (hyperparameters x tasks x seeds) lie on one axis, padded to the devices and laid over them; they need no
+communication. A run is the run that its task and seed would have alone: keys come from the seed, lengths from the class
+of the horizon, first weights from the entry that they belong to.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from seqrl_jax.agents.base import Agent, configuration
-from seqrl_jax.agents.registry import make_agent
-from seqrl_jax.results import provenance
-from seqrl_jax.tracks.evaluation import exact_scores, simulate
-from seqrl_jax.tracks.oracles import ORACLES
-from seqrl_jax.results.store import Cell, Certificate, read_cells, write_cell
-from seqrl_jax.exact.interval import Interval
-from seqrl_jax.exact.solve import Solution, cache_directory, solve
+from seqrl_jax.agents.base import Agent, updates_in
+from seqrl_jax.results.record import PerSeed, Spent
 from seqrl_jax.tasks.environment import Environment
-from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.simulator import stack
 from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tracks.axis import RunAxis, Where, over_runs
+from seqrl_jax.tracks.base import Budget, Loop, Status, plain_loop
+from seqrl_jax.tracks.evaluation import Evaluation, error_target, judge_of
 
-Progress = Callable[[int, int], None]
-PerRun = list[list[float | None]]
-"""[N tasks, seeds]."""
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A task with its name and what is known of it."""
-
-    spec: str
-    task: TabularPOMDP
-    solution: Solution
+CLAIM_SEED = 2**31
 
 
-def problem(spec: str) -> Problem:
-    """The task that `spec` names and its solution, from the user's cache where it is known."""
-    task = make(spec)
-    return Problem(spec, task, solve(task, cache_directory()))
+class Trainable(Protocol):
+    """What a row needs to know of a task. reach: from the random policy to the best of the history, in units of return;
+    None where it is not known."""
 
+    @property
+    def task(self) -> TabularPOMDP: ...
 
-def solved(specs: Sequence[str], progress: Progress = lambda done, total: None) -> list[Problem]:
-    """The problem of each."""
-    problems = []
-    for spec in specs:
-        problems.append(problem(spec))
-        progress(len(problems), len(specs))
-    return problems
-
-
-@dataclass(frozen=True)
-class Budget:
-    """steps: environment steps of each run. evaluations: how often the curve is read. seeds: the runs of a cell."""
-
-    steps: int
-    evaluations: int
-    seeds: tuple[int, ...]
+    @property
+    def reach(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a row's program returned; N tasks, None for failed runs.
+    """What a row's program returned; N tasks, S seeds, None for failed runs.
 
-    steps: [E + 1], the first 0. curve: [E + 1, N, seeds], the first before any learning. scores, standard_errors,
-    claims: [N, seeds], of the final policy; claims is None where the agent makes none. warnings: [N] sentences.
+    steps: [E + 1], the first 0. curve: [E + 1][N][S], the first before any learning. scores, standard_errors, claims:
+    [N][S], of the final policy; claims is None where the agent makes none. episodes: [N][S], None where exact.
+    failures: [N] seed -> why. warnings: [N] sentences.
     """
 
     steps: list[int]
-    curve: list[PerRun]
-    scores: PerRun
-    standard_errors: PerRun
-    claims: PerRun | None
+    curve: list[list[PerSeed]]
+    scores: list[PerSeed]
+    standard_errors: list[PerSeed]
+    episodes: list[list[int | None]]
+    claims: list[PerSeed] | None
+    failures: list[dict[str, str]]
     warnings: list[list[str]]
-    compile_seconds: float
-    run_seconds: float
+    spent: Spent
 
 
-def run_table(
-    agents: Iterable[str],
-    problems: list[Problem],
-    budget: Budget,
-    directory: Path,
-    suite: str,
-    progress: Callable[[str], Progress] = lambda _: lambda done, total: None,
-) -> Iterator[Cell]:
-    """Run every cell that `directory` lacks, row by row, and yield all cells as they stand there.
+class Row(NamedTuple):
+    """What is kept of a row between its chunks: R states of runs, the curve [E + 1, H, N, S] with NaN where it is not
+    known yet, the chunks made, and seconds of (compilation, training, evaluation)."""
 
-    A cell is kept when it was made by the same hyperparameters on the same arrays with the same seeds and budget.
-    """
-    kept = {}
-    if directory.is_dir():
-        kept = {(cell.agent, cell.task): cell for cell in read_cells(directory)[0]}
-    for agent in agents:
-        config = _configuration(agent, problems, budget)
-        cells = [_usable(kept.get((agent, problem.spec)), problem, budget, config) for problem in problems]
-        if None in cells:
-            # The whole row again, since what a run draws depends on the shapes it is stacked to.
-            fresh = _row(agent, problems, budget, config, suite, progress(agent))
-            for index, (old, new) in enumerate(zip(cells, fresh, strict=True)):
-                if old is None:
-                    write_cell(directory, new)
-                    cells[index] = new
-        yield from (cell for cell in cells if cell is not None)
+    runs: Any
+    curve: np.ndarray
+    chunk: np.ndarray
+    seconds: np.ndarray
 
 
-def _usable(cell: Cell | None, problem: Problem, budget: Budget, config: dict[str, Any]) -> Cell | None:
-    wanted = (config, problem.solution.fingerprint, list(budget.seeds))
-    return cell if cell and (cell.config, cell.fingerprint, cell.seeds) == wanted else None
-
-
-def train_row(agent: Agent, problems: list[Problem], budget: Budget, progress: Progress) -> Trained:
+def train_row(agent: Agent, problems: Sequence[Trainable], budget: Budget, loop: Loop = plain_loop) -> Trained:
     """Train one agent on every task with every seed in one program, reading its value between chunks.
 
-    Run i of the stacked program is the run that task and seed would have alone: keys depend on the seed only.
+    The agent is fitted to the longest horizon of the tasks and to the budget.
+    """
+    return train_rows([agent], problems, budget, loop)[0]
+
+
+def train_rows(
+    agents: Sequence[Agent], problems: Sequence[Trainable], budget: Budget, loop: Loop = plain_loop
+) -> list[Trained]:
+    """The same for agents that differ in traced hyperparameters alone, all in one program.
+
+    Raises: ValueError where they differ in anything else, or cannot learn in these tasks.
     """
     env, params = stack([problem.task for problem in problems])
-    spread = over_devices(len(budget.seeds))
-    keys = jax.device_put(jax.vmap(jax.random.key)(jnp.array(budget.seeds)), spread)
-    chunks, updates = _schedule(agent, budget)
+    agents = [agent.for_run(env.longest, budget.steps) for agent in agents]
+    agent, settings = agents[0], _stacked(agents)
+    axis = RunAxis(len(agents), len(problems), budget.seeds)
+    rules = Evaluation.of(agent, env, budget)
+    updates = np.diff(np.round(np.linspace(0, updates_in(agent, budget.steps), rules.chunks + 1)).astype(int))
+    clock = Clock()
 
-    began = time.perf_counter()
-    start = jax.jit(over_runs(lambda params, key: agent.init(key, env, params)), out_shardings=spread)
-    states = start(params, keys)
-    program = jax.jit(chunk_of(env, updates), donate_argnums=2, out_shardings=spread)
-    advance = program.lower(agent, params, states).compile()
-    evaluate = (_exactly if agent.memoryless else _by_playing)(agent, env, problems)
-    compile_seconds = time.perf_counter() - began
+    with clock.compiling():
+        where = axis.placed()
+        begin = jax.jit(over_runs(lambda a, p, key: a.init(key, env, p)), out_shardings=axis.sharding)
+        runs = begin(settings, params, where, axis.keys())
+        program = jax.jit(chunk_of(env), donate_argnums=3, out_shardings=axis.sharding)
+        advance = program.lower(settings, params, where, runs, 1).compile()
+        judge = judge_of(agent, env, [problem.task for problem in problems], axis)
+    with clock.evaluating():
+        first = judge(settings, params, where, runs, rules.curve_batches)
 
-    began = time.perf_counter()
-    curve = [evaluate(params, states, 1)[0]]
-    for chunk in range(chunks):
-        states = advance(agent, params, states)
-        curve.append(evaluate(params, states, 1)[0])
-        progress(chunk + 1, chunks)
-    scores, errors = evaluate(params, states, FINAL_ROUNDS)
-    return Trained(
-        steps=[chunk * updates * agent.steps_per_update for chunk in range(chunks + 1)],
-        curve=curve,
-        scores=scores,
-        standard_errors=errors,
-        claims=_claims(agent, env, params, states),
-        warnings=_warnings(agent, states, budget.seeds, len(problems)),
-        compile_seconds=compile_seconds,
-        run_seconds=time.perf_counter() - began,
-    )
+    def chunk(row: Row) -> Row:
+        number = int(row.chunk)
+        with clock.training():
+            runs = jax.block_until_ready(advance(settings, params, where, row.runs, int(updates[number])))
+        with clock.evaluating():
+            judged = judge(settings, params, where, runs, rules.curve_batches)
+        curve = row.curve.copy()
+        curve[number + 1] = axis.apart(judged.mean)
+        return Row(runs, curve, row.chunk + 1, clock.take(row.seconds))
 
+    def watch(row: Row) -> Status:
+        made = int(updates[: int(row.chunk)].sum()) * agent.steps_per_update
+        here = row.curve[int(row.chunk)]
+        known = here[np.isfinite(here)]
+        return Status(made * axis.size, float(known.mean()) if known.size else None)
 
-ROUND = 500
-FINAL_ROUNDS = 8
-"""Episodes per run: `ROUND` at each point of the curve, `ROUND * FINAL_ROUNDS` for the final score."""
+    curve = np.full((rules.chunks + 1, *axis.shape), np.nan)
+    curve[0] = axis.apart(first.mean)
+    row = loop(Row(runs, curve, np.int64(0), clock.take(np.zeros(3))), chunk, rules.chunks, watch)
 
-Evaluate = Callable[[Any, Any, int], tuple[PerRun, PerRun]]
-"""(params [N], states [S, N], rounds) -> J and its standard error."""
-
-
-def _exactly(agent: Any, env: Environment, problems: list[Problem]) -> Evaluate:
-    assert agent.memoryless
-    read = jax.jit(over_runs(lambda params, state: agent.probabilities(env, params, state), state_axis=0))
-    whole = jax.jit(over_runs(lambda params, state: _finite(state), state_axis=0))
-
-    def evaluate(params: Any, states: Any, rounds: int) -> tuple[PerRun, PerRun]:
-        tables = np.where(np.asarray(whole(params, states))[..., None, None], read(params, states), np.nan)
-        by_task = zip(problems, tables.swapaxes(0, 1), strict=True)
-        values = [exact_scores(problem.task, mine) for problem, mine in by_task]
-        return values, [[None if value is None else 0.0 for value in row] for row in values]
-
-    return evaluate
-
-
-def _by_playing(agent: Agent, env: Environment, problems: list[Problem]) -> Evaluate:
-    horizon = max(problem.task.horizon for problem in problems)
-
-    @jax.jit
-    def play(params: Any, states: Any, key: Array) -> Array:
-        def one(params: Any, state: Any, key: Array) -> Array:
-            returns = simulate(key, env, params, agent.policy(env, params, state), ROUND, horizon)
-            return jnp.where(_finite(state), returns, jnp.nan)
-
-        # Seeds play other episodes, so that their errors are independent.
-        keys = jax.random.split(key, jax.tree.leaves(states)[0].shape[0])
-        return jax.vmap(jax.vmap(one, in_axes=(0, 0, None)), in_axes=(None, 0, 0))(params, states, keys)
-
-    def evaluate(params: Any, states: Any, rounds: int) -> tuple[PerRun, PerRun]:
-        keys = jax.random.split(jax.random.key(EVALUATION_SEED), rounds)
-        returns = np.concatenate([np.asarray(play(params, states, key), np.float64) for key in keys], -1)
-        errors = returns.std(-1, ddof=1) / np.sqrt(returns.shape[-1])
-        return _per_run(returns.mean(-1)), _per_run(errors)
-
-    return evaluate
+    with clock.evaluating():
+        targets = np.array([error_target(problem.reach) for problem in problems])
+        judged = judge(settings, params, where, row.runs, rules.final_batches, targets[axis.task])
+        claims = _claims(agent, env, settings, params, where, row.runs)
+    spent = Spent(*map(float, clock.take(row.seconds)))
+    alarms = {text: np.asarray(flag) for text, flag in jax.vmap(agent.alarms)(row.runs).items()}
+    steps = [int(made) * agent.steps_per_update for made in [0, *updates.cumsum()]]
+    return [
+        Trained(
+            steps=steps,
+            curve=[[_numbers(per_seed) for per_seed in point[number]] for point in row.curve],
+            scores=[_numbers(per_seed) for per_seed in axis.apart(judged.mean)[number]],
+            standard_errors=[_numbers(per_seed) for per_seed in axis.apart(judged.standard_error)[number]],
+            episodes=[[int(n) or None for n in per_seed] for per_seed in axis.apart(judged.episodes)[number]],
+            claims=None if claims is None else [_numbers(per_seed) for per_seed in axis.apart(claims)[number]],
+            failures=[
+                _failures(budget.seeds, steps, row.curve[:, number, n], axis.apart(judged.mean)[number, n])
+                for n in range(len(problems))
+            ],
+            warnings=[
+                _said(budget.seeds, {text: axis.apart(flag)[number, n] for text, flag in alarms.items()})
+                for n in range(len(problems))
+            ],
+            spent=spent,
+        )
+        for number in range(len(agents))
+    ]
 
 
-EVALUATION_SEED = 2**31
+class Clock:
+    """Seconds of what a row does, apart."""
+
+    def __init__(self) -> None:
+        self._seconds = np.zeros(3)
+
+    def take(self, before: np.ndarray) -> np.ndarray:
+        """[3]: `before` and what has passed since the last call: compilation, training, evaluation."""
+        taken, self._seconds = before + self._seconds, np.zeros(3)
+        return taken
+
+    @contextmanager
+    def _measure(self, place: int) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._seconds[place] += time.perf_counter() - began
+
+    def compiling(self) -> Any:
+        return self._measure(0)
+
+    def training(self) -> Any:
+        return self._measure(1)
+
+    def evaluating(self) -> Any:
+        return self._measure(2)
 
 
-def _claims(agent: Any, env: Environment, params: Any, states: Any) -> PerRun | None:
-    """What the agent says that its final policy is worth."""
-    if not hasattr(agent, "claim"):
-        return None
-    key = jax.random.key(EVALUATION_SEED)
-    claim = jax.jit(over_runs(lambda params, state: agent.claim(env, params, state, key), state_axis=0))
-    return _per_run(np.asarray(claim(params, states), np.float64))
+def chunk_of(env: Environment) -> Callable[[Agent, Any, Where, Any, Array | int], Any]:
+    """Some updates of every run at once: (agents [H], params [N, ...], where [R], states [R, ...], updates) -> states.
 
-
-def _warnings(agent: Any, states: Any, seeds: Sequence[int], tasks: int) -> list[list[str]]:
-    """What a reader should know of each task's runs."""
-    if not hasattr(agent, "collapsed"):
-        return [[] for _ in range(tasks)]
-    collapsed = np.asarray(agent.collapsed(states))
-    who = [[str(seed) for seed, gone in zip(seeds, column, strict=True) if gone] for column in collapsed.T]
-    said = "posterior collapse, its latent state told nothing for 1,000 updates or more"
-    return [[f"seed {', '.join(gone)}: {said}"] if gone else [] for gone in who]
-
-
-def _finite(state: Any) -> Array:
-    """Whether every number of a run's state is one. A policy may act on, and score, long after its weights are not."""
-    floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in floats]).all()
-
-
-def _per_run(values: np.ndarray) -> PerRun:
-    """[S, N] as [N][S], None where a run failed."""
-    return [[float(value) if np.isfinite(value) else None for value in row] for row in values.T]
-
-
-def over_runs(function: Callable[[Any, Any], Any], state_axis: int | None = None) -> Callable[[Any, Any], Any]:
-    """A function of one run, (params, key or state), over seeds [S] and tasks [N]: results are [S, N, ...].
-
-    Params are [N, ...], shared by the seeds. The second argument is [S, ...], or [S, N, ...] with state_axis 0.
+    How many updates is an argument, so that chunks of different lengths are one program.
     """
-    return jax.vmap(jax.vmap(function, in_axes=(0, state_axis)), in_axes=(None, 0))
 
+    def chunk(settings: Agent, params: Any, where: Where, states: Any, updates: Array | int) -> Any:
+        def one(agent: Agent, params: Any, state: Any) -> Any:
+            return jax.lax.fori_loop(0, updates, lambda _, state: agent.update(env, params, state)[0], state)
 
-def over_devices(seeds: int) -> NamedSharding:
-    """A leading axis of `seeds` laid over as many devices as divide it; runs need no communication."""
-    devices = max(n for n in range(1, jax.device_count() + 1) if seeds % n == 0)
-    mesh = jax.make_mesh((devices,), ("seeds",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
-    return NamedSharding(mesh, PartitionSpec("seeds"))
-
-
-def chunk_of(env: Environment, updates: int) -> Callable[[Agent, Any, Any], Any]:
-    """`updates` updates of every run at once: (agent, params [N, ...], states [S, N, ...]) -> states."""
-
-    def chunk(agent: Agent, params: Any, states: Any) -> Any:
-        def one(params: Any, state: Any) -> Any:
-            return jax.lax.scan(lambda state, _: (agent.update(env, params, state)[0], None), state, length=updates)[0]
-
-        return over_runs(one, state_axis=0)(params, states)
+        return over_runs(one)(settings, params, where, states)
 
     return chunk
 
 
-def _schedule(agent: Agent, budget: Budget) -> tuple[int, int]:
-    """(chunks, updates in each): about `budget.steps` in all, at least one update, at most `evaluations` chunks."""
-    total = max(1, round(budget.steps / agent.steps_per_update))
-    chunks = min(budget.evaluations, total)
-    return chunks, max(1, round(total / chunks))
+def _stacked(agents: Sequence[Agent]) -> Agent:
+    """The agents as one whose traced fields are [H]. Raises: ValueError where static fields differ."""
+    shapes = {jax.tree.structure(agent) for agent in agents}
+    if len(shapes) > 1:
+        raise ValueError("agents of one program may differ in traced hyperparameters alone")
+    return jax.tree.map(lambda *leaves: jnp.asarray(leaves, jnp.float32), *agents)
 
 
-def _configuration(agent: str, problems: list[Problem], budget: Budget) -> dict[str, Any]:
-    if agent in ORACLES:
-        return {}
-    fitted = _fitted(agent, problems, budget)
-    return {**configuration(fitted), "steps": budget.steps, "evaluations": budget.evaluations}
+def _claims(agent: Agent, env: Environment, settings: Agent, params: Any, where: Where, runs: Any) -> Any:
+    """[R]: what the agent says that its final policies are worth; None where it says nothing."""
+    key = jax.random.key(CLAIM_SEED)
+    claim = lambda a, p, state: a.claim(env, p, state, key)
+    if jax.eval_shape(over_runs(claim), settings, params, where, runs) is None:
+        return None
+    return jax.jit(over_runs(claim))(settings, params, where, runs)
 
 
-def _fitted(agent: str, problems: list[Problem], budget: Budget) -> Agent:
-    return make_agent(agent).for_run(max(problem.task.horizon for problem in problems), budget.steps)
+def _numbers(values: np.ndarray) -> PerSeed:
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
-def _row(
-    agent: str, problems: list[Problem], budget: Budget, config: dict[str, Any], suite: str, progress: Progress
-) -> list[Cell]:
-    shared: dict[str, Any] = {
-        "suite": suite,
-        "agent": agent,
-        "config": config,
-        "seeds": list(budget.seeds),
-        "row": len(problems),
-        "versions": provenance.versions(),
-        "device": provenance.device(),
-        "commit": provenance.commit(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    make = _oracle_fields if agent in ORACLES else _learner_fields
-    return [
-        Cell(
-            **shared,
-            **fields,
-            task=problem.spec,
-            fingerprint=problem.solution.fingerprint,
-            certified={name: _certificate(value) for name, value in problem.solution.values.items()},
-        )
-        for problem, fields in zip(problems, make(agent, problems, budget, progress), strict=True)
-    ]
+def _failures(seeds: Sequence[int], steps: Sequence[int], curve: np.ndarray, scores: np.ndarray) -> dict[str, str]:
+    """Of one task: curve [E + 1, S], scores [S]."""
+    failures = {}
+    for number in np.flatnonzero(~np.isfinite(scores)):
+        finite = np.isfinite(curve[:, number])
+        since = steps[int(np.argmin(finite))] if not finite.all() else steps[-1]
+        failures[str(seeds[number])] = f"a number of its state is not finite, found after {since} steps"
+    return failures
 
 
-def _certificate(value: Interval) -> Certificate:
-    return {"lower": value.lower, "upper": value.upper, "method": value.method}
-
-
-def _oracle_fields(
-    agent: str, problems: list[Problem], budget: Budget, progress: Progress
-) -> Iterator[Mapping[str, Any]]:
-    oracle = ORACLES[agent]
-    for done, problem in enumerate(problems):
-        began = time.perf_counter()
-        scores, errors = oracle.scores(problem.task, problem.solution, list(budget.seeds))
-        progress(done + 1, len(problems))
-        yield {
-            "marked_wrong": False,
-            "memoryless": oracle.memoryless,
-            "steps": [],
-            "curve": [],
-            "scores": scores,
-            "standard_errors": errors,
-            "evaluation": oracle.evaluation,
-            "compile_seconds": 0.0,
-            "run_seconds": time.perf_counter() - began,
-        }
-
-
-def _learner_fields(
-    agent: str, problems: list[Problem], budget: Budget, progress: Progress
-) -> Iterator[Mapping[str, Any]]:
-    fitted = _fitted(agent, problems, budget)
-    trained = train_row(fitted, problems, budget, progress)
-    for index in range(len(problems)):
-        yield {
-            "marked_wrong": fitted.marked_wrong,
-            "memoryless": fitted.memoryless,
-            "steps": trained.steps,
-            "curve": [values[index] for values in trained.curve],
-            "scores": trained.scores[index],
-            "standard_errors": trained.standard_errors[index],
-            "claims": trained.claims and trained.claims[index],
-            "warnings": trained.warnings[index],
-            "evaluation": "exact" if fitted.memoryless else f"{ROUND * FINAL_ROUNDS} episodes",
-            "compile_seconds": trained.compile_seconds,
-            "run_seconds": trained.run_seconds,
-        }
+def _said(seeds: Sequence[int], alarms: dict[str, np.ndarray]) -> list[str]:
+    """A sentence for each alarm that holds for some of the seeds [S]."""
+    who = {text: [str(seed) for seed, held in zip(seeds, flags, strict=True) if held] for text, flags in alarms.items()}
+    return [f"seed {', '.join(held)}: {text}" for text, held in who.items() if held]

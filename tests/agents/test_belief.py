@@ -54,7 +54,7 @@ def test_on_the_belief_the_tiger_is_solved_beyond_any_policy_of_the_observation(
     task, solution = solved("tiger")
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent("belief_q").for_run(task.horizon, 100_000)
-    run = lambda key: train(agent, env, params, key, 100_000 // agent.steps_per_update)[0]
+    run = lambda key: train(agent, env, params, key, 100_000)[0]
 
     def value(key):
         state = run(key)

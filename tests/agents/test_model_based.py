@@ -17,7 +17,7 @@ def learned(request):
     task = make(request.param)
     env, params = tabular_env(task), tabular_params(task)
     agent = NaiveModel().for_run(task.horizon, 0)
-    state = jax.jit(lambda key: train(agent, env, params, key, 400)[0])(jax.random.key(0))
+    state = jax.jit(lambda key: train(agent, env, params, key, 400 * agent.steps_per_update)[0])(jax.random.key(0))
     return task, env, params, agent, state
 
 
@@ -42,7 +42,7 @@ def test_counts_do_not_cross_episodes_and_a_window_knows_where_it_began():
     task = make("two_doors:time=true")
     env, params = tabular_env(task), tabular_params(task)
     agent = NaiveModel(window=2).for_run(task.horizon, 0)
-    state = jax.jit(lambda key: train(agent, env, params, key, 20)[0])(jax.random.key(0))
+    state = jax.jit(lambda key: train(agent, env, params, key, 20 * agent.steps_per_update)[0])(jax.random.key(0))
     base = task.num_observations + 1
     time = {o: int(name.rsplit("=")[-1]) if "=" in name else None for o, name in enumerate(task.observations)}
     for context, _, o in np.argwhere(np.asarray(state.counts.followed) > 0):
@@ -59,7 +59,7 @@ def test_a_window_sees_through_one_failed_try():
         task = make("two_doors")
         env, params = tabular_env(task), tabular_params(task)
         agent = NaiveModel(window=window).for_run(task.horizon, 0)
-        state = jax.jit(lambda key, a=agent, e=env, p=params: train(a, e, p, key, 200)[0])(jax.random.key(0))
+        state = jax.jit(lambda key, a=agent, e=env, p=params: train(a, e, p, key, 200 * a.steps_per_update)[0])(jax.random.key(0))
         claim = float(agent.claim(env, params, state, jax.random.key(1)))
         value = float(simulate(jax.random.key(2), env, params, agent.policy(env, params, state), 4000, 6).mean())
         earned[window] = (claim - value, value)

@@ -79,7 +79,7 @@ def test_recurrent_ppo_beats_every_memoryless_policy():
     agent = make_agent("ppo:width=16,run_steps=60000")
 
     def run(key):
-        state, _ = train(agent, env, params, key, 120)
+        state, _ = train(agent, env, params, key, 120 * agent.steps_per_update)
         return simulate(key, env, params, agent.policy(env, params, state), 500, task.horizon).mean()
 
     assert jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 3)).mean() > 0.6

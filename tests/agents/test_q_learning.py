@@ -99,7 +99,7 @@ def test_targets_see_the_first_observation(spec):
     env, params = tabular_env(task), tabular_params(task)
     sizes = "width=16,num_envs=16,rollout_length=8,learning_rate=0.01,run_steps=20000,exploration_share=0.5"
     agent = make_agent(f"{spec},{sizes}")
-    state, _ = jax.jit(lambda key: train(agent, env, params, key, 160))(jax.random.key(0))
+    state, _ = jax.jit(lambda key: train(agent, env, params, key, 160 * agent.steps_per_update))(jax.random.key(0))
     function = agent.function(env)
     for cue in (0, 1):
         seen = Seen(jnp.array([[cue], [2]]), jnp.array([[True], [False]]), jnp.zeros((2, 1), jnp.int32))
@@ -116,7 +116,7 @@ def test_q_of_the_observation_claims_what_it_does_not_earn():
     task = make("switched_corridor")
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent("q_obs:memory=table,learning_rate=0.003,run_steps=100000,exploration_share=0.5")
-    state, _ = jax.jit(lambda key: train(agent, env, params, key, 200))(jax.random.key(0))
+    state, _ = jax.jit(lambda key: train(agent, env, params, key, 200 * agent.steps_per_update))(jax.random.key(0))
     (earned,) = exact_scores(task, np.asarray(agent.probabilities(env, params, state))[None])
     assert agent.claim(env, params, state, jax.random.key(1)) > earned + 1
 

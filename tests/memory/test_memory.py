@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.memory import GRU, LRU, LSTM, MEMORIES, FeedForward, LinearAttention, MinGRU, Table, Transformer, Window
+from seqrl_jax.memory import GRU, LRU, LSTM, MEMORIES, FeedForward, LinearAttention, MinGRU, Table, Transformer, Window, dense
 
 T, B, INPUTS = 24, 3, 5
 SMALL = {
@@ -27,7 +27,7 @@ def case(request):
     """(memory, weights, carry that is not empty, inputs, first flags at random places)."""
     memory = SMALL[request.param]
     keys = jax.random.split(jax.random.key(0), 4)
-    weights = jax.tree.map(lambda leaf: leaf + 0.1, memory.init(keys[0], INPUTS))
+    weights = jax.tree.map(lambda leaf: leaf + 0.1, memory.init(keys[0], dense(INPUTS)))
     before = jax.random.normal(keys[1], (7, B, INPUTS))
     carry, _ = memory.unroll(weights, memory.initialise(weights, B), before, jnp.zeros((7, B), bool))
     xs = jax.random.normal(keys[2], (T, B, INPUTS))
@@ -121,7 +121,7 @@ def test_nothing_crosses_a_reset(case):
 @pytest.mark.parametrize("name", HISTORY)
 def test_a_history_reaches_back_to_the_first_observation(name):
     memory = SMALL[name]
-    weights = memory.init(jax.random.key(3), INPUTS)
+    weights = memory.init(jax.random.key(3), dense(INPUTS))
     xs = jax.random.normal(jax.random.key(4), (6, 1, INPUTS))
     firsts = jnp.zeros((6, 1), bool).at[0].set(True)
     last = lambda xs: memory.unroll(weights, memory.initialise(weights, 1), xs, firsts)[1][-1, 0, 0]
@@ -130,7 +130,7 @@ def test_a_history_reaches_back_to_the_first_observation(name):
 
 def test_a_window_ends():
     memory = SMALL["window"]
-    weights = memory.init(jax.random.key(3), INPUTS)
+    weights = memory.init(jax.random.key(3), dense(INPUTS))
     xs = jax.random.normal(jax.random.key(4), (6, 1, INPUTS))
     last = lambda xs: memory.unroll(weights, memory.initialise(weights, 1), xs, jnp.zeros((6, 1), bool))[1][-1, 0, 0]
     reach = jnp.abs(jax.grad(last)(xs)).sum((1, 2)) > 0
@@ -141,7 +141,7 @@ def test_a_window_ends():
 def test_the_gradient_written_by_hand_is_that_of_automatic_differentiation(name):
     memory = SMALL[name]
     keys = jax.random.split(jax.random.key(5), 4)
-    weights = memory.init(keys[0], INPUTS)
+    weights = memory.init(keys[0], dense(INPUTS))
     weights = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(keys[3], leaf.shape), weights)
     xs = jax.random.normal(keys[1], (T, B, INPUTS))
     firsts = jax.random.bernoulli(keys[2], 0.2, (T, B))
@@ -172,7 +172,7 @@ def test_the_gradient_written_by_hand_is_that_of_automatic_differentiation(name)
 
 
 def test_bfloat16_products_stay_near_float32():
-    weights = GRU(16).init(jax.random.key(0), INPUTS)
+    weights = GRU(16).init(jax.random.key(0), dense(INPUTS))
     xs = jax.random.normal(jax.random.key(1), (T, B, INPUTS))
     firsts = jnp.zeros((T, B), bool)
     outputs = [

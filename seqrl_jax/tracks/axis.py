@@ -1,0 +1,65 @@
+"""The axis of runs: hyperparameters x tasks x seeds side by side, padded to the devices and laid over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from seqrl_jax.agents.base import Agent
+from seqrl_jax.keys import key_of
+
+
+class Where(NamedTuple):
+    """Which hyperparameters and which task each run has: both [R] int32."""
+
+    settings: Array
+    task: Array
+
+
+class RunAxis:
+    """H hyperparameters x N tasks x S seeds on one axis of R runs, padded by repeating the first to what all devices
+    divide, and laid over them."""
+
+    def __init__(self, settings: int, tasks: int, seeds: Sequence[int]) -> None:
+        self.shape = (settings, tasks, len(seeds))
+        self.size = settings * tasks * len(seeds)
+        devices = jax.devices()
+        padded = -(-self.size // len(devices)) * len(devices)
+        index = np.where(np.arange(padded) < self.size, np.arange(padded), 0)
+        self.settings, self.task, number = np.unravel_index(index, self.shape)
+        self.seed = [seeds[n] for n in number]
+        mesh = jax.make_mesh((len(devices),), ("runs",), axis_types=(AxisType.Auto,), devices=devices)
+        self.sharding = NamedSharding(mesh, PartitionSpec("runs"))
+
+    def placed(self) -> Where:
+        """On the devices."""
+        where = Where(self.settings.astype(np.int32), self.task.astype(np.int32))
+        return jax.device_put(where, self.sharding)
+
+    def keys(self) -> Array:
+        """[R], one for each run, from its seed alone."""
+        return jax.device_put(jnp.stack([key_of(seed) for seed in self.seed]), self.sharding)
+
+    def apart(self, values: Any) -> np.ndarray:
+        """[R, ...] as [H, N, S, ...], without the padding."""
+        values = np.asarray(values)
+        return values[: self.size].reshape(*self.shape, *values.shape[1:])
+
+
+def over_runs(function: Callable[[Agent, Any, Any], Any]) -> Callable[[Agent, Any, Where, Any], Any]:
+    """A function of one run, (agent, params, key or state), over all runs [R]."""
+
+    def over(settings: Agent, params: Any, where: Where, per_run: Any) -> Any:
+        def one(at: Where, mine: Any) -> Any:
+            pick = lambda tree, place: jax.tree.map(lambda leaf: leaf[place], tree)
+            return function(pick(settings, at.settings), pick(params, at.task), mine)
+
+        return jax.vmap(one)(where, per_run)
+
+    return over

@@ -1,0 +1,191 @@
+"""The track of tabular POMDPs: what an agent loses by acting on the observation, and which methods win it back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seqrl_jax.agents.base import Agent, horizon_class
+from seqrl_jax.agents.configuration import configuration, modules
+from seqrl_jax.agents.registry import AGENTS, make_agent
+from seqrl_jax.exact.solve import Solution, cache_directory, solve
+from seqrl_jax.results.record import Bound, Curve, Record, Spent
+from seqrl_jax.tasks.registry import TASKS, describe, make
+from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
+from seqrl_jax.tracks.oracles import ORACLES
+from seqrl_jax.tracks.training import Trained, train_row
+
+RETURN, CLAIM = "return", "claim"
+STEPS = "environment steps"
+MEMORYLESS, HISTORY = "memoryless_stochastic", "history"
+
+
+@dataclass(frozen=True, eq=False)
+class PomdpProblem:
+    """A tabular task with its certified values."""
+
+    spec: str
+    task: TabularPOMDP
+    solution: Solution
+
+    @property
+    def fingerprint(self) -> str:
+        return self.solution.fingerprint
+
+    @property
+    def bounds(self) -> Mapping[str, Bound]:
+        return {name: Bound(v.lower, v.upper, v.method) for name, v in self.solution.values.items()}
+
+    @property
+    def program(self) -> int:
+        """The class of its horizon: what has to be as long as an episode is as long as that."""
+        return horizon_class(self.task.horizon)
+
+    @property
+    def reach(self) -> float:
+        """From the uniform policy to the best of the history, in units of return."""
+        return self.solution.values[HISTORY].upper - self.solution.values["random"].lower
+
+
+def problem(spec: str) -> PomdpProblem:
+    """The task that `spec` names and its solution, from the user's cache where it is known."""
+    task = make(spec)
+    return PomdpProblem(spec, task, solve(task, cache_directory()))
+
+
+def solved(specs: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None) -> list[PomdpProblem]:
+    """The problem of each."""
+    problems = []
+    for spec in specs:
+        problems.append(problem(spec))
+        progress(len(problems), len(specs))
+    return problems
+
+
+@dataclass(frozen=True)
+class PomdpTrack:
+    """See `tracks.base.Track`."""
+
+    name: str = "pomdp"
+    about: str = "partially observed tasks, solved exactly"
+
+    @property
+    def tasks(self) -> Mapping[str, Entry]:
+        told = map(describe, TASKS)
+        return {task.name: Entry(task.idea, detail=f"{task.paragraph}\n\n{task.picture}") for task in told}
+
+    @property
+    def methods(self) -> Mapping[str, Entry]:
+        oracles = {name: Entry(oracle.about) for name, oracle in ORACLES.items()}
+        return oracles | {name: Entry(entry.about, entry.agent.marked_wrong) for name, entry in AGENTS.items()}
+
+    @property
+    def oracles(self) -> Sequence[str]:
+        """The methods that learn nothing."""
+        return tuple(ORACLES)
+
+    @property
+    def memoryless_agents(self) -> Sequence[str]:
+        return tuple(name for name, entry in AGENTS.items() if entry.agent.memoryless)
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        return (
+            Column(RETURN, "return", unit="return", better="higher"),
+            Column(CLAIM, "what its own value says", unit="return", better=None),
+        )
+
+    @property
+    def scales(self) -> Sequence[Scale]:
+        return (
+            Scale("normalised", "random", HISTORY, "0 is the uniform policy, 1 the best policy of the whole history"),
+            Scale("memory", MEMORYLESS, HISTORY, "0 is the best policy of the observation, 1 that of the history"),
+        )
+
+    @property
+    def bounds(self) -> Mapping[str, str]:
+        return {
+            "random": "the uniform policy",
+            "memoryless_deterministic": "the best map from observation to action",
+            MEMORYLESS: "the best distribution of actions given the observation",
+            HISTORY: "the best policy of the whole history",
+            "state": "the best policy that sees the state",
+        }
+
+    def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
+        for spec in tasks:
+            make(spec)
+        for method in methods:
+            if method not in ORACLES:
+                make_agent(method)
+
+    def problems(self, specs: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[PomdpProblem]:
+        return solved(specs, progress)
+
+    def config(self, method: str, problem: PomdpProblem, budget: Budget) -> dict[str, Any]:
+        if method in ORACLES:
+            return {}
+        fitted = make_agent(method).for_run(problem.task.horizon, budget.steps)
+        return {**configuration(fitted), "steps": budget.steps, "evaluations": budget.evaluations}
+
+    def code(self, method: str) -> Sequence[str]:
+        if method in ORACLES:
+            return ["seqrl_jax.tracks.oracles"]
+        return ["seqrl_jax.tracks.training", *modules(make_agent(method))]
+
+    def row(self, method: str, problems: Sequence[PomdpProblem], budget: Budget, loop: Loop) -> Sequence[Outcome]:
+        if method in ORACLES:
+            return [_oracle(method, problem, budget) for problem in problems]
+        agent = make_agent(method)
+        trained = train_row(agent, problems, budget, loop)
+        return [_outcome(agent, trained, number) for number in range(len(problems))]
+
+    def notes(self, records: Sequence[Record]) -> Sequence[str]:
+        return ()
+
+    def errors(self, records: Sequence[Record]) -> Sequence[str]:
+        return ()
+
+    def pictures(self, records: Sequence[Record]) -> Sequence[Picture]:
+        return ()
+
+
+POMDP = PomdpTrack()
+
+
+def _bounded_by(memoryless: bool) -> list[str]:
+    return [HISTORY, MEMORYLESS] if memoryless else [HISTORY]
+
+
+def _outcome(agent: Agent, trained: Trained, number: int) -> Outcome:
+    claims = {} if trained.claims is None else {CLAIM: trained.claims[number]}
+    curve = Curve(STEPS, list(map(float, trained.steps)), [point[number] for point in trained.curve])
+    return Outcome(
+        metrics={RETURN: trained.scores[number], **claims},
+        standard_errors={RETURN: trained.standard_errors[number]},
+        curves={RETURN: curve},
+        bounded_by=_bounded_by(agent.memoryless),
+        marked_wrong=agent.marked_wrong,
+        policy=agent.acts,
+        episodes=trained.episodes[number],
+        steps_made=trained.steps[-1],
+        spent=trained.spent,
+        warnings=trained.warnings[number],
+        failures=trained.failures[number],
+    )
+
+
+def _oracle(method: str, problem: PomdpProblem, budget: Budget) -> Outcome:
+    oracle, began = ORACLES[method], time.perf_counter()
+    scores, errors = oracle.scores(problem.task, problem.solution, budget.seeds)
+    return Outcome(
+        metrics={RETURN: list(scores)},
+        standard_errors={RETURN: list(errors)},
+        bounded_by=_bounded_by(oracle.memoryless),
+        policy=oracle.acts,
+        episodes=[oracle.episodes] * len(budget.seeds),
+        spent=Spent(evaluation=time.perf_counter() - began),
+    )
