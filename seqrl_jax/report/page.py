@@ -44,14 +44,14 @@ def write_page(
     )
     environment.filters.update(two=words.two, duration=words.duration, shown=printable)
     records = [record for section in sections for record in section.records]
-    method_styles = styles(records)
+    method_styles = styles([record for section in sections for record in _with_curves(section)])
     html = environment.get_template(PAGE).render(
         sections=[_section(section, method_styles) for section in sections],
         suites=sorted({record.suite for record in records}),
         created=sorted(record.created for record in records),
         skipped=skipped,
         command=command,
-        none=words.NONE,
+        dash=words.NONE,
         two=words.two,
         figures=words.figures,
         wrong=words.WRONG,
@@ -175,6 +175,10 @@ def _task_row(section: Section, row: Row, method_styles: Mapping[str, Style]) ->
         "seeds": row.seeds,
         "failed": row.failed,
     }
+
+
+def _with_curves(section: Section) -> list[Record]:
+    return [record for record in section.records if section.track.columns[0].metric in record.curves]
 
 
 def _panels(section: Section, task: str) -> list[Panel]:

@@ -22,7 +22,7 @@ DASHES = (":", (0, (4, 3)), "-.", "-", (0, (1, 3)))
 """Of the lines at what is proved, in the track's order."""
 INK = "#4a4f57"
 LABEL_GAP = 0.062
-TITLE_WIDTH = 52
+LABEL_WIDTH = 48
 
 Dash = Literal["solid", "dashed", "dotted"]
 
@@ -87,9 +87,7 @@ def all_pictures(panels: Sequence[Panel], method_styles: Mapping[str, Style], wr
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(grid, panels):
         _draw(axes, panel, method_styles)
-        title = printable(panel.title)
-        title = title if len(title) <= TITLE_WIDTH else f"…{title[1 - TITLE_WIDTH :]}"
-        axes.set_title(title, fontsize=10, loc="left", color="black", parse_math=False)
+        axes.set_title(_short(panel.title), fontsize=10, loc="left", color="black", parse_math=False)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     _legend(figure, shown, wrong, legend_columns)
@@ -114,7 +112,7 @@ def _legend(figure: Figure, shown: Mapping[str, Style], wrong: set[str], columns
     )
     for text, method in zip(legend.get_texts(), shown):
         text.set_parse_math(False)
-        text.set_text(name(method, method in wrong))
+        text.set_text(name(_short(method), method in wrong))
 
 
 def _draw(axes: Axes, panel: Panel, method_styles: Mapping[str, Style]) -> None:
@@ -125,12 +123,12 @@ def _draw(axes: Axes, panel: Panel, method_styles: Mapping[str, Style]) -> None:
     places = [place for curve in panel.curves.values() for place in curve.at]
     first, last = min([0.0, *places]), max(places)
     axes.set_xlim(first, last if last > first else first + 1)
-    low, high = _limits(panel)
+    low, high = limits(panel)
     axes.set_ylim(low, high)
     _draw_bounds(axes, panel.bounds, low, high)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.set_xlabel(printable(panel.x), fontsize=8, color=INK, parse_math=False)
-    axes.set_ylabel(panel.y, fontsize=8, color=INK, parse_math=False)
+    axes.set_xlabel(_short(panel.x), fontsize=8, color=INK, parse_math=False)
+    axes.set_ylabel(_short(panel.y), fontsize=8, color=INK, parse_math=False)
     axes.tick_params(labelsize=8, colors=INK, length=3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#b9bec6")
@@ -156,10 +154,12 @@ def _draw_curve(axes: Axes, curve: Curve, style: Style) -> None:
     )
 
 
-def _limits(panel: Panel) -> tuple[float, float]:
-    """Room for the curves and for what is proved; a collapse far below all that is proved is cut off."""
+def limits(panel: Panel) -> tuple[float, float]:
+    """Room for the curves and for what is proved; what is far outside of several proved values is cut off."""
     values = [value for curve in panel.curves.values() for row in curve.values for value in row if value is not None]
-    ends = [end for bound in panel.bounds.values() for end in (bound.lower, bound.upper)] or values
+    ends = [end for bound in panel.bounds.values() for end in (bound.lower, bound.upper)]
+    if len(set(ends)) < 2:
+        ends += values
     span = max(max(ends) - min(ends), 1e-3 * max(1.0, abs(max(ends))))
     low = max(min([*values, *ends]), min(ends) - span)
     high = min(max([*values, *ends]), max(ends) + span)
@@ -178,7 +178,7 @@ def _draw_bounds(axes: Axes, bounds: Mapping[str, Bound], low: float, high: floa
             axes.axhspan(bound.lower, bound.upper, color="black", alpha=0.05, linewidth=0, zorder=0)
         axes.axhline(bound.lower, color=INK, linestyle=dashes[bound_name], linewidth=1.0, zorder=1)
         axes.annotate(
-            printable(bound_name).replace("_", " "),
+            _short(bound_name).replace("_", " "),
             xy=(1.0, place),
             xytext=(1.05, at),
             xycoords="axes fraction",
@@ -189,6 +189,12 @@ def _draw_bounds(axes: Axes, bounds: Mapping[str, Bound], low: float, high: floa
             parse_math=False,
             arrowprops={"arrowstyle": "-", "color": "#b9bec6", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
         )
+
+
+def _short(text: str) -> str:
+    """Text without the beginning that a picture has no room for; specs differ at their end."""
+    shown = printable(text)
+    return shown if len(shown) <= LABEL_WIDTH else f"…{shown[1 - LABEL_WIDTH :]}"
 
 
 def spread(places: list[float], gap: float, top: float = 1.0) -> list[float]:

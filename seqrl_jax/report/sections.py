@@ -50,13 +50,24 @@ class Section:
 def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[list[Section], list[str]]:
     """The sections of records, in the order of the tracks.
 
-    Returns: (sections, a sentence about the records of each track that is not known).
+    Returns: (sections, a sentence about the records of each track that is not known, and about each record that lacks
+    its track's score).
     """
     by_track: dict[str, list[Record]] = {}
     for record in records:
         by_track.setdefault(record.track, []).append(record)
-    found = [Section(track, in_order(by_track[name], track)) for name, track in tracks.items() if name in by_track]
     skipped = [
+        f"{record.method} on {record.task}: no {track.columns[0].metric}, which is the score of the track {name}"
+        for name, track in tracks.items()
+        for record in by_track.get(name, [])
+        if track.columns[0].metric not in record.metrics
+    ]
+    scored = {
+        name: [record for record in by_track.get(name, []) if track.columns[0].metric in record.metrics]
+        for name, track in tracks.items()
+    }
+    found = [Section(tracks[name], in_order(group, tracks[name])) for name, group in scored.items() if group]
+    skipped += [
         f"{counted(len(group), 'record')} of the track {name!r}, which is unknown here (known: {listed(list(tracks))})"
         for name, group in by_track.items()
         if name not in tracks
