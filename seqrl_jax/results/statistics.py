@@ -168,7 +168,7 @@ def _estimates(
     if not moving:
         return [Estimate(float(value), float(value), float(value)) for value in values]
     drawn = _resampled(strata, moving, statistic, resamples)
-    influences = [_influences(strata, index, statistic) for index in moving]
+    influences = _relative([_influences(strata, index, statistic) for index in moving])
     levels = _levels(influences)
     ends = np.array([np.quantile(row, pair) for row, pair in zip(drawn, levels, strict=True)]).T
     low, high = values + _stretch(influences, [strata[index].size for index in moving]) * (ends - values)
@@ -201,6 +201,12 @@ def _influences(strata: list[np.ndarray], index: int, statistic: Statistic) -> n
     parts[index] = np.stack([np.delete(own, slice(group * width, (group + 1) * width)) for group in range(groups)])
     without = statistic(parts)
     return (groups - 1) * (without.mean(-1, keepdims=True) - without)
+
+
+def _relative(influences: list[np.ndarray]) -> list[np.ndarray]:
+    """Divided by the largest of each statistic: their powers neither vanish nor overflow, and only ratios matter."""
+    largest = np.max([np.abs(part).max(-1, keepdims=True) for part in influences], 0)
+    return [part / np.where(largest > 0, largest, 1.0) for part in influences]
 
 
 def _levels(influences: list[np.ndarray]) -> np.ndarray:
