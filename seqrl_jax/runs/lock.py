@@ -51,7 +51,8 @@ def writing(directory: Path, path: Path) -> Iterator[None]:
     try:
         descriptor = _acquire(directory, path)
     except (FileExistsError, NotADirectoryError) as error:
-        raise Refused(f"{error.filename} is a file, where a directory of results is to be") from error
+        path = next(path for path in (directory, *directory.parents) if path.exists())
+        raise Refused(f"{path} is a file, where a directory of results is to be") from error
     except Refused:
         raise
     except OSError as error:
