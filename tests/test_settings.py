@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import math
 import random
 from types import NoneType
@@ -12,20 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax import cli, naming
-from seqrl_jax.agents.registry import AGENTS, OnBelief, make_agent
-from seqrl_jax.agents.registry import settings as agent_settings
+from seqrl_jax.agents.registry import AGENTS, OnBelief, agent_settings, make_agent
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Labeller
-from seqrl_jax.lm.registry import METHODS, make_method
-from seqrl_jax.lm.registry import settings as method_settings
+from seqrl_jax.lm.registry import METHODS, make_method, make_model, make_task_and_model, method_settings
 from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.rnn import RNN
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.memory import MEMORIES, Window
 from seqrl_jax.naming import SpecError
 from seqrl_jax.tasks import TASKS, PomdpFileError, TaskError, make, tabular
-from seqrl_jax.tasks.registry import COMMON_KEYS
-from seqrl_jax.tasks.registry import settings as task_settings
+from seqrl_jax.tasks.registry import COMMON_KEYS, task_settings
 
 REFUSALS = (SpecError, TaskError, PomdpFileError)
 
@@ -60,6 +58,7 @@ def places():
                 yield Place(f"{name}:memory={memory},", dict(naming.settable(MEMORIES[memory])), make_agent)
     for name, entry in METHODS.items():
         yield Place(f"{name}:", dict(naming.settable(type(entry.method))), make_method)
+    yield Place("keyword:", dict(naming.settable(make_model)), make_task_and_model)
 
 
 PLACES = [place for place in places() if place.domains]
@@ -275,13 +274,14 @@ def said_by_cli(capsys, *arguments):
 
 def test_the_command_line_refuses_settings_with_exit_code_2_and_one_line(capsys):
     rng = random.Random(0)
-    for place in rng.sample(PLACES, 40):
+    for place in rng.sample(PLACES, 25):
         key, domain = rng.choice(sorted(place.domains.items()))
         spec = place.spec(f"{key}={rng.choice(outside(domain))}")
         arguments = {
             make: ["solve", spec],
             make_agent: ["run", "--agents", spec],
             make_method: ["run", "lm", "--agents", spec],
+            make_task_and_model: ["run", "lm", "--tasks", spec],
         }
         said = said_by_cli(capsys, *arguments[place.build])
         assert key in said and naming.in_words(domain) in said
@@ -361,6 +361,19 @@ def test_a_refusal_names_the_spec_the_settings_and_what_was_expected(spec, said)
     name = naming.base(spec)
     build = make_agent if name in AGENTS else make_method if name in METHODS else make
     assert said in refusal(build, spec)
+
+
+def test_list_shows_what_can_be_set(capsys):
+    for name, said in (
+        ("tmaze", "length a whole number >= 1 and <= 1000 (default: 5)"),
+        ("r2d2", "replayed one of whole, zero, stored (default: stored)"),
+        ("grpo", "clip a number > 0 and <= 1000000, or none (default: 0.2)"),
+        ("keyword", "model one of gpt, rnn (default: gpt)"),
+    ):
+        assert cli.main(["list", name]) == 0 and said in " ".join(capsys.readouterr().out.split())
+        assert cli.main(["list", name, "--json"]) == 0
+        settings = json.loads(capsys.readouterr().out)["settings"]
+        assert [setting["key"] for setting in settings] and {"key", "domain", "default"} == set(settings[0])
 
 
 def test_a_whole_number_may_be_written_with_an_exponent_and_a_limit_may_be_none():

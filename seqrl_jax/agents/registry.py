@@ -137,7 +137,7 @@ def _configured(spec: str, agent: Any, settings: dict[str, str]) -> Any:
     )
 
 
-def settings(name: str) -> list[naming.Setting]:
+def agent_settings(name: str) -> list[naming.Setting]:
     """What can be set of an agent and of its memory, as it ships. Raises: SpecError for an unknown name."""
     agent = naming.lookup("agent", name, AGENTS).agent
     agent = agent.control if isinstance(agent, OnBelief) else agent

@@ -20,9 +20,10 @@ def print_json(value: Any) -> None:
 def print_columns(title: str, rows: Sequence[tuple[str, str]]) -> None:
     """Names and what they are, wrapped to the terminal."""
     width = max(60, min(110, shutil.get_terminal_size().columns))
+    column = max([20, *(len(name) + 1 for name, _ in rows)])
     print(title)
     for name, about in rows:
-        print(textwrap.fill(f"  {name:<20}{about}", width, subsequent_indent=" " * 22))
+        print(textwrap.fill(f"  {name:<{column}}{about}", width, subsequent_indent=" " * (column + 2)))
     print()
 
 

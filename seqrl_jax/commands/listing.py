@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from seqrl_jax import naming
@@ -63,10 +64,15 @@ def _describe(name: str, as_json: bool) -> None:
     naming.lookup("task or agent", name, known)
     track, entry = found[0]
     if as_json:
-        return print_json({"name": name, "track": track.name, "about": entry.about, "detail": entry.detail})
+        settings = [asdict(setting) for setting in entry.settings]
+        told = {"name": name, "track": track.name, "about": entry.about, "detail": entry.detail, "settings": settings}
+        return print_json(told)
     print(f"{name} ({track.name}): {entry.about}")
     if entry.detail:
         print(f"\n{entry.detail}")
+    if entry.settings:
+        rows = [(setting.key, f"{setting.domain} (default: {setting.default})") for setting in entry.settings]
+        print_columns(f"\nsettings ({name}:key=value,...)", rows)
 
 
 def _marked(agent: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 
-from seqrl_jax.tracks.evaluation import controller_policy, simulate
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.exact.ladder import ladder
 from seqrl_jax.exact.solve import VALUES, cache_directory, solve
@@ -16,6 +15,7 @@ from seqrl_jax.tasks import tabular
 from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tracks.evaluation import controller_policy, simulate
 
 
 def run(options: argparse.Namespace) -> None:

@@ -100,7 +100,7 @@ def make_method(spec: str) -> Method:
     return naming.made(spec, lambda: dataclasses.replace(method, **values))
 
 
-def settings(name: str) -> list[naming.Setting]:
+def method_settings(name: str) -> list[naming.Setting]:
     """What can be set of a method, as it ships. Raises: SpecError for an unknown name."""
     method = naming.lookup("method", name, METHODS).method
     return naming.describe_settings(type(method), vars(method))

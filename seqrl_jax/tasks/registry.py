@@ -76,7 +76,7 @@ def make(spec: str) -> TabularPOMDP:
     return replace(_adjusted(task, {key: value for key, value in values.items() if key not in own}), name=spec)
 
 
-def settings(name: str) -> list[naming.Setting]:
+def task_settings(name: str) -> list[naming.Setting]:
     """What can be set of a task: its own keys and those of every task. Raises SpecError for an unknown name."""
     own = naming.describe_settings(naming.lookup("task", name, TASKS))
     known = {setting.key for setting in own}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
+from seqrl_jax.naming import Setting
 from seqrl_jax.results.record import Bound, Curve, PerSeed, Policy, Record, Spent
 
 State = TypeVar("State")
@@ -16,11 +17,13 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class Entry:
-    """A task or a method by name: one line about it, whether it is wrong on purpose, and paragraphs that say more."""
+    """A task or a method by name: one line about it, whether it is wrong on purpose, paragraphs that say more, and what
+    can be set of it."""
 
     about: str
     marked_wrong: bool = False
     detail: str = ""
+    settings: Sequence[Setting] = ()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,15 @@ from seqrl_jax.lm.alignment import alignment, measure, references
 from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.evaluation import Judge
 from seqrl_jax.lm.method import Method
-from seqrl_jax.lm.registry import METHODS, as_json, make_method, make_task_and_model, shortened
+from seqrl_jax.lm.registry import (
+    METHODS,
+    as_json,
+    make_method,
+    make_model,
+    make_task_and_model,
+    method_settings,
+    shortened,
+)
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.tasks import TASKS, LMTask, about
 from seqrl_jax.results.record import Bound, Curve, PerSeed, Record, Spent
@@ -93,11 +101,12 @@ class LMTrack:
 
     @property
     def tasks(self) -> Mapping[str, Entry]:
-        return {name: Entry(about(build)) for name, build in TASKS.items()}
+        models = naming.describe_settings(make_model)
+        return {name: Entry(about(build), settings=models) for name, build in TASKS.items()}
 
     @property
     def methods(self) -> Mapping[str, Entry]:
-        return {name: Entry(entry.about) for name, entry in METHODS.items()}
+        return {name: Entry(entry.about, settings=method_settings(name)) for name, entry in METHODS.items()}
 
     @property
     def bounds(self) -> Mapping[str, str]:

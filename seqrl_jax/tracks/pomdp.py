@@ -9,10 +9,10 @@ from typing import Any
 
 from seqrl_jax.agents.base import Agent, horizon_class
 from seqrl_jax.agents.configuration import configuration, modules
-from seqrl_jax.agents.registry import AGENTS, make_agent
+from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
 from seqrl_jax.exact.solve import Solution, cache_directory, solve
 from seqrl_jax.results.record import Bound, Curve, Record, Spent
-from seqrl_jax.tasks.registry import TASKS, describe, make
+from seqrl_jax.tasks.registry import TASKS, describe, make, task_settings
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.oracles import ORACLES
@@ -74,13 +74,18 @@ class PomdpTrack:
 
     @property
     def tasks(self) -> Mapping[str, Entry]:
-        told = map(describe, TASKS)
-        return {task.name: Entry(task.idea, detail=f"{task.paragraph}\n\n{task.picture}") for task in told}
+        return {
+            task.name: Entry(task.idea, detail=f"{task.paragraph}\n\n{task.picture}", settings=task_settings(task.name))
+            for task in map(describe, TASKS)
+        }
 
     @property
     def methods(self) -> Mapping[str, Entry]:
         oracles = {name: Entry(oracle.about) for name, oracle in ORACLES.items()}
-        return oracles | {name: Entry(entry.about, entry.agent.marked_wrong) for name, entry in AGENTS.items()}
+        return oracles | {
+            name: Entry(entry.about, entry.agent.marked_wrong, settings=agent_settings(name))
+            for name, entry in AGENTS.items()
+        }
 
     @property
     def oracles(self) -> Sequence[str]:
