@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.dtypes import prng_key
 
@@ -77,7 +78,7 @@ def _restored(saved: np.ndarray, like: Any) -> Any:
     if not isinstance(like, jax.Array):
         return saved.astype(np.asarray(like).dtype, copy=False)
     if _is_key(like):
-        restored: Any = jax.random.wrap_key_data(saved, impl=jax.random.key_impl(like))
+        restored: Any = jax.random.wrap_key_data(jnp.asarray(saved), impl=jax.random.key_impl(like))
     else:
         restored = saved.view(like.dtype) if _is_unnamed(like.dtype) else saved
     return jax.device_put(restored, like.sharding)

@@ -11,6 +11,7 @@ from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
 from seqrl_jax.commands.progress import live
 from seqrl_jax.commands.table import tell
 from seqrl_jax.naming import base
+from seqrl_jax.report.page import PAGE
 from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.plan import Order
 from seqrl_jax.runs.runner import run as run_table
@@ -20,7 +21,7 @@ from seqrl_jax.tracks.suites import SUITES, check, suite
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run what is missing, write the report and print the table."""
+    """Run what is missing and print the table; write the report, unless it is younger than every record."""
     chosen = _chosen(options)
     track = check(chosen)
     directory = options.out or Path("runs") / chosen.name
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
             checkpoint_every=options.checkpoint_every,
         )
         run_table(order, directory, watched, interrupt)
-    tell(directory, options.json)
+    tell(directory, options.json, report=not _stands(directory / PAGE))
 
 
 def _chosen(options: argparse.Namespace) -> Suite:
@@ -62,3 +63,9 @@ def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:
 
     name = max(TRACKS.values(), key=known).name
     return next(suite for suite in SUITES.values() if suite.track == name)
+
+
+def _stands(page: Path) -> bool:
+    """Whether a report needs not be written again. Its pictures take longer than all else where nothing is missing."""
+    records = page.parent.glob("*.json")
+    return page.exists() and all(record.stat().st_mtime_ns <= page.stat().st_mtime_ns for record in records)

@@ -201,6 +201,22 @@ def test_a_row_of_several_loops_goes_on_in_the_one_it_was_in(tmp_path, order, nu
     assert len(rest.made) == 1, "of ten chunks, nine were kept"
 
 
+class FailsInTheEnd(Toy):
+    """The toy, ended between its last chunk and its outcomes."""
+
+    def row(self, method, problems, budget, loop):
+        super().row(method, problems, budget, loop)
+        raise ZeroDivisionError
+
+
+def test_the_last_state_is_kept_whatever_the_number_of_chunks_between(tmp_path, order, numbers, uninterrupted):
+    with pytest.raises(ZeroDivisionError):
+        run(order(FailsInTheEnd(), checkpoint_every=3), tmp_path)
+    watched = Listening()
+    assert numbers(run(order(), tmp_path, watched)) == uninterrupted
+    assert watched.chunks[0].done == SUITE.evaluations == 8
+
+
 def test_seconds_of_earlier_processes_are_counted(tmp_path, order):
     chosen = {"methods": ["slow"], "tasks": ["penny"]}
     with pytest.raises(Interrupted):
