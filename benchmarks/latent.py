@@ -20,11 +20,10 @@ import numpy as np
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.audit.latent import knowledge, play
-from seqrl_jax.tracks.evaluation import simulate
-from seqrl_jax.results.provenance import write_record
-from seqrl_jax.tracks.pomdp import problem
-from seqrl_jax.results.statistics import interval, iqm
+from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import stack
+from seqrl_jax.tracks.evaluation import simulate
+from seqrl_jax.tracks.pomdp import problem
 
 TASKS = (
     "locked_doors",
@@ -75,21 +74,20 @@ def main() -> None:
         for index, spec in enumerate(options.tasks):
             memory = (values[index] - low[index]) / (history[index] - low[index])
             normalised = (values[index] - random[index]) / (history[index] - random[index])
-            lower, upper = interval(memory) if options.seeds > 1 else (None, None)
             row = {
                 "agent": name,
                 "task": spec,
-                "memory": {"iqm": float(iqm(memory)), "low": lower, "high": upper},
-                "normalised": float(iqm(normalised)),
+                "memory": memory.tolist(),
+                "normalised": normalised.tolist(),
                 "returns": values[index].tolist(),
             }
             if known is not None:
                 row |= {field: float(np.mean(part[index])) for field, part in known._asdict().items()}
                 row["excess"] = row["log_loss"] / row["filter_log_loss"] - 1 if row["filter_log_loss"] > 1e-6 else None
             rows.append(row)
-            print({key: value for key, value in row.items() if key != "returns"}, flush=True)
+            print({key: value for key, value in row.items() if not isinstance(value, list)}, flush=True)
     if options.out:
-        write_record(options.out, {"rows": rows, "seeds": options.seeds, "steps": options.steps})
+        write_measurement(options.out, {"rows": rows, "seeds": options.seeds, "steps": options.steps})
 
 
 if __name__ == "__main__":

@@ -12,69 +12,103 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from seqrl_jax.bench.alignment_results import read_alignment
-from seqrl_jax.bench.alignment_table import alignment_rows, caveats, in_registry_order
-from seqrl_jax.tracks.oracles import ORACLES
-from seqrl_jax.results.store import CERTIFIED, read_cells
-from seqrl_jax.tracks.suites import in_order
-from seqrl_jax.report.table import aggregate_rows, table_rows
 from seqrl_jax.files import write_whole
-from seqrl_jax.lm.registry import METHODS
-from seqrl_jax.lm.tasks import TASKS as LM_TASKS
+from seqrl_jax.report.overall import STATISTICS, overall
+from seqrl_jax.report.sections import Section, sections
+from seqrl_jax.report.table import Row, rows
+from seqrl_jax.report.words import two, with_interval
+from seqrl_jax.results import store
+from seqrl_jax.results.record import Record
+from seqrl_jax.results.statistics import Estimate, estimate
+from seqrl_jax.tracks.lm import FAR
+from seqrl_jax.tracks.pomdp import CLAIM, POMDP
+from seqrl_jax.tracks.registry import TRACKS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-SHORT = {"memoryless_deterministic": "best deterministic", "memoryless_stochastic": "best memoryless"}
+SHORT = "short of J*, "
+BOUNDS = {"memoryless_deterministic": "best deterministic", "memoryless_stochastic": "best memoryless"}
 
 
 def quick_table() -> str:
-    """Tasks down, certified values and agents across, and the interquartile mean over tasks and seeds."""
-    cells = in_order(read_cells(RESULTS / "quick")[0])
-    rows = table_rows(cells)
-    overall = {(row["kind"], row["agent"]): row for row in aggregate_rows(cells)}
-    agents = list(dict.fromkeys(cell.agent for cell in cells if not cell.marked_wrong and cell.config))
-    agents += list(dict.fromkeys(cell.agent for cell in cells if cell.marked_wrong))
-    columns = [("certified", name) for name in CERTIFIED[1:3]] + [("agent", name) for name in agents]
-    wrong = {cell.agent for cell in cells if cell.marked_wrong}
-    heads = [SHORT.get(name, f"`{name}`{'†' if name in wrong else ''}") for _, name in columns]
+    """Tasks down, proved values and agents across; below them what is over all tasks."""
+    section = _section("quick")
+    found = {(row.task, row.method): row for row in rows(section)}
+    total = {row.method: row for row in overall(section)}
+    agents = _learners(section)
+    agents = sorted(agents, key=lambda agent: total[agent].marked_wrong)
+    columns = [*BOUNDS, *agents]
+    heads = [*BOUNDS.values(), *(_head(agent, total[agent].marked_wrong) for agent in agents)]
     lines = [f"| task | {' | '.join(heads)} |", "|---|" + "---:|" * len(columns)]
-    for task in dict.fromkeys(cell.task for cell in cells):
-        scores = {(row["kind"], row["agent"]): row["normalised"]["mean"] for row in rows if row["task"] == task}
-        lines.append(f"| `{task}` | {' | '.join(_two(scores[column]) for column in columns)} |")
-    means = [overall[column] for column in columns]
-    lines.append(f"| **IQM** | {' | '.join(_with_interval(row) for row in means)} |")
-    first = next(cell for cell in cells if cell.config)
-    told = f"`seqrl run quick`: {len(first.seeds)} seeds, {first.config['steps']:,} steps per run"
-    return "\n".join([*lines, "", f"{told}, on {first.device}, jax {first.versions['jax']}."])
+    for task in section.tasks:
+        scores = (found[task, column].scales["normalised"].value.value for column in columns)
+        lines.append(f"| `{task}` | {' | '.join(map(two, scores))} |")
+    for statistic in STATISTICS:
+        shown = (with_interval(total[column].statistics[statistic]) for column in columns)
+        lines.append(f"| **{statistic}** | {' | '.join(shown)} |")
+    return "\n".join([*lines, "", _origin("quick", section)])
 
 
 def headline_table() -> str:
-    """The memory score of every agent on the tasks that need memory: interquartile mean and interval over seeds."""
-    cells = in_order(read_cells(RESULTS / "headline")[0])
-    rows = {(row["task"], row["agent"]): row for row in table_rows(cells) if row["kind"] == "agent"}
-    agents = [name for name in dict.fromkeys(cell.agent for cell in cells) if name not in ORACLES]
-    wrong = {cell.agent for cell in cells if cell.marked_wrong}
-    heads = [f"`{name}`{'†' if name in wrong else ''}" for name in agents]
+    """The memory score of every agent on the tasks that need memory: mean over seeds, with its interval."""
+    section = _section("headline")
+    found = {(row.task, row.method): row for row in rows(section)}
+    agents = _learners(section)
+    heads = [_head(agent, section.methods[agent][0].marked_wrong) for agent in agents]
     lines = [f"| task | {' | '.join(heads)} |", "|---|" + "---:|" * len(agents)]
-    for task in dict.fromkeys(cell.task for cell in cells):
-        scores = [rows[task, agent]["memory"] for agent in agents]
-        shown = (f"{_two(s['iqm'])} [{_two(s['low'])}, {_two(s['high'])}]" for s in scores)
+    for task in section.tasks:
+        shown = (with_interval(found[task, agent].scales["memory"].value) for agent in agents)
         lines.append(f"| `{task}` | {' | '.join(shown)} |")
-    first = next(cell for cell in cells if cell.config)
-    told = f"`seqrl run headline`: {len(first.seeds)} seeds, {first.config['steps']:,} steps per run"
-    return "\n".join([*lines, "", f"{told}, on {first.device}, jax {first.versions['jax']}."])
+    return "\n".join([*lines, "", _origin("headline", section)])
 
 
 def claims_table() -> str:
     """What value-based agents say of their final policy, and what it earns: means over seeds."""
-    cells = [cell for cell in in_order(read_cells(RESULTS / "headline")[0]) if cell.claims is not None]
-    rows = {(row["task"], row["agent"]): row for row in table_rows(cells) if row["kind"] == "agent"}
-    agents = list(dict.fromkeys(cell.agent for cell in cells))
-    lines = [f"| task | {' | '.join(f'`{name}`' for name in agents)} |", "|---|" + "---:|" * len(agents)]
-    for task in dict.fromkeys(cell.task for cell in cells):
-        shown = [f"{_two(rows[task, a]['claims'])} / {_two(rows[task, a]['score']['mean'])}" for a in agents]
+    section = _section("headline")
+    found = {(row.task, row.method): row for row in rows(section) if CLAIM in row.metrics}
+    agents = [agent for agent in section.methods if any(method == agent for _, method in found)]
+    lines = [f"| task | {' | '.join(map(_head, agents))} |", "|---|" + "---:|" * len(agents)]
+    for task in section.tasks:
+        mine = [found[task, agent] for agent in agents]
+        shown = (f"{two(row.metrics[CLAIM].value)} / {_value(row.score)}" for row in mine)
         lines.append(f"| `{task}` | {' | '.join(shown)} |")
     return "\n".join(lines)
+
+
+def _section(name: str) -> Section:
+    """The one section of a directory of recorded results. Exits if anything in it is damaged."""
+    records, damaged = store.read(RESULTS / name)
+    (section,), unknown = sections(records, TRACKS)
+    if damaged or unknown:
+        sys.exit("\n".join([*damaged, *unknown]))
+    return section
+
+
+def _learners(section: Section) -> list[str]:
+    return [agent for agent in section.methods if agent not in POMDP.oracles]
+
+
+def _head(method: str, marked_wrong: bool = False) -> str:
+    return f"`{method}`{'†' if marked_wrong else ''}"
+
+
+def _origin(suite: str, section: Section) -> str:
+    """What was run, from the record of a method that learns."""
+    first = next(record for record in section.records if record.steps_asked)
+    return f"`seqrl run {suite}`: {len(first.seeds)} seeds, {first.steps_asked:,} steps per run, {_where(first)}."
+
+
+def _where(record: Record) -> str:
+    return f"on {record.device}, jax {record.versions['jax']}"
+
+
+def _earned(row: Row) -> str:
+    """Gold reward / KL / regret."""
+    return " / ".join(_value(entry) for entry in (row.score, row.metrics.get("kl"), row.metrics.get("regret")))
+
+
+def _value(estimate: Estimate | None) -> str:
+    return two(estimate.value if estimate else None)
 
 
 def audit_table() -> str:
@@ -99,9 +133,7 @@ def latent_table() -> str:
     ]
     for task in dict.fromkeys(row["task"] for row in told["rows"]):
         latent, belief = rows["latent_q", task], rows["belief_q", task]
-        shown = (
-            f"{_two(m['iqm'])} [{_two(m['low'])}, {_two(m['high'])}]" for m in (latent["memory"], belief["memory"])
-        )
+        shown = (with_interval(estimate(row["memory"])) for row in (latent, belief))
         pairs = (("log_loss", "filter_log_loss"), ("probe", "belief_entropy"))
         nats = (f"{latent[one]:.3f} / {latent[other]:.3f}" for one, other in pairs)
         lines.append(f"| `{task}` | {' | '.join(shown)} | {' | '.join(nats)} |")
@@ -111,29 +143,30 @@ def latent_table() -> str:
 
 def alignment_table() -> str:
     """What every method earns, spends and leaves on the table: means over seeds."""
-    cells = in_registry_order(read_alignment(RESULTS / "lm")[0])
-    rows = {(row["method"], row["task"]): row for row in alignment_rows(cells)}
-    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    section = _section("lm")
+    found = {(row.method, row.task): row for row in rows(section)}
+    tasks, methods = list(section.tasks), list(section.methods)
     heads = " | ".join(f"`{task}`" for task in tasks)
     lines = [f"| method | {heads} | short of J*, `{tasks[0]}` |", "|---|" + "---:|" * (len(tasks) + 1)]
-    for method in dict.fromkeys(cell.method for cell in cells):
-        mine = [rows.get((method, task)) for task in tasks]
-        shown = [
-            " / ".join(_two(row[name]["mean"]) for name in ("reward", "kl", "regret")) if row else "" for row in mine
-        ]
-        short = mine[0] and mine[0]["shortfall"]
-        last = f"{_two(short['mean'])} [{_two(short['low'])}, {_two(short['high'])}]" if short else ""
-        lines.append(f"| `{method}` | {' | '.join(shown)} | {last} |")
-    why = "; ".join(caveats([row for row in rows.values() if row["task"] == tasks[0]]))
-    best = ", ".join(f"`{task}` {_two(next(c.best_reward[0] for c in cells if c.task == task))}" for task in tasks)
-    where = f"{len(cells[0].seeds)} seeds, on {cells[0].device}, jax {cells[0].versions['jax']}"
-    missing = [f"`{task}`" for task in LM_TASKS if task not in tasks]
-    missing += [f"`{m}` on `{t}`" for t in tasks for m in METHODS if (m, t) not in rows]
+    for method in methods:
+        shown = [_earned(found[method, task]) if (method, task) in found else "" for task in tasks]
+        short = found[method, tasks[0]].metrics.get("shortfall")
+        lines.append(f"| `{method}` | {' | '.join(shown)} | {with_interval(short) if short else ''} |")
+    best = ", ".join(f"`{task}` {two(section.bounds(task)['best'].lower)}" for task in tasks)
+    whole = section.track
+    missing = [f"`{task}`" for task in whole.tasks if task not in tasks]
+    missing += [f"`{m}` on `{t}`" for t in tasks for m in whole.methods if (m, t) not in found]
     absent = f" Not recorded yet: {', '.join(missing)}." if missing else ""
-    larger, _ = read_alignment(RESULTS / "lm_larger")
-    left = ", ".join(f"`{row['method']}` {_two(row['shortfall']['mean'])}" for row in alignment_rows(larger))
-    why = f" Further than .1 from J* on `{tasks[0]}`, {why}. With more, {len(larger[0].seeds)} seeds: {left}."
-    return "\n".join([*lines, "", f"Largest gold reward: {best}.{why} `seqrl run lm`: {where}.{absent}"])
+    larger = _section("lm_larger")
+    more = [row for row in rows(larger) if row.kind == "agent"]
+    left = ", ".join(f"`{row.method}` {two(row.metrics['shortfall'].value)}" for row in more)
+    seeds = len(larger.records[0].seeds)
+    notes = section.track.notes(section.tasks[tasks[0]])
+    reasons = "; ".join(note.removeprefix(SHORT).rstrip(".") for note in notes if note.startswith(SHORT))
+    why = f" Further than {FAR:g} from J* on `{tasks[0]}`, {reasons}. With more, {seeds} seeds: {left}."
+    first = section.records[0]
+    origin = f"`seqrl run lm`: {len(first.seeds)} seeds, {_where(first)}"
+    return "\n".join([*lines, "", f"Largest gold reward: {best}.{why} {origin}.{absent}"])
 
 
 def overoptimisation_table(name: str) -> str:
@@ -147,7 +180,7 @@ def overoptimisation_table(name: str) -> str:
     lines = [f"| pairs | {' | '.join(heads)} |", "|---|" + "---:|" * len(columns)]
     for pairs in dict.fromkeys(row["pairs"] for row in told["rows"]):
         mine = [rows[proxy, pairs, noise] for proxy, noise in columns]
-        shown = (f"{_two(row['gold_peak'])} / {_two(row['gold_end'])}" for row in mine)
+        shown = (f"{two(row['gold_peak'])} / {two(row['gold_end'])}" for row in mine)
         lines.append(f"| {pairs:,} | {' | '.join(shown)} |")
     seeds = f"{told['seeds']} seed{'s' if told['seeds'] > 1 else ''}"
     where = f"{seeds}, on {told['device']}, jax {told['versions']['jax']}"
@@ -270,14 +303,6 @@ def _word(entry: dict[str, Any] | None, percent: bool) -> str:
         return f"valid on {entry['tasks']} tasks"
     number = f"{entry['number']:.0%}" if percent else f"{entry['number']:+.3g}"
     return f"wrong by up to {number}, on {entry['wrong_tasks']} of {entry['tasks']}"
-
-
-def _two(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}"
-
-
-def _with_interval(row: dict[str, Any]) -> str:
-    return f"{row['iqm']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -19,11 +19,11 @@ import jax
 import numpy as np
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.tracks.evaluation import simulate
-from seqrl_jax.results.provenance import write_record
-from seqrl_jax.results.statistics import interval, iqm
 from seqrl_jax.memory import MEMORIES
+from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.results.statistics import estimate
 from seqrl_jax.tasks import make, stack
+from seqrl_jax.tracks.evaluation import simulate
 
 LENGTHS = (5, 10, 20, 50, 100, 200)
 GOOD, BLIND = 4.0, (4.0 - 0.1) / 2
@@ -57,13 +57,12 @@ def main() -> None:
         values = np.asarray(jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(params, keys), np.float64)
         seconds = time.perf_counter() - began
         for length, scores in zip(LENGTHS, (values - BLIND) / (GOOD - BLIND), strict=True):
-            low, high = interval(scores)
-            row = {"memory": name, "length": length, "iqm": float(iqm(scores)), "low": low, "high": high}
+            row = {"memory": name, "length": length, **estimate(scores).as_json()}
             rows.append({**row, "seeds": options.seeds, "steps": steps, "program_seconds": seconds})
-        told = ", ".join(f"{row['length']}: {row['iqm']:.2f}" for row in rows if row["memory"] == name)
+        told = ", ".join(f"{row['length']}: {row['value']:.2f}" for row in rows if row["memory"] == name)
         print(f"{name:<18}{told}   ({seconds:.0f} s)", flush=True)
         if options.out:
-            write_record(options.out, {"rows": rows})
+            write_measurement(options.out, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Compared:
     """The second of a pair of records minus the first, over the seeds that both ran.
 
     pairs: seeds that both finished. difference: of the score, over these; None without any. scaled: of the score on the
-    track's first scale, failed seeds counted as 0; None where the task does not allow it.
+    track's first scale, failed seeds counted, as 0 at best; None where the task does not allow it.
     """
 
     track: str
@@ -147,7 +147,7 @@ def _both(methods: tuple[str, str]) -> str:
 
 
 def _scaled(section: Section, one: Record, other: Record) -> list[tuple[float, float]]:
-    """[pairs] scores on the track's first scale, failed seeds as 0; nothing where the task does not allow it."""
+    """[pairs] scores on the track's first scale, failed seeds counted; nothing where the task does not allow it."""
     scores = counted_scores(section, one), counted_scores(section, other)
     return _paired(one, other, *scores) if all(scores) else []
 

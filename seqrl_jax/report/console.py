@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 REACH = f"±: to the further end of the 95% interval over seeds, {NONE} with one seed"
-FAILED = "!n: n seeds failed; entries leave them out, what is over all tasks counts them as 0"
+FAILED = "!n: n seeds failed; entries leave them out, what is over all tasks counts them, as 0 at best"
 INEXACT = "~: lower end of an interval that is not exact"
 BOTH = "a|b: 0 is the lower|upper end of a value that is known as an interval only"
 PROVED = "*: proved, above the upper end by more than chance explains"

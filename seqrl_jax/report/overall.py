@@ -33,7 +33,7 @@ THRESHOLDS = tuple(tenth / 10 for tenth in range(11))
 
 @dataclass(frozen=True, kw_only=True)
 class Overall:
-    """What one method reached over all tasks on which the track's first scale is defined; failed seeds count as 0.
+    """What one method reached over all tasks on which the track's first scale is defined; failed seeds count as 0 at best.
 
     kind: "agent", or "certified"; then `method` is the name of a bound, and an interval reaches from the aggregate of
     the lower ends to that of the upper ones, which enclose it because every statistic is monotone. tasks: how many
@@ -84,7 +84,7 @@ def for_machines(row: Overall) -> dict[str, Any]:
 
 
 def samples(section: Section, method: str) -> dict[str, list[float]]:
-    """Task -> the scores of a method's seeds on the track's first scale, failed ones as 0, where it is defined."""
+    """Task -> the scores of a method's seeds on the track's first scale, failed ones counted, where it is defined."""
     if not section.track.scales:
         return {}
     scores = {record.task: counted_scores(section, record) for record in section.methods.get(method, [])}

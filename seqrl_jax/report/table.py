@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -113,7 +114,8 @@ def counted_scores(section: Section, record: Record) -> list[float]:
 def _method_row(section: Section, record: Record) -> Row:
     score, *others = section.track.columns
     finished = record.finished(score.metric)
-    found = estimate(finished) if finished else None
+    ceiling = min([record.bounds[name].upper for name in record.bounded_by], default=math.inf)
+    found = estimate(finished, within=(-math.inf, ceiling)) if finished else None
     metrics = {column.metric: values for column in others if (values := record.finished(column.metric))}
     return Row(
         track=record.track,
