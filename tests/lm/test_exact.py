@@ -128,7 +128,7 @@ def test_the_law_of_a_model_is_what_it_says_completion_by_completion(name, shake
         logs = token_log_probs(model, weights, prompt, jnp.asarray(texts[some]))
         expected = np.where(drawn_mask(jnp.asarray(texts[some]), task.end), logs, 0.0).sum(1)
         np.testing.assert_allclose(law[index, some], expected, atol=1e-4)
-    assert exact.completion_rewards(task).shape == law.shape
+    assert exact.outcome_rewards(task).shape == law.shape
 
 
 def test_paid_walks_and_the_rest_are_all_there_is(shaken):
@@ -139,7 +139,7 @@ def test_paid_walks_and_the_rest_are_all_there_is(shaken):
     # Towards the goal, which is token 0, so that something is earned.
     weights["wte"]["weight"] = weights["wte"]["weight"].at[0].add(0.5 * weights["ln_f"]["bias"])
     law = exact.normalised(exact.rewarded_law(model, task, weights))
-    values = exact.rewarded_values(task)
+    values = exact.outcome_rewards(task)
     prompt = jnp.asarray(np.repeat(task.prompts, 2000, 0), jnp.int32)
     drawn = jax.jit(lambda key: sample(model, weights, key, prompt, task.length, task.end))(jax.random.key(0))
     reward = np.asarray(task.rewards(prompt, drawn.tokens), np.float64)
@@ -151,7 +151,7 @@ def test_paid_walks_and_the_rest_are_all_there_is(shaken):
 def test_the_soft_bellman_equation_of_walks_gives_the_same_partition():
     """log Z under the corpus's own law, by dynamic programming over (node, steps left) and from the listed walks."""
     task, beta = make_task("random_walks"), 0.2
-    values = exact.rewarded_values(task)
+    values = exact.outcome_rewards(task)
     graph = np.zeros((21, 21), bool)
     for prompt, texts in zip(task.prompts, task.rewarded, strict=True):
         for text in texts[texts[:, 0] >= 0]:

@@ -194,7 +194,7 @@ def test_one_batch_points_along_the_gradient_of_the_objective(method, shaken):
     weights, reference = shaken(model, 0), shaken(model, 7)
     size = 32
     method = dataclasses.replace(method, prompts=size // 8, beta=0.3, lambda_=1.0, value_cost=0.0, clip=None)
-    reward = exact.completion_rewards(task)
+    reward = exact.outcome_rewards(task)
 
     def objective(weights):
         law, before = (exact.law_of(model, task, w) for w in (weights, reference))
@@ -217,7 +217,11 @@ def test_one_batch_points_along_the_gradient_of_the_objective(method, shaken):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"ratio": "tokens"}, "ratio is 'tokens'"), ({"minibatches": 7}, "128 completions do not divide into 7 parts")],
+    [
+        ({"ratio": "tokens"}, "ratio is 'tokens'"),
+        ({"advantage": "group", "group": 1}, "no other answer"),
+        ({"minibatches": 7}, "minibatches is 7: 128 completions do not divide into equal parts"),
+    ],
 )
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):

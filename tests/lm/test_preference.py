@@ -106,7 +106,7 @@ def test_an_unknown_loss_is_refused():
 
 def test_only_faithful_labels_lead_dpo_to_the_optimum_of_the_gold_reward():
     keyword, hacked = make_task("keyword"), make_task("length_hack")
-    assert make_method("dpo").price(keyword) == 0.1 and make_method("dpo").price(hacked) is None
-    assert make_method("ipo").price(keyword) is None and make_method("grpo").price(keyword) is None
-    assert make_method("rloo:beta=0.2").price(hacked) == 0.2
+    assert make_method("dpo").optimal_beta(keyword) == 0.1 and make_method("dpo").optimal_beta(hacked) is None
+    assert make_method("ipo").optimal_beta(keyword) is None and make_method("grpo").optimal_beta(keyword) is None
+    assert make_method("rloo:beta=0.2").optimal_beta(hacked) == 0.2
     assert Labeller(length_bias=0.0).is_faithful(hacked) and not Labeller(noise=0.1).is_faithful(keyword)

@@ -1,165 +1,218 @@
 import dataclasses
-import io
-import json
+from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import msgspec
 import numpy as np
 import pytest
 
-from seqrl_jax.tracks.lm import Plan, run_alignment
-from seqrl_jax.bench.alignment_report import MARKERS, frontier_picture, write_alignment_report
-from seqrl_jax.bench.alignment_results import holds_alignment, read_alignment, write_alignment
-from seqrl_jax.bench.alignment_table import alignment_problems, alignment_rows, console_alignment, spread
-from seqrl_jax.results.store import ResultsError
-from seqrl_jax.tracks.suites import AlignmentSuite, check_alignment, suite
-from seqrl_jax.lm.registry import METHODS
+from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.method import Method
+from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.naming import SpecError
+from seqrl_jax.results.code import Package
+from seqrl_jax.results.record import Record
+from seqrl_jax.tracks import lm
+from seqrl_jax.tracks.base import Budget, Status, plain_loop
+from seqrl_jax.tracks.lm import LM, MARKERS, LMProblem
 
-PLAN = Plan("lm", ("sft", "best_of_16", "rloo", "dpo", "rlhf"), ("length_hack",), (0, 1), updates=6)
+ROOT = Path(__file__).parents[2]
+# Every kind of method; few answers are labelled, so that a rehearsal takes seconds.
+METHODS = ("sft", "best_of_16", "rloo", "dpo:pairs=256", "rlhf:prompts=256")
+BUDGET = Budget(steps=6, evaluations=1, seeds=(0, 1))
+
+
+def recorded(method, problem, outcome, budget=BUDGET):
+    """The record that the runner would write."""
+    fields = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
+    return Record(
+        track=LM.name,
+        suite="lm",
+        task=problem.spec,
+        method=method,
+        seeds=list(budget.seeds),
+        config=LM.config(method, problem, budget),
+        bounds=dict(problem.bounds),
+        steps_asked=budget.steps,
+        cells=1,
+        task_fingerprint=problem.fingerprint,
+        code_fingerprint=None,
+        versions={},
+        device="",
+        commit=None,
+        command=None,
+        created="2026-01-01T00:00:00+00:00",
+        **fields,
+    )
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """A rehearsal: every kind of method, six updates of each stage."""
-    directory = tmp_path_factory.mktemp("lm")
-    return directory, list(run_alignment(PLAN, directory))
+def problem():
+    """A model that is no larger than a test needs."""
+    task = make_task("length_hack")
+    return LMProblem("length_hack", task, GPT(task.size, 1 + task.length, width=8, layers=1, heads=1))
 
 
-def test_cells_say_where_each_seed_stands(ran):
-    _, cells = ran
-    by_method = {cell.method: cell for cell in cells}
-    assert list(by_method) == list(PLAN.methods)
-    sft = by_method["sft"]
-    assert sft.kl == pytest.approx([0, 0], abs=1e-6) and sft.regret == pytest.approx([0, 0], abs=1e-4)
-    assert sft.reward == pytest.approx(sft.reference_reward, abs=1e-9)
-    assert sft.reward[0] != sft.reward[1]
-    best = by_method["best_of_16"]
-    assert all(0 < kl <= np.log(16) - 15 / 16 for kl in best.kl)
-    assert all(reward > before for reward, before in zip(best.reward, sft.reward, strict=True))
+@pytest.fixture(scope="module")
+def records(problem):
+    """method -> its record: six updates of each stage."""
+    return {name: recorded(name, problem, LM.row(name, [problem], BUDGET, plain_loop)[0]) for name in METHODS}
+
+
+def test_records_say_where_each_seed_stands(records):
+    sft, best, rloo, dpo, rlhf = (records[name].metrics for name in METHODS)
+    assert sft["kl"] == pytest.approx([0, 0], abs=1e-6) and sft["regret"] == pytest.approx([0, 0], abs=1e-4)
+    assert sft["reward"] == pytest.approx(sft["reference_reward"], abs=1e-9)
+    assert sft["reward"][0] != sft["reward"][1]
+    assert all(0 < kl <= np.log(16) - 15 / 16 for kl in best["kl"])
+    assert all(reward > before for reward, before in zip(best["reward"], sft["reward"], strict=True))
     # The labeller of length_hack likes long answers, so that DPO's optimum is not that of the gold reward.
-    assert by_method["rloo"].beta == 0.05 and by_method["dpo"].beta is None and by_method["rlhf"].beta is None
-    assert all(value > 0 for value in by_method["rloo"].shortfall)
-    assert all(kl > 0 for kl in by_method["rlhf"].kl)
-    for cell in cells:
-        assert all(regret >= -1e-6 for regret in cell.regret)
-        assert all(a[0] <= b[0] + 1e-9 and a[1] <= b[1] + 1e-9 for a, b in zip(cell.frontier, cell.frontier[1:]))
-        assert cell.frontier[-1][1] == pytest.approx(cell.best_reward[0])
-    assert not alignment_problems(cells)
+    assert all(value > 0 for value in rloo["shortfall"]) and "shortfall" not in dpo | rlhf
+    assert all(kl > 0 for kl in rlhf["kl"])
+    for record in records.values():
+        assert all(regret >= -1e-6 for regret in record.metrics["regret"])
+        assert record.standard_errors == {"kl": [0.0, 0.0]} and not record.failures
+        frontier = record.curves["frontier"]
+        values = [row[0] for row in frontier.values]
+        assert (np.diff(values) >= -1e-9).all() and {row[1] for row in frontier.values} == {None}
+        assert values[-1] == pytest.approx(record.bounds["best"].upper) and record.bounds["best"].is_exact
+    assert [records[name].steps_made for name in METHODS] == [0, 0, 6, 6, 12]
+    assert not LM.errors(list(records.values()))
 
 
-def test_finished_cells_are_kept_and_others_run_again(ran):
-    directory, cells = ran
-    stamped = dataclasses.replace(cells[2], created="2000-01-01T00:00:00+00:00")
-    write_alignment(directory, stamped)
-    again = list(run_alignment(dataclasses.replace(PLAN, methods=("rloo",)), directory))
-    assert again[0].created == "2000-01-01T00:00:00+00:00"
-    other = dataclasses.replace(PLAN, methods=("rloo:beta=0.2",))
-    fresh = list(run_alignment(other, directory))
-    assert fresh[0].beta == 0.2 and fresh[0].created > "2020"
-    write_alignment(directory, cells[2])
+def test_the_best_reward_is_that_of_the_task(problem):
+    """Two points for the target said twice, minus .2 for each of two words, and the end."""
+    assert problem.bounds["best"].lower == pytest.approx(2 - 2 * 0.2, abs=1e-6)
+    assert LM.problems(["keyword"])[0].bounds["best"].lower == 2
 
 
-def test_results_come_back_as_they_were_and_damage_is_named(ran, tmp_path):
-    directory, cells = ran
-    read, damage = read_alignment(directory)
-    assert {cell.method for cell in read} >= set(PLAN.methods) and not damage
-    assert next(cell for cell in read if cell.method == "dpo") == next(cell for cell in cells if cell.method == "dpo")
-    path = write_alignment(tmp_path, cells[0])
-    told = json.loads(path.read_text())
-    (tmp_path / "short.json").write_text(json.dumps({**told, "kl": [0.0]}))
-    (tmp_path / "torn.json").write_text(path.read_text()[:100])
-    (tmp_path / "lacking.json").write_text(json.dumps({k: v for k, v in told.items() if k != "regret"}))
-    (tmp_path / "else.json").write_text("[1]")
-    read, damage = read_alignment(tmp_path)
-    assert len(read) == 1
-    assert [message.split(":")[0] for message in damage] == ["lacking.json", "short.json", "torn.json"]
-    assert "kl: must have 2 entries" in damage[1] and "regret" in damage[0]
-    assert holds_alignment(tmp_path) and not holds_alignment(tmp_path / "none")
+def test_nothing_is_trained_before_a_row_is_run(monkeypatch):
+    monkeypatch.setattr(lm, "references", lambda *_: pytest.fail("pi_0 was trained"))
+    fresh = LM.problems(["reversal", "keyword:model=rnn"])
+    for one in fresh:
+        assert one.bounds["best"].lower > 0 and len(one.fingerprint) == 64 and one.program == one.spec
+        assert LM.config("rloo", one, BUDGET)["method"]["updates"] == 6
+    assert [LM.config("sft", one, BUDGET)["model"]["name"] for one in fresh] == ["GPT", "RNN"]
 
 
-def test_rows_carry_intervals_and_failures(ran):
-    _, cells = ran
-    hurt = dataclasses.replace(cells[2], reward=[None, 1.0], kl=[None, 2.0], regret=[None, 0.1], shortfall=[None, 0.2])
-    row = alignment_rows([hurt])[0]
-    assert (row["failed"], row["seeds"], row["reward"]["mean"]) == (1, 2, 1.0)
-    assert alignment_rows([cells[0]])[0]["shortfall"] is None
-    assert spread(row["reward"], 1) == "1.000 [1.000, 1.000] !1"
-    assert spread(None, 2) == "failed" and spread(None) == ""
+def test_methods_share_the_references_of_a_problem(problem):
+    judge = problem.judge(lm.shortened(lm.SUPERVISED, 6), (0, 1))
+    assert problem.judge(lm.shortened(lm.SUPERVISED, 6), (0, 1)) is judge
 
 
-def test_a_policy_above_the_frontier_is_an_error(ran):
-    _, cells = ran
-    above = dataclasses.replace(cells[2], regret=[0.1, -0.05])
-    assert "rloo on length_hack, seed 1: 0.05 above the frontier" in alignment_problems([above])
+def test_a_language_model_is_a_setting_of_the_task():
+    budget = dataclasses.replace(BUDGET, steps=1)
+    (rnn,) = LM.problems(["reversal:model=rnn"])
+    outcome = LM.row("rloo", [rnn], budget, plain_loop)[0]
+    assert all(kl > 0 for kl in outcome.metrics["kl"]) and not outcome.failures
 
 
-def test_the_page_has_every_method_and_escapes_what_files_say(ran, tmp_path):
-    from rich.console import Console
-
-    _, cells = ran
-    bad = dataclasses.replace(cells[1], method="<script>alert(1)</script>")
-    page = write_alignment_report([*cells, bad], tmp_path, ["<b>torn</b>"], "seqrl run lm").read_text()
-    assert "<script>" not in page and "<b>torn" not in page and "&lt;script&gt;" in page
-    assert all(f"<td>{name}</td>" in page for name in PLAN.methods)
-    assert frontier_picture(cells).startswith(b"\x89PNG")
-    looks = {(MARKERS[index % len(MARKERS)], index % 10) for index in range(len(METHODS))}
-    assert len(looks) == len(METHODS)
-    console = Console(width=80, record=True, file=io.StringIO())
-    longest = max(METHODS, key=len)
-    console.print(console_alignment([*cells, dataclasses.replace(cells[2], method=longest)]))
-    lines = console.export_text().splitlines()
-    assert any("length_hack" in line for line in lines)
-    # Every method on one line of a terminal of 80 columns.
-    told = [line.split()[0] for line in lines if "±" in line]
-    assert told[: len(cells) + 1] == [*PLAN.methods, longest]
-    assert "No results yet" in write_alignment_report([], tmp_path).read_text()
+def test_a_fingerprint_is_of_prompts_and_rewards(problem):
+    task = problem.task
+    other = lambda **changes: LMProblem("x", dataclasses.replace(task, **changes), problem.model).fingerprint
+    assert other() == problem.fingerprint
+    richer = lambda prompt, tokens: task.gold(prompt, tokens) + jnp.where(tokens[0] == 3, 0.01, 0.0)
+    assert other(gold=richer) != problem.fingerprint
+    assert other(prompts=task.prompts[::-1]) != problem.fingerprint
 
 
-def test_a_cell_with_the_wrong_number_of_seeds_is_refused(ran):
-    with pytest.raises(ResultsError, match="kl: must have 2 entries"):
-        dataclasses.replace(ran[1][0], kl=[0.0])
+def test_the_budget_cuts_every_stage_or_leaves_it_as_shipped(problem):
+    config = lambda steps: LM.config("rlhf", problem, dataclasses.replace(BUDGET, steps=steps))
+    updates = lambda told: (
+        told["method"]["reward_model"]["updates"],
+        told["method"]["policy"]["updates"],
+        told["supervised"]["updates"],
+    )
+    assert updates(config(LM.steps_as_shipped)) == (2000, 1500, 1500)
+    assert updates(config(1600)) == (1600, 1500, 1500)
+    assert updates(config(6)) == (6, 6, 6)
+
+
+def test_a_row_goes_on_from_what_a_loop_kept(problem, records):
+    """Its state holds all that was trained; who is told how far it is hears of updates of all seeds."""
+    ends, seen = [], []
+
+    def keeps(state, advance, chunks, watch):
+        seen.append(watch(state))
+        for _ in range(chunks):
+            state = advance(state)
+        seen.append(watch(state))
+        ends.append(jax.tree.map(np.asarray, state))
+        return state
+
+    whole = LM.row("rloo", [problem], BUDGET, keeps)[0]
+    again = LM.row("rloo", [problem], BUDGET, lambda state, *_: jax.tree.map(lambda _, kept: kept, state, ends[0]))[0]
+    assert seen == [Status(steps=0), Status(steps=12)]
+    assert whole.metrics == again.metrics == records["rloo"].metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class DivergesWithSeedOne(Method):
+    def align(self, key, model, task, reference):
+        diverges = jax.random.key_data(key)[-1] == 1
+        return jax.tree.map(lambda leaf: jnp.where(diverges, jnp.nan, leaf), reference)
+
+
+def test_a_seed_without_finite_numbers_is_a_failure(problem):
+    judge = problem.judge(lm.shortened(lm.SUPERVISED, 6), (0, 1))
+    outcome = lm._outcome(DivergesWithSeedOne(), judge, (0, 1), plain_loop)
+    assert outcome.failures == {"1": "reward is nan, no finite number"}
+    assert all(values[0] is not None and values[1] is None for values in outcome.metrics.values())
+    assert recorded("sft", problem, outcome).failed == 1
+
+
+def test_a_policy_above_the_frontier_is_an_error(records):
+    rloo = records["rloo"]
+    above = msgspec.structs.replace(rloo, metrics=rloo.metrics | {"regret": [0.1, -0.05]})
+    assert LM.errors([rloo, above]) == ["rloo on length_hack, seed 1: 0.05 above the frontier"]
+    sampled = msgspec.structs.replace(above, standard_errors={"kl": [0.0, 0.01]})
+    assert not LM.errors([sampled])
+
+
+def test_notes_say_what_columns_are_and_why_methods_fall_short(records):
+    notes = LM.notes(list(records.values()))
+    start = np.mean(records["sft"].metrics["reference_reward"])
+    assert "beta log Z" in notes[0] and f"{start:.2f} on length_hack" in notes[1] and len(notes) == 2
+    far = msgspec.structs.replace(records["rloo"], method="dpo", metrics=records["rloo"].metrics)
+    assert any(note.startswith("short of J*, dpo: the pairs") for note in LM.notes([far]))
+    assert len(LM.notes([])) == 1
+
+
+def test_each_task_has_a_picture_below_its_frontier(records):
+    hurt = msgspec.structs.replace(
+        records["rloo"], metrics=records["rloo"].metrics | {"kl": [None, 0.1]}, method="<rloo>\x1b"
+    )
+    elsewhere = msgspec.structs.replace(records["sft"], task="keyword")
+    pictures = LM.pictures([*records.values(), hurt, elsewhere])
+    assert [picture.title.split(":")[0] for picture in pictures] == ["length_hack", "keyword"]
+    assert all(picture.png.startswith(b"\x89PNG") for picture in pictures)
+    looks = {(MARKERS[index % len(MARKERS)], index % 10) for index in range(len(LM.methods))}
+    assert len(looks) == len(LM.methods)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("tasks", "methods", "message"),
     [
-        ({"methods": ("dpoo",)}, "did you mean dpo"),
-        ({"methods": ("dpo:beta=x",)}, "beta is 'x', expected a number"),
-        ({"tasks": ("keyword", "keyword")}, "task 'keyword' stands twice"),
-        ({"seeds": 0}, "at least one seed"),
+        (["keyword"], ["dpoo"], "did you mean dpo"),
+        (["keyword"], ["dpo:beta=x"], "beta is 'x', expected a number"),
+        (["keyword"], ["rloo:group=1"], "group is 1 and advantage is leave_one_out"),
+        (["keywrd"], ["dpo"], "did you mean keyword"),
+        (["keyword:model=mlp"], ["dpo"], "model is 'mlp', expected one of gpt, rnn"),
+        (["keyword:modle=rnn"], ["dpo"], "unknown key 'modle'; did you mean model"),
     ],
 )
-def test_a_suite_that_cannot_run_is_refused_before_anything_is(change, message):
-    lm = suite("lm")
-    assert isinstance(lm, AlignmentSuite)
-    check_alignment(lm)
+def test_names_are_refused_before_anything_is_computed(tasks, methods, message):
+    LM.check(list(LM.tasks), list(LM.methods))
     with pytest.raises(SpecError, match=message):
-        check_alignment(dataclasses.replace(lm, **change))
+        LM.check(tasks, methods)
 
 
-def test_records_of_over_optimisation_are_shown_and_damaged_ones_told(tmp_path):
-    row = {"proxy": "<i>unigram", "pairs": 50, "noise": 0.25, "optima": [[0.0, 0.1, 0.0], [1.0, 0.3, 1.1]]}
-    good = {"kind": "overoptimisation", "rows": [row, {**row, "pairs": 1000, "noise": 0}], "command": "<b>python"}
-    bad = {**good, "rows": [{**row, "optima": [[0.0, 0.1]]}]}
-    (tmp_path / "good.json").write_text(json.dumps(good))
-    (tmp_path / "bad.json").write_text(json.dumps(bad))
-    (tmp_path / "nan.json").write_text(json.dumps(good).replace("0.3", "NaN"))
-    damaged = read_alignment(tmp_path)[1]
-    page = write_alignment_report([], tmp_path, damaged).read_text()
-    assert page.count("Over-optimisation") == 1 and page.count("data:image/png") == 1
-    assert "<b>python" not in page and "&lt;b&gt;python" in page
-    assert "bad.json: rows[0].optima: must hold KL, gold and proxy reward" in page
-    assert page.count("nan.json: not JSON (NaN is not a number of JSON)") == 1
-
-
-@pytest.mark.parametrize(
-    "change, told",
-    [({"format": 2}, "format 2, where this version reads 1"), ({"kl": [0.1]}, "kl: must have 2 entries")],
-)
-def test_a_cell_that_cannot_be_is_named_and_skipped(ran, tmp_path, change, told):
-    cell = ran[1][0]
-    path = write_alignment(tmp_path, cell)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    (tmp_path / "copy.json").write_text(json.dumps(dataclasses.asdict(cell)))
-    cells, damaged = read_alignment(tmp_path)
-    assert not cells and len(damaged) == 2
-    assert any(told in message for message in damaged) and any("a copy" in message for message in damaged)
+def test_the_code_of_a_method_is_not_that_of_others():
+    package = Package("seqrl_jax", ROOT / "seqrl_jax")
+    reached = {name: package.reached(LM.code(name)) for name in ("rloo", "dpo", "sft")}
+    assert "seqrl_jax.lm.preference" in reached["dpo"] and "seqrl_jax.lm.policy_gradient" in reached["rloo"]
+    assert "seqrl_jax.lm.preference" not in reached["rloo"] and "seqrl_jax.lm.policy_gradient" not in reached["sft"]
+    for modules in reached.values():
+        assert {"seqrl_jax.lm.exact", "seqrl_jax.lm.sft", "seqrl_jax.lm.gpt"} <= modules
+        assert not {"seqrl_jax.lm.registry", "seqrl_jax.tracks.lm"} & modules
