@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+IGNORED = frozenset({"ctx", "type_comment", "type_ignores", "kind"})
+
 
 def fingerprint(modules: Sequence[str]) -> str:
     """Of the modules with these full names, which belong to one package, and of what they import from it.
@@ -113,7 +115,9 @@ class Package:
             raise ValueError(f"module {module} cannot be read: {error}") from error
 
     def _hashed(self, module: str) -> str:
-        return hashlib.sha256("".join(_node(self._tree(module))).encode()).hexdigest()
+        written: list[str] = []
+        _write(self._tree(module), written)
+        return hashlib.sha256("".join(written).encode()).hexdigest()
 
 
 def _imports(body: Iterable[ast.AST], parent: str) -> Iterator[Import]:
@@ -139,30 +143,25 @@ def _is_for_type_checkers(node: object) -> TypeGuard[ast.If]:
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def _node(node: ast.AST) -> Iterator[str]:
-    """A node's type and its fields that hold something, by name: what newer versions of Python add is empty."""
-    yield f"({type(node).__name__}"
-    for name in node._fields:
-        value = getattr(node, name, None)
-        if name in ("ctx", "type_comment", "type_ignores", "kind") or value is None or value == []:
-            continue
-        yield f" {name}:"
-        yield from _value(value)
-    yield ")"
-
-
-def _value(value: object) -> Iterator[str]:
+def _write(value: object, out: list[str]) -> None:
+    """Append a node's type and its fields that hold something, by name: what newer versions of Python add is empty."""
     if isinstance(value, ast.Constant):
-        yield _constant(value.value)
+        out.append(_constant(value.value))
     elif isinstance(value, ast.AST):
-        yield from _node(value)
+        out.append(f"({type(value).__name__}")
+        for name in value._fields:
+            part = getattr(value, name, None)
+            if part is not None and part != [] and name not in IGNORED:
+                out.append(f" {name}:")
+                _write(part, out)
+        out.append(")")
     elif isinstance(value, list):
-        yield "["
+        out.append("[")
         for entry in _significant(value):
-            yield from _value(entry)
-        yield "]"
+            _write(entry, out)
+        out.append("]")
     else:
-        yield _constant(value)
+        out.append(_constant(value))
 
 
 def _constant(value: object) -> str:
