@@ -20,11 +20,11 @@ from pathlib import Path
 import gymnax
 import jax
 
-from seqrl_jax.results import provenance
-from seqrl_jax.throughput.env import Program, measure, random_policy_rollout, rollout
 from seqrl_jax.files import write_whole
+from seqrl_jax.results import provenance
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
+from seqrl_jax.throughput.env import Program, measure, random_policy_rollout, rollout
 
 OURS, THEIRS, ADAPTED = "seqrl_jax tmaze", "gymnax MemoryChain", "gymnax MemoryChain through from_gymnax"
 

@@ -17,9 +17,11 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.results.provenance import write_record
-from seqrl_jax.tracks.pomdp import Budget, problem, train_row
+from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import TASKS, make
+from seqrl_jax.tracks.base import Budget
+from seqrl_jax.tracks.pomdp import problem
+from seqrl_jax.tracks.training import train_row
 
 FLICKERING = ("flicker_grid",)
 
@@ -35,14 +37,13 @@ def main() -> None:
     specs = [*(f"{name}:observed=true" for name in small), *FLICKERING]
     problems = [problem(spec) for spec in specs]
     budget = Budget(options.steps, 1, tuple(range(options.seeds)))
-    horizon = max(problem.task.horizon for problem in problems)
     scores = {}
     for name in ("q_obs", "drqn"):
-        trained = train_row(
-            make_agent(name).for_run(horizon, options.steps), problems, budget, lambda done, total: None
-        )
+        trained = train_row(make_agent(name), problems, budget)
         scores[name] = np.array(trained.scores, float)
-        print(f"{name}: {trained.compile_seconds + trained.run_seconds:.0f} s", flush=True)
+        print(
+            f"{name}: {trained.spent.compilation:.0f} s compiling, {trained.spent.training:.0f} s training", flush=True
+        )
     rows: list[dict[str, Any]] = []
     for index, problem_ in enumerate(problems):
         values = problem_.solution.values
@@ -56,7 +57,7 @@ def main() -> None:
     overall = difference(mean_over("drqn"), mean_over("q_obs"))
     print("over the observed twins, normalised:", overall)
     if options.out:
-        write_record(
+        write_measurement(
             options.out, {"rows": rows, "observed_twins": overall, "seeds": options.seeds, "steps": options.steps}
         )
 

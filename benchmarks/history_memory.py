@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqrl_jax.results.provenance import write_record
-from seqrl_jax.memory import GRU, Memory, Window
+from seqrl_jax.memory import GRU, Memory, Window, dense
+from seqrl_jax.results.provenance import write_measurement
 
 HORIZONS = (32, 64, 128, 256, 512)
 BATCH, INPUTS, WIDTH = 16, 8, 64
 
 
 def temporary_bytes(memory: Memory, horizon: int) -> int:
-    weights = memory.init(jax.random.key(0), INPUTS)
+    weights = memory.init(jax.random.key(0), dense(INPUTS))
 
     def loss(weights: dict, xs: jax.Array, firsts: jax.Array) -> jax.Array:
         return jnp.square(memory.unroll(weights, memory.initialise(weights, BATCH), xs, firsts)[1]).mean()
@@ -53,7 +53,7 @@ def main() -> None:
     }
     print(f"bytes grow as horizon to the power of {growth}")
     if options.out:
-        write_record(options.out, {"rows": rows, "growth_exponent": growth})
+        write_measurement(options.out, {"rows": rows, "growth_exponent": growth})
 
 
 if __name__ == "__main__":

@@ -49,17 +49,16 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", 2)
     problems = [problem(spec) for spec in options.tasks]
     env, params = stack([problem.task for problem in problems])
-    horizon = max(problem.task.horizon for problem in problems)
+    horizon = env.longest
     ends = lambda name: np.array([problem.solution.values[name].lower for problem in problems])
     low, history, random = ends("memoryless_stochastic"), ends("history"), ends("random")
     rows: list[dict[str, Any]] = []
     for name in options.agents:
         agent: Any = make_agent(name).for_run(horizon, options.steps)
-        updates = options.steps // agent.steps_per_update
 
-        def one(params: Any, key: Any, agent: Any = agent, updates: int = updates, name: str = name) -> Any:
+        def one(params: Any, key: Any, agent: Any = agent, name: str = name) -> Any:
             train_key, play_key, look_key = jax.random.split(key, 3)
-            state, _ = train(agent, env, params, train_key, updates)
+            state, _ = train(agent, env, params, train_key, options.steps)
             value = simulate(play_key, env, params, agent.policy(env, params, state), EPISODES, horizon).mean()
             if not name.startswith("latent"):
                 return value, None

@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.tracks.evaluation import simulate
-from seqrl_jax.results.provenance import write_record
-from seqrl_jax.memory import GRU
+from seqrl_jax.agents.base import updates_in
+from seqrl_jax.memory import GRU, Block
+from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import make, tabular_env, tabular_params
+from seqrl_jax.tracks.evaluation import simulate
 
 TASK = "tmaze:length=10"
 
@@ -55,8 +56,9 @@ class ScannedGRU(nn.Module):
 class Textbook(GRU):
     """A `Memory` of it."""
 
-    def init(self, key: Array, inputs: int) -> Any:
-        example = (jnp.zeros((1, 1, inputs)), jnp.zeros((1, 1), bool))
+    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
+        size = sum(block.size for block in inputs)
+        example = (jnp.zeros((1, 1, size)), jnp.zeros((1, 1), bool))
         return ScannedGRU(self.width).init(key, jnp.zeros((1, self.width)), example)
 
     def unroll(self, weights: Any, carry: Any, xs: Array, firsts: Array) -> tuple[Any, Array]:
@@ -75,7 +77,7 @@ def compiled(agent: Any, updates: int, seeds: int = 1) -> tuple[Callable[[Any], 
     env, params = tabular_env(task), tabular_params(task)
 
     def run(key: Array) -> Array:
-        return train(agent, env, params, key, updates)[1]["entropy"]
+        return train(agent, env, params, key, updates * agent.steps_per_update)[1]["entropy"]
 
     keys = jax.random.split(jax.random.key(0), seeds)
     began = time.perf_counter()
@@ -130,10 +132,10 @@ def recall(steps: int = 100_000, length: int = 98) -> dict[str, Any]:
     task = make(f"tmaze:length={length},carried=true,discount=1,horizon={length + 2}")
     env, params = tabular_env(task), tabular_params(task)
     agent = dataclasses.replace(make_agent("pqn"), rollout_length=128).for_run(task.horizon, steps)
-    updates = round(steps / agent.steps_per_update)
+    updates = updates_in(agent, steps)
     jax.clear_caches()
     began = time.perf_counter()
-    state, _ = jax.block_until_ready(jax.jit(lambda key: train(agent, env, params, key, updates))(jax.random.key(0)))
+    state, _ = jax.block_until_ready(jax.jit(lambda key: train(agent, env, params, key, steps))(jax.random.key(0)))
     seconds = time.perf_counter() - began
     returns = simulate(jax.random.key(1), env, params, agent.policy(env, params, state), 500, task.horizon)
     return {
@@ -175,7 +177,7 @@ def main() -> None:
     told["recall"] = recall()
     print(json.dumps(told["recall"], indent=1), flush=True)
     if options.out:
-        write_record(options.out, told)
+        write_measurement(options.out, told)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents import replay
-from seqrl_jax.results.provenance import write_record
+from seqrl_jax.results.provenance import write_measurement
 
 ENVS, LENGTH, BLOCKS, SEQUENCES, DRAWS, ITERATIONS = 16, 32, 64, 32, 4, 50
 
@@ -119,7 +119,7 @@ def main() -> None:
         )
         print(json.dumps(rows[-1]), flush=True)
     if options.out:
-        write_record(options.out, {"rows": rows, "flashbax": importlib.metadata.version("flashbax")})
+        write_measurement(options.out, {"rows": rows, "flashbax": importlib.metadata.version("flashbax")})
 
 
 if __name__ == "__main__":

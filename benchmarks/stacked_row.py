@@ -16,9 +16,11 @@ from pathlib import Path
 import jax
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.results.provenance import write_record
-from seqrl_jax.tracks.pomdp import Budget, Problem, problem, train_row
+from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import TASKS
+from seqrl_jax.tracks.base import Budget
+from seqrl_jax.tracks.pomdp import PomdpProblem, problem
+from seqrl_jax.tracks.training import train_row
 
 
 def main() -> None:
@@ -31,14 +33,14 @@ def main() -> None:
     options = parser.parse_args()
 
     problems = [problem(spec) for spec in TASKS]
-    agent = make_agent(options.agent).for_run(max(problem.task.horizon for problem in problems), options.steps)
+    agent = make_agent(options.agent)
     budget = Budget(options.steps, 20, tuple(range(options.seeds)))
 
-    def cold(groups: list[list[Problem]]) -> float:
+    def cold(groups: list[list[PomdpProblem]]) -> float:
         jax.clear_caches()
         began = time.perf_counter()
         for group in groups:
-            train_row(agent, group, budget, lambda done, total: None)
+            train_row(agent, group, budget)
         return time.perf_counter() - began
 
     # The first use of XLA pays for its own start, which belongs to neither side.
@@ -56,7 +58,7 @@ def main() -> None:
     }
     print(f"{told['what']}: {told['ratio_of_medians']:.1f} times as fast in one program")
     if options.out:
-        write_record(options.out, told)
+        write_measurement(options.out, told)
 
 
 if __name__ == "__main__":

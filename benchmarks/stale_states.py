@@ -27,7 +27,7 @@ from jax import Array
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.networks import masked
-from seqrl_jax.results.provenance import write_record
+from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
 LENGTH, BLOCKS, ENVS = 5, 64, 32
@@ -110,7 +110,7 @@ def main() -> None:
         if age % 8 == 0:
             print("age {age:>3}  zero {zero:.3f}  stored {stored:.3f}  burn_in {burn_in:.3f}".format(**row))
     if options.out:
-        write_record(
+        write_measurement(
             options.out,
             {"task": options.task, "agent": SPEC, "seeds": options.seeds, "updates": options.updates, "rows": rows},
         )

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from seqrl_jax.agents import AGENTS, make_agent
-from seqrl_jax.results.provenance import write_record
-from seqrl_jax.tracks.pomdp import Budget, Problem, problem, train_row
+from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import TASKS
+from seqrl_jax.tracks.base import Budget
+from seqrl_jax.tracks.pomdp import PomdpProblem, problem
+from seqrl_jax.tracks.training import train_row
 
 SEEDS = tuple(range(1000, 1005))
 GRIDS = {
@@ -42,11 +44,11 @@ def main() -> None:
     budget = Budget(options.steps, 1, SEEDS)
     rows = []
     for name in options.agents:
-        base = make_agent(name).for_run(max(problem.task.horizon for problem in problems), options.steps)
+        base = make_agent(name)
         grid = GRIDS[type(base).__name__]
         for values in itertools.product(*grid.values()):
             chosen = dict(zip(grid, values, strict=True))
-            trained = train_row(dataclasses.replace(base, **chosen), problems, budget, lambda done, total: None)
+            trained = train_row(dataclasses.replace(base, **chosen), problems, budget)
             per_task = {
                 problem.spec: _share(problem, np.array(scores, float))
                 for problem, scores in zip(problems, trained.scores, strict=True)
@@ -60,10 +62,10 @@ def main() -> None:
             "steps": options.steps,
             "rows": rows,
         }
-        write_record(options.out, told)
+        write_measurement(options.out, told)
 
 
-def _share(problem: Problem, scores: np.ndarray) -> float | None:
+def _share(problem: PomdpProblem, scores: np.ndarray) -> float | None:
     """How much of the way from random to the best memoryless policy; None where there is no way to go."""
     low = problem.solution.values["random"].lower
     high = problem.solution.values["memoryless_stochastic"].lower

@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax.agents import make_agent, train
+from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.tasks import stack
 from seqrl_jax.tracks.evaluation import simulate
-from seqrl_jax.results.provenance import write_record
 from seqrl_jax.tracks.pomdp import problem
 from seqrl_jax.tracks.suites import HEADLINE
-from seqrl_jax.tasks import stack
 
 SEEDS = tuple(range(1000, 1005))
 EPISODES = 1000
@@ -47,7 +47,6 @@ def main() -> None:
 
     problems = [problem(spec) for spec in HEADLINE]
     env, params = stack([problem.task for problem in problems])
-    horizon = max(problem.task.horizon for problem in problems)
     low, high = (
         np.array([problem.solution.values[name].lower for problem in problems])
         for name in ("memoryless_stochastic", "history")
@@ -57,18 +56,17 @@ def main() -> None:
     for name in options.agents:
         static, traced = GRIDS[name]
         for fixed in _combinations(static):
-            base = dataclasses.replace(make_agent(name), **fixed).for_run(horizon, options.steps)
-            updates = max(1, options.steps // base.steps_per_update)
+            base = dataclasses.replace(make_agent(name), **fixed).for_run(env.longest, options.steps)
             varied = _combinations(traced)
             agents = jax.tree.map(
                 lambda *values: jnp.array(values, jnp.float32),
                 *(dataclasses.replace(base, **values) for values in varied),
             )
 
-            def value(agent: Any, params: Any, key: Any, updates: int = updates) -> Any:
+            def value(agent: Any, params: Any, key: Any) -> Any:
                 train_key, play_key = jax.random.split(key)
-                state, _ = train(agent, env, params, train_key, updates)
-                return simulate(play_key, env, params, agent.policy(env, params, state), EPISODES, horizon).mean()
+                state, _ = train(agent, env, params, train_key, options.steps)
+                return simulate(play_key, env, params, agent.policy(env, params, state), EPISODES, env.longest).mean()
 
             over_seeds = jax.vmap(value, in_axes=(None, None, 0))
             over_tasks = jax.vmap(over_seeds, in_axes=(None, 0, None))
@@ -87,7 +85,7 @@ def main() -> None:
             "steps": options.steps,
             "rows": rows,
         }
-        write_record(options.out, told)
+        write_measurement(options.out, told)
 
 
 def _combinations(grid: dict[str, tuple]) -> list[dict[str, Any]]:

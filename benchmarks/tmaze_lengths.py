@@ -40,7 +40,7 @@ def main() -> None:
 
     tasks = [make(f"tmaze:length={n},carried=true,discount=1,horizon={n + 2}") for n in LENGTHS]
     env, params = stack(tasks)
-    horizon = max(task.horizon for task in tasks)
+    horizon = env.longest
     keys = jax.random.split(jax.random.key(0), options.seeds)
     rows: list[dict[str, Any]] = []
     for name in options.memories:
@@ -48,9 +48,9 @@ def main() -> None:
         steps = options.updates * shipped.steps_per_update
         agent = shipped.for_run(horizon, steps)
 
-        def run(params: Any, key: Any, agent: Any = agent) -> Any:
+        def run(params: Any, key: Any, agent: Any = agent, steps: int = steps) -> Any:
             train_key, play_key = jax.random.split(key)
-            state, _ = train(agent, env, params, train_key, options.updates)
+            state, _ = train(agent, env, params, train_key, steps)
             return simulate(play_key, env, params, agent.policy(env, params, state), EPISODES, horizon).mean()
 
         began = time.perf_counter()

@@ -66,12 +66,11 @@ def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Any) ->
     if beta is not None:
         best = judge.best_objective(beta)
         columns["shortfall"] = [most - (end.reward - beta * end.kl) for most, end in zip(best, ends, strict=True)]
-    failures = {
-        seed: f"{name} is {values[place]}, no finite number"
-        for name, values in columns.items()
-        for place, seed in enumerate(seeds)
-        if not math.isfinite(values[place])
-    }
+    failures: dict[int, str] = {}
+    for name, values in columns.items():
+        for seed, value in zip(seeds, values, strict=True):
+            if not math.isfinite(value):
+                failures.setdefault(seed, f"{name} is {value}, no finite number")
     kept = lambda values: [
         None if seed in failures else float(value) for seed, value in zip(seeds, values, strict=True)
     ]
