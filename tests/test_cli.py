@@ -62,7 +62,9 @@ def test_list_names_tasks_agents_and_suites(seqrl):
 
 def test_list_describes_a_task(seqrl):
     assert "[cue]" in seqrl("list", "tmaze")[1]
-    assert json.loads(seqrl("list", "tmaze", "--json")[1])["idea"].startswith("remember one bit")
+    told = json.loads(seqrl("list", "tmaze", "--json")[1])
+    assert told["track"] == "pomdp" and told["about"].startswith("remember one bit") and "[cue]" in told["detail"]
+    assert "dpo (lm): " in seqrl("list", "dpo")[1]
 
 
 def test_solve_prints_the_five_certified_values(seqrl):
@@ -123,6 +125,34 @@ def test_table_tells_every_cell_and_the_certified_values(results, seqrl):
     assert rows["tiger", "optimal"]["normalised"]["mean"] == pytest.approx(1, abs=0.1)
 
 
+def test_table_tells_of_profiles_and_of_improvement(results, seqrl):
+    asked = ("--profile", "--improvement", "optimal", "random")
+    told = json.loads(seqrl("table", results, *asked, "--json")[1])
+    (improvement,) = told["improvement"]
+    assert improvement["agents"] == ["optimal", "random"] and improvement["tasks"] == 2 and improvement["value"] == 1.0
+    profiles = {profile["agent"]: profile["profile"] for profile in told["profiles"]}
+    assert profiles["random"][1]["above"] == 0.1 and profiles["random"][1]["value"] == 0.0
+    assert profiles["optimal"][5]["value"] == 1.0
+    code, out, _ = seqrl("table", results, *asked)
+    assert code == 0 and "P(optimal > random)" in out and "share of runs" in out and "Normalised" not in out
+
+
+def test_compare_pairs_agents_and_runs(results, seqrl, tmp_path):
+    told = json.loads(seqrl("compare", results, "--agents", "random", "optimal", "--json")[1])
+    differences = {row["task"]: row["scaled"] for row in told["rows"]}
+    assert set(differences) == {"aliased_line", "tiger"}
+    assert all(difference["value"] == pytest.approx(1, abs=0.1) for difference in differences.values())
+    assert told["overall"][0]["tasks"] == 2 and told["overall"][0]["improvement"]["value"] == 1.0
+    code, out, _ = seqrl("compare", results, results)
+    assert code == 0 and "second minus first" in out and "0.00 [0.00, 0.00]" in out and "reinforce" in out
+    for path in results.glob("optimal--*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    told = json.loads(seqrl("compare", results, tmp_path, "--json")[1])
+    assert {tuple(row["agents"]) for row in told["rows"]} == {("optimal", "optimal")}
+    code, _, err = seqrl("compare", results, "--agents", "random", "optimall")
+    assert code == 2 and "did you mean optimal" in err
+
+
 def test_a_second_run_keeps_every_finished_cell(results, seqrl):
     before = {path: path.stat().st_mtime_ns for path in results.glob("*.json")}
     broken = next(results.glob("reinforce--tiger*.json"))
@@ -173,6 +203,11 @@ def test_throughput_measures_every_task(seqrl):
         (["run", "--seeds", "0"], "--seeds: the value is 0, expected a whole number >= 1"),
         (["run", "--steps", "-5"], "--steps: the value is -5, expected a whole number >= 1"),
         (["table", "nowhere"], "nowhere"),
+        (["report", "nowhere"], "nowhere"),
+        (["compare", "nowhere"], "two directories, or --agents"),
+        (["compare", "nowhere", "nowhere"], "nowhere"),
+        (["compare", "a", "b", "c"], "two directories are compared, not 3"),
+        (["list", "tmzae"], "did you mean tmaze"),
         (["export", "tiger", "--out", "tiger.txt"], ".npz or .POMDP"),
         (["export", "tiger", "--out", ""], "--out: the value is '', expected a path"),
         (
@@ -269,13 +304,14 @@ def test_solve_climbs_to_policies_with_memory_states(seqrl):
 
 def test_the_language_model_suite_runs_and_is_told(seqrl, tmp_path):
     directory = tmp_path / "lm"
-    arguments = ("--tasks", "keyword", "--agents", "sft", "best_of_16", "--model", "rnn", "--seeds", 2, "--steps", 3)
+    arguments = ("--tasks", "keyword:model=rnn", "--agents", "sft", "best_of_16", "--seeds", 2, "--steps", 3)
     code, out, _ = seqrl("run", "lm", *arguments, "--out", directory, "--json")
     told = json.loads(out)
     assert code == 0 and not told["errors"]
-    assert [(row["task"], row["method"], row["seeds"]) for row in told["rows"]] == [
-        ("keyword", "sft", 2),
-        ("keyword", "best_of_16", 2),
+    rows = [row for row in told["rows"] if row["kind"] == "agent"]
+    assert [(row["task"], row["agent"], row["seeds"]) for row in rows] == [
+        ("keyword:model=rnn", "sft", 2),
+        ("keyword:model=rnn", "best_of_16", 2),
     ]
     assert (directory / "report.html").is_file()
     assert json.loads(seqrl("table", directory, "--json")[1])["rows"] == told["rows"]

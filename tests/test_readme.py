@@ -41,7 +41,7 @@ def test_every_command_is_one(command):
     """Its words are parsed; nothing is run. A command that is only mentioned has no arguments: it has a help."""
     words = shlex.split(command)[1:]
     if len(words) == 1:
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             cli.parser().parse_args([*words, "--help"])
     else:
         assert callable(cli.parser().parse_args(words).command)

@@ -103,8 +103,9 @@ def compare_overall(section: Section, pairs: Sequence[Pair]) -> list[ComparedOve
 
 
 def for_machines(row: Compared | ComparedOverall) -> dict[str, Any]:
-    """The fields of a row; an estimate is {"value", "low", "high"} or null."""
-    return msgspec.to_builtins(row)
+    """The fields of a row, methods as "agents"; an estimate is {"value", "low", "high"} or null."""
+    fields = msgspec.to_builtins(row)
+    return {"agents": fields.pop("methods"), **fields}
 
 
 def differences_in_tasks(pairs: Sequence[Pair]) -> list[str]:

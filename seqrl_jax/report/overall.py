@@ -33,7 +33,7 @@ THRESHOLDS = tuple(tenth / 10 for tenth in range(11))
 
 @dataclass(frozen=True, kw_only=True)
 class Overall:
-    """What one method reached over all tasks on which the track's first scale is defined; failed seeds count as 0 at best.
+    """What one method reached over the tasks on which the track's first scale is defined; failed seeds are 0 at best.
 
     kind: "agent", or "certified"; then `method` is the name of a bound, and an interval reaches from the aggregate of
     the lower ends to that of the upper ones, which enclose it because every statistic is monotone. tasks: how many
