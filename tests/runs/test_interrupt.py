@@ -19,7 +19,7 @@ def test_a_signal_ends_the_chunk_keeps_it_and_the_same_command_goes_on(
     process = filling(tmp_path, 0.1)
     until(lambda: begun(tmp_path) >= 3)
     process.send_signal(signum)
-    assert process.wait(10) == code
+    assert process.wait(60) == code
     assert process.stderr.read().splitlines() == [f"ended by {signum.name}; the same command goes on from here"]
     made = begun(tmp_path)
     assert filling(tmp_path, 0).wait(60) == 0
@@ -28,14 +28,13 @@ def test_a_signal_ends_the_chunk_keeps_it_and_the_same_command_goes_on(
 
 
 def test_a_second_signal_ends_at_once(tmp_path, filling, until):
-    process = filling(tmp_path, 30)
+    process = filling(tmp_path, 300)
     until(lambda: begun(tmp_path) == 1)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     assert process.poll() is None, "the chunk goes on"
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 143 and time.monotonic() - began < 5
+    assert process.wait(60) == 143
     assert process.stderr.read() == "seqrl: ended by SIGTERM; the same command goes on from here\n"
     assert store.read(tmp_path) == ([], [])
 
@@ -48,13 +47,12 @@ from seqrl_jax.runs.interrupt import interruptible
 libc = ctypes.CDLL(None)
 with interruptible():
     print("compiling", flush=True)
-    libc.sleep(30) and libc.sleep(30)
+    libc.sleep(300) and libc.sleep(300)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "compiling\n"
-    began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 143 and time.monotonic() - began < 5
+    assert process.wait(60) == 143
     assert process.communicate()[1] == "seqrl: ended by SIGTERM; the same command goes on from here\n"
 
 
