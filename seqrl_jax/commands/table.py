@@ -41,9 +41,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def tell(directory: Path, as_json: bool, table: bool = True, report: bool = True) -> None:
-    """Print the table of a directory, write its report, or both."""
+    """Print the table of a directory, write its report, or both; with the table, only if it is not there already."""
     found, skipped = read(directory)
-    path = write_page(found, directory, skipped, command=" ".join(["seqrl", *sys.argv[1:]])) if report else None
+    command = " ".join(["seqrl", *sys.argv[1:]])
+    path = write_page(found, directory, skipped, command, keep_current=table) if report else None
     if as_json:
         told: dict[str, Any] = {"report": str(path)} if path else {}
         return print_json(told | (for_machines(found) if table else {}) | {"damaged": skipped})

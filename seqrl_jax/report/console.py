@@ -84,7 +84,7 @@ def _overall_grid(total: Sequence[Overall]) -> Grid:
     of = max(row.tasks for row in total)
     lines = [
         Line(
-            _label(row.kind, row.method, row.marked_wrong),
+            row.label,
             [
                 *(words.with_interval(row.statistics[statistic]) for statistic in STATISTICS),
                 f"{words.two(row.worst_score)} {printable(row.worst_task)}",
@@ -93,9 +93,8 @@ def _overall_grid(total: Sequence[Overall]) -> Grid:
                 words.listed(row.policies) or NONE,
             ],
             _style(row.kind, row.marked_wrong),
-            last=row.kind == "certified" and following.kind != "certified",
         )
-        for row, following in zip(total, [*total[1:], total[-1]])
+        for row in total
     ]
     columns = [*STATISTICS, "worst task", "tasks", "seeds", "policy"]
     return Grid(f"Over all tasks, {total[0].scale} score with 95% intervals", columns, lines)
@@ -103,10 +102,10 @@ def _overall_grid(total: Sequence[Overall]) -> Grid:
 
 def _scale_grid(section: Section, table: Sequence[Row], scale: Scale, every_method: bool) -> Grid:
     """Methods down, tasks across. Where not every method is shown, it is those that are proved above 0 somewhere."""
-    shown = [row for row in table if scale.name in row.scales]
-    proved = {row.method for row in shown if row.scales[scale.name].proved and row.kind == "agent"}
+    proved = {row.method for row in table if scale.name in row.scales and row.scales[scale.name].proved}
+    shown = [row for row in table if scale.name in row.scales or (row.certified and row.failed_wholly)]
     if not every_method:
-        shown = [row for row in shown if row.method in proved]
+        shown = [row for row in shown if row.kind == "agent" and row.method in proved]
     left_out = 0 if every_method else len(section.methods) - len(proved)
     rest = f"; without {words.counted(left_out, 'method')} that nothing proves above 0" if left_out else ""
     entry = lambda row: _scale_entry(row, scale, mark=not every_method)
@@ -121,7 +120,7 @@ def _column_grid(section: Section, table: Sequence[Row], column: Column, remark:
         for row in table
         if row.kind == "agent"
     }
-    with_values = {method for (_, method), value in values.items() if value is not None}
+    with_values = {method for (_, method), value in values.items() if value is not None or is_score}
     shown = [row for row in table if row.kind == "agent" and row.method in with_values]
     entry = lambda row: words.with_failures(words.with_reach(values[row.task, row.method]), row.failed, row.seeds)
     better = f", {column.better} is better" if column.better else ""
@@ -129,23 +128,17 @@ def _column_grid(section: Section, table: Sequence[Row], column: Column, remark:
 
 
 def _grid(section: Section, title: str, shown: Sequence[Row], text: Callable[[Row], str]) -> Grid:
+    """What is proved in the track's order, then methods in theirs; tasks across."""
     found = {(row.task, row.kind, row.method): row for row in shown}
     tasks = [task for task in section.tasks if any(row.task == task for row in shown)]
-    lines = []
-    for kind, names in _lines(section):
-        mine = [(method, [found.get((task, kind, method)) for task in tasks]) for method in names]
-        mine = [(method, row) for method, row in mine if any(row)]
-        for method, row in mine:
-            wrong = any(entry.marked_wrong for entry in row if entry)
-            entries = [text(entry) if entry else "" for entry in row]
-            last = kind == "certified" and method == mine[-1][0]
-            lines.append(Line(_label(kind, method, wrong), entries, _style(kind, wrong), last))
+    lines: list[Line] = []
+    kinds: list[tuple[Kind, list[str]]] = [("certified", section.proved), ("agent", list(section.methods))]
+    for kind, method in ((kind, method) for kind, methods in kinds for method in methods):
+        cells = [found.get((task, kind, method)) for task in tasks]
+        if first := next(filter(None, cells), None):
+            entries = [text(cell) if cell else "" for cell in cells]
+            lines.append(Line(first.label, entries, _style(kind, first.marked_wrong)))
     return Grid(title, tasks, lines)
-
-
-def _lines(section: Section) -> list[tuple[Kind, list[str]]]:
-    """The lines of a table: what is proved in the track's order, then methods in theirs."""
-    return [("certified", section.proved), ("agent", list(section.methods))]
 
 
 def _proved_grid(section: Section) -> Grid:
@@ -170,7 +163,7 @@ def improvement_grid(row: Improvement) -> Grid:
 def profile_grid(section: Section) -> Grid:
     """Performance profiles: the share of runs above each score, methods down."""
     lines = [
-        Line(words.name(row.method, row.marked_wrong), [words.with_interval(share) for share in profile(section, row)])
+        Line(row.label, [words.with_interval(share) for share in profile(section, row)])
         for row in overall(section)
         if row.kind == "agent"
     ]
@@ -179,6 +172,8 @@ def profile_grid(section: Section) -> Grid:
 
 
 def _scale_entry(row: Row, scale: Scale, mark: bool) -> str:
+    if row.failed_wholly:
+        return "failed"
     score = row.scales[scale.name]
     if row.kind == "certified":
         return words.two(score.value.value) + ("" if row.exact else "~")
@@ -188,10 +183,6 @@ def _scale_entry(row: Row, scale: Scale, mark: bool) -> str:
 
 def _end(bound: Bound) -> str:
     return words.figures(bound.lower) + ("" if bound.is_exact else "~")
-
-
-def _label(kind: Kind, method: str, wrong: bool) -> str:
-    return words.bound(method) if kind == "certified" else words.name(method, wrong)
 
 
 def _style(kind: Kind, wrong: bool) -> str:

@@ -20,12 +20,11 @@ GAP = 2
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its label, how it is written (a style of rich), an entry for each column. last: a rule follows it."""
+    """A row: its label, an entry for each column, and how they are written (a style of rich)."""
 
     label: str
     entries: Sequence[str]
     style: str = ""
-    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _table(grid: Grid, headers: Sequence[str], block: Sequence[int], first: int)
         table.add_column(Text(headers[index]), justify="right", vertical="bottom", overflow="fold", no_wrap=False)
     for line in grid.lines:
         entries = [_entry(line.entries[index]) for index in block]
-        table.add_row(Text(line.label), *entries, style=line.style, end_section=line.last)
+        table.add_row(Text(line.label), *entries, style=line.style)
     return table
 
 

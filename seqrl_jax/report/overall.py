@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from seqrl_jax.report import words
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Kind, counted_scores
 from seqrl_jax.results.record import Bound, Policy
@@ -52,6 +53,11 @@ class Overall:
     statistics: Mapping[str, Estimate]
     worst_task: str
     worst_score: float
+
+    @property
+    def label(self) -> str:
+        """The method's name as it is shown."""
+        return words.bound(self.method) if self.kind == "certified" else words.name(self.method, self.marked_wrong)
 
 
 def overall(section: Section) -> list[Overall]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from markupsafe import Markup, escape
+
+from seqrl_jax import __version__
 from seqrl_jax.figures import printable
 from seqrl_jax.files import write_whole
 from seqrl_jax.report import words
@@ -28,27 +33,33 @@ def write_page(
     directory: str | os.PathLike[str],
     skipped: Sequence[str] = (),
     command: str | None = None,
+    keep_current: bool = False,
 ) -> Path:
     """Write `report.html`, which loads nothing else, and where there are learning curves `curves.png` beside it.
 
     Args:
         skipped: a line for each file or track that is not shown. command: the command line, as the page's origin.
+        keep_current: leave a page alone that this version has made of the same records, for drawing takes seconds.
     Returns: the path of the page. The directory is made if it is missing.
     """
     from jinja2 import Environment, PackageLoader
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    mark = _mark(sections, skipped)
+    if keep_current and _holds(directory / PAGE, mark):
+        return directory / PAGE
     environment = Environment(
         loader=PackageLoader("seqrl_jax", "report/templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(two=words.two, duration=words.duration, shown=printable)
+    environment.filters.update(two=words.two, duration=words.duration, shown=printable, breakable=_breakable)
     records = [record for section in sections for record in section.records]
     method_styles = styles([record for section in sections for record in _with_curves(section)])
     html = environment.get_template(PAGE).render(
         sections=[_section(section, method_styles) for section in sections],
         suites=sorted({record.suite for record in records}),
         created=sorted(record.created for record in records),
+        mark=mark,
         skipped=skipped,
         command=command,
         dash=words.NONE,
@@ -65,6 +76,26 @@ def write_page(
         write_whole(directory / PICTURE, all_pictures(curves, method_styles, wrong))
     write_whole(directory / PAGE, html.encode())
     return directory / PAGE
+
+
+def _breakable(text: str) -> Markup:
+    """Text that a line may break after an underscore, escaped."""
+    return Markup(str(escape(printable(text))).replace("_", "_<wbr>"))
+
+
+def _mark(sections: Sequence[Section], skipped: Sequence[str]) -> str:
+    """What a page is made of, as a digest."""
+    shown = [__version__, skipped, [record for section in sections for record in section.records]]
+    return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
+
+
+def _holds(page: Path, mark: str) -> bool:
+    """Whether a page is there and says that it was made of this."""
+    try:
+        with open(page, encoding="utf-8") as file:
+            return f'content="{mark}"' in file.read(1000)
+    except (OSError, ValueError):
+        return False
 
 
 def _section(section: Section, method_styles: Mapping[str, Style]) -> dict[str, Any]:
@@ -97,7 +128,7 @@ def _overall_row(row: Overall) -> dict[str, Any]:
     low, high = (middle.value if end is None else end for end in (middle.low, middle.high))
     return {
         "kind": row.kind,
-        "label": words.name(row.method, row.marked_wrong),
+        "label": row.label,
         "statistics": [row.statistics[statistic] for statistic in STATISTICS],
         "bar": {
             "low": _position(low),
@@ -114,7 +145,11 @@ def _overall_row(row: Overall) -> dict[str, Any]:
 
 
 def _matrix(section: Section, table: Sequence[Row], total: Sequence[Overall], scale: Scale) -> dict[str, Any]:
-    found = {(row.task, row.kind, row.method): row for row in table if scale.name in row.scales}
+    found = {
+        (row.task, row.kind, row.method): row
+        for row in table
+        if scale.name in row.scales or (row.certified and row.failed_wholly)
+    }
     tasks = [task for task in section.tasks if any(key[0] == task for key in found)]
     return {
         "title": f"{scale.name.capitalize()} score by task",
@@ -122,7 +157,7 @@ def _matrix(section: Section, table: Sequence[Row], total: Sequence[Overall], sc
         "tasks": tasks,
         "rows": [
             {
-                "label": words.name(row.method, row.marked_wrong),
+                "label": row.label,
                 "kind": row.kind,
                 "entries": [_matrix_entry(found.get((task, row.kind, row.method)), scale) for task in tasks],
             }
@@ -132,8 +167,8 @@ def _matrix(section: Section, table: Sequence[Row], total: Sequence[Overall], sc
 
 
 def _matrix_entry(row: Row | None, scale: Scale) -> dict[str, Any]:
-    if row is None:
-        return {"text": "", "good": 0.0, "bad": 0.0}
+    if row is None or row.failed_wholly:
+        return {"text": "failed" if row else "", "good": 0.0, "bad": 0.0}
     score = row.scales[scale.name].value
     shade = max(-1.0, min(score.value, 1.0))
     text = words.with_failures(words.two(score.value) + ("" if row.exact else "~"), row.failed, row.seeds)
@@ -167,7 +202,7 @@ def _task_row(section: Section, row: Row, method_styles: Mapping[str, Style]) ->
     return {
         "kind": row.kind,
         "exact": row.exact,
-        "label": words.name(row.method, row.marked_wrong),
+        "label": row.label,
         "style": method_styles.get(row.method) if row.kind == "agent" else None,
         "score": row.score,
         "scales": scales,

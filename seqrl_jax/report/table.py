@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from seqrl_jax.report import words
 from seqrl_jax.report.sections import Section, changed_tasks
 from seqrl_jax.results.record import Bound, Policy, Record
 from seqrl_jax.results.scores import between, exceeds_bound, proves_above, scaled_counted
@@ -55,6 +56,16 @@ class Row:
     scales: Mapping[str, Scaled]
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+
+    @property
+    def label(self) -> str:
+        """The method's name as it is shown."""
+        return words.bound(self.method) if self.kind == "certified" else words.name(self.method, self.marked_wrong)
+
+    @property
+    def failed_wholly(self) -> bool:
+        """Whether it ran, and no seed has a score."""
+        return bool(self.seeds) and self.failed == self.seeds
 
 
 def rows(section: Section) -> list[Row]:

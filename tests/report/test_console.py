@@ -46,6 +46,13 @@ def test_one_seed_is_a_dash(section, record):
     assert "0.30±–" in render([section(record(metrics={"return": [0.3]}))], 80)
 
 
+def test_a_cell_without_any_score_is_called_failed(section, record):
+    lost = {"metrics": {"return": [None] * 3}, "failures": {str(seed): "diverged" for seed in range(3)}, "curves": {}}
+    for known in ({}, {"bounds": {}, "bounded_by": []}):
+        lines = render([section(record(**known), record(method="bad", **lost, **known))], 80).splitlines()
+        assert any(line.split() == ["bad", "failed"] for line in lines), lines
+
+
 def test_memory_that_is_proved_is_marked_and_intervals_show_both_ends(section, record):
     wide = bounds(random=(0, 0), plain=(0.5, 0.75), best=(1, 1))
     text = render([section(record(metrics={"return": [0.9, 0.91, 0.92]}, bounds=wide))], 80)

@@ -8,7 +8,7 @@ from seqrl_jax.report.sections import sections
 from seqrl_jax.results.record import Bound, Curve
 
 HOSTILE = '<script>alert(1)</script>"onload="x'
-VOID = {"meta", "br", "img", "link", "hr", "input"}
+VOID = {"meta", "br", "img", "link", "hr", "input", "wbr"}
 
 
 class Elements(HTMLParser):
@@ -98,6 +98,21 @@ def test_every_track_has_its_part(tmp_path, track, record):
     found, _ = sections([record(), record(track="other")], tracks)
     text = " ".join(page(found, tmp_path).text)
     assert text.index("made: made up") < text.index("other: without any scale")
+
+
+def test_a_page_of_the_same_records_can_be_kept(tmp_path, section, record):
+    made, other = section(record()), section(record(warnings=["close"]))
+    path = write_page([made], tmp_path)
+    kept, marked = path.read_text(), "<!-- mine -->"
+    path.write_text(kept + marked)
+    assert write_page([made], tmp_path, keep_current=True).read_text().endswith(marked)
+    assert not write_page([other], tmp_path, keep_current=True).read_text().endswith(marked)
+    path.write_text(kept + marked)
+    assert not write_page([made], tmp_path, ["torn.json"], keep_current=True).read_text().endswith(marked)
+    path.write_text(kept + marked)
+    assert not write_page([made], tmp_path).read_text().endswith(marked)
+    path.write_bytes(b"\xff")
+    assert write_page([made], tmp_path, keep_current=True).read_text() == kept
 
 
 def test_an_empty_directory_still_has_a_page(tmp_path):
