@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqrl_jax.keys import key_of
 from seqrl_jax.tasks.environment import Discrete, Environment, sibling
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ToGymnasium:
         )
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._key = jax.random.key(seed)
+        self._key = key_of(seed)
         self._state: Any = None
         self._ended = np.zeros(num_envs, bool)
 
@@ -68,7 +69,7 @@ class ToGymnasium:
             raise TypeError("one seed serves all environments; pass an integer")
         super().reset(seed=seed)  # type: ignore[misc]  # VectorEnv's, which keeps the seed
         if seed is not None:
-            self._key = jax.random.key(seed)
+            self._key = key_of(seed)
         self._key, key = jax.random.split(self._key)
         obs, self._state = self._reset(key)
         self._ended = np.zeros(self.num_envs, bool)
