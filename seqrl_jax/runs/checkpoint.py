@@ -46,11 +46,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 @dataclass(frozen=True)
 class Kept(Generic[State]):
-    """The state of a loop after `chunk` chunks, which took `seconds` in all."""
+    """The state of a loop after `chunk` chunks."""
 
     state: State
     chunk: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ class Checkpoint:
         """Keep the state of a loop of `chunks`, in place of an earlier one, which stands if this raises OSError."""
         from seqrl_jax.checkpoint import save_tree
 
-        progress = {"chunk": kept.chunk, "chunks": chunks, "seconds": kept.seconds}
-        save_tree(self._path(loop), kept.state, progress)
+        save_tree(self._path(loop), kept.state, {"chunk": kept.chunk, "chunks": chunks})
 
     def restore(self, loop: int, like: State, chunks: int) -> Kept[State] | None:
         """What was kept of a loop, in the place of `like`; None where nothing was.
@@ -90,7 +88,7 @@ class Checkpoint:
         progress = read_told(path)
         if progress.get("chunks") != chunks:
             raise ValueError(f"{path}: of {progress.get('chunks')} chunks, expected {chunks}")
-        return Kept(load_tree(path, like), progress["chunk"], progress["seconds"])
+        return Kept(load_tree(path, like), progress["chunk"])
 
     def remove(self) -> None:
         """Remove everything, the manifest first."""

@@ -15,10 +15,7 @@ State = TypeVar("State")
 
 
 class KeptLoop:
-    """A `tracks.base.Loop` with a memory on disk. A row may call it several times; each call is kept by its number.
-
-    seconds_before: what earlier processes spent on what this one need not do again.
-    """
+    """A `tracks.base.Loop` with a memory on disk. A row may call it several times; each call is kept by its number."""
 
     def __init__(self, checkpoint: Checkpoint, every: int, observer: Observer, interrupt: Interrupt) -> None:
         self._checkpoint = checkpoint
@@ -26,7 +23,6 @@ class KeptLoop:
         self._observer = observer
         self._interrupt = interrupt
         self._calls = 0
-        self.seconds_before = 0.0
 
     def __call__(
         self, state: State, advance: Callable[[State], State], chunks: int, watch: Callable[[State], Status]
@@ -38,20 +34,18 @@ class KeptLoop:
         """
         loop, self._calls = self._calls, self._calls + 1
         kept = self._restored(loop, state, chunks)
-        self.seconds_before += kept.seconds
         began = time.perf_counter()
         first = watch(kept.state)
         self._observer.chunk(RowProgress(kept.chunk, chunks, kept.chunk, first.steps, None, first.score))
-        state, begun_at, before = kept.state, kept.chunk, kept.seconds
+        state, begun_at = kept.state, kept.chunk
         del kept  # The state that goes into a chunk may be given up to it.
         for done in range(begun_at + 1, chunks + 1):
             with self._interrupt.under_way():
                 state = advance(state)
                 status = watch(state)
-                spent = time.perf_counter() - began
                 if done == chunks or done % self._every == 0 or self._interrupt.asked:
-                    self._checkpoint.save(loop, Kept(state, done, before + spent), chunks)
-            rate = (status.steps - first.steps) / spent
+                    self._checkpoint.save(loop, Kept(state, done), chunks)
+            rate = (status.steps - first.steps) / (time.perf_counter() - began)
             self._observer.chunk(RowProgress(done, chunks, begun_at, status.steps, rate, status.score))
         return state
 
@@ -61,4 +55,4 @@ class KeptLoop:
         except ValueError as error:
             self._observer.note(f"{error}; it begins anew")
             kept = None
-        return kept or Kept(state, 0, 0.0)
+        return kept or Kept(state, 0)

@@ -87,7 +87,7 @@ def _run_row(
     with interrupt.under_way():
         for identity, problem, outcome in zip(identities, row.problems, outcomes, strict=True):
             if problem.spec in row.missing:
-                record = _record(order, identity, problem, outcome, kept, loop.seconds_before, commit)
+                record = _record(order, identity, problem, outcome, kept, commit)
                 store.write(directory, record)
                 yield record
         kept.remove()
@@ -112,7 +112,6 @@ def _record(
     problem: Problem,
     outcome: Outcome,
     kept: Checkpoint,
-    seconds_before: float,
     commit: str | None,
 ) -> Record:
     origins = kept.manifest.origins
@@ -130,7 +129,7 @@ def _record(
         episodes=outcome.episodes,
         steps_asked=order.budget.steps,
         steps_made=outcome.steps_made,
-        spent=msgspec.structs.replace(outcome.spent, training=outcome.spent.training + seconds_before),
+        spent=outcome.spent,
         cells=len(kept.cells),
         warnings=[*outcome.warnings, *moved],
         failures=outcome.failures,

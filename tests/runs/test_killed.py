@@ -34,3 +34,28 @@ def test_a_kill_before_any_change_of_a_file_changes_no_bit(kill):
     told = [line for line in struck if line.startswith("os.rename .slow") or line == "os.remove manifest.json"]
     assert [line.partition("--")[0] for line in told[-3:]] == ["os.rename .slow"] * 2 + ["os.remove manifest.json"]
     assert struck[-1] == "os.rmdir .run"
+
+
+def test_agents_that_are_killed_learn_what_they_would_have(tmp_path, numbers, until):
+    """Real runs, killed once each after some chunk: of a memoryless agent, and of one with memory and replay."""
+
+    def seqrl(directory):
+        command = [sys.executable, "-m", "seqrl_jax.cli", "run", "--tasks", "tiger", "aliased_line", "--seeds", "2"]
+        command += ["--agents", "q_obs", "drqn", "--steps", "6000", "--out", str(directory)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def finished(directory):
+        process = seqrl(directory)
+        _, told = process.communicate()
+        assert process.returncode == 0, told[-3000:]
+        return numbers(directory)
+
+    parts = tmp_path / "parts"
+    for cells in (0, 2):
+        process = seqrl(parts)
+        until(lambda cells=cells: len(list(parts.glob("*.json"))) == cells and list(parts.glob(".run/*/loop-0.*")), 300)
+        process.kill()
+        process.communicate()
+        assert list(parts.glob(".run/*/loop-0.safetensors"))
+    assert finished(parts) == finished(tmp_path / "whole")
+    assert len(numbers(parts)) == 4

@@ -72,14 +72,23 @@ def test_two_processes_that_start_together_do_not_both_write(tmp_path, filling):
     assert f"is writing to {tmp_path}" in told
 
 
-def test_a_lock_is_passed_on_although_its_file_was_removed_while_somebody_waited(tmp_path, lock):
-    """The file that was opened is then no longer the one at its path, and no lock of the directory."""
-    with writing(tmp_path, lock):
-        stale = os.open(lock, os.O_RDWR)
-    fcntl.flock(stale, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with writing(tmp_path, lock), pytest.raises(Refused), writing(tmp_path, lock):
+def test_a_lock_of_a_file_that_is_no_longer_there_does_not_count(tmp_path, lock, monkeypatch):
+    """Between opening the file and locking it, its owner ends and removes it, and another makes it anew."""
+    flock, others = fcntl.flock, []
+
+    def overtaken(descriptor, operation):
+        if not others:
+            lock.unlink()
+            others.append(os.open(lock, os.O_RDWR | os.O_CREAT))
+            flock(others[0], operation)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with pytest.raises(Refused, match="another process is writing"), writing(tmp_path, lock):
         pass
-    os.close(stale)
+    os.close(others[0])
+    with writing(tmp_path, lock):
+        pass
 
 
 def test_without_flock_the_process_is_looked_for(tmp_path, lock, without_flock, ended):

@@ -217,14 +217,6 @@ def test_the_last_state_is_kept_whatever_the_number_of_chunks_between(tmp_path, 
     assert watched.chunks[0].done == SUITE.evaluations == 8
 
 
-def test_seconds_of_earlier_processes_are_counted(tmp_path, order):
-    chosen = {"methods": ["slow"], "tasks": ["penny"]}
-    with pytest.raises(Interrupted):
-        run(order(Toy(0.05), **chosen), tmp_path, interrupt=AskedAfter(4))
-    (record,) = run(order(**chosen), tmp_path)
-    assert record.spent.training >= 0.2, "four chunks of .05 s"
-
-
 def test_a_row_goes_on_as_it_was_though_fewer_cells_are_missing(tmp_path, order, noted, numbers, uninterrupted):
     """Killed between its two records, a row must not begin anew with one task: its program would round otherwise."""
     with pytest.raises(Interrupted):
