@@ -14,6 +14,8 @@ from seqrl_jax.report.sections import Section, mixtures, warnings
 from seqrl_jax.report.table import Kind, Row, errors, rows
 from seqrl_jax.report.words import NONE, WRONG
 from seqrl_jax.results.record import Bound
+from seqrl_jax.results.statistics import COVERAGE
+from seqrl_jax.results.statistics import COVERAGE
 from seqrl_jax.tracks.base import Column, Scale
 
 if TYPE_CHECKING:
@@ -56,9 +58,7 @@ def _section(section: Section, width: int) -> list[RenderableType]:
     for grid in _grids(section, table):
         parts += rendered(grid, width)
     parts.append(Text(""))
-    parts += [
-        Text(printable(line), style="dim") for line in [*_legend(table), words.COVERAGE, *track.notes(section.records)]
-    ]
+    parts += [Text(printable(line), style="dim") for line in [*_legend(table), COVERAGE, *track.notes(section.records)]]
     parts += [Text(printable(line), style="yellow") for line in mixtures(section)]
     parts += [Text(f"warning: {printable(line)}", style="yellow") for line in warnings(section)]
     parts += [Text(f"error: {printable(line)}", style="bold red") for line in errors(section)]

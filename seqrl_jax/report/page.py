@@ -22,6 +22,8 @@ from seqrl_jax.report.pictures import Panel, Style, all_pictures, panel_picture,
 from seqrl_jax.report.sections import Section, mixtures, warnings
 from seqrl_jax.report.table import Row, errors, rows
 from seqrl_jax.results.record import Record
+from seqrl_jax.results.statistics import COVERAGE
+from seqrl_jax.results.statistics import COVERAGE
 from seqrl_jax.tracks.base import Scale
 
 BAR_LIMITS = (-0.5, 1.5)
@@ -66,7 +68,7 @@ def write_page(
         two=words.two,
         figures=words.figures,
         wrong=words.WRONG,
-        coverage=words.COVERAGE,
+        coverage=COVERAGE,
         statistics=STATISTICS,
         marks={"zero": _position(0.0), "one": _position(1.0)},
     )

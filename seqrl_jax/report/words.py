@@ -9,7 +9,6 @@ from seqrl_jax.results.statistics import Estimate
 
 NONE = "–"
 DAGGER = "†"
-COVERAGE = "Intervals are 95% bootstrap intervals over seeds."
 WRONG = f"{DAGGER}: wrong on purpose, the theory says that it falls short"
 
 
