@@ -295,5 +295,14 @@ def make_task(name: str) -> LMTask:
 
 
 def about(build: Callable[[], LMTask]) -> str:
-    """What a task is, in the first sentence of its docstring."""
-    return " ".join((build.__doc__ or "").split("\n\n")[0].split())
+    """What a task is, in the first paragraph of its docstring."""
+    return _paragraphs(build)[0]
+
+
+def detail(build: Callable[[], LMTask]) -> str:
+    """The other paragraphs."""
+    return "\n\n".join(_paragraphs(build)[1:])
+
+
+def _paragraphs(build: Callable[[], LMTask]) -> list[str]:
+    return [" ".join(paragraph.split()) for paragraph in (build.__doc__ or "").split("\n\n")]

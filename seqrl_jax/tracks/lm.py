@@ -31,7 +31,7 @@ from seqrl_jax.lm.registry import (
     shortened,
 )
 from seqrl_jax.lm.sft import Supervised
-from seqrl_jax.lm.tasks import TASKS, LMTask, about
+from seqrl_jax.lm.tasks import TASKS, LMTask, about, detail
 from seqrl_jax.results.record import Bound, Curve, PerSeed, Record, Spent
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
 
@@ -102,7 +102,7 @@ class LMTrack:
     @property
     def tasks(self) -> Mapping[str, Entry]:
         models = naming.describe_settings(make_model)
-        return {name: Entry(about(build), settings=models) for name, build in TASKS.items()}
+        return {name: Entry(about(build), detail=detail(build), settings=models) for name, build in TASKS.items()}
 
     @property
     def methods(self) -> Mapping[str, Entry]:
@@ -160,14 +160,15 @@ class LMTrack:
 
     def pictures(self, records: Sequence[Record]) -> list[Picture]:
         """For each task, where the methods stand below the frontier."""
+        drawn = [record for record in records if FRONTIER in record.curves and record.curves[FRONTIER].at]
         return [
             Picture(
                 title=f"{task}: gold reward against KL",
                 about="Every seed of every method, below the frontier of the first seed's reference: no policy earns "
                 "more at the KL that it spends.",
-                png=_frontier_picture([record for record in records if record.task == task]),
+                png=_frontier_picture([record for record in drawn if record.task == task]),
             )
-            for task in dict.fromkeys(record.task for record in records)
+            for task in dict.fromkeys(record.task for record in drawn)
         ]
 
     def _settings(self, method: str, budget: Budget) -> tuple[Method, Supervised]:
@@ -224,12 +225,13 @@ def _frontier(judge: Judge) -> Curve:
 
 
 def _above_frontier(record: Record) -> Iterator[str]:
-    columns = (record.metrics["regret"], record.standard_errors["kl"], record.metrics["reference_reward"])
-    for seed, regret, error, start in zip(record.seeds, *columns, strict=True):
-        if regret is None or start is None:
+    best, unknown = record.bounds.get("best"), [None] * len(record.seeds)
+    regrets, starts = (record.metrics.get(name, unknown) for name in ("regret", "reference_reward"))
+    for seed, regret, error, start in zip(record.seeds, regrets, record.standard_errors.get("kl", unknown), starts):
+        if regret is None or start is None or best is None:
             continue
         # The frontier rises by at most the largest reward per nat near 0; five standard errors of KL are let off.
-        slack = BELOW_ZERO + 5 * (error or 0.0) * (record.bounds["best"].upper - start)
+        slack = BELOW_ZERO + 5 * (error or 0.0) * (best.upper - start)
         if regret < -slack:
             yield f"{record.method} on {record.task}, seed {seed}: {-regret:.2g} above the frontier"
 
@@ -246,14 +248,16 @@ def _frontier_picture(records: Sequence[Record]) -> bytes:
     axes = figure.add_subplot()
     limit = 1.15 * max([0.5, *(kl for record in records for kl in record.finished("kl"))])
     frontier = records[0].curves[FRONTIER]
-    best = np.array([row[0] for row in frontier.values])
+    best = np.array([row[0] for row in frontier.values], np.float64)
     # More KL than the best completions need earns nothing more.
     end = max(limit, frontier.at[-1])
     axes.plot([*frontier.at, end], [*best, best[-1]], color="black", label="frontier")
     for index, record in enumerate(records):
-        pairs = zip(record.metrics["kl"], record.metrics["reward"], strict=True)
+        pairs = zip(record.metrics.get("kl", ()), record.metrics.get("reward", ()))
         known = [(kl, reward) for kl, reward in pairs if kl is not None and reward is not None]
-        style: dict[str, Any] = {"color": f"C{index % 10}", "alpha": 0.7, "label": printable(record.method)}
+        # Matplotlib reads mathematics between dollar signs.
+        label = printable(record.method).replace("$", r"\$")
+        style: dict[str, Any] = {"color": f"C{index % 10}", "alpha": 0.7, "label": label}
         axes.plot([kl for kl, _ in known], [reward for _, reward in known], MARKERS[index % len(MARKERS)], **style)
     axes.set(xlabel=KL_AXIS, ylabel="gold reward", xlim=(0, limit))
     figure.legend(loc="outside lower center", fontsize="x-small", ncols=3)

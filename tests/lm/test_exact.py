@@ -114,6 +114,9 @@ def test_values_of_tokens_telescope_to_those_of_completions():
     np.testing.assert_allclose(steps.sum(0), reward - values[0][0], atol=1e-12)
 
 
+LOG_PROBS = jax.jit(token_log_probs, static_argnames="model")
+
+
 @pytest.mark.parametrize("name", ["keyword", "length_hack", "mod_sum"])
 def test_the_law_of_a_model_is_what_it_says_completion_by_completion(name, shaken):
     task = make_task(name)
@@ -125,7 +128,7 @@ def test_the_law_of_a_model_is_what_it_says_completion_by_completion(name, shake
     some = np.random.default_rng(0).choice(len(texts), 100, replace=False)
     for index in (0, len(task.prompts) - 1):
         prompt = jnp.broadcast_to(jnp.asarray(task.prompts[index], jnp.int32), (100, task.prompts.shape[1]))
-        logs = token_log_probs(model, weights, prompt, jnp.asarray(texts[some]))
+        logs = LOG_PROBS(model, weights, prompt, jnp.asarray(texts[some]))
         expected = np.where(drawn_mask(jnp.asarray(texts[some]), task.end), logs, 0.0).sum(1)
         np.testing.assert_allclose(law[index, some], expected, atol=1e-4)
     assert exact.outcome_rewards(task).shape == law.shape
@@ -138,11 +141,11 @@ def test_paid_walks_and_the_rest_are_all_there_is(shaken):
     weights = shaken(model)
     # Towards the goal, which is token 0, so that something is earned.
     weights["wte"]["weight"] = weights["wte"]["weight"].at[0].add(0.5 * weights["ln_f"]["bias"])
-    law = exact.normalised(exact.rewarded_law(model, task, weights))
+    law = exact.normalised(jax.jit(lambda weights: exact.rewarded_law(model, task, weights))(weights))
     values = exact.outcome_rewards(task)
     prompt = jnp.asarray(np.repeat(task.prompts, 2000, 0), jnp.int32)
     drawn = jax.jit(lambda key: sample(model, weights, key, prompt, task.length, task.end))(jax.random.key(0))
-    reward = np.asarray(task.rewards(prompt, drawn.tokens), np.float64)
+    reward = np.asarray(jax.jit(task.rewards)(prompt, drawn.tokens), np.float64)
     assert (reward > 0).sum() > 50
     error = reward.std() / np.sqrt(len(reward))
     assert abs(reward.mean() - exact.expected(law, values)) <= 5 * error

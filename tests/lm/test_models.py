@@ -19,6 +19,10 @@ MODELS = {
 }
 
 
+LOGITS = jax.jit(next_token_logits, static_argnames="model")
+READ = jax.jit(lambda model, weights, carry, tokens: model.read(weights, carry, tokens), static_argnames="model")
+
+
 @pytest.fixture(params=MODELS)
 def model(request):
     return MODELS[request.param]
@@ -32,11 +36,11 @@ def tokens():
 def test_reading_in_parts_is_reading_the_whole(model, tokens, shaken):
     """The cache's logits equal those of the full pass, whatever the parts."""
     weights = shaken(model)
-    whole = next_token_logits(model, weights, tokens)
+    whole = LOGITS(model, weights, tokens)
     for cuts in ([1] * T, [4, 1, 1, 3], [T]):
         carry, parts, at = model.initialise(weights, B, T), [], 0
         for size in cuts:
-            carry, hidden = model.read(weights, carry, tokens[:, at : at + size])
+            carry, hidden = READ(model, weights, carry, tokens[:, at : at + size])
             parts.append(model.logits(weights, hidden))
             at += size
         np.testing.assert_allclose(jnp.concatenate(parts, 1), whole, atol=1e-5)
@@ -45,7 +49,7 @@ def test_reading_in_parts_is_reading_the_whole(model, tokens, shaken):
 def test_no_token_is_seen_before_it_is_read(model, tokens, shaken):
     weights = shaken(model)
     other = tokens.at[:, 5].set((tokens[:, 5] + 1) % V)
-    one, two = (next_token_logits(model, weights, text) for text in (tokens, other))
+    one, two = (LOGITS(model, weights, text) for text in (tokens, other))
     np.testing.assert_array_equal(one[:, :5], two[:, :5])
     assert (np.abs(one - two)[:, 5:].max(-1) > 1e-4).all()
 
@@ -84,7 +88,7 @@ def gpt2(weights, tokens, heads):
 def test_the_transformer_is_gpt_2(tokens, shaken):
     model = MODELS["gpt"]
     weights = shaken(model)
-    np.testing.assert_allclose(next_token_logits(model, weights, tokens), gpt2(weights, tokens, 4), atol=2e-5)
+    np.testing.assert_allclose(LOGITS(model, weights, tokens), gpt2(weights, tokens, 4), atol=2e-5)
 
 
 def test_the_activation_is_the_one_by_tanh():
@@ -99,7 +103,7 @@ def test_recomputing_activations_changes_no_gradient(tokens, shaken):
     weights = shaken(model)
 
     def gradient(model):
-        return jax.grad(lambda w: next_token_logits(model, w, tokens).astype(jnp.float32).std())(weights)
+        return jax.jit(jax.grad(lambda w: next_token_logits(model, w, tokens).astype(jnp.float32).std()))(weights)
 
     one, two = gradient(model), gradient(dataclasses.replace(model, remat=True))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, two)
@@ -108,8 +112,8 @@ def test_recomputing_activations_changes_no_gradient(tokens, shaken):
 def test_half_precision_is_close_and_ends_in_float32(tokens, shaken):
     model = MODELS["gpt"]
     weights = shaken(model)
-    half = next_token_logits(dataclasses.replace(model, dtype="bfloat16"), weights, tokens)
-    full = next_token_logits(model, weights, tokens)
+    half = LOGITS(dataclasses.replace(model, dtype="bfloat16"), weights, tokens)
+    full = LOGITS(model, weights, tokens)
     assert half.dtype == jnp.float32
     # Eight bits of mantissa, three layers.
     assert 1e-5 < float(jnp.abs(half - full).max()) < 0.05 * float(jnp.abs(full).max())
@@ -118,7 +122,7 @@ def test_half_precision_is_close_and_ends_in_float32(tokens, shaken):
 def test_completions_are_scored_behind_their_prompts(model, tokens, shaken):
     weights = shaken(model)
     prompt, completion = tokens[:, :4], tokens[:, 4:]
-    logs = jax.nn.log_softmax(next_token_logits(model, weights, tokens))[:, 3:-1]
+    logs = jax.nn.log_softmax(LOGITS(model, weights, tokens))[:, 3:-1]
     np.testing.assert_allclose(
         jax.nn.log_softmax(completion_logits(model, weights, prompt, completion)), logs, atol=1e-5
     )

@@ -55,20 +55,36 @@ def test_rankings_of_four_follow_plackett_and_luce():
     assert last.argmax() == 3
 
 
+def fit(rewards, model, task, reference, rankings):
+    """The ensemble of seed 0 and its losses, in one compiled program."""
+    train = jax.jit(lambda key, reference, rankings: rewards.train(key, model, task, reference, rankings))
+    return train(jax.random.key(0), reference, rankings)
+
+
 @pytest.fixture(scope="module")
 def setting(shaken):
     task = make_task("length_hack")
     model = GPT(task.size, 1 + task.length, width=8, layers=2, heads=2)
     weights = shaken(model)
-    rankings = compared(jax.random.key(3), model, task, weights, 256, 3, Labeller(length_bias=0.0))
+    rankings = jax.jit(lambda key: compared(key, model, task, weights, 256, 3, Labeller(length_bias=0.0)))(
+        jax.random.key(3)
+    )
     return task, model, weights, rankings
 
 
+@pytest.fixture(scope="module")
+def others(setting):
+    """Answers of the reference that no reward model has seen: prompts and completions."""
+    task, model, reference, _ = setting
+    again = jax.jit(lambda key: compared(key, model, task, reference, 1000, 2, Labeller()))(jax.random.key(8))
+    return jnp.repeat(again.prompt, 2, 0), again.tokens.reshape(-1, task.length)
+
+
 @pytest.mark.parametrize("trained", ["head", "last_block", "full", "scratch"])
-def test_only_what_is_trained_moves_and_scores_are_normalised(setting, trained):
+def test_only_what_is_trained_moves_and_scores_are_normalised(setting, others, trained):
     task, model, reference, rankings = setting
     rewards = RewardModel(trained=trained, members=2, updates=20, batch=32)
-    fitted, losses = rewards.train(jax.random.key(0), model, task, reference, rankings)
+    fitted, losses = fit(rewards, model, task, reference, rankings)
     assert losses.shape == (2, 20) and np.isfinite(losses).all()
     body = jax.tree.map(lambda leaf: leaf[0], fitted.weights["body"])
     moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a - b)).reshape(len(a), -1).max(1) > 0, body, reference)
@@ -78,11 +94,9 @@ def test_only_what_is_trained_moves_and_scores_are_normalised(setting, trained):
     # Members differ by their seeds.
     assert np.abs(fitted.weights["head"][0] - fitted.weights["head"][1]).max() > 0
 
-    again = compared(jax.random.key(8), model, task, reference, 1000, 2, Labeller())
-    prompt, tokens = jnp.repeat(again.prompt, 2, 0), again.tokens.reshape(-1, task.length)
     one = dataclasses.replace(rewards, members=1)
     alone = jax.tree.map(lambda leaf: leaf[:1], fitted)
-    scores = np.asarray(one.reward(model, task, alone)(prompt, tokens))
+    scores = np.asarray(jax.jit(lambda fitted, *texts: one.reward(model, task, fitted)(*texts))(alone, *others))
     # Mean 0 and deviation 1 from 1,024 other draws: within 5 standard errors of both.
     assert abs(scores.mean()) < 5 * np.sqrt(1 / 1024 + 1 / 2000)
     assert abs(scores.std() - 1) < 0.25
@@ -91,7 +105,7 @@ def test_only_what_is_trained_moves_and_scores_are_normalised(setting, trained):
 def test_ensembles_take_the_mean_or_the_smallest_score(setting):
     task, model, reference, rankings = setting
     rewards = RewardModel(features="bigram", members=3, updates=20, batch=32)
-    fitted, _ = rewards.train(jax.random.key(0), model, task, reference, rankings)
+    fitted, _ = fit(rewards, model, task, reference, rankings)
     prompt, tokens = rankings.prompt, rankings.chosen
     each = [
         rewards.reward(model, task, jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], fitted))(prompt, tokens)
@@ -128,9 +142,8 @@ def test_counted_words_find_the_reward_that_is_one(shaken):
     task = dataclasses.replace(make_task("overopt"), gold=lambda prompt, tokens: worth[tokens].sum())
     model = GPT(8, 7, width=8, layers=1, heads=2)
     reference = model.init(jax.random.key(0))
-    rankings = compared(jax.random.key(1), model, task, reference, 8000, 2, Labeller())
-    fitted, _ = RewardModel(features="unigram", updates=1500, learning_rate=0.03).train(
-        jax.random.key(2), model, task, reference, rankings
-    )
+    rankings = jax.jit(lambda key: compared(key, model, task, reference, 8000, 2, Labeller()))(jax.random.key(1))
+    rewards = RewardModel(features="unigram", updates=1500, learning_rate=0.03)
+    fitted, _ = fit(rewards, model, task, reference, rankings)
     found = np.asarray(fitted.weights["linear"][0, 0])
     np.testing.assert_allclose(found - found.mean(), worth - worth.mean(), atol=0.2)

@@ -12,6 +12,10 @@ from seqrl_jax.memory import GRU
 
 V, P, L, END = 4, 2, 3, 3
 MODELS = [GPT(V, context=P + L, width=8, layers=2, heads=2), RNN(V, GRU(8))]
+DRAW = jax.jit(sample, static_argnames=("model", "length", "end"))
+FILL = jax.jit(fill, static_argnames=("model", "end", "given"))
+LOGITS = jax.jit(completion_logits, static_argnames="model")
+LOG_PROBS = jax.jit(token_log_probs, static_argnames="model")
 LONGER = [GPT(6, context=9, width=8, layers=2, heads=2), RNN(6, GRU(8))]
 
 
@@ -23,11 +27,11 @@ def test_what_is_drawn_has_the_law_that_the_model_gives_it(model, temperature, s
     draws = 20_000
     weights = shaken(model)
     prompt = jnp.broadcast_to(jnp.array([1, 2]), (draws, P))
-    drawn = jax.jit(lambda key: sample(model, weights, key, prompt, L, END, temperature))(jax.random.key(0))
+    drawn = DRAW(model, weights, jax.random.key(0), prompt, L, END, temperature)
 
     texts = completions(V, L, END)
     behind = jnp.broadcast_to(jnp.array([1, 2]), (len(texts), P))
-    logits = completion_logits(model, weights, behind, jnp.asarray(texts)) / temperature
+    logits = LOGITS(model, weights, behind, jnp.asarray(texts)) / temperature
     logs = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.asarray(texts)[..., None], -1)[..., 0]
     law = np.exp(np.where(drawn_mask(texts, END), logs, 0.0).sum(1), dtype=np.float64)
     assert law.sum() == pytest.approx(1, abs=1e-5)
@@ -37,7 +41,7 @@ def test_what_is_drawn_has_the_law_that_the_model_gives_it(model, temperature, s
     assert (np.abs(seen / draws - law) <= 5 * np.sqrt(law * (1 - law) / draws)).all()
 
     if temperature == 1:
-        again = jnp.where(drawn.mask, token_log_probs(model, weights, prompt, drawn.tokens), 0.0)
+        again = jnp.where(drawn.mask, LOG_PROBS(model, weights, prompt, drawn.tokens), 0.0)
         np.testing.assert_allclose(drawn.log_prob, again, atol=1e-5)
 
 
@@ -50,7 +54,7 @@ def test_nothing_is_said_behind_the_end():
 
 def test_drawn_masks_stop_with_the_end(shaken):
     model = MODELS[0]
-    drawn = sample(model, shaken(model), jax.random.key(1), jnp.zeros((500, P), jnp.int32), L, END)
+    drawn = DRAW(model, shaken(model), jax.random.key(1), jnp.zeros((500, P), jnp.int32), L, END)
     np.testing.assert_array_equal(drawn.mask, drawn_mask(drawn.tokens, END))
     behind = ~np.asarray(drawn.mask)
     assert behind.any()
@@ -67,10 +71,10 @@ def test_texts_with_prompts_of_any_length_are_filled_as_each_would_be_alone(mode
     for row, prompt in enumerate(prompts):
         tokens[row, : len(prompt)] = prompt
         mask[row, len(prompt) - 1 : len(prompt) - 1 + room] = True
-    filled = fill(model, weights, jax.random.key(2), jnp.asarray(tokens), jnp.asarray(mask), temperature=cold)
+    filled = FILL(model, weights, jax.random.key(2), jnp.asarray(tokens), jnp.asarray(mask), temperature=cold)
     assert (filled.mask == mask).all()
     for row, prompt in enumerate(prompts):
-        alone = sample(model, weights, jax.random.key(3), jnp.array([prompt]), room, temperature=cold)
+        alone = DRAW(model, weights, jax.random.key(3), jnp.array([prompt]), room, temperature=cold)
         at = slice(len(prompt) - 1, len(prompt) - 1 + room)
         np.testing.assert_array_equal(filled.tokens[row, at], alone.tokens[0])
         np.testing.assert_allclose(filled.log_prob[row, at], alone.log_prob[0], atol=1e-4)
@@ -81,7 +85,7 @@ def test_nothing_is_drawn_after_the_end():
     model = LONGER[0]
     weights, tokens = model.init(jax.random.key(1)), jnp.zeros((64, 9), jnp.int32)
     mask = jnp.broadcast_to(jnp.arange(8) >= 2, (64, 8))
-    filled = fill(model, weights, jax.random.key(2), tokens, mask, end=4)
+    filled = FILL(model, weights, jax.random.key(2), tokens, mask, end=4)
     drawn, said = np.asarray(filled.mask), np.asarray(filled.tokens)
     for row in range(64):
         ends = np.flatnonzero(said[row, 2:] == 4)

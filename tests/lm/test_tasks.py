@@ -89,15 +89,15 @@ def walks():
 def test_every_paid_walk_is_listed_once(walks):
     """By an independent count: powers of the adjacency matrix with the goal absorbing."""
     paid = walks.rewarded
+    of_all = jax.jit(jax.vmap(jax.vmap(walks.gold, (None, 0))))(jnp.asarray(walks.prompts), jnp.maximum(paid, 0))
     graph = np.zeros((21, 21), int)
-    for prompt, texts in zip(walks.prompts, paid, strict=True):
-        texts = texts[texts[:, 0] >= 0]
+    for prompt, texts, values in zip(walks.prompts, paid, np.asarray(of_all), strict=True):
+        listed = texts[:, 0] >= 0
+        texts, values = texts[listed], values[listed]
         assert len(np.unique(texts, axis=0)) == len(texts)
-        values = [float(walks.gold(jnp.asarray(prompt), jnp.asarray(text))) for text in texts]
         # The slowest walk that still arrives is worth nothing more than one that does not.
-        assert all(0 <= value <= 1 for value in values) and max(values) == 1
-        for text in texts:
-            mask = np.asarray(drawn_mask(jnp.asarray(text), 0))
+        assert (values >= 0).all() and values.max() == 1
+        for text, mask in zip(texts, np.asarray(drawn_mask(texts, 0)), strict=True):
             for a, b in zip([prompt[0], *text], text[mask], strict=False):
                 graph[a, b] = 1
     graph[0] = 0
@@ -112,17 +112,18 @@ def test_every_paid_walk_is_listed_once(walks):
 def test_only_listed_walks_are_paid(walks):
     """Walks of the corpus, and walks with one wrong step."""
     prompt = jnp.asarray(np.repeat(walks.prompts, 50, 0), jnp.int32)
-    tokens = jax.vmap(walks.corpus)(jax.random.split(jax.random.key(0), len(prompt)), prompt)
+    tokens = jax.jit(jax.vmap(walks.corpus))(jax.random.split(jax.random.key(0), len(prompt)), prompt)
     listed = {(int(p[0]), *map(int, text)) for p, texts in zip(walks.prompts, walks.rewarded) for text in texts}
-    reward = np.asarray(walks.rewards(prompt, tokens))
+    rewards = jax.jit(walks.rewards)
+    reward = np.asarray(rewards(prompt, tokens))
     assert (reward > 0).mean() > 0.1
     for p, text, value in zip(np.asarray(prompt), np.asarray(tokens), reward, strict=True):
         if value > 0:
             assert (int(p[0]), *map(int, text)) in listed
     wrong = tokens.at[:, 1].set((tokens[:, 1] + 7) % 21)
-    for p, text, value in zip(np.asarray(prompt), np.asarray(wrong), np.asarray(walks.rewards(prompt, wrong))):
+    masks = np.asarray(drawn_mask(wrong, 0))
+    for p, text, mask, value in zip(np.asarray(prompt), np.asarray(wrong), masks, np.asarray(rewards(prompt, wrong))):
         if value > 0:
-            mask = np.asarray(drawn_mask(jnp.asarray(text), 0))
             assert (int(p[0]), *map(int, np.where(mask, text, 0))) in listed
 
 
@@ -130,12 +131,12 @@ def test_only_listed_walks_are_paid(walks):
 def test_corpora_speak_the_task_s_language(name):
     task = make_task(name)
     prompt = jnp.asarray(np.repeat(task.prompts, 4, 0), jnp.int32)
-    tokens = jax.vmap(task.corpus)(jax.random.split(jax.random.key(0), len(prompt)), prompt)
+    tokens = jax.jit(jax.vmap(task.corpus))(jax.random.split(jax.random.key(0), len(prompt)), prompt)
     assert tokens.shape == (len(prompt), task.length) and tokens.dtype == jnp.int32
     assert ((np.asarray(tokens) >= 0) & (np.asarray(tokens) < task.size)).all()
     mask = np.asarray(drawn_mask(tokens, task.end))
     assert (np.asarray(tokens)[~mask] == task.end).all()
-    assert np.isfinite(task.rewards(prompt, tokens)).all()
+    assert np.isfinite(jax.jit(task.rewards)(prompt, tokens)).all()
 
 
 def test_an_unknown_task_is_refused_with_the_nearest():

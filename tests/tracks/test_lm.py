@@ -191,6 +191,11 @@ def test_each_task_has_a_picture_below_its_frontier(records):
     assert len(looks) == len(LM.methods)
 
 
+def test_records_that_lack_what_a_row_gives_are_told_without_it(records):
+    bare = msgspec.structs.replace(records["rloo"], metrics={}, standard_errors={}, curves={})
+    assert not LM.errors([bare]) and not LM.pictures([bare]) and len(LM.notes([bare])) == 1
+
+
 @pytest.mark.parametrize(
     ("tasks", "methods", "message"),
     [
