@@ -11,7 +11,6 @@ from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
 from seqrl_jax.commands.progress import live
 from seqrl_jax.commands.table import tell
 from seqrl_jax.naming import base
-from seqrl_jax.report.page import PAGE
 from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.plan import Order
 from seqrl_jax.runs.runner import run as run_table
@@ -21,7 +20,7 @@ from seqrl_jax.tracks.suites import SUITES, check, suite
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run what is missing and print the table; write the report, unless it is younger than every record."""
+    """Run what is missing and print the table; write the report, unless one of the same records is there."""
     chosen = _chosen(options)
     track = check(chosen)
     directory = options.out or Path("runs") / chosen.name
@@ -38,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
             checkpoint_every=options.checkpoint_every,
         )
         run_table(order, directory, watched, interrupt)
-    tell(directory, options.json, report=not _stands(directory / PAGE))
+    tell(directory, options.json)
 
 
 def _chosen(options: argparse.Namespace) -> Suite:
@@ -63,9 +62,3 @@ def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:
 
     name = max(TRACKS.values(), key=known).name
     return next(suite for suite in SUITES.values() if suite.track == name)
-
-
-def _stands(page: Path) -> bool:
-    """Whether a report needs not be written again. Its pictures take longer than all else where nothing is missing."""
-    records = page.parent.glob("*.json")
-    return page.exists() and all(record.stat().st_mtime_ns <= page.stat().st_mtime_ns for record in records)

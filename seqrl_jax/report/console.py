@@ -15,7 +15,6 @@ from seqrl_jax.report.table import Kind, Row, errors, rows
 from seqrl_jax.report.words import NONE, WRONG
 from seqrl_jax.results.record import Bound
 from seqrl_jax.results.statistics import COVERAGE
-from seqrl_jax.results.statistics import COVERAGE
 from seqrl_jax.tracks.base import Column, Scale
 
 if TYPE_CHECKING:

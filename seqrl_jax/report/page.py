@@ -23,7 +23,6 @@ from seqrl_jax.report.sections import Section, mixtures, warnings
 from seqrl_jax.report.table import Row, errors, rows
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.statistics import COVERAGE
-from seqrl_jax.results.statistics import COVERAGE
 from seqrl_jax.tracks.base import Scale
 
 BAR_LIMITS = (-0.5, 1.5)

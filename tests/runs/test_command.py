@@ -46,7 +46,7 @@ def seqrl(toy, capsys):
 @pytest.fixture
 def running(seqrl, monkeypatch):
     """The same, without the table and the report."""
-    monkeypatch.setattr(command, "tell", lambda directory, as_json, report: None)
+    monkeypatch.setattr(command, "tell", lambda directory, as_json: None)
     return seqrl
 
 
@@ -68,9 +68,10 @@ def test_a_report_that_a_killed_run_did_not_write_is_written(tmp_path, seqrl):
     words = ("run", "coins", "--tasks", "penny", "--out", tmp_path)
     seqrl(*words)
     page = tmp_path / "report.html"
-    os.utime(page, (0, 0))
+    written = page.read_text()
+    page.write_text(written.replace('<meta name="made-of" content="', '<meta name="made-of" content="other'))
     seqrl(*words)
-    assert page.stat().st_mtime_ns > 0
+    assert page.read_text() == written
 
 
 def test_names_say_their_track(tmp_path, running):
