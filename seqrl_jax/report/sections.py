@@ -30,8 +30,9 @@ class Section:
     @cached_property
     def methods(self) -> dict[str, list[Record]]:
         """The records of each method."""
+        registry = self.track.methods
         methods: dict[str, list[Record]] = {}
-        for record in sorted(self.records, key=lambda record: _place(self.track.methods, record.method)):
+        for record in sorted(self.records, key=lambda record: _place(registry, record.method)):
             methods.setdefault(record.method, []).append(record)
         return methods
 
@@ -77,7 +78,8 @@ def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[li
 
 def in_order(records: Iterable[Record], track: Track) -> tuple[Record, ...]:
     """Tasks, then methods, in the order of the track's registries; what is not in them comes last, by name."""
-    by_registry = lambda record: (_place(track.tasks, record.task), _place(track.methods, record.method))
+    tasks, methods = track.tasks, track.methods
+    by_registry = lambda record: (_place(tasks, record.task), _place(methods, record.method))
     return tuple(sorted(records, key=by_registry))
 
 
