@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` so that a crash at any moment leaves the old file or the new one. Raises OSError."""
+    """Write `content` so that a crash at any moment leaves the old file or the new one.
+
+    Raises: OSError that names the file, also where the system only says that the disk is full.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -17,6 +20,9 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
