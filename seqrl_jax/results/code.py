@@ -24,7 +24,7 @@ IGNORED = frozenset({"ctx", "type_comment", "type_ignores", "kind"})
 
 
 def fingerprint(modules: Sequence[str]) -> str:
-    """Of the modules with these full names, which belong to one package, and of what they import from it.
+    """Of the modules with these full names, and of what each imports from its own package.
 
     Computed once for each process. Raises: ValueError, naming a module that is not there or does not parse.
     """
@@ -33,15 +33,24 @@ def fingerprint(modules: Sequence[str]) -> str:
 
 @functools.cache
 def _fingerprint(modules: tuple[str, ...]) -> str:
-    return _package(modules[0].partition(".")[0]).fingerprint(modules)
+    packages = {module.partition(".")[0]: _package(module.partition(".")[0]) for module in modules}
+    hashes: dict[str, str] = {}
+    for name, package in packages.items():
+        hashes |= package.hashes(module for module in modules if module.partition(".")[0] == name)
+    return _digest(hashes)
 
 
 @functools.cache
 def _package(name: str) -> Package:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise ValueError(f"there is no package {name}")
-    return Package(name, Path(spec.origin).parent)
+        raise ValueError(f"there is no module {name}")
+    file = Path(spec.origin)
+    return Package(name, file.parent if file.name == "__init__.py" else file.with_suffix(""))
+
+
+def _digest(hashes: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Import:
 
 
 class Package:
-    """The source of a package in a folder; every file is read once."""
+    """The source of a package in a folder, or of a module in a file of that name; every file is read once."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
@@ -63,8 +72,11 @@ class Package:
 
     def fingerprint(self, modules: Iterable[str]) -> str:
         """Of modules and what they import. Raises: ValueError, naming a module that is not there or does not parse."""
-        hashes = {module: self._hash(module) for module in self.reached(modules)}
-        return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+        return _digest(self.hashes(modules))
+
+    def hashes(self, modules: Iterable[str]) -> dict[str, str]:
+        """Of each module that these reach, that of its code."""
+        return {module: self._hash(module) for module in self.reached(modules)}
 
     def reached(self, modules: Iterable[str]) -> set[str]:
         """The modules themselves and what they import from the package, transitively."""

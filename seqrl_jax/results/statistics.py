@@ -33,7 +33,7 @@ Statistic = Callable[[Samples], np.ndarray]
 """Of samples [tasks][..., N_task], an array [...]."""
 
 CONFIDENCE = 0.95
-RESAMPLES = 4999
+RESAMPLES = 1999
 SEED = 0
 BLOCK = 2**22
 """Numbers that are resampled at once."""

@@ -149,6 +149,18 @@ def test_a_module_that_is_not_there_or_does_not_parse_is_named(folder, content, 
         of(folder, "pack.agents.one")
 
 
+def test_modules_of_several_packages_count_together(folder, monkeypatch):
+    """A method may stand in a module of the user's own, beside the package."""
+    (folder.parent / "seqrl_own_method.py").write_text("import math\n\nx = math.pi\n")
+    monkeypatch.syspath_prepend(str(folder.parent))
+    ours = code.fingerprint(["seqrl_jax.files"])
+    both = code.fingerprint(["seqrl_jax.files", "seqrl_own_method"])
+    assert both == code.fingerprint(["seqrl_own_method", "seqrl_jax.files"]) != ours
+    assert "seqrl_own_method" not in sys.modules
+    with pytest.raises(ValueError, match="there is no module seqrl_no_method"):
+        code.fingerprint(["seqrl_no_method"])
+
+
 def test_nothing_is_imported(folder):
     change(folder, "base.py", "class", "raise SystemExit\nclass")
     assert of(folder, "pack.base")

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import random
@@ -36,7 +37,7 @@ def test_a_crash_before_the_last_moment_leaves_the_old_file(tmp_path, make_recor
     store.write(tmp_path, old)
 
     def crash(*_):
-        raise OSError("power cut")
+        raise OSError(errno.EIO, "power cut")
 
     monkeypatch.setattr(os, "replace", crash)
     with pytest.raises(OSError, match="power cut"):
