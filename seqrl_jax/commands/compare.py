@@ -32,10 +32,10 @@ def run(options: argparse.Namespace) -> None:
                 "overall": [
                     compare.for_machines(row) for one, pairs in paired for row in compare.compare_overall(one, pairs)
                 ],
-                "warnings": [line for _, pairs in paired for line in compare.differences_in_tasks(pairs)],
+                "warnings": [line for _, pairs in paired for line in compare.caveats(pairs)],
                 "damaged": [*skipped, *more],
             }
         )
     show([grid for one, pairs in paired for grid in compare.grids(one, pairs)], [*skipped, *more])
-    for line in (line for _, pairs in paired for line in compare.differences_in_tasks(pairs)):
+    for line in (line for _, pairs in paired for line in compare.caveats(pairs)):
         note(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ class Compared:
     """The second of a pair of records minus the first, over the seeds that both ran.
 
     pairs: seeds that both finished. difference: of the score, over these; None without any. scaled: of the score on the
-    track's first scale, failed seeds counted, as 0 at best; None where the task does not allow it.
+    track's first scale, failed seeds counted, as 0 at best; None where the task does not allow it. metrics: of the
+    track's other columns, over the seeds that both have them for.
     """
 
     track: str
@@ -34,6 +35,7 @@ class Compared:
     failed: int
     difference: Estimate | None
     scaled: Estimate | None
+    metrics: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +64,11 @@ def pairs(first: Section, second: Section, methods: tuple[str, str] | None) -> l
 
 def compare(section: Section, pairs: Sequence[Pair]) -> list[Compared]:
     """A row for each pair of records of one track. section: of the track, whose scale and score count."""
-    metric = section.track.columns[0].metric
+    score, *others = section.track.columns
     rows = []
     for one, other in pairs:
-        both = _paired(one, other, one.metrics[metric], other.metrics[metric])
-        finished = [pair for pair in both if None not in pair]
+        finished, seeds = _finished(one, other, score.metric)
+        metrics = {column.metric: _finished(one, other, column.metric)[0] for column in others}
         scaled = _scaled(section, one, other)
         rows.append(
             Compared(
@@ -74,9 +76,10 @@ def compare(section: Section, pairs: Sequence[Pair]) -> list[Compared]:
                 task=one.task,
                 methods=(one.method, other.method),
                 pairs=len(finished),
-                failed=len(both) - len(finished),
+                failed=seeds - len(finished),
                 difference=_second_minus_first([finished]) if finished else None,
                 scaled=_second_minus_first([scaled]) if scaled else None,
+                metrics={metric: _second_minus_first([both]) for metric, both in metrics.items() if both},
             )
         )
     return rows
@@ -108,38 +111,52 @@ def for_machines(row: Compared | ComparedOverall) -> dict[str, Any]:
     return {"agents": fields.pop("methods"), **fields}
 
 
-def differences_in_tasks(pairs: Sequence[Pair]) -> list[str]:
-    """A sentence for each task that is not the same in both records of a pair."""
-    changed = [one.task for one, other in pairs if one.task_fingerprint != other.task_fingerprint]
-    return [f"{task} is not the same task in both" for task in dict.fromkeys(changed)]
+def caveats(pairs: Sequence[Pair]) -> list[str]:
+    """Why a difference need not be the methods': tasks that are not the same in both, budgets that differ."""
+    changed = dict.fromkeys(one.task for one, other in pairs if one.task_fingerprint != other.task_fingerprint)
+    budgets: dict[tuple[int, int], dict[str, None]] = {}
+    for one, other in pairs:
+        if one.steps_asked != other.steps_asked:
+            budgets.setdefault((one.steps_asked, other.steps_asked), {})[_both((one.method, other.method))] = None
+    return [
+        *(f"{task} is not the same task in both" for task in changed),
+        *(
+            f"{first:,} steps of training against {second:,}: {', '.join(methods)}"
+            for (first, second), methods in budgets.items()
+        ),
+    ]
 
 
 def grids(section: Section, pairs: Sequence[Pair]) -> list[Grid]:
     """What a terminal shows of them."""
-    score = section.track.columns[0]
+    score, *others = section.track.columns
     rows, total = compare(section, pairs), compare_overall(section, pairs)
-    lines = [
-        Line(
-            printable(row.task),
-            [
-                _both(row.methods),
-                with_interval(row.difference),
-                with_interval(row.scaled),
-                with_failures(str(row.pairs), row.failed, row.pairs + row.failed),
-            ],
-        )
-        for row in rows
-    ]
-    columns = ["methods", f"{printable(score.label)} [95%]", "scaled [95%]", "pairs of seeds"]
-    per_task = Grid(f"{section.track.name}: second minus first, by task", columns, lines)
-    if not total:
-        return [per_task]
-    over = [
-        Line(_both(row.methods), [with_interval(row.difference), with_interval(row.improvement), str(row.tasks)])
-        for row in total
-    ]
-    title = f"Over tasks, {section.track.scales[0].name} score, second minus first"
-    return [per_task, Grid(title, ["difference [95%]", "P(second scores higher) [95%]", "tasks"], over)]
+    columns: dict[str, list[Estimate | None]] = {
+        printable(score.label): [row.difference for row in rows],
+        "scaled": [row.scaled for row in rows],
+        **{printable(column.label): [row.metrics.get(column.metric) for row in rows] for column in others},
+    }
+    columns = {name: values for name, values in columns.items() if any(values) or name == score.label}
+    seeds = [with_failures(str(row.pairs), row.failed, row.pairs + row.failed) for row in rows]
+    shown = [*([with_interval(value) for value in values] for values in columns.values()), seeds]
+    alike = len({row.methods for row in rows}) == 1
+    labels = [printable(row.task) if alike else f"{printable(row.task)}, {_both(row.methods)}" for row in rows]
+    what = _minus(rows[0].methods) if alike else "second minus first"
+    lines = [Line(label, entries) for label, entries in zip(labels, zip(*shown, strict=True), strict=True)]
+    found = [Grid(f"{section.track.name}: {what}, with 95% intervals", [*columns, "pairs of seeds"], lines)]
+    if total:
+        over = [
+            Line(_minus(row.methods), [with_interval(row.difference), with_interval(row.improvement), str(row.tasks)])
+            for row in total
+        ]
+        title = f"Over tasks, {section.track.scales[0].name} score, with 95% intervals"
+        found.append(Grid(title, ["difference", "P(second scores higher)", "tasks"], over))
+    return found
+
+
+def _minus(methods: tuple[str, str]) -> str:
+    first, second = map(printable, methods)
+    return f"{first}, second minus first" if first == second else f"{second} minus {first}"
 
 
 def _both(methods: tuple[str, str]) -> str:
@@ -151,6 +168,14 @@ def _scaled(section: Section, one: Record, other: Record) -> list[tuple[float, f
     """[pairs] scores on the track's first scale, failed seeds counted; nothing where the task does not allow it."""
     scores = counted_scores(section, one), counted_scores(section, other)
     return _paired(one, other, *scores) if all(scores) else []
+
+
+def _finished(one: Record, other: Record, metric: str) -> tuple[list[tuple[float, float]], int]:
+    """The pairs of a metric that are there, and how many seeds both ran."""
+    nothing = [None] * len(one.seeds), [None] * len(other.seeds)
+    values = (record.metrics.get(metric, none) for record, none in zip((one, other), nothing))
+    both = _paired(one, other, *values)
+    return [pair for pair in both if None not in pair], len(both)
 
 
 def _paired(one: Record, other: Record, first: Sequence[Any], second: Sequence[Any]) -> list[tuple[Any, Any]]:

@@ -1,6 +1,6 @@
 import pytest
 
-from seqrl_jax.report.compare import compare, compare_overall, differences_in_tasks, for_machines, grids, pairs
+from seqrl_jax.report.compare import caveats, compare, compare_overall, for_machines, grids, pairs
 
 
 @pytest.fixture
@@ -48,6 +48,19 @@ def test_no_common_seed_is_no_difference(section, record):
     assert "–" in grids(first, pairs(first, second, None))[0].lines[0].entries
 
 
-def test_a_task_that_changed_between_the_runs_is_named(section, record):
-    first, second = section(record()), section(record(task_fingerprint="ff"))
-    assert differences_in_tasks(pairs(first, second, None)) == ["first is not the same task in both"]
+def test_what_else_differs_between_the_runs_is_named(section, record):
+    first, second = section(record()), section(record(task_fingerprint="ff", steps_asked=1000))
+    assert caveats(pairs(first, second, None)) == [
+        "first is not the same task in both",
+        "100 steps of training against 1,000: good",
+    ]
+    assert caveats(pairs(first, first, None)) == []
+
+
+def test_other_columns_are_compared_where_both_have_them(section, record):
+    priced = {"return": [0.2, 0.3, 0.4], "price": [1.0, None, 3.0]}
+    first, second = section(record(metrics=priced)), section(record(metrics={**priced, "price": [2.0, 9.0, 4.0]}))
+    (row,) = compare(first, pairs(first, second, None))
+    assert row.metrics["price"].value == pytest.approx(1.0) and row.difference.value == 0.0
+    (lame,) = compare(first, pairs(first, section(record()), None))
+    assert lame.metrics == {}
