@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from seqrl_jax.results import store
 from seqrl_jax.results.record import RecordError
+from seqrl_jax.results.scores import exceeds_bound
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path, make_record):
@@ -122,3 +124,17 @@ def test_a_directory_full_of_mangled_files_is_read_to_its_end(tmp_path, make_rec
         (tmp_path / f"mangled{number}.json").write_bytes(content)
     records, damage = store.read(tmp_path)
     assert records == [record] and len(damage) == 200
+
+
+RECORDED = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [("quick", 176), ("pomdp", 408), ("headline", 64), ("headline_alternatives", 8), ("lm", 90), ("lm_larger", 4)],
+)
+def test_the_recorded_results_are_whole_and_break_no_bound(name, cells):
+    records, damage = store.read(RECORDED / name)
+    assert len(records) >= cells and damage == []
+    scores = {"pomdp": "return", "lm": "reward"}
+    assert [message for record in records if (message := exceeds_bound(record, scores[record.track]))] == []
