@@ -52,12 +52,16 @@ def _section(section: Section, width: int) -> list[RenderableType]:
 
     track, table = section.track, rows(section)
     size = words.counted(len(section.tasks), "task"), words.counted(len(section.methods), "method")
-    heading = f"{track.name}: {', '.join(size)}"
+    seeds = words.number_range([len(record.seeds) for record in section.records])
+    heading = f"{track.name}: {', '.join(size)}, seeds in each cell: {seeds}"
     parts: list[RenderableType] = [Text(printable(heading), style="bold underline")]
     for grid in _grids(section, table):
         parts += rendered(grid, width)
     parts.append(Text(""))
-    parts += [Text(printable(line), style="dim") for line in [*_legend(table), COVERAGE, *track.notes(section.records)]]
+    parts += [
+        Text(printable(line), style="dim")
+        for line in [*_legend(table), _policies(section), COVERAGE, *track.notes(section.records)]
+    ]
     parts += [Text(printable(line), style="yellow") for line in mixtures(section)]
     parts += [Text(f"warning: {printable(line)}", style="yellow") for line in warnings(section)]
     parts += [Text(f"error: {printable(line)}", style="bold red") for line in errors(section)]
@@ -186,6 +190,16 @@ def _end(bound: Bound) -> str:
 
 def _style(kind: Kind, wrong: bool) -> str:
     return "cyan" if kind == "certified" else "yellow" if wrong else ""
+
+
+def _policies(section: Section) -> str:
+    """How the policies of the methods act where they are judged."""
+    acting: dict[str, list[str]] = {}
+    for method, records in section.methods.items():
+        acting.setdefault(" or ".join(sorted({record.policy for record in records})), []).append(method)
+    if len(acting) == 1:
+        return f"Judged policies: {next(iter(acting))}."
+    return "Judged policies: " + "; ".join(f"{how}: {', '.join(methods)}" for how, methods in acting.items()) + "."
 
 
 def _legend(table: Sequence[Row]) -> list[str]:

@@ -17,7 +17,7 @@ def bounds(**ends):
 
 @pytest.fixture
 def made(section, record):
-    wrong = {"method": "bad", "marked_wrong": True, "failures": {"1": "diverged"}, "curves": {}}
+    wrong = {"method": "bad", "marked_wrong": True, "failures": {"1": "diverged"}, "curves": {}, "policy": "greedy"}
     return section(
         record(warnings=["seed 2: it was close"], metrics={"return": [0.9, 0.91, 0.92], "price": [1.0, 2.0, 3.0]}),
         record(metrics={"return": [0.0, None, 0.2]}, **wrong),
@@ -39,7 +39,8 @@ def test_a_table_says_how_to_read_it(made):
     assert "0 is random, 1 the best" in text and "†: wrong on purpose" in text and "!n: n seeds failed" in text
     assert "what a reader should know" in text and "warning: good on first, seed 2: it was close" in text
     assert "1 of 3 seeds failed (1): diverged" in text
-    assert "0.10±" in text and "!1" in text
+    assert "0.10±" in text and "!1" in text and "seeds in each cell: 3" in text
+    assert "Judged policies: sampled: good; greedy: bad." in text
 
 
 def test_one_seed_is_a_dash(section, record):
