@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-LARGEST = 1e6
+LARGEST, SMALLEST = 1e6, 1e-12
+"""What is divided by must not vanish in single precision, nor its square."""
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 """How many of something; at least one."""
@@ -37,7 +38,7 @@ Depth = Annotated[int, Meta(ge=1, le=1024)]
 """How many layers, heads or inputs stand one after another in a program."""
 
 Discount = Annotated[float, Meta(gt=0, le=1)]
-Fraction = Annotated[float, Meta(gt=0, le=1)]
+Fraction = Annotated[float, Meta(ge=SMALLEST, le=1)]
 """A share that divides something."""
 Part = Annotated[float, Meta(gt=0, lt=1)]
 """A share that leaves something on either side."""
@@ -46,7 +47,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 Reward = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
-PositiveFloat = Annotated[float, Meta(gt=0, le=LARGEST)]
+PositiveFloat = Annotated[float, Meta(ge=SMALLEST, le=LARGEST)]
 Weight = Annotated[float, Meta(ge=0, le=LARGEST)]
 """What a term costs or counts."""
 Exponent = Annotated[float, Meta(ge=0, le=10)]
