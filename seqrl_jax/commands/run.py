@@ -13,6 +13,7 @@ from seqrl_jax.commands.table import tell
 from seqrl_jax.naming import base
 from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.plan import Order
+from seqrl_jax.runs.runner import check_directory
 from seqrl_jax.runs.runner import run as run_table
 from seqrl_jax.tracks.base import Budget, Suite, Track
 from seqrl_jax.tracks.registry import TRACKS
@@ -24,6 +25,7 @@ def run(options: argparse.Namespace) -> None:
     chosen = _chosen(options)
     track = check(chosen)
     directory = options.out or Path("runs") / chosen.name
+    check_directory(directory)
     use_every_core()
     keep_compiled_programs()
     with live(track.columns[0]) as watched, interruptible(watched.note) as interrupt:

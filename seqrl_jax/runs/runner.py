@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def run(
     or RuntimeError, if a row is too large, with everything written before it kept; what tracks raise.
     """
     observer, interrupt = observer or Unwatched(), interrupt or Interrupt()
-    with writing(directory, directory / FOLDER / "lock"):
+    with _lock(directory):
         remove_temporaries(directory, "*.json")
         cells = plan.cells_of(order, fingerprint)
         records, rows = _survey(order, cells, directory, observer)
@@ -49,6 +50,16 @@ def run(
                 records[record.method, record.task] = record
                 observer.cell(record)
     return [records[cell] for cell in cells]
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a directory to which `run` could not write now, before anything is computed. Raises: lock.Refused."""
+    with _lock(directory):
+        pass
+
+
+def _lock(directory: Path) -> AbstractContextManager[None]:
+    return writing(directory, directory / FOLDER / "lock")
 
 
 def _survey(

@@ -119,7 +119,8 @@ def test_a_directory_in_use_is_a_line(tmp_path, running):
     assert (code, out, len(lines)) == (2, "", 1) and f"process {os.getpid()} on" in lines[0]
 
 
-def test_a_directory_that_is_a_file_is_a_line(tmp_path, running):
+def test_a_directory_that_is_a_file_is_a_line_before_anything_is_solved(tmp_path, running, monkeypatch):
+    monkeypatch.setattr(Toy, "problems", None)
     (tmp_path / "x").write_text("")
     code, out, lines = running("run", "coins", "--out", tmp_path / "x")
     assert (code, out, lines) == (2, "", [f"seqrl: {tmp_path / 'x'} is a file, where a directory of results is to be"])
