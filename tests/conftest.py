@@ -16,6 +16,8 @@ from seqrl_jax.tasks import TabularPOMDP, validated
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
 os.environ["SEQRL_CACHE"] = str(CACHE)
+# Most of a test's time is compilation of a program that runs once: a third of it without LLVM's optimisations.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 jax.config.update("jax_compilation_cache_dir", str(CACHE / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents.history import HistoryFunction
-from seqrl_jax.agents.networks import masked
+from seqrl_jax.agents.networks import masked, uniform
 from seqrl_jax.agents.rollout import Seen
 from seqrl_jax.tasks.environment import Environment
 
@@ -19,6 +19,11 @@ CLAIM_RESETS = 1000
 def greedy(q: Array, action_mask: Array) -> Array:
     """The best action [...] of q [..., A], the first of equals, as int32."""
     return jnp.argmax(masked(q, action_mask), -1).astype(jnp.int32)
+
+
+def mean_over_actions(q: Array, action_mask: Array) -> Array:
+    """The mean, a scalar, of q [..., A] over all that precedes and over the actions that the task has."""
+    return jnp.mean(jnp.sum(q * uniform(action_mask), -1))
 
 
 def greedy_table(q: Array, action_mask: Array) -> Array:

@@ -25,7 +25,7 @@ from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.exploration import Acting, explore, no_whim
 from seqrl_jax.agents.functions import function_of
-from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
+from seqrl_jax.agents.greedy import greedy, greedy_table, mean_over_actions, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action
 from seqrl_jax.agents.rollout import Position, Seen, Unit, begin, bootstrap_discount, collect, measured, no_unit
@@ -167,7 +167,7 @@ class PQN(MemorylessAgent):
             jax.random.split(learn_key, self.epochs)
         ).reshape(self.epochs * self.minibatches, -1)
         (weights, optimiser), losses = jax.lax.scan(minibatch, (state.weights, state.optimiser), orders)
-        metrics = {"td_error": jnp.sqrt(2 * jnp.mean(losses)), "q": unit.value * jnp.mean(here)}
+        metrics = {"td_error": jnp.sqrt(2 * jnp.mean(losses)), "q": unit.value * mean_over_actions(here, mask)}
         return PQNState(weights, optimiser, unit, position, state.updates + 1, key), metrics
 
     def probabilities(self, env: Environment, params: Any, state: PQNState) -> Array:

@@ -36,7 +36,7 @@ from seqrl_jax.agents import estimators, replay
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, refuse_short, updates_in, whole_episodes
 from seqrl_jax.agents.exploration import Acting, explore, no_whim
 from seqrl_jax.agents.functions import function_of
-from seqrl_jax.agents.greedy import greedy, greedy_table, outputs_at_start
+from seqrl_jax.agents.greedy import greedy, greedy_table, mean_over_actions, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, Step, single
 from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, silence
 from seqrl_jax.agents.networks import masked, of_action, sample
@@ -335,7 +335,10 @@ class QLearning(MemorylessAgent):
         weight = weight / weight.max()
         loss = 0.5 * jnp.mean(weight * jnp.square(error))
         model_loss, terms = function.model_loss(weights, start, r.experience(unit), env.observation_mask(params), key)
-        metrics = {"td_error": jnp.sqrt(jnp.mean(jnp.square(error))), "q": unit.value * jnp.mean(self._values(here))}
+        metrics = {
+            "td_error": jnp.sqrt(jnp.mean(jnp.square(error))),
+            "q": unit.value * mean_over_actions(self._values(here), mask),
+        }
         return loss + model_loss, (error, metrics | terms)
 
     def _starts(

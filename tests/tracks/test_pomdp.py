@@ -1,24 +1,22 @@
-import os
-import subprocess
-import sys
-import time
+"""Rows of the track of tabular POMDPs: what is learned, what is judged, and what a run costs."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.results.store import read_cells
-from seqrl_jax.tracks.pomdp import Budget, Problem, run_table, train_row
-from seqrl_jax.results.statistics import exceeds_optimum
-from seqrl_jax.tracks.suites import suite
+from seqrl_jax.agents.base import updates_in
+from seqrl_jax.tracks.base import Budget, plain_loop
+from seqrl_jax.tracks.pomdp import POMDP, PomdpProblem
+from seqrl_jax.tracks.training import train_row, train_rows
 
-quiet = lambda done, total: None
+SPECS = ("switched_corridor", "tiger", "tmaze:length=2,horizon=8")
 
 
 @pytest.fixture(scope="module")
 def problems(solved):
-    return [Problem(spec, *solved(spec)) for spec in ("switched_corridor", "tiger", "tmaze:length=2,horizon=8")]
+    return [PomdpProblem(spec, *solved(spec)) for spec in SPECS]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,7 @@ def rows(problems):
     """agent -> its trained row: 3 tasks x 5 seeds x 60,000 steps."""
     budget = Budget(60_000, 4, tuple(range(5)))
     names = ("reinforce", "reward_to_go", "pg_obs_baseline", "a2c_obs")
-    return {name: train_row(make_agent(name), problems, budget, quiet) for name in names}
+    return {name: train_row(make_agent(name), problems, budget) for name in names}
 
 
 def shares(problems, row):
@@ -66,71 +64,90 @@ def test_the_curve_starts_before_any_learning(problems, rows):
     np.testing.assert_allclose(start, np.repeat(np.array(expected)[:, None], 5, 1), rtol=1e-6)
 
 
-def test_a_run_that_blows_up_is_counted_as_failed(problems):
+def test_budgets_are_met_to_within_half_an_update(rows):
+    for name, row in rows.items():
+        assert abs(row.steps[-1] - 60_000) <= make_agent(name).steps_per_update / 2
+
+
+def test_a_run_that_blows_up_has_failed_and_says_when(problems):
     broken = replace(make_agent("reward_to_go"), learning_rate=float("nan"))
-    row = train_row(broken, problems, Budget(3000, 1, (0, 1)), quiet)
+    row = train_row(broken, problems, Budget(3000, 1, (0, 7)))
     assert row.scores == row.curve[-1] == [[None, None]] * 3
+    assert list(row.failures[0]) == ["0", "7"] and "after 3072 steps" in row.failures[0]["7"]
 
 
-def test_cells_are_written_as_their_row_ends_and_kept(tmp_path, problems):
-    budget = Budget(2000, 2, (0, 1))
-    cells = list(run_table(["random", "optimal", "ppo"], problems, budget, tmp_path, "test"))
-    assert len(cells) == 9
-    kept, damage = read_cells(tmp_path)
-    assert damage == [] and {(c.agent, c.task) for c in kept} == {(c.agent, c.task) for c in cells}
-    assert not any(exceeds_optimum(cell) for cell in kept)
-    again = list(run_table(["random", "optimal", "ppo"], problems, budget, tmp_path, "test"))
-    assert again == cells, "nothing ran twice"
-    more = list(run_table(["ppo"], problems, Budget(2000, 2, (0, 1, 2)), tmp_path, "test"))
-    assert all(cell.seeds == [0, 1, 2] for cell in more), "another budget is another cell"
+@pytest.fixture(scope="module")
+def played(solved):
+    """PPO with a memory on two tasks, two settings, two seeds of which one has more than 32 bits."""
+    problems = [PomdpProblem(spec, *solved(spec)) for spec in SPECS[1:]]
+    slow = make_agent("ppo:width=8")
+    budget = Budget(30_000, 20, (3, 2**40 + 3))
+    return problems, budget, train_rows([slow, replace(slow, learning_rate=0.02)], problems, budget)
 
 
-def test_a_killed_run_leaves_whole_files_only(tmp_path):
-    """kill -9 while rows are being written: every file that stands is readable, and the run can be finished."""
-    command = [sys.executable, "-m", "seqrl_jax.cli", "run", "--tasks", "aliased_line", "tiger", "--seeds", "2"]
-    command += ["--steps", "20000", "--out", str(tmp_path)]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("*.json"))) < 7 and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    running.kill()
-    running.wait()
-    cells, damage = read_cells(tmp_path)
-    assert damage == [] and len(cells) >= 7
-    subprocess.run(command, check=True, capture_output=True)
-    assert len(read_cells(tmp_path)[0]) == 2 * len(suite("quick").agents)
+def test_settings_and_seeds_are_runs_of_their_own(played):
+    _, _, (slow, fast) = played
+    curves = [np.array(row.curve, float)[1:] for row in (slow, fast)]
+    assert np.abs(curves[0] - curves[1]).max() > 0.01
+    assert np.abs(curves[0][..., 0] - curves[0][..., 1]).max() > 0.01, "the upper half of a seed counts"
 
 
-def test_runs_are_spread_over_devices_without_communication():
-    """Four virtual devices, in a process of its own: the program has no collective, and scores do not change."""
-    code = """
-import re
-import jax
-import numpy as np
-from seqrl_jax.agents import make_agent
-from seqrl_jax.tracks.pomdp import Budget, Problem, chunk_of, over_devices, over_runs, train_row
-from seqrl_jax.exact.solve import cache_directory, solve
-from seqrl_jax.tasks import make, stack
+def test_a_cell_is_judged_alike_alone_and_beside_others(played):
+    """The tiger of the stacked row again, alone: the same curve, the same score after as many episodes."""
+    problems, budget, (slow, _) = played
+    alone = train_row(make_agent("ppo:width=8"), problems[:1], replace(budget, seeds=budget.seeds[1:]))
+    beside = np.array(slow.curve, float)[:, 0, 1]
+    np.testing.assert_allclose(np.array(alone.curve, float)[:, 0, 0], beside, rtol=1e-3)
+    assert alone.scores[0][0] == pytest.approx(slow.scores[0][1], rel=1e-3)
+    assert alone.episodes[0] == slow.episodes[0][1:]
 
-tasks = [make("tiger"), make("aliased_line")]
-problems = [Problem(task.name, task, solve(task, cache_directory())) for task in tasks]
-agent, budget = make_agent("reward_to_go"), Budget(4000, 2, (0, 1, 2, 3))
-row = train_row(agent, problems, budget, lambda done, total: None)
-print(jax.device_count(), *np.array(row.scores, float).ravel())
-env, params = stack(tasks)
-spread = over_devices(4)
-keys = jax.device_put(jax.vmap(jax.random.key)(np.arange(4)), spread)
-states = jax.jit(over_runs(lambda params, key: agent.init(key, env, params)), out_shardings=spread)(params, keys)
-assert len(jax.tree.leaves(states)[0].sharding.device_set) == jax.device_count()
-text = jax.jit(chunk_of(env, 2), out_shardings=spread).lower(agent, params, states).compile().as_text()
-print(*re.findall("(?:all-reduce|all-gather|collective-permute|all-to-all)[(]", text))
-"""
-    told = []
-    for devices in (1, 4):
-        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **flags})
-        assert done.returncode == 0, done.stderr[-2000:]
-        scores, collectives = done.stdout.splitlines()
-        assert scores.split()[0] == str(devices) and collectives == ""
-        told.append([float(score) for score in scores.split()[1:]])
-    np.testing.assert_allclose(*told, rtol=1e-3)
+
+def test_evaluation_costs_at_most_a_quarter_and_ends_when_the_score_is_known(played):
+    problems, _, (row, _) = played
+    episodes = np.array(row.episodes)
+    assert len(row.curve) < 20, "30,000 steps do not pay for 20 evaluations"
+    assert (episodes >= 256).all()
+    errors = np.array(row.standard_errors, float)
+    known = errors <= 0.005 * np.array([[problem.reach] for problem in problems])
+    assert known[1].all() and not known[0].any(), "the T-maze is known, the tiger would need more"
+
+
+def test_a_row_goes_on_from_what_a_loop_has_kept(problems):
+    """Two chunks, and then the rest in a second call that restores them: bit-equal to one call."""
+    budget, agent = Budget(4096, 4, (0, 1)), make_agent("reward_to_go")
+    kept = []
+
+    def stopping(state, advance, chunks, watch):
+        for _ in range(2):
+            state = advance(state)
+        kept.append(state)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train_row(agent, problems, budget, stopping)
+    going_on = lambda state, advance, chunks, watch: plain_loop(kept[0], advance, chunks - 2, watch)
+    resumed, whole = train_row(agent, problems, budget, going_on), train_row(agent, problems, budget)
+    assert (resumed.scores, resumed.curve) == (whole.scores, whole.curve)
+
+
+def test_a_task_of_another_horizon_class_is_another_program(solved):
+    short, long = (PomdpProblem(spec, *solved(spec)) for spec in ("peek_maze", "tmaze:length=2,horizon=33"))
+    assert (short.program, long.program) == (32, 64)
+
+
+@pytest.mark.parametrize("steps", [1, 777, 10_000, 200_000])
+def test_schedules_end_where_the_run_ends(steps):
+    for name in POMDP.methods:
+        if name in POMDP.oracles:
+            continue
+        agent = make_agent(name).for_run(40, steps)
+        made = updates_in(agent, steps) * agent.steps_per_update
+        assert abs(made - steps) <= max(agent.steps_per_update / 2, agent.steps_per_update - steps)
+        control = getattr(agent, "control", agent)
+        assert getattr(control, "run_steps", made) == made
+
+
+def test_every_name_of_the_track_can_be_run():
+    POMDP.check(list(POMDP.tasks), list(POMDP.methods))
+    for method in POMDP.methods:
+        assert all(module.startswith("seqrl_jax.") for module in POMDP.code(method))

@@ -1,0 +1,59 @@
+"""Runs on devices: they use all of them, and need no communication."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from seqrl_jax.tracks.axis import RunAxis
+
+CODE = """
+import re
+import jax
+import numpy as np
+from seqrl_jax.agents import make_agent
+from seqrl_jax.exact.solve import cache_directory, solve
+from seqrl_jax.tasks import make, stack
+from seqrl_jax.tracks.axis import RunAxis, over_runs
+from seqrl_jax.tracks.base import Budget
+from seqrl_jax.tracks.pomdp import problem
+from seqrl_jax.tracks.training import chunk_of, train_row
+
+problems = [problem("tiger"), problem("aliased_line")]
+agent, seeds = make_agent("reward_to_go"), (0, 1, 2)
+row = train_row(agent, problems, Budget(4096, 2, seeds))
+print(jax.device_count(), *np.array(row.scores, float).ravel())
+assert len(RunAxis(1, 16, range(5)).placed().task.sharding.device_set) == jax.device_count()
+env, params = stack([problem.task for problem in problems])
+axis = RunAxis(1, 2, seeds)
+settings = jax.tree.map(lambda leaf: np.float32([leaf]), agent)
+begin = over_runs(lambda agent, params, key: agent.init(key, env, params))
+states = jax.jit(begin, out_shardings=axis.sharding)(settings, params, axis.placed(), axis.keys())
+assert len(jax.tree.leaves(states)[0].sharding.device_set) == jax.device_count()
+program = jax.jit(chunk_of(env), out_shardings=axis.sharding)
+text = program.lower(settings, params, axis.placed(), states, 2).compile().as_text()
+print(*re.findall("(?:all-reduce|all-gather|collective-permute|all-to-all)[(]", text))
+"""
+
+
+def test_runs_are_spread_over_all_devices_without_communication():
+    """Six runs on one and on eight virtual devices, in processes of their own: the same scores, no collective."""
+    scores = []
+    for devices in (1, 8):
+        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+        done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env={**os.environ, **flags})
+        assert done.returncode == 0, done.stderr[-2000:]
+        first, collectives = done.stdout.splitlines()
+        assert first.split()[0] == str(devices) and collectives == ""
+        scores.append([float(score) for score in first.split()[1:]])
+    np.testing.assert_allclose(*scores, rtol=1e-3)
+
+
+def test_a_run_knows_its_place():
+    axis = RunAxis(2, 3, (5, 9))
+    numbers = np.arange(len(axis.seed))
+    assert axis.apart(numbers).shape == (2, 3, 2)
+    for setting, task, seed in np.ndindex(2, 3, 2):
+        run = axis.apart(numbers)[setting, task, seed]
+        assert (axis.settings[run], axis.task[run], axis.seed[run]) == (setting, task, (5, 9)[seed])
