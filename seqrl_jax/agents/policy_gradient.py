@@ -108,8 +108,6 @@ class Descent(NamedTuple):
     value: Any
 
 
-
-
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["learning_rate", "value_learning_rate", "lambda_", "entropy_cost"],
