@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 import uuid
 from pathlib import Path
 
@@ -27,7 +29,13 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def remove_temporaries(directory: Path, pattern: str = "*") -> None:
-    """Remove what writers of files called `pattern` left that were killed. Only while nobody else writes there."""
+def remove_temporaries(directory: Path, pattern: str = "*", older_than: float = 0.0) -> None:
+    """Remove what writers of files called `pattern` left that were killed, if it is older than so many seconds.
+
+    Without an age only where nobody else writes such files.
+    """
+    now = time.time()
     for path in directory.glob(f".{pattern}.{'[0-9a-f]' * 32}.tmp"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if now - path.stat().st_mtime >= older_than:
+                path.unlink()

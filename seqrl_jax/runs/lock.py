@@ -113,8 +113,8 @@ def _locked(descriptor: int) -> bool:
 def _owner(descriptor: int) -> Owner | None:
     """Who the file says that it belongs to; None where it says nothing."""
     try:
-        told = json.loads(os.pread(descriptor, 4096, 0))
-        return Owner(int(told["pid"]), str(told["host"]))
+        owner = json.loads(os.pread(descriptor, 4096, 0))
+        return Owner(int(owner["pid"]), str(owner["host"]))
     except (ValueError, TypeError, KeyError):
         return None
 

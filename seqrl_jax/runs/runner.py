@@ -23,6 +23,7 @@ from seqrl_jax.runs.observer import Observer, Unwatched
 from seqrl_jax.runs.plan import Cell, Order, Row
 from seqrl_jax.tracks.base import Outcome, Problem
 
+A_MINUTE = 60.0
 DEVICE_IS_FULL = "RESOURCE_EXHAUSTED"
 """What JAX says where an array does not fit."""
 
@@ -41,6 +42,8 @@ def run(
     observer, interrupt = observer or Unwatched(), interrupt or Interrupt()
     with _lock(directory):
         remove_temporaries(directory, "*.json")
+        # Reports are written without the lock.
+        remove_temporaries(directory, older_than=A_MINUTE)
         cells = plan.cells_of(order, fingerprint)
         records, rows = _survey(order, cells, directory, observer)
         observer.starts(len(cells), len(records))

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -273,12 +274,15 @@ def test_what_was_kept_elsewhere_is_said_in_the_record(tmp_path, order, numbers,
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path, order):
-    left = tmp_path / f".x--y--0.json.{'0' * 32}.tmp"
-    left.write_bytes(b"half")
+    """Of a report, only if it is surely of a killed one: reports are written without the lock."""
+    names = {name: tmp_path / f".{name}.{'0' * 31}{number}.tmp" for number, name in enumerate(("x.json", "a", "b"))}
+    for path in names.values():
+        path.write_bytes(b"half")
+    os.utime(names["a"], (0, 0))
     mine = tmp_path / ".notes.json.tmp"
     mine.write_bytes(b"mine")
     run(order(methods=["slow"]), tmp_path)
-    assert not left.exists() and mine.exists()
+    assert [path.exists() for path in (*names.values(), mine)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("full_at", [2, 3, 5, 8, 11, 12, 13])
