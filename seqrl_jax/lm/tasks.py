@@ -223,7 +223,7 @@ def babble(key: Array, size: int, length: int, first: Array, favourite: Array) -
 def _moments(raw: Callable[[Array], Array], law: np.ndarray, size: int, length: int) -> tuple[float, float]:
     with jax.ensure_compile_time_eval():
         texts = np.stack(np.unravel_index(np.arange(size**length), (size,) * length), -1).astype(np.int32)
-        values = np.asarray(jax.vmap(raw)(jnp.asarray(texts)), np.float64)
+        values = np.asarray(jax.jit(jax.vmap(raw))(jnp.asarray(texts)), np.float64)
     mean = law @ values
     return float(mean), float(np.sqrt(law @ np.square(values - mean)))
 
