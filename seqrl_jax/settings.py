@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-LARGEST, SMALLEST = 1e6, 1e-12
-"""What is divided by must not vanish in single precision, nor its square."""
+LARGEST, SMALLEST = 1e6, 1e-8
+"""What is divided by must not vanish in single precision, nor its fourth power."""
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 """How many of something; at least one."""

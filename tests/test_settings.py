@@ -344,7 +344,7 @@ def test_every_number_of_the_command_line_has_a_domain(capsys, command, option):
         ("ppo:memory=lru,radius=.9,outer_radius=.5", "radius is 0.9 and outer_radius is 0.5"),
         ("ppo:memory=gruu", "'ppo:memory=gruu': unknown memory 'gruu'; did you mean gru"),
         ("r2d2:replay_blocks=1", "burn_in is true and replay_blocks is 1"),
-        ("ppo:clip=-1", "clip is -1, expected a number >= 1e-12"),
+        ("ppo:clip=-1", "clip is -1, expected a number >= 1e-08"),
         ("gae:lambda_=7", "lambda_ is 7, expected a number >= 0 and <= 1"),
         ("gae:lambda=0.5", "unknown key 'lambda'; did you mean lambda_"),
         ("drqn:replayed=half", "replayed is 'half', expected one of whole, zero, stored"),
@@ -367,7 +367,7 @@ def test_list_shows_what_can_be_set(capsys):
     for name, said in (
         ("tmaze", "length a whole number >= 1 and <= 1000 (default: 5)"),
         ("r2d2", "replayed one of whole, zero, stored (default: stored)"),
-        ("grpo", "clip a number >= 1e-12 and <= 1000000, or none (default: 0.2)"),
+        ("grpo", "clip a number >= 1e-08 and <= 1000000, or none (default: 0.2)"),
         ("keyword", "model one of gpt, rnn (default: gpt)"),
     ):
         assert cli.main(["list", name]) == 0 and said in " ".join(capsys.readouterr().out.split())
