@@ -39,7 +39,7 @@ class RunAxis:
 
     def placed(self) -> Where:
         """On the devices."""
-        where = Where(self.settings.astype(np.int32), self.task.astype(np.int32))
+        where = Where(jnp.asarray(self.settings, jnp.int32), jnp.asarray(self.task, jnp.int32))
         return jax.device_put(where, self.sharding)
 
     def keys(self) -> Array:
@@ -52,7 +52,7 @@ class RunAxis:
         return values[: self.size].reshape(*self.shape, *values.shape[1:])
 
 
-def over_runs(function: Callable[[Agent, Any, Any], Any]) -> Callable[[Agent, Any, Where, Any], Any]:
+def over_runs(function: Callable[[Any, Any, Any], Any]) -> Callable[[Agent, Any, Where, Any], Any]:
     """A function of one run, (agent, params, key or state), over all runs [R]."""
 
     def over(settings: Agent, params: Any, where: Where, per_run: Any) -> Any:

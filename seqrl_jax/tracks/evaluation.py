@@ -128,27 +128,27 @@ def _by_playing(agent: Agent, env: Environment, axis: RunAxis) -> Judge:
             moments = moments.with_more(returns, moments.standard_error > enough)
             if batch + 1 >= LEAST_BATCHES and not (moments.standard_error > enough).any():
                 break
-        return Judged(moments.mean, moments.standard_error, moments.count)
+        return Judged(moments.mean, moments.standard_error, moments.size)
 
     return judge
 
 
 class Moments(NamedTuple):
-    """Of R samples that grow: how many [R], their mean [R] and sum of squared deviations [R]."""
+    """Of R samples that grow: their sizes [R], their means [R] and sums of squared deviations [R]."""
 
-    count: np.ndarray
+    size: np.ndarray
     mean: np.ndarray
     squares: np.ndarray
 
     @classmethod
-    def of(cls, size: int) -> Moments:
-        return cls(np.zeros(size, int), np.zeros(size), np.zeros(size))
+    def of(cls, samples: int) -> Moments:
+        return cls(np.zeros(samples, int), np.zeros(samples), np.zeros(samples))
 
     @property
     def standard_error(self) -> np.ndarray:
         """[R]: of the mean; infinite before there are enough samples to tell, NaN where they are."""
-        few = self.count < LEAST_BATCHES * BATCH
-        return np.where(few, np.inf, np.sqrt(self.squares / np.maximum(self.count - 1, 1) / np.maximum(self.count, 1)))
+        few = self.size < LEAST_BATCHES * BATCH
+        return np.where(few, np.inf, np.sqrt(self.squares / np.maximum(self.size - 1, 1) / np.maximum(self.size, 1)))
 
     def with_more(self, samples: np.ndarray, which: np.ndarray) -> Moments:
         """With samples [R, M] for those of the R that `which` [R] names.
@@ -158,12 +158,12 @@ class Moments(NamedTuple):
         added = samples.shape[1]
         mean = samples.mean(1)
         squares = np.square(samples - mean[:, None]).sum(1)
-        count = self.count + added
+        size = self.size + added
         apart = mean - self.mean
         joined = Moments(
-            count,
-            self.mean + apart * added / count,
-            self.squares + squares + np.square(apart) * self.count * added / count,
+            size,
+            self.mean + apart * added / size,
+            self.squares + squares + np.square(apart) * self.size * added / size,
         )
         return Moments(*(np.where(which, new, old) for new, old in zip(joined, self, strict=True)))
 

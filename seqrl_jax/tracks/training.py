@@ -122,7 +122,7 @@ def train_rows(
 
     curve = np.full((rules.chunks + 1, *axis.shape), np.nan)
     curve[0] = axis.apart(first.mean)
-    row = loop(Row(runs, curve, np.int64(0), clock.take(np.zeros(3))), chunk, rules.chunks, watch)
+    row = loop(Row(runs, curve, np.zeros((), int), clock.take(np.zeros(3))), chunk, rules.chunks, watch)
 
     with clock.evaluating():
         targets = np.array([error_target(problem.reach) for problem in problems])
@@ -219,7 +219,7 @@ def _numbers(values: np.ndarray) -> PerSeed:
 def _failures(seeds: Sequence[int], steps: Sequence[int], curve: np.ndarray, scores: np.ndarray) -> dict[str, str]:
     """Of one task: curve [E + 1, S], scores [S]."""
     failures = {}
-    for number in np.flatnonzero(~np.isfinite(scores)):
+    for number in map(int, np.flatnonzero(~np.isfinite(scores))):
         finite = np.isfinite(curve[:, number])
         since = steps[int(np.argmin(finite))] if not finite.all() else steps[-1]
         failures[str(seeds[number])] = f"a number of its state is not finite, found after {since} steps"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import AGENTS, PolicyGradient, QLearning, configuration, make_agent, train
-from seqrl_jax.tracks.evaluation import exact_scores, simulate
 from seqrl_jax.memory import MEMORIES, Table, Transformer
 from seqrl_jax.naming import SpecError
 from seqrl_jax.tasks import make, stack, tabular_env, tabular_params
+from seqrl_jax.tracks.evaluation import exact_scores, simulate
 
 
 def named(kind):

@@ -8,9 +8,9 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.belief import BeliefEnv
-from seqrl_jax.tracks.evaluation import simulate
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
+from seqrl_jax.tracks.evaluation import simulate
 
 
 def test_acting_sees_the_beliefs_that_learning_saw():

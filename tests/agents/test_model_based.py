@@ -5,11 +5,11 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.model_based import NaiveModel
-from seqrl_jax.tracks.evaluation import simulate
 from seqrl_jax.exact.fixed_points import aggregated, evaluate_plan, plan
 from seqrl_jax.exact.state import uniform_policy
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
+from seqrl_jax.tracks.evaluation import simulate
 
 
 @pytest.fixture(scope="module", params=["locked_doors:doors=2", "two_doors"])
@@ -59,7 +59,9 @@ def test_a_window_sees_through_one_failed_try():
         task = make("two_doors")
         env, params = tabular_env(task), tabular_params(task)
         agent = NaiveModel(window=window).for_run(task.horizon, 0)
-        state = jax.jit(lambda key, a=agent, e=env, p=params: train(a, e, p, key, 200 * a.steps_per_update)[0])(jax.random.key(0))
+        state = jax.jit(lambda key, a=agent, e=env, p=params: train(a, e, p, key, 200 * a.steps_per_update)[0])(
+            jax.random.key(0)
+        )
         claim = float(agent.claim(env, params, state, jax.random.key(1)))
         value = float(simulate(jax.random.key(2), env, params, agent.policy(env, params, state), 4000, 6).mean())
         earned[window] = (claim - value, value)

@@ -7,9 +7,9 @@ from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.networks import sample
 from seqrl_jax.agents.ppo import clipped_surrogate
 from seqrl_jax.agents.rollout import collect
-from seqrl_jax.tracks.evaluation import simulate
 from seqrl_jax.memory import MEMORIES
 from seqrl_jax.tasks import make, tabular_env, tabular_params
+from seqrl_jax.tracks.evaluation import simulate
 
 
 def test_the_surrogate_is_the_published_one():

@@ -11,9 +11,9 @@ from seqrl_jax.agents import make_agent, replay, train
 from seqrl_jax.agents.exploration import explore, no_whim
 from seqrl_jax.agents.replay import Draw
 from seqrl_jax.agents.rollout import Seen, Unit
-from seqrl_jax.tracks.evaluation import exact_scores
 from seqrl_jax.tasks import TabularPOMDP, make, tabular_env, tabular_params, validated
 from seqrl_jax.tasks.build import build, ends, goes, uniform
+from seqrl_jax.tracks.evaluation import exact_scores
 
 SMALL = "width=8,num_envs=4,rollout_length=8,batch_sequences=4,replay_blocks=4"
 

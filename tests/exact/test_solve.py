@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqrl_jax.tracks.evaluation import controller_policy, simulate
 from seqrl_jax.exact.solve import VALUES, solve, solve_anew
 from seqrl_jax.tasks import TASKS, fingerprint, make, tabular_env, tabular_params
+from seqrl_jax.tracks.evaluation import controller_policy, simulate
 
 EPISODES = 40_000
 SLACK = 1e-9

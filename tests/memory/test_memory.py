@@ -5,7 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.memory import GRU, LRU, LSTM, MEMORIES, FeedForward, LinearAttention, MinGRU, Table, Transformer, Window, dense
+from seqrl_jax.memory import (
+    GRU,
+    LRU,
+    LSTM,
+    MEMORIES,
+    FeedForward,
+    LinearAttention,
+    MinGRU,
+    Table,
+    Transformer,
+    Window,
+    dense,
+)
 
 T, B, INPUTS = 24, 3, 5
 SMALL = {

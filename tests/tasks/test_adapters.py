@@ -61,7 +61,7 @@ def test_falling_over_is_termination(cartpole):
 def test_agents_train_on_adapted_environments(cartpole):
     env, params = from_gymnax(*cartpole, discount=0.99)
     agent = make_agent("ppo:memory=none,width=8,num_envs=4,rollout_length=16")
-    _, metrics = jax.jit(lambda key: train(agent, env, params, key, 2))(jax.random.key(0))
+    _, metrics = jax.jit(lambda key: train(agent, env, params, key, 2 * agent.steps_per_update))(jax.random.key(0))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
 
 

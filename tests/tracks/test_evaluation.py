@@ -1,0 +1,49 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqrl_jax.agents import make_agent
+from seqrl_jax.tasks import make, tabular_env
+from seqrl_jax.tracks.base import Budget
+from seqrl_jax.tracks.evaluation import BATCH, LEAST_BATCHES, Evaluation, Moments, exact_scores
+
+
+def test_moments_are_those_of_all_samples_together():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(3, 10 * BATCH)) + np.array([[0.0], [1e6], [-5.0]])
+    moments = Moments.of(3)
+    for part in np.split(samples, 10, axis=1):
+        moments = moments.with_more(part, np.array([True, True, moments.size[2] < BATCH]))
+    np.testing.assert_allclose(moments.mean[:2], samples[:2].mean(1))
+    error = samples.std(1, ddof=1) / np.sqrt(10 * BATCH)
+    np.testing.assert_allclose(moments.standard_error[:2], error[:2], rtol=1e-5)
+    assert moments.size.tolist() == [10 * BATCH, 10 * BATCH, BATCH] and np.isinf(moments.standard_error[2])
+
+
+@pytest.mark.parametrize("steps", [20_000, 200_000, 600_000])
+@pytest.mark.parametrize("spec", ["tiger", "tmaze:length=10"])
+def test_no_more_than_a_quarter_of_the_steps_are_spent_on_judging(steps, spec):
+    env = tabular_env(make(spec))
+    agent = make_agent("drqn").for_run(env.longest, steps)
+    rules = Evaluation.of(agent, env, Budget(steps, 20, (0,)))
+    batches = (rules.chunks + 1) * rules.curve_batches + max(rules.final_batches, LEAST_BATCHES)
+    spent = batches * BATCH * agent.rollout_length
+    least = (2 + LEAST_BATCHES) * BATCH * agent.rollout_length
+    assert 1 <= rules.chunks <= 20 and spent <= max(0.25 * steps, least)
+
+
+def test_padding_and_broken_tables_are_told_from_policies():
+    task = make("tiger")
+    tables = np.full((3, task.num_observations + 2, task.num_actions + 1), 1 / task.num_actions)
+    tables[2, 0, 0] = np.nan
+    values = exact_scores(task, tables)
+    assert values[0] == values[1] and np.isnan(values[2])
+
+
+def test_evaluation_does_not_play_the_episodes_of_training():
+    key = jax.random.key(3)
+    streams = jnp.stack(
+        [jax.random.key_data(k) for k in (key, *jax.random.split(key, 4), jax.random.fold_in(key, 2**31))]
+    )
+    assert len(np.unique(np.asarray(streams), axis=0)) == 6
