@@ -1,4 +1,4 @@
-"""What every picture and every table of text needs: a figure, its bytes, colours, and text that cannot steer a terminal."""
+"""What pictures and tables of text need: a figure, its bytes, colours, and text that cannot steer a terminal."""
 
 from __future__ import annotations
 
