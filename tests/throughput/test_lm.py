@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from seqrl_jax.throughput.lm import flops_per_token, peak_of, step_of, training_speed
 from seqrl_jax.lm.base import chosen, next_token_logits
 from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.throughput.lm import flops_per_token, peak_of, step_of, training_speed
 
 
 def test_operations_are_those_that_the_compiler_counts():
