@@ -239,6 +239,15 @@ def test_a_checkpoint_of_another_run_is_noted_and_removed(tmp_path, order, noted
     assert watched.chunks[0].done == 0 and not (tmp_path / FOLDER).exists()
 
 
+def test_a_checkpoint_of_tasks_that_no_longer_run_as_one_program_is_not_gone_on_from(tmp_path, order):
+    with pytest.raises(Interrupted):
+        run(order(methods=["slow"]), tmp_path, interrupt=AskedAfter(2))
+    ordered, watched = order(methods=["slow"]), Listening()
+    apart = [coin._replace(program=coin.spec) for coin in ordered.problems]
+    assert {record.cells for record in run(replace(ordered, problems=apart), tmp_path, watched)} == {1}
+    assert watched.chunks[0].done == 0 and not (tmp_path / FOLDER).exists()
+
+
 def test_a_checkpoint_of_cells_that_are_not_asked_for_stays(tmp_path, order):
     with pytest.raises(Interrupted):
         run(order(methods=["slow"]), tmp_path, interrupt=AskedAfter(2))
