@@ -151,7 +151,8 @@ class LMTrack:
             for task, values in starts.items()
             if (known := [value for value in values if value is not None])
         }
-        said = [f"pi_0 earns {', '.join(f'{round(mean, 2) + 0.0:.2f} on {task}' for task, mean in means.items())}."] if means else []
+        earned = ", ".join(f"{round(mean, 2) + 0.0:.2f} on {task}" for task, mean in means.items())
+        said = [f"pi_0 earns {earned}."] if means else []
         return [legend, *said, *(f"short of J*, {name}: {why}." for name, why in _caveats(records).items())]
 
     def errors(self, records: Sequence[Record]) -> list[str]:
