@@ -117,7 +117,7 @@ class NaiveModel(Agent):
             state.counts.tried.at[context, r.action].add(1.0),
             state.counts.reward.at[context, r.action].add(r.reward),
         )
-        met = jnp.mean(jnp.where(counts.tried > 0, 1.0, 0.0))
+        met = jnp.sum(jnp.where(counts.tried > 0, 1.0, 0.0))
         return NaiveState(counts, position, key), {"met": met}
 
     def plan(self, env: Environment, params: Any, counts: Counts) -> Array:

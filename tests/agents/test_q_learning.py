@@ -121,7 +121,7 @@ def test_q_of_the_observation_claims_what_it_does_not_earn():
     assert agent.claim(env, params, state, jax.random.key(1)) > earned + 1
 
 
-def acted_and_replayed(spec, task_spec="peek_maze", updates=3):
+def acted_and_replayed(spec, task_spec="peek_maze:horizon=8", updates=3):
     """(state, block, Q of the block read as the agent would): the block is the newest, made by the same weights."""
     task = make(task_spec)
     env, params = tabular_env(task), tabular_params(task)
