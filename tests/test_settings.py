@@ -160,9 +160,11 @@ def undeclared(function):
 EVERY = [
     *TASKS.values(),
     *MEMORIES.values(),
-    *{type(learner(entry.agent)) for entry in AGENTS.values()},
-    *{type(learner(entry.agent).memory) for entry in AGENTS.values() if hasattr(learner(entry.agent), "memory")},
-    *{type(entry.method) for entry in METHODS.values()},
+    *dict.fromkeys(type(learner(entry.agent)) for entry in AGENTS.values()),
+    *dict.fromkeys(
+        type(learner(entry.agent).memory) for entry in AGENTS.values() if hasattr(learner(entry.agent), "memory")
+    ),
+    *dict.fromkeys(type(entry.method) for entry in METHODS.values()),
     *(GPT, RNN, Labeller, RewardModel, Supervised),
 ]
 
