@@ -18,7 +18,7 @@ smoke: .venv/installed
 	$(BIN)/seqrl run quick --steps 4000 --seeds 2 --out runs/smoke
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/tested
 	$(BIN)/ruff check .

@@ -118,10 +118,13 @@ def train(agent: Agent, env: Environment, params: Any, key: Array, steps: int) -
     return jax.lax.scan(step, fitted.init(key, env, params), length=updates_in(fitted, steps))
 
 
-def refuse_short(rollout_length: int, env: Environment) -> None:
-    """Refuse rollouts that hold no whole episode, from which nothing would be learned. Raises: ValueError."""
-    if rollout_length < env.longest:
+def refuse_short(what: str, length: int, env: Environment) -> None:
+    """Refuse an agent whose length does not hold a whole episode, so that it would not learn or act as it should.
+
+    Raises: ValueError.
+    """
+    if length < env.longest:
         raise ValueError(
-            f"rollout_length is {rollout_length}, shorter than the longest episode, {env.longest} steps: "
-            "no episode would be whole, and nothing learned; fit the agent with `for_run(env.longest, steps)`"
+            f"{what} is {length}, shorter than the longest episode, {env.longest} steps: "
+            "fit the agent with `for_run(env.longest, steps)`"
         )

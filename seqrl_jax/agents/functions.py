@@ -9,7 +9,15 @@ from seqrl_jax.tasks.environment import Environment
 
 
 def function_of(memory: Memory | Latent, outputs: int, env: Environment, normalise: bool = False) -> HistoryFunction:
-    """A function with so many outputs of what `memory` keeps in this environment."""
+    """A function with so many outputs of what `memory` keeps in this environment.
+
+    Raises: ValueError for a memory that is too short for the longest episode.
+    """
+    if memory.for_horizon(env.longest) != memory:
+        raise ValueError(
+            f"{memory} is too short for the longest episode, {env.longest} steps: "
+            "fit the agent with `for_run(env.longest, steps)`"
+        )
     if isinstance(memory, Latent):
         return LatentFunction(memory, outputs, env.observation_space, normalise, env.num_actions)
     return HistoryFunction(memory, outputs, env.observation_space, normalise)

@@ -111,7 +111,8 @@ class HistoryFunction:
         return self.step(weights, self.initialise(weights, size), every)[1]
 
     def _head(self, head: Any, kept: Array) -> Array:
-        if self.normalise:
+        # A table's features are the code itself, whose mean would tell how many observations it has room for.
+        if self.normalise and not isinstance(self.memory, Table):
             centred = kept - kept.mean(-1, keepdims=True)
             kept = centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6)
         return kept @ head["kernel"] + head.get("bias", 0.0)

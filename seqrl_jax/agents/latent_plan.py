@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.agents.base import horizon_class
+from seqrl_jax.agents.base import horizon_class, refuse_short
 from seqrl_jax.agents.greedy import CLAIM_RESETS
 from seqrl_jax.agents.history import Step
 from seqrl_jax.agents.latent import Latent, LatentFunction
@@ -71,6 +71,7 @@ class LatentPlan(QLearning):
 
     def plan(self, env: Environment, params: Any, weights: Any) -> Array:
         """[K, A]: what each action is worth with the whole horizon to go, in units of the largest reward."""
+        refuse_short("plan_steps", self.plan_steps, env)
         function = self.function(env)
         assert isinstance(function, LatentFunction)
         size = function.memory.classes

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.agents.base import Agent, Policy, horizon_class
+from seqrl_jax.agents.base import Agent, Policy, horizon_class, refuse_short
 from seqrl_jax.agents.greedy import CLAIM_RESETS, greedy
 from seqrl_jax.agents.networks import draw, masked, uniform
 from seqrl_jax.agents.rollout import Position, Seen, begin, collect
@@ -122,6 +122,7 @@ class NaiveModel(Agent):
 
     def plan(self, env: Environment, params: Any, counts: Counts) -> Array:
         """[horizon, C, A]: what each action is worth at step t, by value iteration from the task's horizon back."""
+        refuse_short("horizon", self.horizon, env)
         tried = jnp.maximum(counts.tried, 1.0)
         law, reward = counts.followed / tried[..., None], counts.reward / tried
         contexts, num_o = jnp.arange(self._contexts(env)), _observations(env)

@@ -174,7 +174,7 @@ class PolicyGradient(MemorylessAgent):
         key, policy_key, value_key = jax.random.split(key, 3)
         policy = self._policy_function(env).init(policy_key)
         value = self._value_function(env).init(value_key)
-        refuse_short(self.rollout_length, env)
+        refuse_short("rollout_length", self.rollout_length, env)
         return PolicyGradientState(
             policy,
             value,

@@ -4,7 +4,8 @@
 
 with GAE(lambda) advantages, where h_t is what the memory keeps of o_0 ... o_t. With a memory of the whole history this
 is valid under partial observability. Where h_t is the observation or a window it is not: the advantage bootstraps from
-the value of h_{t+1}, exactly as in `policy_gradient`, unless lambda = 1. Source: Schulman et al. (2017), eq. 7.
+the value of h_{t+1}, exactly as in `policy_gradient`; also at lambda = 1, since a rollout may end inside an episode.
+Source: Schulman et al. (2017), eq. 7.
 """
 
 from __future__ import annotations

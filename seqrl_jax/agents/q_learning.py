@@ -196,7 +196,7 @@ class QLearning(MemorylessAgent):
 
     def init(self, key: Array, env: Environment, params: Any) -> QState:
         if self.replayed == "whole":
-            refuse_short(self.rollout_length, env)
+            refuse_short("rollout_length", self.rollout_length, env)
         key, weights_key, begin_key, example_key = jax.random.split(key, 4)
         function = self.function(env)
         weights = function.init(weights_key)

@@ -39,7 +39,6 @@ class Entry:
 
     agent: Agent
     about: str
-    track: str = "pomdp"
 
 
 AGENTS: dict[str, Entry] = {

@@ -21,5 +21,6 @@ def use_every_core() -> None:
 
 
 def keep_compiled_programs() -> None:
-    """Let later commands find what this one compiles."""
+    """Let later commands find what this one compiles, the small programs too: a row has many."""
     jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -46,7 +46,7 @@ class RunAxis:
         """[R], one for each run, from its seed alone."""
         return jax.device_put(jnp.stack([key_of(seed) for seed in self.seed]), self.sharding)
 
-    def apart(self, values: Any) -> np.ndarray:
+    def split(self, values: Any) -> np.ndarray:
         """[R, ...] as [H, N, S, ...], without the padding."""
         values = np.asarray(values)
         return values[: self.size].reshape(*self.shape, *values.shape[1:])

@@ -1,7 +1,7 @@
 """What a policy is worth: computed where it is memoryless, sampled from the environment where it is not.
 
-Sampling costs at most a quarter of training: batches of episodes until a run's standard error is small enough, or the
-share is used up. What a run is judged by depends on that run alone, not on what is judged beside it.
+How many episodes are sampled follows from the budget alone, never from what they pay: to stop where a score looks sure
+would favour runs whose failures have not occurred yet.
 """
 
 from __future__ import annotations
@@ -26,88 +26,88 @@ from seqrl_jax.tracks.base import Budget
 BATCH = 32
 """Episodes of a run that are played at once: few, so that the memory they need is bounded."""
 SHARE = 0.25
-"""Environment steps of evaluation for each of training, at most (one batch at each point of the curve is the least)."""
+"""Environment steps of evaluation for each of training, at most; but see `LEAST_BATCHES`."""
 CURVE = 0.5
 """How much of that may go into the curve."""
-LEAST_BATCHES = 8
-STANDARD_ERROR = 0.005
-"""Of a final score, in units of its task's reach: then no more episodes are played."""
+LEAST_BATCHES, MOST_BATCHES = 8, 128
+"""Of a final score. A run too short to pay for the least is judged by it all the same."""
 STREAM = 2**31
 """Sets the episodes of evaluation apart from those that a seed trains on."""
 
 
 class Judged(NamedTuple):
-    """What the policies of R runs are worth, all [R]: J, its standard error, and episodes behind it.
+    """What the policies of R runs are worth, both [R]: J and its standard error.
 
-    J is NaN for a run whose state is not finite; error and episodes are 0 where J is exact.
+    J is NaN for a run whose state is not finite; the error is 0 where J is exact.
     """
 
     mean: np.ndarray
     standard_error: np.ndarray
-    episodes: np.ndarray
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a run is judged. chunks: points of the curve behind the first. curve_batches, final_batches: of episodes."""
+    """How a run is judged. chunks: points of the curve behind the first. curve_batches, final_batches: of episodes.
+    episodes: behind a final score; None where it is exact."""
 
     chunks: int
     curve_batches: int
     final_batches: int
+    episodes: int | None
 
     @classmethod
     def of(cls, agent: Agent, env: Environment, budget: Budget) -> Evaluation:
         """What the budget allows an agent that was fitted to it."""
         points = min(budget.evaluations, updates_in(agent, budget.steps))
         if agent.memoryless:
-            return cls(max(1, points), 1, 1)
-        batches = SHARE * budget.steps / (BATCH * horizon_class(env.longest))
-        points = max(1, min(points, int(CURVE * batches) - 1))
-        return cls(points, 1, max(LEAST_BATCHES, int(batches) - points - 1))
-
-
-def error_target(reach: float | None) -> float:
-    """The standard error at which sampling ends, in units of return; where the reach is not known it goes on."""
-    return 0.0 if reach is None else STANDARD_ERROR * reach
+            return cls(max(1, points), 1, 1, None)
+        batches = int(SHARE * budget.steps / (BATCH * horizon_class(env.longest)))
+        points = max(1, min(points, int(CURVE * batches) - 1, batches - LEAST_BATCHES - 1))
+        final = min(max(LEAST_BATCHES, batches - points - 1), MOST_BATCHES)
+        return cls(points, 1, final, final * BATCH)
 
 
 class Judge(Protocol):
-    """Values the policies of all runs, after at most so many batches each; targets: [R] standard errors."""
+    """Values the policies of all runs after so many batches each."""
 
-    def __call__(
-        self, settings: Agent, params: Any, where: Where, runs: Any, batches: int, targets: np.ndarray | None = None
-    ) -> Judged: ...
+    def __call__(self, settings: Agent, params: Any, where: Where, runs: Any, batches: int) -> Judged: ...
 
 
-def judge_of(agent: Agent, env: Environment, tasks: Sequence[TabularPOMDP], axis: RunAxis) -> Judge:
-    """Exact for a memoryless agent, by playing for others."""
-    return _exactly(agent, env, tasks, axis) if agent.memoryless else _by_playing(agent, env, axis)  # type: ignore[arg-type]
+def judge_of(
+    agent: Agent,
+    env: Environment,
+    tasks: Sequence[TabularPOMDP],
+    axis: RunAxis,
+    example: tuple[Agent, Any, Where, Any],
+) -> Judge:
+    """Exact for a memoryless agent, by playing for others; compiled for arguments like `example`."""
+    if agent.memoryless:
+        return _exactly(env, tasks, axis, example)
+    return _by_playing(env, axis, example)
 
 
-def _exactly(agent: MemorylessAgent, env: Environment, tasks: Sequence[TabularPOMDP], axis: RunAxis) -> Judge:
+def _exactly(env: Environment, tasks: Sequence[TabularPOMDP], axis: RunAxis, example: Any) -> Judge:
     def read(agent: MemorylessAgent, params: Any, state: Any) -> Array:
         return jnp.where(_finite(state), agent.probabilities(env, params, state), jnp.nan)
 
-    read_all = jax.jit(over_runs(read))
+    read_all = jax.jit(over_runs(read)).lower(*example).compile()
 
-    def judge(
-        settings: Agent, params: Any, where: Where, runs: Any, batches: int, targets: np.ndarray | None = None
-    ) -> Judged:
+    def judge(settings: Agent, params: Any, where: Where, runs: Any, batches: int) -> Judged:
         tables = np.asarray(read_all(settings, params, where, runs))
         values = np.empty(len(tables))
         for number, task in enumerate(tasks):
             mine = axis.task == number
             values[mine] = exact_scores(task, tables[mine])
-        return Judged(values, np.zeros(len(tables)), np.zeros(len(tables), int))
+        return Judged(values, np.zeros(len(tables)))
 
     return judge
 
 
-def _by_playing(agent: Agent, env: Environment, axis: RunAxis) -> Judge:
+def _by_playing(env: Environment, axis: RunAxis, example: Any) -> Judge:
     horizon = horizon_class(env.longest)
     keys = jax.vmap(lambda key: jax.random.fold_in(key, STREAM))(axis.keys())
 
-    def play(settings: Agent, params: Any, where: Where, runs: Any, batch: int) -> Array:
+    def play(settings: Agent, params: Any, where: Where, runs: Any, batch: Array | int) -> Array:
         def one(agent: Agent, params: Any, mine: tuple[Any, Array]) -> Array:
             state, key = mine
             policy = agent.policy(env, params, state)
@@ -116,56 +116,14 @@ def _by_playing(agent: Agent, env: Environment, axis: RunAxis) -> Judge:
 
         return over_runs(one)(settings, params, where, (runs, keys))
 
-    play_all = jax.jit(play)
+    play_all = jax.jit(play).lower(*example, 0).compile()
 
-    def judge(
-        settings: Agent, params: Any, where: Where, runs: Any, batches: int, targets: np.ndarray | None = None
-    ) -> Judged:
-        enough = np.full(len(keys), -1.0) if targets is None else targets
-        moments = Moments.of(len(keys))
-        for batch in range(batches):
-            returns = np.asarray(play_all(settings, params, where, runs, batch), np.float64)
-            moments = moments.with_more(returns, moments.standard_error > enough)
-            if batch + 1 >= LEAST_BATCHES and not (moments.standard_error > enough).any():
-                break
-        return Judged(moments.mean, moments.standard_error, moments.size)
+    def judge(settings: Agent, params: Any, where: Where, runs: Any, batches: int) -> Judged:
+        parts = [np.asarray(play_all(settings, params, where, runs, batch)) for batch in range(batches)]
+        returns = np.concatenate(parts, axis=1).astype(np.float64)
+        return Judged(returns.mean(1), returns.std(1, ddof=1) / np.sqrt(returns.shape[1]))
 
     return judge
-
-
-class Moments(NamedTuple):
-    """Of R samples that grow: their sizes [R], their means [R] and sums of squared deviations [R]."""
-
-    size: np.ndarray
-    mean: np.ndarray
-    squares: np.ndarray
-
-    @classmethod
-    def of(cls, samples: int) -> Moments:
-        return cls(np.zeros(samples, int), np.zeros(samples), np.zeros(samples))
-
-    @property
-    def standard_error(self) -> np.ndarray:
-        """[R]: of the mean; infinite before there are enough samples to tell, NaN where they are."""
-        few = self.size < LEAST_BATCHES * BATCH
-        return np.where(few, np.inf, np.sqrt(self.squares / np.maximum(self.size - 1, 1) / np.maximum(self.size, 1)))
-
-    def with_more(self, samples: np.ndarray, which: np.ndarray) -> Moments:
-        """With samples [R, M] for those of the R that `which` [R] names.
-
-        Source: Chan, Golub & LeVeque (1983), eq. 1.5.
-        """
-        added = samples.shape[1]
-        mean = samples.mean(1)
-        squares = np.square(samples - mean[:, None]).sum(1)
-        size = self.size + added
-        apart = mean - self.mean
-        joined = Moments(
-            size,
-            self.mean + apart * added / size,
-            self.squares + squares + np.square(apart) * self.size * added / size,
-        )
-        return Moments(*(np.where(which, new, old) for new, old in zip(joined, self, strict=True)))
 
 
 def _finite(state: Any) -> Array:

@@ -11,7 +11,7 @@ from seqrl_jax.agents.base import Agent, horizon_class
 from seqrl_jax.agents.configuration import configuration, modules
 from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
 from seqrl_jax.exact.solve import Solution, cache_directory, solve
-from seqrl_jax.results.record import Bound, Curve, Record, Spent
+from seqrl_jax.results.record import Bound, Curve, Policy, Record, Spent
 from seqrl_jax.tasks.registry import TASKS, describe, make, task_settings
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
@@ -20,7 +20,7 @@ from seqrl_jax.tracks.training import Trained, train_row
 
 RETURN, CLAIM = "return", "claim"
 STEPS = "environment steps"
-MEMORYLESS, HISTORY = "memoryless_stochastic", "history"
+MAP, MEMORYLESS, HISTORY = "memoryless_deterministic", "memoryless_stochastic", "history"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +43,6 @@ class PomdpProblem:
     def program(self) -> int:
         """The class of its horizon: what has to be as long as an episode is as long as that."""
         return horizon_class(self.task.horizon)
-
-    @property
-    def reach(self) -> float:
-        """From the uniform policy to the best of the history, in units of return."""
-        return self.solution.values[HISTORY].upper - self.solution.values["random"].lower
 
 
 def problem(spec: str) -> PomdpProblem:
@@ -114,7 +109,7 @@ class PomdpTrack:
     def bounds(self) -> Mapping[str, str]:
         return {
             "random": "the uniform policy",
-            "memoryless_deterministic": "the best map from observation to action",
+            MAP: "the best map from observation to action",
             MEMORYLESS: "the best distribution of actions given the observation",
             HISTORY: "the best policy of the whole history",
             "state": "the best policy that sees the state",
@@ -161,8 +156,10 @@ class PomdpTrack:
 POMDP = PomdpTrack()
 
 
-def _bounded_by(memoryless: bool) -> list[str]:
-    return [HISTORY, MEMORYLESS] if memoryless else [HISTORY]
+def _bounded_by(memoryless: bool, acts: Policy) -> list[str]:
+    """The bounds of a policy of this kind: one that is greedy on the observation is a map from it to actions."""
+    deterministic = [MAP] if acts == "greedy" else []
+    return [HISTORY, MEMORYLESS, *deterministic] if memoryless else [HISTORY]
 
 
 def _outcome(agent: Agent, trained: Trained, number: int) -> Outcome:
@@ -172,10 +169,10 @@ def _outcome(agent: Agent, trained: Trained, number: int) -> Outcome:
         metrics={RETURN: trained.scores[number], **claims},
         standard_errors={RETURN: trained.standard_errors[number]},
         curves={RETURN: curve},
-        bounded_by=_bounded_by(agent.memoryless),
+        bounded_by=_bounded_by(agent.memoryless, agent.acts),
         marked_wrong=agent.marked_wrong,
         policy=agent.acts,
-        episodes=trained.episodes[number],
+        episodes=[trained.episodes] * len(trained.scores[number]),
         steps_made=trained.steps[-1],
         spent=trained.spent,
         warnings=trained.warnings[number],
@@ -189,7 +186,7 @@ def _oracle(method: str, problem: PomdpProblem, budget: Budget) -> Outcome:
     return Outcome(
         metrics={RETURN: list(scores)},
         standard_errors={RETURN: list(errors)},
-        bounded_by=_bounded_by(oracle.memoryless),
+        bounded_by=_bounded_by(oracle.memoryless, oracle.acts),
         policy=oracle.acts,
         episodes=[oracle.episodes] * len(budget.seeds),
         spent=Spent(evaluation=time.perf_counter() - began),

@@ -25,20 +25,16 @@ from seqrl_jax.tasks.simulator import stack
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.axis import RunAxis, Where, over_runs
 from seqrl_jax.tracks.base import Budget, Loop, Status, plain_loop
-from seqrl_jax.tracks.evaluation import Evaluation, error_target, judge_of
+from seqrl_jax.tracks.evaluation import Evaluation, judge_of
 
 CLAIM_SEED = 2**31
 
 
 class Trainable(Protocol):
-    """What a row needs to know of a task. reach: from the random policy to the best of the history, in units of return;
-    None where it is not known."""
+    """What a row needs to know of a problem."""
 
     @property
     def task(self) -> TabularPOMDP: ...
-
-    @property
-    def reach(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -46,15 +42,15 @@ class Trained:
     """What a row's program returned; N tasks, S seeds, None for failed runs.
 
     steps: [E + 1], the first 0. curve: [E + 1][N][S], the first before any learning. scores, standard_errors, claims:
-    [N][S], of the final policy; claims is None where the agent makes none. episodes: [N][S], None where exact.
-    failures: [N] seed -> why. warnings: [N] sentences.
+    [N][S], of the final policy; claims is None where the agent makes none. episodes: behind each score, None where it
+    is exact. failures: [N] seed -> why. warnings: [N] sentences.
     """
 
     steps: list[int]
     curve: list[list[PerSeed]]
     scores: list[PerSeed]
     standard_errors: list[PerSeed]
-    episodes: list[list[int | None]]
+    episodes: int | None
     claims: list[PerSeed] | None
     failures: list[dict[str, str]]
     warnings: list[list[str]]
@@ -100,7 +96,8 @@ def train_rows(
         runs = begin(settings, params, where, axis.keys())
         program = jax.jit(chunk_of(env), donate_argnums=3, out_shardings=axis.sharding)
         advance = program.lower(settings, params, where, runs, 1).compile()
-        judge = judge_of(agent, env, [problem.task for problem in problems], axis)
+        judge = judge_of(agent, env, [problem.task for problem in problems], axis, (settings, params, where, runs))
+        claim = _claims(env, (settings, params, where, runs))
     with clock.evaluating():
         first = judge(settings, params, where, runs, rules.curve_batches)
 
@@ -111,7 +108,7 @@ def train_rows(
         with clock.evaluating():
             judged = judge(settings, params, where, runs, rules.curve_batches)
         curve = row.curve.copy()
-        curve[number + 1] = axis.apart(judged.mean)
+        curve[number + 1] = axis.split(judged.mean)
         return Row(runs, curve, row.chunk + 1, clock.take(row.seconds))
 
     def watch(row: Row) -> Status:
@@ -121,13 +118,13 @@ def train_rows(
         return Status(made * axis.size, float(known.mean()) if known.size else None)
 
     curve = np.full((rules.chunks + 1, *axis.shape), np.nan)
-    curve[0] = axis.apart(first.mean)
-    row = loop(Row(runs, curve, np.zeros((), int), clock.take(np.zeros(3))), chunk, rules.chunks, watch)
+    curve[0] = axis.split(first.mean)
+    # What this process spent until here counts with its first chunk, also where that goes on from another process.
+    row = loop(Row(runs, curve, np.zeros((), int), np.zeros(3)), chunk, rules.chunks, watch)
 
     with clock.evaluating():
-        targets = np.array([error_target(problem.reach) for problem in problems])
-        judged = judge(settings, params, where, row.runs, rules.final_batches, targets[axis.task])
-        claims = _claims(agent, env, settings, params, where, row.runs)
+        judged = judge(settings, params, where, row.runs, rules.final_batches)
+        claims = None if claim is None else np.asarray(claim(settings, params, where, row.runs))
     spent = Spent(*map(float, clock.take(row.seconds)))
     alarms = {text: np.asarray(flag) for text, flag in jax.vmap(agent.alarms)(row.runs).items()}
     steps = [int(made) * agent.steps_per_update for made in [0, *updates.cumsum()]]
@@ -135,16 +132,16 @@ def train_rows(
         Trained(
             steps=steps,
             curve=[[_numbers(per_seed) for per_seed in point[number]] for point in row.curve],
-            scores=[_numbers(per_seed) for per_seed in axis.apart(judged.mean)[number]],
-            standard_errors=[_numbers(per_seed) for per_seed in axis.apart(judged.standard_error)[number]],
-            episodes=[[int(n) or None for n in per_seed] for per_seed in axis.apart(judged.episodes)[number]],
-            claims=None if claims is None else [_numbers(per_seed) for per_seed in axis.apart(claims)[number]],
+            scores=[_numbers(per_seed) for per_seed in axis.split(judged.mean)[number]],
+            standard_errors=[_numbers(per_seed) for per_seed in axis.split(judged.standard_error)[number]],
+            episodes=rules.episodes,
+            claims=None if claims is None else [_numbers(per_seed) for per_seed in axis.split(claims)[number]],
             failures=[
-                _failures(budget.seeds, steps, row.curve[:, number, n], axis.apart(judged.mean)[number, n])
+                _failures(budget.seeds, steps, row.curve[:, number, n], axis.split(judged.mean)[number, n])
                 for n in range(len(problems))
             ],
             warnings=[
-                _said(budget.seeds, {text: axis.apart(flag)[number, n] for text, flag in alarms.items()})
+                _warnings(budget.seeds, {text: axis.split(flag)[number, n] for text, flag in alarms.items()})
                 for n in range(len(problems))
             ],
             spent=spent,
@@ -203,13 +200,14 @@ def _stacked(agents: Sequence[Agent]) -> Agent:
     return jax.tree.map(lambda *leaves: jnp.asarray(leaves, jnp.float32), *agents)
 
 
-def _claims(agent: Agent, env: Environment, settings: Agent, params: Any, where: Where, runs: Any) -> Any:
-    """[R]: what the agent says that its final policies are worth; None where it says nothing."""
+def _claims(env: Environment, example: tuple[Agent, Any, Where, Any]) -> Callable[..., Any] | None:
+    """What agents say that their policies are worth, [R], compiled for arguments like `example`; None where they say
+    nothing."""
     key = jax.random.key(CLAIM_SEED)
-    claim = lambda a, p, state: a.claim(env, p, state, key)
-    if jax.eval_shape(over_runs(claim), settings, params, where, runs) is None:
+    claim = over_runs(lambda agent, params, state: agent.claim(env, params, state, key))
+    if jax.eval_shape(claim, *example) is None:
         return None
-    return jax.jit(over_runs(claim))(settings, params, where, runs)
+    return jax.jit(claim).lower(*example).compile()
 
 
 def _numbers(values: np.ndarray) -> PerSeed:
@@ -222,11 +220,11 @@ def _failures(seeds: Sequence[int], steps: Sequence[int], curve: np.ndarray, sco
     for number in map(int, np.flatnonzero(~np.isfinite(scores))):
         finite = np.isfinite(curve[:, number])
         since = steps[int(np.argmin(finite))] if not finite.all() else steps[-1]
-        failures[str(seeds[number])] = f"a number of its state is not finite, found after {since} steps"
+        failures[str(seeds[number])] = f"its state or its score is not finite, found after {since} steps"
     return failures
 
 
-def _said(seeds: Sequence[int], alarms: dict[str, np.ndarray]) -> list[str]:
+def _warnings(seeds: Sequence[int], alarms: dict[str, np.ndarray]) -> list[str]:
     """A sentence for each alarm that holds for some of the seeds [S]."""
     who = {text: [str(seed) for seed, held in zip(seeds, flags, strict=True) if held] for text, flags in alarms.items()}
     return [f"seed {', '.join(held)}: {text}" for text, held in who.items() if held]

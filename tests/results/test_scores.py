@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax.results.record import Bound, Curve
-from seqrl_jax.results.scores import between, counted, exceeds_bound, proves_above, scaled, scaled_counted
+from seqrl_jax.results.scores import between, counted, exceeds_bound, proves_above, scaled_counted
 
 FAILED = "its weights were not finite"
 
@@ -18,12 +18,12 @@ def test_a_score_is_0_at_one_bound_and_1_at_the_other():
 
 
 def test_a_metric_stands_between_the_lower_ends(make_record):
-    record = make_record(metrics={"return": [0.2, None, 1.0]}, failures={"1": FAILED})
-    assert scaled(record, "return", "random", "history") == [0.2, None, 1.0]
-    assert scaled(record, "return", "memoryless_stochastic", "history") == pytest.approx([-1 / 3, None, 1.0])
-    assert scaled(record, "return", "random", "optimum") is None
-    assert scaled(record, "reward", "random", "history") is None
-    assert scaled(record, "return", "history", "history") is None
+    record = make_record(metrics={"return": [0.2, 0.5, 1.0]})
+    assert scaled_counted(record, "return", "random", "history") == [0.2, 0.5, 1.0]
+    assert scaled_counted(record, "return", "memoryless_stochastic", "history") == pytest.approx([-1 / 3, 1 / 6, 1.0])
+    assert scaled_counted(record, "return", "random", "optimum") is None
+    assert scaled_counted(record, "reward", "random", "history") is None
+    assert scaled_counted(record, "return", "history", "history") is None
 
 
 def test_a_failed_seed_counts_as_the_random_policy(make_record):

@@ -74,7 +74,8 @@ def judge(data, taught, tmp_path_factory):
     return out
 
 
-CLIMB = dataclasses.replace(RUN, batch=32, group=8, answer=6, steps=30, held_out=0.9)
+CLIMB = dataclasses.replace(RUN, batch=32, group=8, answer=6, steps=60, learning_rate=0.003, held_out=0.9)
+"""At RUN's learning rate one seed in four of `ppo` runs away from pi_0 and ends below it."""
 
 
 @pytest.fixture(scope="module")

@@ -93,24 +93,24 @@ def test_settings_and_seeds_are_runs_of_their_own(played):
 
 
 def test_a_cell_is_judged_alike_alone_and_beside_others(played):
-    """The tiger after four updates, in a row and alone: the same score of the same episodes, and as many of them."""
+    """The tiger after four updates, in a row and alone: the same score of the same episodes."""
     problems, budget, _ = played
     agent, few = make_agent("ppo:width=8"), replace(budget, steps=2048)
     slow, _ = train_rows([agent, replace(agent, learning_rate=0.02)], problems, few)
     alone = train_row(agent, problems[:1], replace(few, seeds=few.seeds[1:]))
     np.testing.assert_allclose(np.array(alone.curve)[:, 0, 0], np.array(slow.curve)[:, 0, 1], rtol=1e-3)
     assert alone.scores[0][0] == pytest.approx(slow.scores[0][1], rel=1e-3)
-    assert alone.episodes[0] == slow.episodes[0][1:]
+    assert alone.episodes == slow.episodes
+    assert alone.standard_errors[0][0] == pytest.approx(slow.standard_errors[0][1], rel=1e-3)
 
 
-def test_evaluation_costs_at_most_a_quarter_and_ends_when_the_score_is_known(played):
-    problems, _, (row, _) = played
-    episodes = np.array(row.episodes)
+def test_a_score_is_the_mean_of_the_episodes_that_the_budget_pays_for(played):
+    """Too few steps for what is paid at least: 256 episodes."""
+    _, _, (row, _) = played
     assert len(row.curve) < 20, "30,000 steps do not pay for 20 evaluations"
-    assert (episodes >= 256).all()
+    assert row.episodes == 256
     errors = np.array(row.standard_errors, float)
-    known = errors <= 0.005 * np.array([[problem.reach] for problem in problems])
-    assert known[1].all() and not known[0].any(), "the T-maze is known, the tiger would need more"
+    assert (errors[0] > 0.1).all(), "the tiger pays by chance"
 
 
 def test_a_row_goes_on_from_what_a_loop_has_kept(problems):
