@@ -145,7 +145,7 @@ def _sampled_above(record: Record, metric: str, limit: float) -> str | None:
 
 
 def _unseen(record: Record, exponent: float) -> float:
-    """What losses may cost on average that did not occur in the sampled episodes, but for a chance of exp(-exponent)."""
+    """What losses may cost on average that did not occur in sampled episodes, but for a chance of exp(-exponent)."""
     finished = (str(seed) not in record.failures for seed in record.seeds)
     sampled = sum(episodes or 0 for episodes, counts in zip(record.episodes, finished, strict=True) if counts)
     ends = record.bounds.values()
