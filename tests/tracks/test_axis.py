@@ -53,7 +53,7 @@ def test_runs_are_spread_over_all_devices_without_communication():
 def test_a_run_knows_its_place():
     axis = RunAxis(2, 3, (5, 9))
     numbers = np.arange(len(axis.seed))
-    assert axis.apart(numbers).shape == (2, 3, 2)
+    assert axis.split(numbers).shape == (2, 3, 2)
     for setting, task, seed in np.ndindex(2, 3, 2):
-        run = axis.apart(numbers)[setting, task, seed]
+        run = axis.split(numbers)[setting, task, seed]
         assert (axis.settings[run], axis.task[run], axis.seed[run]) == (setting, task, (5, 9)[seed])
