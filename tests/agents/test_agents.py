@@ -20,6 +20,8 @@ def named(kind):
 
 
 SMALL = "width=8,num_envs=4"
+SLOW = "learning_rate=0.001"
+"""PPO makes 400 gradient steps in 50 updates, over which rounding grows to what can be seen at its own rate."""
 SPECS = [
     *(name for name, entry in AGENTS.items() if isinstance(getattr(entry.agent, "memory", None), Table)),
     *(
@@ -34,12 +36,12 @@ SPECS = [
     ),
     f"pqn:{SMALL},minibatches=2",
     "pqn:memory=table,num_envs=4,minibatches=2",
-    *(f"ppo:memory={name},{SMALL},minibatches=2" for name in MEMORIES if name != "table"),
+    *(f"ppo:memory={name},{SMALL},minibatches=2,{SLOW}" for name in MEMORIES if name != "table"),
     "reward_to_go:memory=none,width=8",
     f"belief_q:{SMALL},batch_sequences=4,replay_blocks=4",
-    f"belief_ppo:{SMALL},minibatches=2",
+    f"belief_ppo:{SMALL},minibatches=2,{SLOW}",
     f"latent_q:kind=gaussian,use=sample,{SMALL},batch_sequences=4,replay_blocks=4",
-    f"latent_ppo:{SMALL},minibatches=2",
+    f"latent_ppo:{SMALL},minibatches=2,{SLOW}",
     "window_model:num_envs=4",
 ]
 TASKS = ("peek_maze", "tiger")
