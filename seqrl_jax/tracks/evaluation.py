@@ -47,11 +47,10 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a run is judged. chunks: points of the curve behind the first. curve_batches, final_batches: of episodes.
-    episodes: behind a final score; None where it is exact."""
+    """How a run is judged. chunks: points of the curve behind the first. final_batches: of episodes, for its score.
+    episodes: in them; None where it is exact."""
 
     chunks: int
-    curve_batches: int
     final_batches: int
     episodes: int | None
 
@@ -60,17 +59,27 @@ class Evaluation:
         """What the budget allows an agent that was fitted to it."""
         points = min(budget.evaluations, updates_in(agent, budget.steps))
         if agent.memoryless:
-            return cls(max(1, points), 1, 1, None)
+            return cls(max(1, points), 1, None)
         batches = int(SHARE * budget.steps / (BATCH * horizon_class(env.longest)))
         points = max(1, min(points, int(CURVE * batches) - 1, batches - LEAST_BATCHES - 1))
         final = min(max(LEAST_BATCHES, batches - points - 1), MOST_BATCHES)
-        return cls(points, 1, final, final * BATCH)
+        return cls(points, final, final * BATCH)
+
+    @property
+    def final(self) -> range:
+        """The numbers of the batches behind the final score."""
+        return range(self.final_batches)
+
+    def point(self, chunk: int) -> range:
+        """Of those behind the curve after so many chunks: one batch, at every point another. The same episodes again
+        would make the luck of the first point that of the whole curve."""
+        return range(MOST_BATCHES + chunk, MOST_BATCHES + chunk + 1)
 
 
 class Judge(Protocol):
-    """Values the policies of all runs after so many batches each."""
+    """Values the policies of all runs by the batches of these numbers."""
 
-    def __call__(self, settings: Agent, params: Any, where: Where, runs: Any, batches: int) -> Judged: ...
+    def __call__(self, settings: Agent, params: Any, where: Where, runs: Any, batches: range) -> Judged: ...
 
 
 def judge_of(
@@ -92,7 +101,7 @@ def _exactly(env: Environment, tasks: Sequence[TabularPOMDP], axis: RunAxis, exa
 
     read_all = jax.jit(over_runs(read)).lower(*example).compile()
 
-    def judge(settings: Agent, params: Any, where: Where, runs: Any, batches: int) -> Judged:
+    def judge(settings: Agent, params: Any, where: Where, runs: Any, batches: range) -> Judged:
         tables = np.asarray(read_all(settings, params, where, runs))
         values = np.empty(len(tables))
         for number, task in enumerate(tasks):
@@ -118,8 +127,8 @@ def _by_playing(env: Environment, axis: RunAxis, example: Any) -> Judge:
 
     play_all = jax.jit(play).lower(*example, 0).compile()
 
-    def judge(settings: Agent, params: Any, where: Where, runs: Any, batches: int) -> Judged:
-        parts = [np.asarray(play_all(settings, params, where, runs, batch)) for batch in range(batches)]
+    def judge(settings: Agent, params: Any, where: Where, runs: Any, batches: range) -> Judged:
+        parts = [np.asarray(play_all(settings, params, where, runs, batch)) for batch in batches]
         returns = np.concatenate(parts, axis=1).astype(np.float64)
         return Judged(returns.mean(1), returns.std(1, ddof=1) / np.sqrt(returns.shape[1]))
 

@@ -99,14 +99,14 @@ def train_rows(
         judge = judge_of(agent, env, [problem.task for problem in problems], axis, (settings, params, where, runs))
         claim = _claims(env, (settings, params, where, runs))
     with clock.evaluating():
-        first = judge(settings, params, where, runs, rules.curve_batches)
+        first = judge(settings, params, where, runs, rules.point(0))
 
     def chunk(row: Row) -> Row:
         number = int(row.chunk)
         with clock.training():
             runs = jax.block_until_ready(advance(settings, params, where, row.runs, int(updates[number])))
         with clock.evaluating():
-            judged = judge(settings, params, where, runs, rules.curve_batches)
+            judged = judge(settings, params, where, runs, rules.point(number + 1))
         curve = row.curve.copy()
         curve[number + 1] = axis.split(judged.mean)
         return Row(runs, curve, row.chunk + 1, clock.take(row.seconds))
@@ -123,7 +123,7 @@ def train_rows(
     row = loop(Row(runs, curve, np.zeros((), int), np.zeros(3)), chunk, rules.chunks, watch)
 
     with clock.evaluating():
-        judged = judge(settings, params, where, row.runs, rules.final_batches)
+        judged = judge(settings, params, where, row.runs, rules.final)
         claims = None if claim is None else np.asarray(claim(settings, params, where, row.runs))
     spent = Spent(*map(float, clock.take(row.seconds)))
     alarms = {text: np.asarray(flag) for text, flag in jax.vmap(agent.alarms)(row.runs).items()}

@@ -15,7 +15,9 @@ def test_no_more_than_a_quarter_of_the_steps_are_spent_on_judging(steps, horizon
     env = tabular_env(make(f"tiger:horizon={horizon}"))
     agent = make_agent("drqn").for_run(env.longest, steps)
     rules = Evaluation.of(agent, env, Budget(steps, 20, (0,)))
-    batches = (rules.chunks + 1) * rules.curve_batches + rules.final_batches
+    points = [rules.point(chunk) for chunk in range(rules.chunks + 1)]
+    batches = sum(map(len, points)) + len(rules.final)
+    assert len({*rules.final}.union(*points)) == batches, "every batch is of episodes of its own"
     spent = batches * BATCH * agent.rollout_length
     least = (2 + LEAST_BATCHES) * BATCH * agent.rollout_length
     assert 1 <= rules.chunks <= 20 and spent <= max(0.25 * steps, least)
