@@ -15,24 +15,24 @@ from jax.dtypes import prng_key
 from seqrl_jax.files import write_whole
 
 
-def save_tree(path: Path, tree: Any, told: dict[str, Any]) -> None:
-    """Write the leaves by their paths, and `told`, JSON values, beside them. Raises: OSError.
+def save_tree(path: Path, tree: Any, metadata: dict[str, Any]) -> None:
+    """Write the leaves by their paths, and `metadata`, JSON values, beside them. Raises: OSError.
 
     Typed random keys are kept as their data, and numbers that safetensors has no name for (bfloat16) as their bits.
     """
     from safetensors.numpy import save
 
     tensors = {place: _as_saved(leaf) for place, leaf in _leaves(tree)}
-    write_whole(path, save(tensors, metadata={"told": json.dumps(told)}))
+    write_whole(path, save(tensors, metadata={"json": json.dumps(metadata)}))
 
 
-def read_told(path: Path) -> dict[str, Any]:
-    """What was told beside a tree. Raises: ValueError, naming the file."""
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What stands beside a tree. Raises: ValueError, naming the file."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return json.loads(file.metadata()["told"])
+            return json.loads(file.metadata()["json"])
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: not a checkpoint ({error})") from error
 

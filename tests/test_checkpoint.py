@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from seqrl_jax.checkpoint import load_tree, read_told, save_tree
+from seqrl_jax.checkpoint import load_tree, read_metadata, save_tree
 
 
 def everything():
@@ -35,7 +35,7 @@ def test_every_kind_of_leaf_comes_back_to_the_bit(tmp_path):
     assert bits(loaded) == bits(tree) and jax.tree.structure(loaded) == jax.tree.structure(tree)
     for ours, theirs in zip(jax.tree.leaves(loaded), jax.tree.leaves(tree), strict=True):
         assert (ours.dtype, ours.shape, type(ours)) == (theirs.dtype, theirs.shape, type(theirs))
-    assert read_told(tmp_path / "x") == {"chunk": 3}
+    assert read_metadata(tmp_path / "x") == {"chunk": 3}
     assert jax.random.uniform(loaded["key"]) == jax.random.uniform(tree["key"])
 
 
@@ -73,6 +73,6 @@ def test_what_does_not_fit_is_named(tmp_path, like, named):
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", bytes(100)])
 def test_what_is_no_checkpoint_is_named(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
-    for read in (lambda path: load_tree(path, jnp.zeros(3)), read_told):
+    for read in (lambda path: load_tree(path, jnp.zeros(3)), read_metadata):
         with pytest.raises(ValueError, match="x: not a checkpoint"):
             read(tmp_path / "x")

@@ -74,17 +74,17 @@ class Audit:
 
 def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progress = lambda done, total: None) -> Audit:
     """Every row of every task. Args: best: each task's best memoryless value."""
-    told = Audit()
+    result = Audit()
     for number, (task, highest) in enumerate(zip(tasks, best, strict=True)):
         named = lambda rows, name=task.name: [{"task": name, **row} for row in rows]
-        told.gradients += named(gradient_rows(task))
-        told.observed += named(observed_rows(task))
-        told.ends += named(end_rows(task, highest))
-        told.claims += named(claim_rows(task))
-        told.old_data += named(old_data_rows(task))
-        told.retries += named(retry_rows(task))
+        result.gradients += named(gradient_rows(task))
+        result.observed += named(observed_rows(task))
+        result.ends += named(end_rows(task, highest))
+        result.claims += named(claim_rows(task))
+        result.old_data += named(old_data_rows(task))
+        result.retries += named(retry_rows(task))
         progress(number + 1, len(tasks))
-    return told
+    return result
 
 
 def policy_logits(task: TabularPOMDP) -> np.ndarray:
@@ -105,9 +105,9 @@ def estimates(task: TabularPOMDP, policy: np.ndarray) -> dict[str, Moments]:
     }
     histories = history_values(task, policy)
     if histories is not None:
-        told, value = histories
-        found["pg_history_baseline"] = moments(told, policy, gamma, baseline=value)
-        found["a2c_history"] = moments(told, policy, 0.0, value=value)
+        history_chain, value = histories
+        found["pg_history_baseline"] = moments(history_chain, policy, gamma, baseline=value)
+        found["a2c_history"] = moments(history_chain, policy, 0.0, value=value)
     for lambda_ in LAMBDAS:
         name = "a2c_obs" if lambda_ == 0 else f"gae:lambda_={lambda_:g}"
         found[name] = moments(chain, policy, gamma * lambda_, value=of(chain.label, lambda_))
@@ -124,8 +124,8 @@ def history_values(task: TabularPOMDP, policy: np.ndarray) -> tuple[Chain, np.nd
     value = np.zeros((task.horizon + 1, task.num_observations, task.num_states))
     value[:, states.label, states.state] = node_values(states, policy)
     label = np.zeros(len(beliefs), int)
-    label[chain.told] = chain.label
-    return chain, np.einsum("ms,tms->tm", beliefs, value[:-1, label])[:, chain.told]
+    label[chain.history] = chain.label
+    return chain, np.einsum("ms,tms->tm", beliefs, value[:-1, label])[:, chain.history]
 
 
 def gradient_rows(task: TabularPOMDP) -> list[Row]:
@@ -228,7 +228,7 @@ def old_data_rows(task: TabularPOMDP) -> list[Row]:
     return rows
 
 
-def summary_rows(told: Audit) -> list[Row]:
+def summary_rows(result: Audit) -> list[Row]:
     """The lecture's table, method x observed / partially observed, a number behind every word.
 
     Each entry is {"word", "number", "tasks"}: for gradients the largest relative bias over the tasks, for values the
@@ -247,15 +247,15 @@ def summary_rows(told: Audit) -> list[Row]:
         rows.append(
             {
                 "method": method,
-                "observed": _worst(r["relative_bias"] for r in told.observed if r["estimator"] == seen),
-                "partially observed": _worst(r["relative_bias"] for r in told.gradients if r["estimator"] == hidden),
+                "observed": _worst(r["relative_bias"] for r in result.observed if r["estimator"] == seen),
+                "partially observed": _worst(r["relative_bias"] for r in result.gradients if r["estimator"] == hidden),
                 "unit": "relative bias of the gradient",
             }
         )
     for method, name in (("Q-learning on o", "q_obs"), ("model of p(o' | o, a)", "naive_model")):
         entry: Row = {"method": method, "unit": "claims minus earns, in units of return"}
         for setting in ("observed", "partially observed"):
-            chosen = [r for r in told.claims if r["method"] == name and r["setting"] == setting]
+            chosen = [r for r in result.claims if r["method"] == name and r["setting"] == setting]
             entry[setting] = _worst(r["claims"] - r["earns"] for r in chosen)
         rows.append(entry)
     return rows

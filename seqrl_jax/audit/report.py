@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 NONE = "-"
 
 
-def told_as_json(told: Audit) -> dict[str, Any]:
+def as_json(result: Audit) -> dict[str, Any]:
     """The audit's rows for machines: `rows` are those of the gradients."""
-    parts = asdict(told)
-    return {"rows": parts.pop("gradients"), **parts, "summary": summary_rows(told)}
+    parts = asdict(result)
+    return {"rows": parts.pop("gradients"), **parts, "summary": summary_rows(result)}
 
 
-def console_audit(told: Audit) -> RenderableType:
+def console_audit(result: Audit) -> RenderableType:
     """One table for each kind of rows, and the summary last."""
     from rich.console import Group
     from rich.text import Text
@@ -32,12 +32,12 @@ def console_audit(told: Audit) -> RenderableType:
     title = lambda text: Text(f"\n{text}", style="bold")
     return Group(
         title("Estimates of the policy gradient: relative bias (standard deviation of one episode's, relative)"),
-        _by_task(told.gradients, "estimator", lambda r: f"{_bias(r['relative_bias'])} ({_short(r['std'])})"),
+        _by_task(result.gradients, "estimator", lambda r: f"{_bias(r['relative_bias'])} ({_short(r['std'])})"),
         title("Where actor-critic with GAE(lambda) on V(o) ends, from the uniform policy; the best memoryless value"),
-        _by_task(_with_best(told.ends), "lambda", lambda r: _short(r["value"])),
+        _by_task(_with_best(result.ends), "lambda", lambda r: _short(r["value"])),
         title("What value-based methods claim / earn on data of the uniform policy"),
         _by_task(
-            [{**r, "who": f"{r['method']}, {r['setting']}"} for r in told.claims],
+            [{**r, "who": f"{r['method']}, {r['setting']}"} for r in result.claims],
             "who",
             lambda r: f"{_short(r['claims'])} / {_short(r['earns'])}",
         ),
@@ -45,33 +45,33 @@ def console_audit(told: Audit) -> RenderableType:
         _by_task(
             [
                 {"task": row["task"], "try": number + 1, "action": row["action"], "pair": pair}
-                for row in told.retries
+                for row in result.retries
                 for number, pair in enumerate(zip(row["believed"], row["true"], strict=True))
             ],
             "try",
             lambda r: f"{_short(r['pair'][0])} / {_short(r['pair'][1])}",
         ),
         title("Old data, by steps of the gradient since: effective share of the episodes, bias of clipping at 1.2"),
-        _by_task(told.old_data, "lag", lambda r: f"{r['effective_share']:.2f}, {_short(r['clipping_bias'])}"),
+        _by_task(result.old_data, "lag", lambda r: f"{r['effective_share']:.2f}, {_short(r['clipping_bias'])}"),
         title("Summary: method, fully observed, partially observed (the worst task)"),
-        _summary(told),
+        _summary(result),
     )
 
 
-def write_audit(told: Audit, directory: Path) -> list[Path]:
+def write_audit(result: Audit, directory: Path) -> list[Path]:
     """Write `audit.json` and `bias_over_lambda.png`, and return their paths. The directory is made if it is missing."""
     directory.mkdir(parents=True, exist_ok=True)
     record, picture = directory / "audit.json", directory / "bias_over_lambda.png"
-    write_measurement(record, json.loads(json.dumps(told_as_json(told))))
-    picture.write_bytes(bias_picture(told))
+    write_measurement(record, json.loads(json.dumps(as_json(result))))
+    picture.write_bytes(bias_picture(result))
     return [record, picture]
 
 
-def bias_picture(told: Audit, dpi: int = 130) -> bytes:
+def bias_picture(result: Audit, dpi: int = 130) -> bytes:
     """PNG: the relative bias of actor-critic's gradient against lambda, one line per task."""
     figure = new_figure(1, 1, 1.2)
     axes = figure.add_subplot()
-    for number, (task, rows) in enumerate(_grouped(told.gradients).items()):
+    for number, (task, rows) in enumerate(_grouped(result.gradients).items()):
         points = sorted((_lambda(row["estimator"]), row["relative_bias"]) for row in rows if _on_observation(row))
         points = [(lambda_, 100 * bias) for lambda_, bias in points if bias is not None]
         if points:
@@ -121,13 +121,13 @@ def _by_task(rows: Sequence[Row], column: str, entry: Any) -> RenderableType:
     return table
 
 
-def _summary(told: Audit) -> RenderableType:
+def _summary(result: Audit) -> RenderableType:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for name in ("method", "observed", "partially observed", "the number is"):
         table.add_column(name)
-    for row in summary_rows(told):
+    for row in summary_rows(result):
         percent = row["unit"].startswith("relative")
         texts = [_word(row[setting], percent) for setting in ("observed", "partially observed")]
         table.add_row(row["method"], *texts, row["unit"])

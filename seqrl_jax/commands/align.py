@@ -58,17 +58,17 @@ def run(options: argparse.Namespace) -> None:
         ("reward", report.reward),
         ("KL, nats per answer", report.kl),
     )
-    for name, told in named:
-        if told:
-            print(f"  {name:<26}{with_ends(told)}")
+    for name, estimate in named:
+        if estimate:
+            print(f"  {name:<26}{with_ends(estimate)}")
     for before, after in zip(report.samples_before, report.samples_after, strict=True):
         print(f"  {before['prompt']!r}\n    before: {before['said']!r}\n    after:  {after['said']!r}")
     print(f"weights, checkpoint and report: {options.out}")
 
 
-def with_ends(told: Summary) -> str:
+def with_ends(estimate: Summary) -> str:
     """`mean [low, high]`, a dash where there is no interval."""
-    mean, low, high = (NONE if told[name] is None else f"{told[name]:.4f}" for name in ("mean", "low", "high"))
+    mean, low, high = (NONE if estimate[name] is None else f"{estimate[name]:.4f}" for name in ("mean", "low", "high"))
     return f"{mean} {NONE if NONE in (low, high) else f'[{low}, {high}]'}"
 
 

@@ -7,7 +7,7 @@ import argparse
 from rich.console import Console
 
 from seqrl_jax.audit.audit import audit
-from seqrl_jax.audit.report import console_audit, told_as_json, write_audit
+from seqrl_jax.audit.report import as_json, console_audit, write_audit
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars
@@ -21,10 +21,10 @@ def run(options: argparse.Namespace) -> None:
     with bars() as bar:
         problems = solved(tuple(options.tasks or TASKS), bar("solving"))
         best = [problem.solution.values["memoryless_stochastic"].lower for problem in problems]
-        told = audit([problem.task for problem in problems], best, bar("auditing"))
+        result = audit([problem.task for problem in problems], best, bar("auditing"))
     if options.json:
-        print_json(told_as_json(told))
+        print_json(as_json(result))
     else:
-        Console().print(console_audit(told))
-    for path in write_audit(told, options.out) if options.out else ():
+        Console().print(console_audit(result))
+    for path in write_audit(result, options.out) if options.out else ():
         note(f"wrote {path}")

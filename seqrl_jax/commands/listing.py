@@ -19,17 +19,17 @@ def run(options: argparse.Namespace) -> None:
     """Print every name, or what one of them is."""
     if options.name:
         return _describe(options.name, options.json)
-    told = listing(TRACKS, SUITES)
+    output = listing(TRACKS, SUITES)
     if options.json:
-        return print_json(told)
+        return print_json(output)
     for track in TRACKS.values():
-        mine = [task for task in told["tasks"] if task["track"] == track.name]
+        mine = [task for task in output["tasks"] if task["track"] == track.name]
         title = f"{track.name}: {track.about}\ntasks (seqrl list NAME tells more)"
         print_columns(title, [(task["name"], task["about"]) for task in mine])
-        agents = [agent for agent in told["agents"] if agent["track"] == track.name]
+        agents = [agent for agent in output["agents"] if agent["track"] == track.name]
         wrong = f" ({DAGGER}: wrong on purpose)" if any(agent["marked_wrong"] for agent in agents) else ""
         print_columns(f"agents{wrong}", [(_marked(agent), agent["about"]) for agent in agents])
-    print_columns("suites (seqrl run NAME)", [(suite["name"], suite["about"]) for suite in told["suites"]])
+    print_columns("suites (seqrl run NAME)", [(suite["name"], suite["about"]) for suite in output["suites"]])
 
 
 def listing(tracks: Mapping[str, Track], suites: Mapping[str, Suite]) -> dict[str, list[dict[str, Any]]]:
@@ -65,8 +65,8 @@ def _describe(name: str, as_json: bool) -> None:
     track, entry = found[0]
     if as_json:
         settings = [asdict(setting) for setting in entry.settings]
-        told = {"name": name, "track": track.name, "about": entry.about, "detail": entry.detail, "settings": settings}
-        return print_json(told)
+        output = {"name": name, "track": track.name, "about": entry.about, "detail": entry.detail, "settings": settings}
+        return print_json(output)
     print(f"{name} ({track.name}): {entry.about}")
     if entry.detail:
         print(f"\n{entry.detail}")

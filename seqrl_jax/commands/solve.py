@@ -28,29 +28,29 @@ def run(options: argparse.Namespace) -> None:
     if options.episodes is not None and options.episodes < 2:
         raise ValueError("--episodes needs at least 2")
     solution = solve(task, cache_directory(), fresh=options.fresh)
-    told = {
+    output = {
         "task": options.task,
         "horizon": task.horizon,
         "discount": task.discount,
         "values": {name: asdict(solution.values[name]) for name in VALUES},
     }
     if options.episodes is not None:
-        told["played"] = _play(task, solution, options.episodes)
+        output["played"] = _play(task, solution, options.episodes)
     if options.memory_states is not None:
         rungs = ladder(task, solution.stochastic, options.memory_states)
-        told["memory_states"] = [{"memories": rung.memories, "lower": rung.value} for rung in rungs]
+        output["memory_states"] = [{"memories": rung.memories, "lower": rung.value} for rung in rungs]
     if options.json:
-        return print_json(told)
+        return print_json(output)
     print(f"{options.task}: horizon {task.horizon}, discount {task.discount:g}")
     for name in VALUES:
         value = solution.values[name]
         ends = f"{value.lower:.7g}" if value.is_exact else f"[{value.lower:.7g}, {value.upper:.7g}]"
         print(f"  {name:<26}{ends:<26}{value.method}")
-    for rung in told.get("memory_states", []):
+    for rung in output.get("memory_states", []):
         name = f"{rung['memories']} memory states"
         print(f"  {name:<26}{rung['lower']:<26.7g}lower: a policy found by gradient ascent")
     if options.episodes is not None:
-        played = told["played"]
+        played = output["played"]
         print(f"  played {played['episodes']} episodes: {played['mean']:.7g} +- {played['standard_error']:.2g}")
 
 

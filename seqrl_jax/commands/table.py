@@ -31,12 +31,12 @@ def run(options: argparse.Namespace) -> None:
         require_methods(options.improvement, found)
         improvements = [row for section in found if (row := overall.improvement(section, *options.improvement))]
     if options.json:
-        told: dict[str, Any] = for_machines(found)
+        output: dict[str, Any] = for_machines(found)
         if options.profile:
-            told["profiles"] = [row for section in found for row in overall.profiles_for_machines(section)]
+            output["profiles"] = [row for section in found for row in overall.profiles_for_machines(section)]
         if options.improvement:
-            told["improvement"] = [overall.improvement_for_machines(row) for row in improvements]
-        return print_json(told | {"damaged": skipped})
+            output["improvement"] = [overall.improvement_for_machines(row) for row in improvements]
+        return print_json(output | {"damaged": skipped})
     show([*(map(profile_grid, found) if options.profile else ()), *map(improvement_grid, improvements)], skipped)
 
 
@@ -46,8 +46,8 @@ def tell(directory: Path, as_json: bool, table: bool = True, report: bool = True
     command = " ".join(["seqrl", *sys.argv[1:]])
     path = write_page(found, directory, skipped, command, keep_current=table) if report else None
     if as_json:
-        told: dict[str, Any] = {"report": str(path)} if path else {}
-        return print_json(told | (for_machines(found) if table else {}) | {"damaged": skipped})
+        output: dict[str, Any] = {"report": str(path)} if path else {}
+        return print_json(output | (for_machines(found) if table else {}) | {"damaged": skipped})
     for message in skipped:
         note(f"skipped {message}")
     if table:

@@ -22,12 +22,12 @@ Told = tuple[dict[str, Any], str]
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     tasks = [spec for spec in options.tasks if spec != LANGUAGE_MODEL]
-    told = _stepping(tasks, options) if tasks else []
+    measured = _stepping(tasks, options) if tasks else []
     if LANGUAGE_MODEL in options.tasks:
-        told.append(_training(options))
+        measured.append(_training(options))
     if options.json:
-        return print_json({"rows": [row for row, _ in told]})
-    for _, line in told:
+        return print_json({"rows": [row for row, _ in measured]})
+    for _, line in measured:
         print(line)
 
 

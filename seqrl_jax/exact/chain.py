@@ -1,4 +1,4 @@
-"""What happens under any policy of the observation, as a chain whose nodes hold the state and what is told of the past.
+"""What happens under any policy of the observation, as a chain of pairs of the state and what is known of the past.
 
 An estimate of a gradient depends on states (they earn), on observations (they act) and on what its baseline sees. A
 node holds all three, so that every expectation of the agent's estimates is a recursion over nodes.
@@ -21,7 +21,7 @@ class Chain:
     """N nodes, alive ones only; what ends has left the chain.
 
     Attributes:
-        label: [N] int, the observation shown. state: [N] int, the hidden state. told: [N] int, what is known of the
+        label: [N] int, the observation shown. state: [N] int, the hidden state. history: [N] int, what is known of the
             past: the observation itself, or the number of a belief.
         start: [N], the law of the first node.
         transition: [N * A, N] sparse, row `n * A + a`; mass that is missing from 1 has ended.
@@ -32,7 +32,7 @@ class Chain:
 
     label: np.ndarray
     state: np.ndarray
-    told: np.ndarray
+    history: np.ndarray
     start: np.ndarray
     transition: sparse.csr_matrix
     paid: sparse.csr_matrix
@@ -100,7 +100,7 @@ def occupancy(chain: Chain, policy: np.ndarray) -> np.ndarray:
 
 
 def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: np.ndarray) -> Chain:
-    """Args: label: [M], the observation that `told` ends with. first: [O], told by o_0. successor: [M, A, O]."""
+    """Args: label: [M], the observation that `history` ends with. first: [O], that after o_0. successor: [M, A, O]."""
     alive = task.transition * ~task.terminal
     law = np.einsum("ast,ato->asto", alive, task.observation)
     joint = task.initial[:, None] * task.initial_observation
@@ -109,10 +109,10 @@ def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: 
     number = {pair: n for n, pair in enumerate(pairs)}
     rows, columns, mass, pay = [], [], [], []
     moves = {(a, s): np.argwhere(law[a, s]) for a in range(task.num_actions) for s in range(task.num_states)}
-    for n, (s, told) in enumerate(pairs):
+    for n, (s, history) in enumerate(pairs):
         for a in range(task.num_actions):
             for s2, o2 in moves[a, s]:
-                pair = (s2, successor[told, a, o2])
+                pair = (s2, successor[history, a, o2])
                 if pair not in number:
                     number[pair] = len(pairs)
                     pairs.append(pair)
@@ -120,15 +120,15 @@ def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: 
                 columns.append(number[pair])
                 mass.append(law[a, s, s2, o2])
                 pay.append(task.reward[a, s, s2])
-    state, told = (np.array(part, int) for part in zip(*pairs, strict=True))
+    state, history = (np.array(part, int) for part in zip(*pairs, strict=True))
     shape = (len(pairs) * task.num_actions, len(pairs))
     entries, paid = np.array(mass, float), np.array(pay, float)
     matrix = lambda values: sparse.csr_matrix((values, (rows, columns)), shape=shape)
     square = np.einsum("ast,ast->as", task.transition, np.square(task.reward))
     return Chain(
-        label=label[told],
+        label=label[history],
         state=state,
-        told=told,
+        history=history,
         start=np.array(start + [0.0] * (len(pairs) - len(start))),
         transition=matrix(entries),
         paid=matrix(entries * paid),

@@ -1,1 +1,1 @@
-"""Records of any track told to people and machines."""
+"""Tables, pages and comparisons of records, whatever their track."""

@@ -1,4 +1,4 @@
-"""A record as JSON: readable by people, read back to the letter, damage told in one line that names the field."""
+"""A record as JSON: readable by people, read back to the letter, damage said in one line that names the field."""
 
 from __future__ import annotations
 

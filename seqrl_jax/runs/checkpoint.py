@@ -80,12 +80,12 @@ class Checkpoint:
 
         Raises: ValueError, if it is damaged, of another number of chunks, or does not fit.
         """
-        from seqrl_jax.checkpoint import load_tree, read_told
+        from seqrl_jax.checkpoint import load_tree, read_metadata
 
         path = self._path(loop)
         if not path.exists():
             return None
-        progress = read_told(path)
+        progress = read_metadata(path)
         if progress.get("chunks") != chunks:
             raise ValueError(f"{path}: of {progress.get('chunks')} chunks, expected {chunks}")
         return Kept(load_tree(path, like), progress["chunk"])

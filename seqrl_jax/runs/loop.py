@@ -29,7 +29,7 @@ class KeptLoop:
     ) -> State:
         """The state after `chunks` chunks.
 
-        It is kept every so many of them, when the run is to end, and after the last, from which the row is told.
+        It is kept every so many of them, when the run is to end, and after the last, from which the row is judged.
         Raises: Interrupted, with the state kept; OSError, if it cannot be.
         """
         loop, self._calls = self._calls, self._calls + 1

@@ -24,7 +24,7 @@ class RowProgress:
 
 
 class Observer(Protocol):
-    """Is told of a run as it goes."""
+    """Watches a run as it goes."""
 
     def starts(self, cells: int, standing: int) -> None:
         """Of `cells` cells that were asked for, `standing` are there already."""
@@ -35,7 +35,7 @@ class Observer(Protocol):
         ...
 
     def chunk(self, progress: RowProgress) -> None:
-        """The row has come this far; first told before its first chunk."""
+        """The row has come this far; first called before its first chunk."""
         ...
 
     def cell(self, record: Record) -> None:

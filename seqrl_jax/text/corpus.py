@@ -129,14 +129,14 @@ def parse(line: bytes, number: int, pairs: bool) -> Example:
         return DataError(f"line {number}: {why}")
 
     try:
-        told = json.loads(line)
+        fields = json.loads(line)
     except ValueError as error:
         raise refuse(f"not JSON ({error})") from None
-    if not isinstance(told, dict):
+    if not isinstance(fields, dict):
         raise refuse("not an object")
 
     def text(key: str) -> bytes:
-        value = told[key]
+        value = fields[key]
         if not isinstance(value, str):
             raise refuse(f"{key} is not a string")
         try:
@@ -144,11 +144,11 @@ def parse(line: bytes, number: int, pairs: bool) -> Example:
         except UnicodeEncodeError:
             raise refuse(f"{key} is no valid Unicode") from None
 
-    if "chosen" in told and "rejected" in told:
+    if "chosen" in fields and "rejected" in fields:
         chosen, rejected = text("chosen"), text("rejected")
         if chosen == rejected:
             raise refuse("chosen and rejected are equal")
-        if "prompt" in told:
+        if "prompt" in fields:
             example = Example(text("prompt"), (chosen, rejected))
         else:
             shared = shared_beginning(chosen, rejected)
@@ -156,13 +156,13 @@ def parse(line: bytes, number: int, pairs: bool) -> Example:
         example = example if pairs else example._replace(completions=example.completions[:1])
     elif pairs:
         raise refuse("a preference needs chosen and rejected")
-    elif "prompt" in told and "completion" in told:
+    elif "prompt" in fields and "completion" in fields:
         example = Example(text("prompt"), (text("completion"),))
-    elif "text" in told:
+    elif "text" in fields:
         example = Example(b"", (text("text"),))
     else:
         known = "text; prompt and completion; or chosen and rejected"
-        raise refuse(f"expected {known}, found {', '.join(sorted(told)) or 'nothing'}")
+        raise refuse(f"expected {known}, found {', '.join(sorted(fields)) or 'nothing'}")
     if not all(example.completions):
         raise refuse("an empty completion")
     return example

@@ -105,8 +105,8 @@ def samples(model: GPT, weights: Any, corpus: Corpus, held: np.ndarray) -> list[
     part = asked(corpus.read(held[:SAMPLED]), model.context, min(SAMPLE_LENGTH, model.context // 2))
     tokens, room = part.tokens[:, 0], part.mask[:, 0]
     _, drawn = _answer(model, weights, jax.random.key(0), tokens, room)
-    told = []
+    answers = []
     for text, said, place in zip(tokens, np.asarray(drawn.tokens), room, strict=True):
         prompt = text[: place.argmax() + 1]
-        told.append({"prompt": written(prompt[prompt != END]), "said": written(said[place])})
-    return told
+        answers.append({"prompt": written(prompt[prompt != END]), "said": written(said[place])})
+    return answers

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from seqrl_jax.checkpoint import load_tree, read_told, save_tree
+from seqrl_jax.checkpoint import load_tree, read_metadata, save_tree
 from seqrl_jax.keys import LARGEST_SEED, key_of
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import PolicyGradient
@@ -190,9 +190,9 @@ def run_text(
         assert model is not None
         weights = model.init(key_of(run.seed))
     judged = held[:MOST_JUDGED]
-    told: dict[str, Any] = {"run": asdict(run), "model": asdict(model), "data": corpus.digest}
-    told |= {"start": _digest(start, WEIGHTS), "reward": _digest(reward, WEIGHTS, HEAD)}
-    keep = partial(_train, run, model, corpus=corpus, training=training, out=out, told=told, progress=progress)
+    metadata: dict[str, Any] = {"run": asdict(run), "model": asdict(model), "data": corpus.digest}
+    metadata |= {"start": _digest(start, WEIGHTS), "reward": _digest(reward, WEIGHTS, HEAD)}
+    keep = partial(_train, run, model, corpus=corpus, training=training, out=out, metadata=metadata, progress=progress)
     if run.climbs:
         paid = _reward(run, reward, model, weights, corpus, training[:MOST_ANSWERED])
         learned = keep(_climb(run, model, weights, paid))
@@ -302,7 +302,7 @@ def _train(
     corpus: Corpus,
     training: np.ndarray,
     out: Path,
-    told: dict[str, Any],
+    metadata: dict[str, Any],
     progress: Callable[[int, int], None],
 ) -> Any:
     """The weights after the last step."""
@@ -310,8 +310,8 @@ def _train(
     step, path = 0, out / CHECKPOINT
     out.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        known = read_told(path)
-        if {name: known.get(name) for name in told} != told:
+        known = read_metadata(path)
+        if {name: known.get(name) for name in metadata} != metadata:
             raise TrainingError(f"{path} belongs to another run: give another directory")
         state, step = load_tree(path, state), known["step"]
     advance = jax.jit(stage.step, donate_argnums=0)
@@ -327,7 +327,7 @@ def _train(
             # The loss is that before the step: what it did to the weights is seen here.
             if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state)):
                 raise TrainingError(f"the weights are no numbers after step {number}; {kept()}")
-            save_tree(path, state, {**told, "step": number + 1})
+            save_tree(path, state, {**metadata, "step": number + 1})
             good = number + 1
         progress(number + 1, run.steps)
     return state[0]

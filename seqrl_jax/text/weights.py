@@ -91,8 +91,8 @@ def configuration(model: GPT) -> dict[str, Any]:
 
 def _model(path: Path) -> GPT:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        sizes = [told[name] for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")]
+        config = json.loads(path.read_text(encoding="utf-8"))
+        sizes = [config[name] for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")]
     except KeyError as error:
         raise ValueError(f"{path}: without {error}") from error
     except ValueError as error:

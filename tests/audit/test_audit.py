@@ -5,7 +5,7 @@ import pytest
 
 from seqrl_jax import cli
 from seqrl_jax.audit.audit import VALID, audit, summary_rows
-from seqrl_jax.audit.report import bias_picture, told_as_json, write_audit
+from seqrl_jax.audit.report import as_json, bias_picture, write_audit
 
 VALID_ESTIMATES = {
     "reinforce",
@@ -66,7 +66,7 @@ def test_the_summary_puts_a_number_behind_every_word(told):
 
 def test_it_is_written_whole(told, tmp_path):
     record, picture = write_audit(told, tmp_path / "new")
-    assert json.loads(record.read_text())["rows"] == json.loads(json.dumps(told_as_json(told)["rows"]))
+    assert json.loads(record.read_text())["rows"] == json.loads(json.dumps(as_json(told)["rows"]))
     assert picture.read_bytes().startswith(b"\x89PNG") and bias_picture(told)[:4] == b"\x89PNG"
 
 

@@ -123,7 +123,7 @@ def test_the_two_chains_tell_the_same_story(problem):
     # Where a node is met, the state has the probability that the belief gives it.
     met = occupancy(large, policy)
     for t, told in product(range(task.horizon), range(len(beliefs))):
-        here = np.bincount(large.state[large.told == told], met[t][large.told == told], task.num_states)
+        here = np.bincount(large.state[large.history == told], met[t][large.history == told], task.num_states)
         if here.sum() > 1e-12:
             np.testing.assert_allclose(here / here.sum(), beliefs[told], atol=1e-9)
 

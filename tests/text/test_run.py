@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.checkpoint import load_tree, read_told
+from seqrl_jax.checkpoint import load_tree, read_metadata
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.sampling import Completions
@@ -110,7 +110,7 @@ def test_a_climb_that_was_stopped_ends_as_if_it_had_not_been(data, taught, judge
     whole = go("whole")
     with pytest.raises(Stop):
         go("parts", progress=stop)
-    assert read_told(tmp_path / "parts" / CHECKPOINT)["step"] == 2
+    assert read_metadata(tmp_path / "parts" / CHECKPOINT)["step"] == 2
     assert go("parts") == whole
 
 
@@ -159,7 +159,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, tmp_path):
 
     with pytest.raises(Stop):
         run_text(RUN, data, tmp_path / "parts", MODEL, progress=stop)
-    assert read_told(tmp_path / "parts" / CHECKPOINT)["step"] == 4
+    assert read_metadata(tmp_path / "parts" / CHECKPOINT)["step"] == 4
     seen = []
     again = run_text(RUN, data, tmp_path / "parts", MODEL, progress=lambda done, total: seen.append(done))
     assert seen == [5, 6] and again == whole
