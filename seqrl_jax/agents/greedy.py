@@ -10,7 +10,7 @@ from jax import Array
 
 from seqrl_jax.agents.history import HistoryFunction
 from seqrl_jax.agents.networks import masked, uniform
-from seqrl_jax.agents.rollout import Seen
+from seqrl_jax.agents.rollout import StepInput
 from seqrl_jax.tasks.environment import Environment
 
 CLAIM_RESETS = 1000
@@ -35,5 +35,5 @@ def outputs_at_start(function: HistoryFunction, weights: Any, env: Environment, 
     """[CLAIM_RESETS, outputs] at as many first observations, drawn from the environment."""
     obs, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, CLAIM_RESETS), params)
     memory = function.initialise(weights, CLAIM_RESETS)
-    seen = Seen(obs, jnp.ones(CLAIM_RESETS, bool), jnp.zeros(CLAIM_RESETS, jnp.int32))
+    seen = StepInput(obs, jnp.ones(CLAIM_RESETS, bool), jnp.zeros(CLAIM_RESETS, jnp.int32))
     return function.step(weights, memory, seen)[1]

@@ -12,12 +12,12 @@ from jax import Array
 
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.networks import blocks, features
-from seqrl_jax.agents.rollout import Experience, Seen
+from seqrl_jax.agents.rollout import Experience, StepInput
 from seqrl_jax.memory import Memory, Table
 from seqrl_jax.memory.base import total
-from seqrl_jax.tasks.environment import Discrete, Space, sibling
+from seqrl_jax.tasks.environment import Discrete, Space, split_key_cheaply
 
-Step = Callable[[Any, Seen, Array | None], tuple[Any, Array]]
+Step = Callable[[Any, StepInput, Array | None], tuple[Any, Array]]
 """(carry, what is seen [B], key or None) -> carry, outputs [B, outputs]."""
 
 
@@ -47,17 +47,17 @@ class HistoryFunction:
         """The carry [B, ...] before an episode."""
         return self.memory.initialise(weights["memory"], batch)
 
-    def step(self, weights: Any, carry: Any, seen: Seen, key: Array | None = None) -> tuple[Any, Array]:
+    def step(self, weights: Any, carry: Any, seen: StepInput, key: Array | None = None) -> tuple[Any, Array]:
         """One step of B episodes: the carry, and outputs [B, outputs]."""
         carry, kept = self.memory.step(weights["memory"], carry, features(seen.obs, self.space), seen.first)
         return carry, self._head(weights["head"], kept)
 
-    def unroll(self, weights: Any, carry: Any, seen: Seen, key: Array | None = None) -> Array:
+    def unroll(self, weights: Any, carry: Any, seen: StepInput, key: Array | None = None) -> Array:
         """Outputs [T, B, outputs] along what was seen [T, B]."""
         _, kept = self.memory.unroll(weights["memory"], carry, features(seen.obs, self.space), seen.first)
         return self._head(weights["head"], kept)
 
-    def carry_after(self, weights: Any, carry: Any, seen: Seen) -> Any:
+    def carry_after(self, weights: Any, carry: Any, seen: StepInput) -> Any:
         """The carry after what was seen [T, B]."""
         return self.memory.unroll(weights["memory"], carry, features(seen.obs, self.space), seen.first)[0]
 
@@ -71,7 +71,7 @@ class HistoryFunction:
         self,
         weights: Any,
         carry: Any,
-        seen: Seen,
+        seen: StepInput,
         action: Array,
         next_obs: Array,
         across_truncation: bool,
@@ -83,13 +83,13 @@ class HistoryFunction:
         Where an episode ended inside the rollout, it is what the *next* episode begins with and must not be used,
         unless `across_truncation`: then the memory steps to `next_obs` at every t, at twice the cost.
         """
-        following = Seen(next_obs, jnp.zeros_like(seen.first), action)
+        following = StepInput(next_obs, jnp.zeros_like(seen.first), action)
         if not across_truncation:
             more = jax.tree.map(lambda here, after: jnp.concatenate([here, after[-1:]]), seen, following)
             out = self.unroll(weights, carry, more, key)
             return out[:-1], out[1:]
 
-        def both(carry: Any, at: tuple[Seen, Seen]) -> tuple[Any, tuple[Array, Array]]:
+        def both(carry: Any, at: tuple[StepInput, StepInput]) -> tuple[Any, tuple[Array, Array]]:
             carry, here = self.step(weights, carry, at[0], key)
             return carry, (here, self.step(weights, carry, at[1], key)[1])
 
@@ -107,7 +107,7 @@ class HistoryFunction:
         assert isinstance(self.space, Discrete), "only discrete observations can be listed"
         assert self.memory.reach == 1, "a function of the history is no table over observations"
         size = self.space.size
-        every = Seen(jnp.arange(size), jnp.zeros(size, bool), jnp.zeros(size, jnp.int32))
+        every = StepInput(jnp.arange(size), jnp.zeros(size, bool), jnp.zeros(size, jnp.int32))
         return self.step(weights, self.initialise(weights, size), every)[1]
 
     def _head(self, head: Any, kept: Array) -> Array:
@@ -126,7 +126,7 @@ def single(step: Step, start: Any, choose: Callable[[Array, Array], Array]) -> P
 
     def act(key: Array, before: tuple[Any, Array, Array], obs: Array) -> tuple[tuple[Any, Array, Array], Array]:
         carry, first, previous = before
-        carry, out = step(carry, Seen(obs[None], first, previous), sibling(key))
+        carry, out = step(carry, StepInput(obs[None], first, previous), split_key_cheaply(key))
         action = choose(key, out[0])
         return (carry, jnp.zeros(1, bool), action[None]), action
 

@@ -26,7 +26,7 @@ from msgspec import Meta
 
 from seqrl_jax.agents.history import HistoryFunction
 from seqrl_jax.agents.networks import blocks, features, layers, masked, of_action, through
-from seqrl_jax.agents.rollout import Experience, Seen
+from seqrl_jax.agents.rollout import Experience, StepInput
 from seqrl_jax.memory import GRU, Block, dense
 from seqrl_jax.memory.base import total
 from seqrl_jax.naming import check
@@ -116,7 +116,7 @@ class Latent:
         )
 
 
-def silence(before: Array, terms: dict[str, Array]) -> Array:
+def count_collapsed(before: Array, terms: dict[str, Array]) -> Array:
     """Updates in a row in which the posterior told nothing that the prior did not say; always 0 without a model.
 
     `COLLAPSED` of them are a posterior collapse (Bowman et al., 2016): z carries nothing, and control sees nothing.
@@ -162,22 +162,22 @@ class LatentFunction(HistoryFunction):
     def initialise(self, weights: Any, batch: int) -> Any:
         return self._filter.initialise(weights["filter"], batch)
 
-    def step(self, weights: Any, carry: Any, seen: Seen, key: Array | None = None) -> tuple[Any, Array]:
+    def step(self, weights: Any, carry: Any, seen: StepInput, key: Array | None = None) -> tuple[Any, Array]:
         carry, hidden = self._filter.step(weights["filter"], carry, self._inputs(seen), seen.first)
         return carry, self._outputs(weights, hidden, key)
 
-    def unroll(self, weights: Any, carry: Any, seen: Seen, key: Array | None = None) -> Array:
+    def unroll(self, weights: Any, carry: Any, seen: StepInput, key: Array | None = None) -> Array:
         return self._outputs(weights, self.filtered(weights, carry, seen), key)
 
-    def carry_after(self, weights: Any, carry: Any, seen: Seen) -> Any:
+    def carry_after(self, weights: Any, carry: Any, seen: StepInput) -> Any:
         return self._filter.unroll(weights["filter"], carry, self._inputs(seen), seen.first)[0]
 
-    def law_after(self, weights: Any, carry: Any, seen: Seen) -> tuple[Any, Array]:
+    def law_after(self, weights: Any, carry: Any, seen: StepInput) -> tuple[Any, Array]:
         """One step of B episodes: the carry, and q(z_t | ..) [B, law_size]."""
         carry, hidden = self._filter.step(weights["filter"], carry, self._inputs(seen), seen.first)
         return carry, self.posterior(weights, hidden)
 
-    def filtered(self, weights: Any, carry: Any, seen: Seen) -> Array:
+    def filtered(self, weights: Any, carry: Any, seen: StepInput) -> Array:
         """[T, B, H]: the filter's state at every step."""
         return self._filter.unroll(weights["filter"], carry, self._inputs(seen), seen.first)[1]
 
@@ -262,7 +262,7 @@ class LatentFunction(HistoryFunction):
     def _filter(self) -> GRU:
         return GRU(self.memory.width)
 
-    def _inputs(self, seen: Seen) -> Array:
+    def _inputs(self, seen: StepInput) -> Array:
         done = jnp.where(seen.first[..., None], 0.0, jax.nn.one_hot(seen.previous, self.num_actions))
         return jnp.concatenate([features(seen.obs, self.space), done], -1)
 

@@ -24,7 +24,7 @@ from seqrl_jax.agents.history import Step
 from seqrl_jax.agents.latent import Latent, LatentFunction
 from seqrl_jax.agents.networks import masked
 from seqrl_jax.agents.q_learning import STATIC, TRACED, QLearning, QState
-from seqrl_jax.agents.rollout import Seen
+from seqrl_jax.agents.rollout import StepInput
 from seqrl_jax.memory import Memory, memory_name
 from seqrl_jax.naming import SpecError, require
 from seqrl_jax.settings import Count
@@ -63,7 +63,7 @@ class LatentPlan(QLearning):
         assert isinstance(function, LatentFunction)
         plan = self.plan(env, params, weights)
 
-        def step(carry: Any, seen: Seen, key: Array | None) -> tuple[Any, Array]:
+        def step(carry: Any, seen: StepInput, key: Array | None) -> tuple[Any, Array]:
             carry, law = function.law_after(weights, carry, seen)
             return carry, function.memory.code(law, None) @ plan
 
@@ -92,7 +92,7 @@ class LatentPlan(QLearning):
 
     def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
         obs, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, CLAIM_RESETS), params)
-        seen = Seen(obs, jnp.ones(CLAIM_RESETS, bool), jnp.zeros(CLAIM_RESETS, jnp.int32))
+        seen = StepInput(obs, jnp.ones(CLAIM_RESETS, bool), jnp.zeros(CLAIM_RESETS, jnp.int32))
         start = self.function(env).initialise(state.weights, CLAIM_RESETS)
         _, q = self.acting(env, params, state.weights)(start, seen, None)
         return state.unit.reward * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))

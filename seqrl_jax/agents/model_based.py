@@ -21,7 +21,7 @@ from jax import Array
 from seqrl_jax.agents.base import Agent, Policy, horizon_class, refuse_short
 from seqrl_jax.agents.greedy import CLAIM_RESETS, greedy
 from seqrl_jax.agents.networks import draw, masked, uniform
-from seqrl_jax.agents.rollout import Position, Seen, begin, collect
+from seqrl_jax.agents.rollout import Position, StepInput, begin, collect
 from seqrl_jax.naming import check, require
 from seqrl_jax.settings import Count, Depth, Horizon
 from seqrl_jax.tasks.environment import Discrete, Environment
@@ -100,7 +100,7 @@ class NaiveModel(Agent):
         key, collect_key = jax.random.split(state.key)
         law = uniform(env.action_mask(params))
 
-        def act(key: Array, context: Array, seen: Seen) -> tuple[Array, Array]:
+        def act(key: Array, context: Array, seen: StepInput) -> tuple[Array, Array]:
             context = self._context(env, context, seen.obs, seen.first)
             return context, draw(key, jnp.broadcast_to(law, (*seen.obs.shape, law.shape[-1])))
 

@@ -32,7 +32,7 @@ from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
     Rollout,
-    Seen,
+    StepInput,
     Unit,
     begin,
     bootstrap_discount,
@@ -206,7 +206,7 @@ class PolicyGradient(MemorylessAgent):
         memory = function.initialise(state.policy, self.num_envs)
         acting = function.acting(state.policy)
 
-        def act(key: Array, memory: Any, seen: Seen) -> tuple[Any, Array]:
+        def act(key: Array, memory: Any, seen: StepInput) -> tuple[Any, Array]:
             memory, out = acting(memory, seen, None)
             return memory, sample(key, masked(out, env.action_mask(params)))
 

@@ -24,12 +24,12 @@ from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.history import HistoryFunction, single
-from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, silence
+from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, count_collapsed
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
     Experience,
     Position,
-    Seen,
+    StepInput,
     Unit,
     begin,
     bootstrap_discount,
@@ -41,7 +41,7 @@ from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
 from seqrl_jax.naming import check, require
 from seqrl_jax.settings import Count, PositiveFloat, RunSteps, Share, Weight
-from seqrl_jax.tasks.environment import Environment, sibling
+from seqrl_jax.tasks.environment import Environment, split_key_cheaply
 
 
 def clipped_surrogate(log_ratio: Array, advantage: Array, clip: Array | float) -> Array:
@@ -67,7 +67,7 @@ class Batch(NamedTuple):
 class PPOState(NamedTuple):
     """Weights, the optimiser's state, the unit of values, where the environments stand, updates so far, and the key.
 
-    silent: see `latent.silence`.
+    collapsed_for: see `latent.count_collapsed`.
     """
 
     weights: Any
@@ -75,7 +75,7 @@ class PPOState(NamedTuple):
     unit: Unit
     position: Position
     updates: Array
-    silent: Array
+    collapsed_for: Array
     key: Array
 
 
@@ -167,7 +167,7 @@ class PPO(MemorylessAgent):
         function, start = self.function(env), state.position.memory
         acting = function.acting(state.weights)
 
-        def act(key: Array, memory: Any, seen: Seen) -> tuple[Any, Array]:
+        def act(key: Array, memory: Any, seen: StepInput) -> tuple[Any, Array]:
             memory, out = acting(memory, seen, None)
             return memory, sample(key, self._logits(env, params, out))
 
@@ -211,14 +211,14 @@ class PPO(MemorylessAgent):
         orders = jax.vmap(lambda key: jax.random.permutation(key, self.num_envs))(
             jax.random.split(learn_key, self.epochs)
         ).reshape(self.epochs * self.minibatches, -1)
-        keys = jax.random.split(sibling(learn_key), len(orders))
+        keys = jax.random.split(split_key_cheaply(learn_key), len(orders))
         (weights, optimiser), metrics = jax.lax.scan(minibatch, (state.weights, state.optimiser), (orders, keys))
         metrics = {"first_ratio_error": metrics["ratio_error"][0], **jax.tree.map(jnp.mean, metrics)}
-        silent = silence(state.silent, metrics)
-        return PPOState(weights, optimiser, unit, position, state.updates + 1, silent, key), metrics
+        collapsed_for = count_collapsed(state.collapsed_for, metrics)
+        return PPOState(weights, optimiser, unit, position, state.updates + 1, collapsed_for, key), metrics
 
     def alarms(self, state: PPOState) -> dict[str, Array]:
-        return {POSTERIOR_COLLAPSE: state.silent >= COLLAPSED}
+        return {POSTERIOR_COLLAPSE: state.collapsed_for >= COLLAPSED}
 
     def probabilities(self, env: Environment, params: Any, state: PPOState) -> Array:
         return jax.nn.softmax(self._logits(env, params, self.function(env).table(state.weights)))

@@ -23,23 +23,23 @@ from jax import Array
 
 from seqrl_jax.agents import estimators
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
-from seqrl_jax.agents.exploration import Acting, explore, no_whim
+from seqrl_jax.agents.exploration import Acting, explore, no_repeat
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.greedy import greedy, greedy_table, mean_over_actions, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action
-from seqrl_jax.agents.rollout import Position, Seen, Unit, begin, bootstrap_discount, collect, measured, no_unit
+from seqrl_jax.agents.rollout import Position, StepInput, Unit, begin, bootstrap_discount, collect, measured, no_unit
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
 from seqrl_jax.naming import check, require
 from seqrl_jax.settings import Count, Fraction, PositiveFloat, Probability, RunSteps, Share
-from seqrl_jax.tasks.environment import Environment, sibling
+from seqrl_jax.tasks.environment import Environment, split_key_cheaply
 
 
 class Batch(NamedTuple):
     """What an epoch learns from, all [T, B]."""
 
-    seen: Seen
+    seen: StepInput
     action: Array
     target: Array
 
@@ -67,8 +67,8 @@ class PQN(MemorylessAgent):
     Attributes:
         learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run. lambda_: of the returns.
         max_gradient_norm: the global norm above which gradients are scaled down.
-        epsilon_end: chance that a whim begins (see `explore`) once `exploration_share` of the run is over;
-            until then it falls from 1.
+        epsilon_end: chance that a random action begins to repeat (see `explore`) once `exploration_share` of the run is
+            over; until then it falls from 1.
         memory: the backbone.
         num_envs: B. rollout_length: T; episodes go on across rollouts.
         epochs, minibatches: passes over a rollout, and parts of each.
@@ -117,7 +117,7 @@ class PQN(MemorylessAgent):
         key, weights_key, begin_key = jax.random.split(key, 3)
         function = self.function(env)
         weights = function.init(weights_key)
-        memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
+        memory = Acting(function.initialise(weights, self.num_envs), no_repeat(self.num_envs))
         position = begin(begin_key, env, params, self.num_envs, memory)
         unit = no_unit()
         return PQNState(weights, self._optimiser(1.0).init(weights), unit, position, jnp.int32(0), key)
@@ -130,10 +130,10 @@ class PQN(MemorylessAgent):
         epsilon = falling(steps, self.exploration_share * self.run_steps, self.epsilon_end)
         optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
 
-        def act(key: Array, memory: Acting, seen: Seen) -> tuple[Acting, Array]:
-            carry, q = acting(memory.carry, seen, sibling(key))
-            whim, action = explore(key, memory.whim, seen.first, greedy(q, mask), mask, epsilon)
-            return Acting(carry, whim), action
+        def act(key: Array, memory: Acting, seen: StepInput) -> tuple[Acting, Array]:
+            carry, q = acting(memory.carry, seen, split_key_cheaply(key))
+            repeat, action = explore(key, memory.repeat, seen.first, greedy(q, mask), mask, epsilon)
+            return Acting(carry, repeat), action
 
         position, r = collect(collect_key, env, params, state.position, act, self.rollout_length)
         unit = measured(state.unit, r, env.discount(params))

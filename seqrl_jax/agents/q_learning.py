@@ -34,17 +34,17 @@ from jax import Array
 
 from seqrl_jax.agents import estimators, replay
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, refuse_short, updates_in, whole_episodes
-from seqrl_jax.agents.exploration import Acting, explore, no_whim
+from seqrl_jax.agents.exploration import Acting, explore, no_repeat
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.greedy import greedy, greedy_table, mean_over_actions, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, Step, single
-from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, silence
+from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, count_collapsed
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.replay import Replay
 from seqrl_jax.agents.rollout import (
     Position,
     Rollout,
-    Seen,
+    StepInput,
     Unit,
     begin,
     bootstrap_discount,
@@ -56,7 +56,7 @@ from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
 from seqrl_jax.naming import check, require
 from seqrl_jax.settings import Count, Depth, Exponent, Fraction, PositiveFloat, Probability, RunSteps, Share
-from seqrl_jax.tasks.environment import Environment, sibling
+from seqrl_jax.tasks.environment import Environment, split_key_cheaply
 
 
 class Sequence(NamedTuple):
@@ -69,7 +69,7 @@ class Sequence(NamedTuple):
 class QState(NamedTuple):
     """Weights, those of the target, the optimiser's state, the replay, the units, and where things stand.
 
-    silent: see `latent.silence`.
+    collapsed_for: see `latent.count_collapsed`.
     """
 
     weights: Any
@@ -79,7 +79,7 @@ class QState(NamedTuple):
     unit: Unit
     position: Position
     updates: Array
-    silent: Array
+    collapsed_for: Array
     key: Array
 
 
@@ -119,8 +119,8 @@ class QLearning(MemorylessAgent):
     Attributes:
         learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run.
         max_gradient_norm: the global norm above which gradients are scaled down.
-        epsilon_end: chance that a whim begins (see `explore`) once `exploration_share` of the run is over;
-            until then it falls from 1.
+        epsilon_end: chance that a random action begins to repeat (see `explore`) once `exploration_share` of the run is
+            over; until then it falls from 1.
         soft: act by softmax(Q / temperature), and value an observation by temperature logsumexp(Q / temperature);
             temperature is in units of the largest return.
         priority_exponent: alpha, 0 for uniform replay. importance_exponent: beta, of the weights that make up for it.
@@ -200,7 +200,7 @@ class QLearning(MemorylessAgent):
         key, weights_key, begin_key, example_key = jax.random.split(key, 4)
         function = self.function(env)
         weights = function.init(weights_key)
-        memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
+        memory = Acting(function.initialise(weights, self.num_envs), no_repeat(self.num_envs))
         position = begin(begin_key, env, params, self.num_envs, memory)
         shapes = jax.eval_shape(lambda: self._collect(env, params, weights, position, jnp.int32(0), example_key)[1])
         return QState(
@@ -211,7 +211,7 @@ class QLearning(MemorylessAgent):
             unit=no_unit(),
             position=position,
             updates=jnp.int32(0),
-            silent=jnp.int32(0),
+            collapsed_for=jnp.int32(0),
             key=key,
         )
 
@@ -228,7 +228,7 @@ class QLearning(MemorylessAgent):
             weights, optimiser, memories = carry
             drawn = replay.sample(key, memories, self.batch_sequences, self.priority_exponent, self.burn_in)
             gradient, (error, metrics) = jax.grad(self._loss, argnums=2, has_aux=True)(
-                env, params, weights, state.target, memories, drawn, unit, exploring, sibling(key)
+                env, params, weights, state.target, memories, drawn, unit, exploring, split_key_cheaply(key)
             )
             change, optimiser = optimiser_now.update(gradient, optimiser, weights)
             priority = 0.9 * jnp.abs(error).max(0) + 0.1 * jnp.abs(error).mean(0)
@@ -246,11 +246,11 @@ class QLearning(MemorylessAgent):
         renew = updates % self.target_period == 0
         target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), weights, state.target)
         metrics = jax.tree.map(jnp.mean, metrics)
-        silent = silence(state.silent, metrics)
-        return QState(weights, target, optimiser, memories, unit, position, updates, silent, key), metrics
+        collapsed_for = count_collapsed(state.collapsed_for, metrics)
+        return QState(weights, target, optimiser, memories, unit, position, updates, collapsed_for, key), metrics
 
     def alarms(self, state: QState) -> dict[str, Array]:
-        return {POSTERIOR_COLLAPSE: state.silent >= COLLAPSED}
+        return {POSTERIOR_COLLAPSE: state.collapsed_for >= COLLAPSED}
 
     def probabilities(self, env: Environment, params: Any, state: QState) -> Array:
         q, mask = self._values(self.function(env).table(state.weights)), env.action_mask(params)
@@ -276,7 +276,7 @@ class QLearning(MemorylessAgent):
         begin_key, collect_key = jax.random.split(key)
         function = self.function(env)
         if self.replayed == "whole":
-            memory = Acting(function.initialise(weights, self.num_envs), no_whim(self.num_envs))
+            memory = Acting(function.initialise(weights, self.num_envs), no_repeat(self.num_envs))
             position = begin(begin_key, env, params, self.num_envs, memory)
         step, mask, epsilon = (
             self.acting(env, params, weights),
@@ -284,12 +284,12 @@ class QLearning(MemorylessAgent):
             falling(updates * self.steps_per_update, self.exploration_share * self.run_steps, self.epsilon_end),
         )
 
-        def act(key: Array, memory: Acting, seen: Seen) -> tuple[Acting, Array]:
+        def act(key: Array, memory: Acting, seen: StepInput) -> tuple[Acting, Array]:
             own_key, explore_key = jax.random.split(key)
-            carry, out = step(memory.carry, seen, sibling(key))
+            carry, out = step(memory.carry, seen, split_key_cheaply(key))
             own = self._choose(own_key, out, mask)
-            whim, action = explore(explore_key, memory.whim, seen.first, own, mask, epsilon)
-            return Acting(carry, whim), action
+            repeat, action = explore(explore_key, memory.repeat, seen.first, own, mask, epsilon)
+            return Acting(carry, repeat), action
 
         after, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
         by_env = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout._replace(state=None))

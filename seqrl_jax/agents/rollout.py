@@ -13,7 +13,7 @@ from seqrl_jax.agents import estimators
 from seqrl_jax.tasks.environment import Environment, auto_reset
 
 
-class Seen(NamedTuple):
+class StepInput(NamedTuple):
     """What an agent is given at a step: o_t, whether it begins an episode, and a_{t-1}, which means nothing if so.
 
     Arrays [..., *O], [...] bool and [...] int32.
@@ -48,8 +48,8 @@ class Rollout(NamedTuple):
         return self.time == 0
 
     @property
-    def seen(self) -> Seen:
-        return Seen(self.obs, self.first, self.previous)
+    def seen(self) -> StepInput:
+        return StepInput(self.obs, self.first, self.previous)
 
     @property
     def last(self) -> Array:
@@ -77,13 +77,13 @@ class Position(NamedTuple):
 class Experience(NamedTuple):
     """What a model of the world learns from: what was seen, done, paid (in units of the largest return) and ended."""
 
-    seen: Seen
+    seen: StepInput
     action: Array
     reward: Array
     terminated: Array
 
 
-Act = Callable[[Array, Any, Seen], tuple[Any, Array]]
+Act = Callable[[Array, Any, StepInput], tuple[Any, Array]]
 """(key, memory, what is seen [B]) -> memory, actions [B]."""
 
 
@@ -106,7 +106,7 @@ def collect(
 
     def step(position: Position, key: Array) -> tuple[Position, Rollout]:
         act_key, env_key = jax.random.split(key)
-        memory, action = act(act_key, position.memory, Seen(position.obs, position.time == 0, position.previous))
+        memory, action = act(act_key, position.memory, StepInput(position.obs, position.time == 0, position.previous))
         after = jax.vmap(restarting.step, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, num_envs), position.state, action, params
         )

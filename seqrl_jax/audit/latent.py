@@ -12,7 +12,7 @@ from jax import Array
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.latent import LatentFunction
 from seqrl_jax.agents.networks import of_action
-from seqrl_jax.agents.rollout import Rollout, Seen, begin, collect, no_unit
+from seqrl_jax.agents.rollout import Rollout, StepInput, begin, collect, no_unit
 from seqrl_jax.tasks.filter import first_belief, first_predictive, next_belief, predictive
 from seqrl_jax.tasks.simulator import TabularEnv, TabularParams
 
@@ -42,7 +42,7 @@ def play(
     policy = agent.policy(env, params, state)
     start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (envs, *jnp.shape(leaf))), policy.initialise())
 
-    def act(key: Array, carry: Any, seen: Seen) -> tuple[Any, Array]:
+    def act(key: Array, carry: Any, seen: StepInput) -> tuple[Any, Array]:
         clear = lambda fresh, old: jnp.where(seen.first.reshape(-1, *[1] * (old.ndim - 1)), fresh, old)
         return jax.vmap(policy.act)(jax.random.split(key, envs), jax.tree.map(clear, start, carry), seen.obs)
 
@@ -53,7 +53,7 @@ def play(
 def beliefs(params: TabularParams, rollout: Rollout) -> Array:
     """[T, B, S]: the exact filter along a rollout that begins with fresh episodes."""
 
-    def step(belief: Array, seen: Seen) -> tuple[Array, Array]:
+    def step(belief: Array, seen: StepInput) -> tuple[Array, Array]:
         here = jnp.where(
             seen.first, first_belief(params, seen.obs), next_belief(params, belief, seen.previous, seen.obs)
         )

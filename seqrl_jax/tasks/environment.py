@@ -114,7 +114,7 @@ class AutoReset:
 
     def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition:
         last = self.env.step(key, state, action, params)
-        first_obs, first_state = self.env.reset(sibling(key), params)
+        first_obs, first_state = self.env.reset(split_key_cheaply(key), params)
         ended = last.terminated | last.truncated
         obs, next_state = jax.tree.map(
             lambda fresh, old: jnp.where(ended, fresh, old), (first_obs, first_state), (last.obs, last.state)
@@ -139,7 +139,7 @@ def auto_reset(env: Environment) -> AutoReset:
     return AutoReset(env)
 
 
-def sibling(key: Array) -> Array:
+def split_key_cheaply(key: Array) -> Array:
     """A second key, without the cost of splitting: hashing keys is most of what a step of a small environment costs.
 
     Counter-based generators give independent streams for any two distinct keys (Salmon et al., 2011), so flipping bits

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from seqrl_jax.keys import key_of
-from seqrl_jax.tasks.environment import Discrete, Environment, sibling
+from seqrl_jax.tasks.environment import Discrete, Environment, split_key_cheaply
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -50,7 +50,7 @@ class ToGymnasium:
             after = env.step(key, state, action, params)
             obs, state = jax.tree.map(
                 lambda first, old: jnp.where(ended, first, old),
-                env.reset(sibling(key), params),
+                env.reset(split_key_cheaply(key), params),
                 (after.obs, after.state),
             )
             reward = jnp.where(ended, 0, after.reward)

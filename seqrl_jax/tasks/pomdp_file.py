@@ -124,8 +124,8 @@ def format_pomdp(task: TabularPOMDP) -> str:
     Raises: ValueError for a name that the format does not allow, TaskError for a task that is none.
     """
     task = validated(task)
-    silent = _starts_silently(task)
-    observations = task.observations[:-1] if silent else task.observations
+    shows_nothing_first = _shows_nothing_first(task)
+    observations = task.observations[:-1] if shows_nothing_first else task.observations
     head = [
         f"# task {task.name!a}",
         f"# seqrl: horizon {task.horizon}",
@@ -143,7 +143,7 @@ def format_pomdp(task: TabularPOMDP) -> str:
         _entries("O:", task.observation, task.actions, task.states, task.observations),
         _reward_entries(task),
     ]
-    if not silent:
+    if not shows_nothing_first:
         keyword = "# seqrl: initial_observation"
         sections.insert(0, _entries(keyword, task.initial_observation, task.states, task.observations))
     return "\n".join([*head, *(line for section in sections for line in ("", *section))]) + "\n"
@@ -248,7 +248,7 @@ def _unused_name(observations: tuple[str, ...]) -> str:
     return name
 
 
-def _starts_silently(task: TabularPOMDP) -> bool:
+def _shows_nothing_first(task: TabularPOMDP) -> bool:
     """Whether o_0 is the last observation, for certain and never again, under the name a reader would give it."""
     *others, last = task.observations
     return (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents.history import HistoryFunction, single
-from seqrl_jax.agents.rollout import Seen
+from seqrl_jax.agents.rollout import StepInput
 from seqrl_jax.memory import MEMORIES, FeedForward, Table
 from seqrl_jax.tasks.environment import Box, Discrete
 
@@ -29,7 +29,7 @@ def case(request):
 
 
 def seen(obs, first):
-    return Seen(obs, first, jnp.zeros(first.shape, jnp.int32))
+    return StepInput(obs, first, jnp.zeros(first.shape, jnp.int32))
 
 
 def truth(function, weights, obs, first, next_obs):

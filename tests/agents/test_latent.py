@@ -8,8 +8,8 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.functions import function_of
-from seqrl_jax.agents.latent import POSTERIOR_COLLAPSE, Latent, silence
-from seqrl_jax.agents.rollout import Experience, Seen
+from seqrl_jax.agents.latent import POSTERIOR_COLLAPSE, Latent, count_collapsed
+from seqrl_jax.agents.rollout import Experience, StepInput
 from seqrl_jax.audit.latent import beliefs, knowledge, play
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
@@ -43,7 +43,7 @@ def case(request):
     return (
         function,
         shaken(function),
-        Experience(Seen(obs, first, previous), action, jax.random.normal(keys[2], (T, B)), ends),
+        Experience(StepInput(obs, first, previous), action, jax.random.normal(keys[2], (T, B)), ends),
     )
 
 
@@ -256,15 +256,15 @@ def test_silence_is_counted_in_a_row():
     quiet, loud = {"divergence": jnp.float32(1e-4)}, {"divergence": jnp.float32(0.2)}
     count = jnp.int32(0)
     for terms, expected in ((quiet, 1), (quiet, 2), (loud, 0), (quiet, 1), ({}, 1)):
-        count = silence(count, terms)
+        count = count_collapsed(count, terms)
         assert int(count) == expected
 
 
 @pytest.mark.parametrize("name", ["latent_q", "latent_ppo", "latent_plan"])
 def test_a_collapsed_posterior_is_an_alarm(name):
-    """1,000 silent updates are too many, 999 are not."""
-    for silent, collapsed in ((999, False), (1000, True)):
-        assert make_agent(name).alarms(SimpleNamespace(silent=silent)) == {POSTERIOR_COLLAPSE: collapsed}
+    """1,000 collapsed_for updates are too many, 999 are not."""
+    for collapsed_for, collapsed in ((999, False), (1000, True)):
+        assert make_agent(name).alarms(SimpleNamespace(collapsed_for=collapsed_for)) == {POSTERIOR_COLLAPSE: collapsed}
 
 
 def test_an_agent_without_a_model_has_no_alarm():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent, replay, train
-from seqrl_jax.agents.exploration import explore, no_whim
+from seqrl_jax.agents.exploration import explore, no_repeat
 from seqrl_jax.agents.replay import Draw
-from seqrl_jax.agents.rollout import Seen, Unit
+from seqrl_jax.agents.rollout import StepInput, Unit
 from seqrl_jax.tasks import TabularPOMDP, make, tabular_env, tabular_params, validated
 from seqrl_jax.tasks.build import build, ends, goes, uniform
 from seqrl_jax.tracks.evaluation import exact_scores
@@ -102,7 +102,7 @@ def test_targets_see_the_first_observation(spec):
     state, _ = jax.jit(lambda key: train(agent, env, params, key, 160 * agent.steps_per_update))(jax.random.key(0))
     function = agent.function(env)
     for cue in (0, 1):
-        seen = Seen(jnp.array([[cue], [2]]), jnp.array([[True], [False]]), jnp.zeros((2, 1), jnp.int32))
+        seen = StepInput(jnp.array([[cue], [2]]), jnp.array([[True], [False]]), jnp.zeros((2, 1), jnp.int32))
         q = function.unroll(state.weights, function.initialise(state.weights, 1), seen)
         np.testing.assert_allclose(q[0, 0], [0.5, 0.5], atol=0.05)
         np.testing.assert_allclose(q[1, 0], [cue == 0, cue == 1], atol=0.05)
@@ -209,13 +209,13 @@ def test_a_whim_holds_for_its_length_and_ends_with_the_episode():
     count = 20_000
     mask, own = jnp.array([True, True, False]), jnp.full(count, 2, jnp.int32)
     first = jnp.zeros(count, bool)
-    whim, action = explore(jax.random.key(0), no_whim(count), first, own, mask, 1.0)
+    repeat, action = explore(jax.random.key(0), no_repeat(count), first, own, mask, 1.0)
     assert set(np.asarray(action).tolist()) == {0, 1}, "a random action is one that the task has"
-    length = np.asarray(whim.left) + 1
+    length = np.asarray(repeat.left) + 1
     for k in (2, 3, 5, 10):
         assert abs((length >= k).mean() - 1 / k) < 5 * (1 / k * (1 - 1 / k) / count) ** 0.5
-    held, again = explore(jax.random.key(1), whim, first, own, mask, 0.0)
+    held, again = explore(jax.random.key(1), repeat, first, own, mask, 0.0)
     np.testing.assert_array_equal(np.asarray(again), np.where(length > 1, np.asarray(action), 2))
     np.testing.assert_array_equal(held.left, np.maximum(length - 2, 0))
-    _, fresh = explore(jax.random.key(1), whim, ~first, own, mask, 0.0)
+    _, fresh = explore(jax.random.key(1), repeat, ~first, own, mask, 0.0)
     assert (fresh == 2).all()

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.history import HistoryFunction
-from seqrl_jax.agents.rollout import Seen, Unit
+from seqrl_jax.agents.rollout import StepInput, Unit
 from seqrl_jax.memory import GRU
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
@@ -38,7 +38,7 @@ def listed(episodes):
 def along(function, weights, o):
     """Outputs [N, T, ...] of a function of the history along observations [N, T]."""
     first = jnp.zeros(o.shape, bool).at[:, 0].set(True)
-    seen = Seen(jnp.asarray(o), first, jnp.zeros(o.shape, jnp.int32))
+    seen = StepInput(jnp.asarray(o), first, jnp.zeros(o.shape, jnp.int32))
     by_time = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), seen)
     return function.unroll(weights, function.initialise(weights, len(o)), by_time).swapaxes(0, 1)
 
