@@ -35,6 +35,7 @@ from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import Preference, compared
 from seqrl_jax.lm.registry import GRPO, PPO, RLOO, make_model
 from seqrl_jax.lm.reward_model import Fitted, RewardModel
+from seqrl_jax.lm.stage import Aligning, run_all
 from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.lm.training import minimise
 from seqrl_jax.results.provenance import write_measurement
@@ -136,7 +137,7 @@ def our_climb(policy: PolicyGradient, reward: Any, **changed: int) -> Callable[[
 
     def run(key: Any, weights: Any, updates: int) -> Any:
         mine = dataclasses.replace(policy, updates=updates, prompts=BATCH // GROUP, group=GROUP, **changed)
-        return mine.train(key, MODEL, TASK, weights, reward)[0]
+        return run_all([mine.stage(MODEL, TASK, lambda _: reward)], key, Aligning(weights, weights)).weights
 
     return run
 

@@ -1,22 +1,27 @@
-"""From seeds to reference policies, from those to aligned ones, and what these are worth: all seeds in one program."""
+"""From seeds to reference policies, from those to aligned ones, and what these are worth: all seeds in one program,
+laid over all devices."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Sharding
 
+from seqrl_jax.devices import over_devices
 from seqrl_jax.keys import key_of
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.evaluation import Judge, judge
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sft import Supervised
+from seqrl_jax.lm.stage import Aligning, Running, Stage, advance, begin, end
 from seqrl_jax.lm.tasks import LMTask
 
 
@@ -27,16 +32,32 @@ def keys_of(seeds: Sequence[int]) -> Array:
 
 def references(model: LanguageModel, task: LMTask, supervised: Supervised, seeds: Sequence[int]) -> Judge:
     """pi_0 of every seed, trained, and the judge that knows them."""
-    train = jax.vmap(lambda key: supervised.train(key, model, task)[0])
-    return judge(model, task, jax.jit(train)(keys_of(seeds)))
+    spread = over_devices(len(seeds))
+    keys = jax.device_put(keys_of(seeds)[spread.index], spread.sharding)
+    train = jax.jit(jax.vmap(lambda key: supervised.train(key, model, task)[0]), out_shardings=spread.sharding)
+    return judge(model, task, first(train(keys), len(seeds)))
 
 
-def alignment(method: Method, judge: Judge, seeds: Sequence[int]) -> Callable[[], Any]:
-    """The compiled program that trains the method's policies [S, ...], one from each of the judge's references."""
-    align = jax.vmap(lambda key, reference: method.align(key, judge.model, judge.task, reference))
-    keys = keys_of(seeds)
-    program = jax.jit(align).lower(keys, judge.weights).compile()
-    return lambda: jax.block_until_ready(program(keys, judge.weights))
+class StagePrograms(NamedTuple):
+    """A stage of all runs [R] as compiled programs. running: before its first update. advance: (running, updates) ->
+    running, which it gives up. end: running -> what the stage hands on."""
+
+    running: Running
+    advance: Callable[[Running, int], Running]
+    end: Callable[[Running], Aligning]
+
+
+def compiled(stage: Stage, keys: Array, aligning: Aligning, sharding: Sharding) -> StagePrograms:
+    """The stage of every run, from keys [R] and what the stage before handed on [R, ...]."""
+    running = jax.jit(jax.vmap(partial(begin, stage)), out_shardings=sharding)(keys, aligning)
+    later = jax.vmap(partial(advance, stage), in_axes=(0, None))
+    program = jax.jit(later, donate_argnums=0, out_shardings=sharding).lower(running, 1).compile()
+    return StagePrograms(running, program, jax.jit(jax.vmap(partial(end, stage)), out_shardings=sharding))
+
+
+def first(tree: Any, size: int) -> Any:
+    """The first `size` entries of every leaf, on one device: without what pads an axis."""
+    return jax.tree.map(lambda leaf: jnp.asarray(jax.device_get(leaf)[:size]), tree)
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,7 @@ class Measured:
 
 
 def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Any) -> Measured:
-    """Of the policies with weights [S, ...], those of `alignment`."""
+    """Of the policies with weights [S, ...], one from each of the judge's references."""
     ends = method.standings(judge, weights)
     columns = {
         "reward": [end.reward for end in ends],

@@ -1,4 +1,4 @@
-"""What a method is: hyperparameters, a pure function from pi_0 to a policy, and the optimum that it aims at."""
+"""What a method is: hyperparameters, the stages that lead from pi_0 to a policy, and the optimum that it aims at."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from jax import Array
 from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.evaluation import Judge
 from seqrl_jax.lm.exact import Standing
+from seqrl_jax.lm.stage import Aligning, Stage, run_all
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.naming import check
 from seqrl_jax.settings import Count
 
 
 class Method(ABC):
-    """A frozen dataclass of hyperparameters. A method that trains sets `total_updates` and overrides `align`."""
-
-    @property
-    def total_updates(self) -> int:
-        """Updates of all its stages together."""
-        return 0
+    """A frozen dataclass of hyperparameters."""
 
     @abstractmethod
+    def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
+        """How the policy is trained, from the weights of pi_0; none where no policy is."""
+
     def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
         """Weights of the policy, from those of pi_0. Pure, for `jit` and `vmap` over keys and references."""
+        return run_all(self.stages(model, task), key, Aligning(reference, reference)).weights
 
     def optimal_beta(self, task: LMTask) -> float | None:
         """The beta at which the method's optimum is pi* of the gold reward; None where its optimum is another."""
@@ -41,8 +41,8 @@ class Method(ABC):
 class Reference(Method):
     """pi_0 itself."""
 
-    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
-        return reference
+    def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
+        return []
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class BestOf(Method):
     def __post_init__(self) -> None:
         check(self)
 
-    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
-        return reference
+    def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
+        return []
 
     def standings(self, judge: Judge, weights: Any) -> list[Standing]:
         return judge.best_of(self.draws)

@@ -14,6 +14,7 @@ GRPO; Liu et al. (2025) for Dr. GRPO; Ouyang et al. (2022) for the KL in the rew
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +27,7 @@ from seqrl_jax.agents.estimators import gae
 from seqrl_jax.lm.base import LanguageModel, Reward, chosen, token_log_probs
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sampling import Completions, sample
+from seqrl_jax.lm.stage import Aligning, Stage
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import descend, falling_adam
 from seqrl_jax.naming import check, require
@@ -139,37 +141,31 @@ class PolicyGradient(Method):
         alone = self.group == 1 and self.advantage in GROUPED
         require(not alone, "there is no other answer to compare with", group=self.group, advantage=self.advantage)
 
-    @property
-    def total_updates(self) -> int:
-        return self.updates
-
     def optimal_beta(self, task: LMTask) -> float | None:
         biased = self.divergence == "loss" or self.advantage == "group" or self.by_length
         return None if biased else self.beta
 
-    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
-        return self.train(key, model, task, reference, task.rewards)[0]
+    def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
+        return [self.stage(model, task, lambda aligning: task.rewards)]
 
-    def train(
-        self, key: Array, model: LanguageModel, task: LMTask, reference: Any, reward: Reward, start: Any = None
-    ) -> tuple[Any, dict[str, Array]]:
-        """Weights of the policy and metrics [updates], from the weights of pi_0 and a reward.
+    def stage(self, model: LanguageModel, task: LMTask, reward: Callable[[Aligning], Reward]) -> Stage:
+        """The policy climbs a reward, which may depend on what earlier stages made.
 
-        Args: start: weights to begin with, those of pi_0 if None.
         Metrics: `reward`, the mean of what was drawn; `kl`, its k1 estimate.
         """
         optimiser = self.optimiser()
-        begin = {"model": reference if start is None else start, "value": jnp.zeros(model.width)}
 
-        def update(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], dict[str, Array]]:
+        def begin(key: Array, aligning: Aligning) -> tuple[Aligning, Any, Array]:
+            weights = {"model": aligning.weights, "value": jnp.zeros(model.width)}
+            return aligning, (weights, optimiser.init(weights)), key
+
+        def update(aligning: Aligning, state: Any, key: Array) -> tuple[Any, dict[str, Array]]:
             collect_key, order_key = jax.random.split(key)
-            batch = self.collect(collect_key, model, task, carry[0], reference, reward)
-            carry, _ = self.learn(order_key, model, optimiser, carry, batch)
-            return carry, {"reward": batch.reward.mean(), "kl": drift(batch).mean()}
+            batch = self.collect(collect_key, model, task, state[0], aligning.reference, reward(aligning))
+            state, _ = self.learn(order_key, model, optimiser, state, batch)
+            return state, {"reward": batch.reward.mean(), "kl": drift(batch).mean()}
 
-        keys = jax.random.split(key, self.updates)
-        (weights, _), metrics = jax.lax.scan(update, (begin, optimiser.init(begin)), keys)
-        return weights["model"], metrics
+        return Stage(self.updates, begin, update, lambda aligning, state: aligning._replace(weights=state[0]["model"]))
 
     def collect(
         self, key: Array, model: LanguageModel, task: LMTask, weights: Any, reference: Any, reward: Reward

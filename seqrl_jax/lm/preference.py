@@ -19,8 +19,9 @@ from seqrl_jax.lm.base import LanguageModel, token_log_probs
 from seqrl_jax.lm.labels import Labeller, Rankings
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sampling import drawn_mask, sample
+from seqrl_jax.lm.stage import Aligning, Stage
 from seqrl_jax.lm.tasks import LMTask
-from seqrl_jax.lm.training import minimise
+from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check
 from seqrl_jax.settings import Count, PositiveFloat
 
@@ -46,7 +47,7 @@ def kto(chosen: Array, rejected: Array, beta: float, baseline: Array) -> Array:
     """Chosen and rejected completions judged one by one against a reference point. Ethayarajh et al. (2024), eq. 8.
 
     `mean(1 - sigmoid(beta (h_w - z)))` and `mean(1 - sigmoid(beta (z - h_l)))` at equal weights. baseline: z [], an
-    estimate of KL(pi || pi_0), 0 at least and without gradient (see `mismatched`).
+    estimate of KL(pi || pi_0), 0 at least and without gradient (see `reference_point`).
     """
     z = jax.lax.stop_gradient(jnp.maximum(baseline, 0.0))
     return 0.5 * jnp.mean(2 - jax.nn.sigmoid(beta * (chosen - z)) - jax.nn.sigmoid(beta * (z - rejected)))
@@ -75,32 +76,30 @@ class Preference(Method):
     def __post_init__(self) -> None:
         check(self)
 
-    @property
-    def total_updates(self) -> int:
-        return self.updates
-
     def optimal_beta(self, task: LMTask) -> float | None:
         """DPO's optimum is pi* when the labels follow the gold reward; that of IPO and KTO never is."""
         return self.beta if self.loss == "dpo" and self.labeller.is_faithful(task) else None
 
-    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
-        return self.train(key, model, task, reference)[0]
+    def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
+        optimiser = falling_adam(self.learning_rate, self.updates)
+        labelled = lambda key, weights, pairs: compared(key, model, task, weights, pairs, 2, self.labeller)
 
-    def train(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> tuple[Any, Array]:
-        """Weights of the policy, and the loss of every update, from the weights of pi_0."""
-        data_key, train_key = jax.random.split(key)
-        offline = None if self.online else compared(data_key, model, task, reference, self.pairs, 2, self.labeller)
+        def begin(key: Array, aligning: Aligning) -> tuple[Aligning, Any, Array]:
+            data_key, train_key = jax.random.split(key)
+            if not self.online:
+                aligning = aligning._replace(rankings=labelled(data_key, aligning.reference, self.pairs))
+            return aligning, (aligning.weights, optimiser.init(aligning.weights)), train_key
 
-        def loss(weights: Any, key: Array) -> Array:
-            if offline is None:
-                frozen = jax.lax.stop_gradient(weights)
-                batch = compared(key, model, task, frozen, self.batch, 2, self.labeller)
+        def update(aligning: Aligning, state: Any, key: Array) -> tuple[Any, Array]:
+            if self.online:
+                batch = labelled(key, state[0], self.batch)
             else:
                 drawn = jax.random.randint(key, (self.batch,), 0, self.pairs)
-                batch = jax.tree.map(lambda leaf: leaf[drawn], offline)
-            return self.of_pairs(model, task, weights, reference, batch)
+                batch = jax.tree.map(lambda leaf: leaf[drawn], aligning.rankings)
+            loss = lambda weights: self.of_pairs(model, task, weights, aligning.reference, batch)
+            return gradient_step(optimiser, loss, *state)
 
-        return minimise(loss, reference, train_key, self.learning_rate, self.updates)
+        return [Stage(self.updates, begin, update, lambda aligning, state: aligning._replace(weights=state[0]))]
 
     def of_pairs(self, model: LanguageModel, task: LMTask, weights: Any, reference: Any, batch: Rankings) -> Array:
         """The loss of a batch."""
@@ -108,10 +107,10 @@ class Preference(Method):
         chosen, rejected = h(batch.chosen), h(batch.rejected)
         if self.loss != "kto":
             return LOSSES[self.loss](chosen, rejected, self.beta)
-        return kto(chosen, rejected, self.beta, mismatched(h, batch))
+        return kto(chosen, rejected, self.beta, reference_point(h, batch))
 
 
-def mismatched(h: Callable[[Array], Array], batch: Rankings) -> Array:
+def reference_point(h: Callable[[Array], Array], batch: Rankings) -> Array:
     """KTO's reference point: the mean of h over answers to other prompts, each moved on by one (ibid., sec. 4.1)."""
     return 0.5 * jnp.mean(h(jnp.roll(batch.chosen, 1, 0)) + h(jnp.roll(batch.rejected, 1, 0)))
 

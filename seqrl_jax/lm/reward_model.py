@@ -20,8 +20,9 @@ from seqrl_jax.lm.base import LanguageModel, Reward
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Rankings
 from seqrl_jax.lm.sampling import drawn_mask, sample
+from seqrl_jax.lm.stage import Aligning, Stage, run
 from seqrl_jax.lm.tasks import LMTask
-from seqrl_jax.lm.training import minimise
+from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check
 from seqrl_jax.settings import Count, PositiveFloat, Weight
 
@@ -70,8 +71,40 @@ class RewardModel:
         self, key: Array, model: LanguageModel, task: LMTask, reference: Any, rankings: Rankings
     ) -> tuple[Fitted, Array]:
         """The fitted ensemble and its losses [E, updates], from rankings and the weights of pi_0."""
-        fit = lambda key: self._fit(key, model, task, reference, rankings)
-        return jax.vmap(fit)(jax.random.split(key, self.members))
+        aligning, losses = run(self.stage(model, task), key, Aligning(reference, reference, rankings))
+        return aligning.fitted, losses.T
+
+    def stage(self, model: LanguageModel, task: LMTask) -> Stage:
+        """The ensemble is fitted to all that was ranked. Metrics: the members' losses [E]."""
+        optimiser = falling_adam(self.learning_rate, self.updates)
+
+        def begin(key: Array, aligning: Aligning) -> tuple[Aligning, Any, Array]:
+            init_key, train_key, normalise_key = jax.random.split(key, 3)
+            members = lambda key: jax.random.split(key, self.members)
+            start = jax.vmap(lambda key: self._start(key, model, task, aligning.reference))(members(init_key))
+            trained = jax.vmap(lambda start: self._trained(model, start))(start)
+            return aligning, (start, trained, jax.vmap(optimiser.init)(trained), members(normalise_key)), train_key
+
+        def update(aligning: Aligning, state: Any, key: Array) -> tuple[Any, Array]:
+            start, trained, optimiser_state, normalise_keys = state
+
+            def member(key: Array, start: Any, trained: Any, state: Any) -> tuple[tuple[Any, Any], Array]:
+                drawn = jax.random.randint(key, (self.batch,), 0, len(aligning.rankings.prompt))
+                batch = jax.tree.map(lambda leaf: leaf[drawn], aligning.rankings)
+                loss = lambda trained: self._loss(model, task, self._whole(model, start, trained), batch)
+                return gradient_step(optimiser, loss, trained, state)
+
+            keys = jax.random.split(key, self.members)
+            (trained, optimiser_state), losses = jax.vmap(member)(keys, start, trained, optimiser_state)
+            return (start, trained, optimiser_state, normalise_keys), losses
+
+        def end(aligning: Aligning, state: Any) -> Aligning:
+            start, trained, _, normalise_keys = state
+            weights = jax.vmap(lambda start, trained: self._whole(model, start, trained))(start, trained)
+            normalise = lambda key, weights: self._normalised(key, model, task, aligning.reference, weights)
+            return aligning._replace(fitted=jax.vmap(normalise)(normalise_keys, weights))
+
+        return Stage(self.updates, begin, update, end)
 
     def reward(self, model: LanguageModel, task: LMTask, fitted: Fitted) -> Reward:
         """The reward that the ensemble stands for."""
@@ -91,29 +124,21 @@ class RewardModel:
             return jnp.take_along_axis(hidden, last[:, None, None], 1)[:, 0] @ weights["head"]
         return jnp.sum(counts(tokens, task, self.features) * weights["linear"][self._row(task, prompt)], -1)
 
-    def _fit(
-        self, key: Array, model: LanguageModel, task: LMTask, reference: Any, rankings: Rankings
-    ) -> tuple[Fitted, Array]:
-        init_key, train_key, prompt_key, sample_key = jax.random.split(key, 4)
-        start = self._start(init_key, model, task, reference)
+    def _loss(self, model: LanguageModel, task: LMTask, weights: Any, batch: Rankings) -> Array:
+        answers = batch.tokens.shape[1]
+        flat = batch.tokens.reshape(-1, batch.tokens.shape[-1])
+        raw = self.score(model, task, weights, jnp.repeat(batch.prompt, answers, 0), flat).reshape(-1, answers)
+        penalty = 0.0 if self.features == "model" else self.decay * jnp.sum(jnp.square(weights["linear"]))
+        return plackett_luce(raw) + penalty
 
-        def loss(trained: Any, key: Array) -> Array:
-            weights = self._whole(model, start, trained)
-            drawn = jax.random.randint(key, (self.batch,), 0, len(rankings.prompt))
-            prompt, tokens = rankings.prompt[drawn], rankings.tokens[drawn]
-            answers = tokens.shape[1]
-            flat = tokens.reshape(-1, tokens.shape[-1])
-            raw = self.score(model, task, weights, jnp.repeat(prompt, answers, 0), flat).reshape(-1, answers)
-            penalty = 0.0 if self.features == "model" else self.decay * jnp.sum(jnp.square(weights["linear"]))
-            return plackett_luce(raw) + penalty
-
-        trained, losses = minimise(loss, self._trained(model, start), train_key, self.learning_rate, self.updates)
-        weights = self._whole(model, start, trained)
+    def _normalised(self, key: Array, model: LanguageModel, task: LMTask, reference: Any, weights: Any) -> Fitted:
+        """One member, with the mean and deviation of its scores under pi_0."""
+        prompt_key, sample_key = jax.random.split(key)
         every = jnp.asarray(task.prompts, jnp.int32)
         prompt = every[jax.random.randint(prompt_key, (NORMALISED_BY,), 0, len(every))]
         drawn = sample(model, reference, sample_key, prompt, task.length, task.end)
         raw = self.score(model, task, weights, prompt, drawn.tokens)
-        return Fitted(weights, raw.mean(), jnp.maximum(raw.std(), 1e-6)), losses
+        return Fitted(weights, raw.mean(), jnp.maximum(raw.std(), 1e-6))
 
     def _start(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
         if self.features != "model":

@@ -6,6 +6,7 @@ so that the reward model learns about what the policy found (Bai et al., 2022, s
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import compared
 from seqrl_jax.lm.reward_model import RewardModel
+from seqrl_jax.lm.stage import Aligning, Stage
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.naming import check
 from seqrl_jax.settings import Count, Several
@@ -44,22 +46,19 @@ class RLHF(Method):
     def __post_init__(self) -> None:
         check(self)
 
-    @property
-    def total_updates(self) -> int:
-        return self.rounds * (self.reward_model.updates + self.policy.updates)
+    def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
+        reward = lambda aligning: self.reward_model.reward(model, task, aligning.fitted)
+        return [self._fit(model, task), self.policy.stage(model, task, reward)] * self.rounds
 
-    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
-        return self.train(key, model, task, reference)[0]
+    def _fit(self, model: LanguageModel, task: LMTask) -> Stage:
+        """The reward model's stage, which begins with answers of the policy as it is, ranked beside all before."""
+        fit = self.reward_model.stage(model, task)
 
-    def train(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> tuple[Any, dict[str, Array]]:
-        """Weights of the policy, and the metrics of its last round, from the weights of pi_0."""
-        weights, rankings = reference, []
-        metrics: dict[str, Array] = {}
-        for round_key in jax.random.split(key, self.rounds):
-            data_key, fit_key, climb_key = jax.random.split(round_key, 3)
-            rankings.append(compared(data_key, model, task, weights, self.prompts, self.answers, self.labeller))
-            known = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rankings)
-            fitted, _ = self.reward_model.train(fit_key, model, task, reference, known)
-            reward = self.reward_model.reward(model, task, fitted)
-            weights, metrics = self.policy.train(climb_key, model, task, reference, reward, weights)
-        return weights, metrics
+        def begin(key: Array, aligning: Aligning) -> tuple[Aligning, Any, Array]:
+            data_key, fit_key = jax.random.split(key)
+            new = compared(data_key, model, task, aligning.weights, self.prompts, self.answers, self.labeller)
+            known = [new] if aligning.rankings is None else [aligning.rankings, new]
+            rankings = jax.tree.map(lambda *parts: jnp.concatenate(parts), *known)
+            return fit.begin(fit_key, aligning._replace(rankings=rankings))
+
+        return dataclasses.replace(fit, begin=begin)

@@ -26,14 +26,20 @@ def descend(optimiser: optax.GradientTransformation, gradient: Any, state: Any, 
     return optax.apply_updates(weights, change), state
 
 
+def gradient_step(
+    optimiser: optax.GradientTransformation, loss: Callable[[Any], Array], weights: Any, state: Any
+) -> tuple[tuple[Any, Any], Array]:
+    """Weights and the optimiser's state one step down a loss, and the loss before it."""
+    value, gradient = jax.value_and_grad(loss)(weights)
+    return descend(optimiser, gradient, state, weights), value
+
+
 def minimise(loss: Loss, weights: Any, key: Array, learning_rate: float, updates: int) -> tuple[Any, Array]:
     """So many steps of `falling_adam` on a loss that draws its own batches. Returns weights, and losses [updates]."""
     optimiser = falling_adam(learning_rate, updates)
 
     def step(carry: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], Array]:
-        weights, state = carry
-        value, gradient = jax.value_and_grad(loss)(weights, key)
-        return descend(optimiser, gradient, state, weights), value
+        return gradient_step(optimiser, lambda weights: loss(weights, key), *carry)
 
     (weights, _), losses = jax.lax.scan(step, (weights, optimiser.init(weights)), jax.random.split(key, updates))
     return weights, losses

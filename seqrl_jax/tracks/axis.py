@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from seqrl_jax.agents.base import Agent
+from seqrl_jax.devices import over_devices
 from seqrl_jax.keys import key_of
 
 
@@ -29,13 +29,10 @@ class RunAxis:
     def __init__(self, settings: int, tasks: int, seeds: Sequence[int]) -> None:
         self.shape = (settings, tasks, len(seeds))
         self.size = settings * tasks * len(seeds)
-        devices = jax.devices()
-        padded = -(-self.size // len(devices)) * len(devices)
-        index = np.where(np.arange(padded) < self.size, np.arange(padded), 0)
-        self.settings, self.task, number = np.unravel_index(index, self.shape)
+        spread = over_devices(self.size)
+        self.sharding = spread.sharding
+        self.settings, self.task, number = np.unravel_index(spread.index, self.shape)
         self.seed = [seeds[n] for n in number]
-        mesh = jax.make_mesh((len(devices),), ("runs",), axis_types=(AxisType.Auto,), devices=devices)
-        self.sharding = NamedSharding(mesh, PartitionSpec("runs"))
 
     def placed(self) -> Where:
         """On the devices."""

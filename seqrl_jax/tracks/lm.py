@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from seqrl_jax import naming
+from seqrl_jax.devices import over_devices
 from seqrl_jax.figures import new_figure, png, printable
 from seqrl_jax.lm import exact
-from seqrl_jax.lm.alignment import alignment, measure, references
+from seqrl_jax.lm.alignment import StagePrograms, compiled, first, keys_of, measure, references
 from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.evaluation import Judge
 from seqrl_jax.lm.method import Method
@@ -31,9 +31,11 @@ from seqrl_jax.lm.registry import (
     shortened,
 )
 from seqrl_jax.lm.sft import Supervised
+from seqrl_jax.lm.stage import Aligning, Running, Stage, key_of_stage
 from seqrl_jax.lm.tasks import TASKS, LMTask, about, detail
-from seqrl_jax.results.record import Bound, Curve, PerSeed, Record, Spent
+from seqrl_jax.results.record import Bound, Curve, PerSeed, Record
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
+from seqrl_jax.tracks.clock import Clock
 
 SUPERVISED = Supervised()
 """How pi_0 is trained, for every method and task."""
@@ -138,7 +140,7 @@ class LMTrack:
 
     def row(self, method: str, problems: Sequence[LMProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen, supervised = self._settings(method, budget)
-        return [_outcome(chosen, problem.judge(supervised, budget.seeds), budget.seeds, loop) for problem in problems]
+        return [_outcome(chosen, problem.judge(supervised, budget.seeds), budget, loop) for problem in problems]
 
     def notes(self, records: Sequence[Record]) -> list[str]:
         legend = (
@@ -183,22 +185,32 @@ class LMTrack:
 LM = LMTrack()
 
 
-def _outcome(method: Method, judge: Judge, seeds: tuple[int, ...], loop: Loop) -> Outcome:
-    """Train a method from every reference, and judge where it ends."""
-    began = time.perf_counter()
-    program = alignment(method, judge, seeds)
-    compiled = time.perf_counter()
-    updates = method.total_updates
-    # The whole training is one chunk.
-    state = loop(
-        {"updates": jnp.int32(0), "weights": judge.weights},
-        lambda _: {"updates": jnp.int32(updates), "weights": program()},
-        1,
-        lambda state: Status(steps=int(state["updates"]) * len(seeds)),
-    )
-    trained = time.perf_counter()
-    measured = measure(method, judge, seeds, state["weights"])
-    judged = time.perf_counter()
+class _Row(NamedTuple):
+    """What is kept of a cell between the chunks of a stage: its runs [R], and seconds as `Clock` counts them."""
+
+    runs: Running
+    seconds: np.ndarray
+
+
+def _outcome(method: Method, judge: Judge, budget: Budget, loop: Loop) -> Outcome:
+    """Train a method from every reference, stage by stage in chunks, and judge where it ends."""
+    clock, seconds, seeds = Clock(), np.zeros(3), budget.seeds
+    stages = method.stages(judge.model, judge.task)
+    spread = over_devices(len(seeds))
+    laid = lambda tree: jax.device_put(jax.tree.map(lambda leaf: leaf[spread.index], tree), spread.sharding)
+    keys, aligning = laid(keys_of(seeds)), laid(Aligning(judge.weights, judge.weights))
+    before = 0
+    for number, stage in enumerate(stages):
+        with clock.compiling():
+            stage_keys = jax.vmap(lambda key, number=number: key_of_stage(key, number))(keys)
+            programs = compiled(stage, stage_keys, aligning, spread.sharding)
+        row = _Row(programs.running, seconds)
+        row = _in_chunks(stage, programs, row, budget, before, clock, loop)
+        with clock.training():
+            aligning = jax.block_until_ready(programs.end(row.runs))
+        seconds, before = row.seconds, before + stage.updates
+    with clock.evaluating():
+        measured = measure(method, judge, seeds, first(aligning.weights, len(seeds)))
     return Outcome(
         metrics=measured.metrics,
         standard_errors=measured.standard_errors,
@@ -206,10 +218,27 @@ def _outcome(method: Method, judge: Judge, seeds: tuple[int, ...], loop: Loop) -
         bounded_by=["best"],
         policy="sampled",
         episodes=[None] * len(seeds),
-        steps_made=updates,
-        spent=Spent(compilation=compiled - began, training=trained - compiled, evaluation=judged - trained),
+        steps_made=before,
+        spent=clock.spent(seconds),
         failures=measured.failures,
     )
+
+
+def _in_chunks(
+    stage: Stage, programs: StagePrograms, row: _Row, budget: Budget, before: int, clock: Clock, loop: Loop
+) -> _Row:
+    """A stage's updates, in as many chunks as the budget has evaluations; before: updates of earlier stages."""
+    chunks = max(1, min(budget.evaluations, stage.updates))
+    ends = np.round(np.linspace(0, stage.updates, chunks + 1)).astype(int)
+
+    def chunk(row: _Row) -> _Row:
+        done = int(row.runs.done[0])
+        with clock.training():
+            runs = jax.block_until_ready(programs.advance(row.runs, int(ends[ends > done][0] - done)))
+        return _Row(runs, clock.take(row.seconds))
+
+    watch = lambda row: Status((before + int(row.runs.done[0])) * len(budget.seeds))
+    return loop(row, chunk, chunks, watch)
 
 
 def _frontier(judge: Judge) -> Curve:

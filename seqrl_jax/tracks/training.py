@@ -7,9 +7,7 @@ of the horizon, first weights from the entry that they belong to.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +23,7 @@ from seqrl_jax.tasks.simulator import stack
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.axis import RunAxis, Where, over_runs
 from seqrl_jax.tracks.base import Budget, Loop, Status, plain_loop
+from seqrl_jax.tracks.clock import Clock
 from seqrl_jax.tracks.evaluation import Evaluation, judge_of
 
 CLAIM_SEED = 2**31
@@ -125,7 +124,7 @@ def train_rows(
     with clock.evaluating():
         judged = judge(settings, params, where, row.runs, rules.final)
         claims = None if claim is None else np.asarray(claim(settings, params, where, row.runs))
-    spent = Spent(*map(float, clock.take(row.seconds)))
+    spent = clock.spent(row.seconds)
     alarms = {text: np.asarray(flag) for text, flag in jax.vmap(agent.alarms)(row.runs).items()}
     steps = [int(made) * agent.steps_per_update for made in [0, *updates.cumsum()]]
     return [
@@ -148,33 +147,6 @@ def train_rows(
         )
         for number in range(len(agents))
     ]
-
-
-class Clock:
-    """Seconds of what a row does, apart."""
-
-    def __init__(self) -> None:
-        self._seconds = np.zeros(3)
-
-    def take(self, before: np.ndarray) -> np.ndarray:
-        """[3]: `before` and what has passed since the last call: compilation, training, evaluation."""
-        taken, self._seconds = before + self._seconds, np.zeros(3)
-        return taken
-
-    @contextmanager
-    def _measure(self, place: int) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self._seconds[place] += time.perf_counter() - began
-
-    def compiling(self) -> Any:
-        return self._measure(0)
-
-    def training(self) -> Any:
-        return self._measure(1)
-
-    def evaluating(self) -> Any:
-        return self._measure(2)
 
 
 def chunk_of(env: Environment) -> Callable[[Agent, Any, Where, Any, Array | int], Any]:

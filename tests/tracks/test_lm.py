@@ -7,8 +7,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from seqrl_jax.checkpoint import load_tree, save_tree
+from seqrl_jax.keys import key_of
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.method import Method
+from seqrl_jax.lm.stage import Stage, key_of_stage
 from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.naming import SpecError
 from seqrl_jax.results.code import Package
@@ -129,37 +132,71 @@ def test_the_budget_cuts_every_stage_or_leaves_it_as_shipped(problem):
     assert updates(config(6)) == (6, 6, 6)
 
 
-def test_a_row_goes_on_from_what_a_loop_kept(problem, records):
-    """Its state holds all that was trained; who is told how far it is hears of updates of all seeds."""
-    ends, seen = [], []
+def test_who_watches_a_row_hears_of_the_updates_of_all_seeds(problem, records):
+    seen = []
 
-    def keeps(state, advance, chunks, watch):
+    def watched(state, advance, chunks, watch):
         seen.append(watch(state))
-        for _ in range(chunks):
-            state = advance(state)
+        state = plain_loop(state, advance, chunks, watch)
         seen.append(watch(state))
-        ends.append(jax.tree.map(np.asarray, state))
         return state
 
-    whole = LM.row("rloo", [problem], BUDGET, keeps)[0]
-    again = LM.row("rloo", [problem], BUDGET, lambda state, *_: jax.tree.map(lambda _, kept: kept, state, ends[0]))[0]
-    assert seen == [Status(steps=0), Status(steps=12)]
-    assert whole.metrics == again.metrics == records["rloo"].metrics
+    rlhf = METHODS[-1]
+    assert LM.row(rlhf, [problem], BUDGET, watched)[0].metrics == records[rlhf].metrics
+    assert seen == [Status(steps=steps) for steps in (0, 12, 12, 24)], "two stages of six updates"
 
 
 @dataclasses.dataclass(frozen=True)
 class DivergesWithSeedOne(Method):
-    def align(self, key, model, task, reference):
-        diverges = jax.random.key_data(key)[-1] == 1
-        return jax.tree.map(lambda leaf: jnp.where(diverges, jnp.nan, leaf), reference)
+    def stages(self, model, task):
+        doomed = jax.random.key_data(key_of_stage(key_of(1), 0))
+
+        def spoil(aligning, diverges):
+            ruined = jax.tree.map(lambda leaf: jnp.where(diverges, jnp.nan, leaf), aligning.weights)
+            return aligning._replace(weights=ruined)
+
+        start = lambda key, aligning: (aligning, jnp.all(jax.random.key_data(key) == doomed), key)
+        return [Stage(2, start, lambda aligning, diverges, key: (diverges, None), spoil)]
 
 
 def test_a_seed_without_finite_numbers_is_a_failure(problem):
     judge = problem.judge(lm.shortened(lm.SUPERVISED, 6), (0, 1))
-    outcome = lm._outcome(DivergesWithSeedOne(), judge, (0, 1), plain_loop)
+    outcome = lm._outcome(DivergesWithSeedOne(), judge, BUDGET, plain_loop)
     assert outcome.failures == {"1": "reward is nan, no finite number"}
     assert all(values[0] is not None and values[1] is None for values in outcome.metrics.values())
     assert recorded("sft", problem, outcome).failed == 1
+
+
+def test_a_row_of_several_stages_goes_on_inside_any_of_them(problem, records, tmp_path):
+    """Stopped after each of its chunks in turn, two stages of three: what was kept leads to the same end."""
+    budget, method = dataclasses.replace(BUDGET, evaluations=3), METHODS[-1]
+    kept = {}
+
+    class Stopped(Exception):
+        pass
+
+    def row_that_stops(after=None):
+        calls = iter(range(2))
+
+        def loop(state, advance, chunks, watch):
+            call = next(calls)
+            if call in kept:
+                state = load_tree(tmp_path / str(call), state)
+            for chunk in range(kept.get(call, 0), chunks):
+                state = advance(state)
+                save_tree(tmp_path / str(call), state, {})
+                kept[call] = chunk + 1
+                if sum(kept.values()) == after:
+                    raise Stopped
+            return state
+
+        return LM.row(method, [problem], budget, loop)[0]
+
+    for after in range(1, 6):
+        with pytest.raises(Stopped):
+            row_that_stops(after)
+    resumed = row_that_stops()
+    assert resumed.metrics == records[method].metrics and resumed.steps_made == 12
 
 
 def test_a_policy_above_the_frontier_is_an_error(records):
