@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax import cli, naming
-from seqrl_jax.agents.registry import AGENTS, OnBelief, agent_settings, make_agent
+from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
 from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.registry import METHODS, make_method, make_model, make_task_and_model, method_settings
@@ -40,18 +40,14 @@ class Place:
         return self.prefix + ",".join(parts)
 
 
-def learner(agent):
-    return agent.control if isinstance(agent, OnBelief) else agent
-
-
 def places():
     for name, function in TASKS.items():
         yield Place(f"{name}:", {**COMMON_KEYS, **naming.settable(function)}, make)
     for name, entry in AGENTS.items():
-        agent = learner(entry.agent)
+        agent = entry.agent.learner
         own = naming.settable(type(agent))
         yield Place(f"{name}:", dict(own), make_agent)
-        if hasattr(agent, "memory"):
+        if agent.memory is not None:
             yield Place(f"{name}:", dict(naming.settable(type(agent.memory))), make_agent)
             # A planner takes no other memory.
             for memory in MEMORIES if name != "latent_plan" else ():
@@ -160,9 +156,9 @@ def undeclared(function):
 EVERY = [
     *TASKS.values(),
     *MEMORIES.values(),
-    *dict.fromkeys(type(learner(entry.agent)) for entry in AGENTS.values()),
+    *dict.fromkeys(type(entry.agent.learner) for entry in AGENTS.values()),
     *dict.fromkeys(
-        type(learner(entry.agent).memory) for entry in AGENTS.values() if hasattr(learner(entry.agent), "memory")
+        type(entry.agent.learner.memory) for entry in AGENTS.values() if entry.agent.learner.memory is not None
     ),
     *dict.fromkeys(type(entry.method) for entry in METHODS.values()),
     *(GPT, RNN, Labeller, RewardModel, Supervised),

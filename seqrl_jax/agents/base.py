@@ -29,8 +29,24 @@ class Agent(Protocol):
     reduced over those steps.
     """
 
+    memory: Any = None
+    """What keeps the past, a `memory.Memory` or what stands in its place; None of an agent that has no such part."""
+
     @property
     def steps_per_update(self) -> int: ...
+
+    @property
+    def learner(self) -> Agent:
+        """The part whose settings a name can set: the agent itself, or the one that it lends its eyes to."""
+        return self
+
+    def with_learner(self, learner: Agent) -> Agent:
+        """The agent with another such part."""
+        return learner
+
+    def refuses(self, env: Environment) -> str | None:
+        """Why the agent cannot live in environments of these shapes; None where it can."""
+        return None
 
     def for_run(self, horizon: int, steps: int) -> Self:
         """The agent fitted to a run: what must hold a whole episode is long enough, schedules end with the last update.

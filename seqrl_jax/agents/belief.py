@@ -106,6 +106,13 @@ class OnBelief(Agent):
         return False
 
     @property
+    def learner(self) -> Agent:
+        return self.control
+
+    def with_learner(self, learner: Agent) -> Agent:
+        return dataclasses.replace(self, control=learner)
+
+    @property
     def acts(self) -> Literal["greedy", "sampled"]:
         return self.control.acts
 

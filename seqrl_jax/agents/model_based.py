@@ -22,7 +22,7 @@ from seqrl_jax.agents.base import Agent, Policy, horizon_class, refuse_short
 from seqrl_jax.agents.greedy import CLAIM_RESETS, greedy
 from seqrl_jax.agents.networks import draw, masked, uniform
 from seqrl_jax.agents.rollout import Position, StepInput, begin, collect
-from seqrl_jax.naming import check, require
+from seqrl_jax.naming import check
 from seqrl_jax.settings import Count, Depth, Horizon
 from seqrl_jax.tasks.environment import Discrete, Environment
 
@@ -90,6 +90,8 @@ class NaiveModel(Agent):
         return dataclasses.replace(self, horizon=max(self.horizon, horizon_class(horizon)))
 
     def init(self, key: Array, env: Environment, params: Any) -> NaiveState:
+        if reason := self.refuses(env):
+            raise ValueError(reason)
         key, begin_key = jax.random.split(key)
         contexts, num_a, num_o = self._contexts(env), env.num_actions, _observations(env)
         counts = Counts(jnp.zeros((contexts, num_a, num_o)), jnp.zeros((contexts, num_a)), jnp.zeros((contexts, num_a)))
@@ -153,13 +155,16 @@ class NaiveModel(Agent):
         q = self.plan(env, params, state.counts)[0]
         return jnp.mean(jnp.max(masked(q[first], env.action_mask(params)), -1))
 
+    def refuses(self, env: Environment) -> str | None:
+        if not isinstance(env.observation_space, Discrete):
+            return "a model of counts needs discrete observations: these are arrays of numbers"
+        if self._contexts(env) * env.num_actions * env.observation_space.size > MOST_COUNTS:
+            windows = f"{self._contexts(env)} windows of {self.window} out of {env.observation_space.size} observations"
+            return f"{windows} are too many to count what follows them"
+        return None
+
     def _contexts(self, env: Environment) -> int:
-        """Raises: SpecError where the counts would not fit into memory."""
-        num_o = _observations(env)
-        contexts = (num_o + 1) ** self.window
-        fits = contexts * env.num_actions * num_o <= MOST_COUNTS
-        require(fits, "the windows are too many to count what follows them", window=self.window, observations=num_o)
-        return contexts
+        return (_observations(env) + 1) ** self.window
 
     def _context(self, env: Environment, before: Array, obs: Array, first: Array) -> Array:
         """The last k observations as one number; before the first one stands a symbol of its own, numbered 0."""
@@ -168,6 +173,5 @@ class NaiveModel(Agent):
 
 
 def _observations(env: Environment) -> int:
-    if not isinstance(env.observation_space, Discrete):
-        raise ValueError("a model of counts needs discrete observations: these are arrays of numbers")
+    assert isinstance(env.observation_space, Discrete), "see `refuses`"
     return env.observation_space.size

@@ -111,22 +111,20 @@ def make_agent(spec: str) -> Agent:
     """
     name, settings = naming.parse(spec)
     agent = naming.lookup("agent", name, AGENTS).agent
-    if isinstance(agent, OnBelief):
-        return dataclasses.replace(agent, control=_configured(spec, agent.control, settings))
-    return _configured(spec, agent, settings)
+    return agent.with_learner(_configured(spec, agent.learner, settings))
 
 
 def _configured(spec: str, agent: Any, settings: dict[str, str]) -> Any:
     """The agent with these settings of its own and of its memory, if it has one."""
-    if not hasattr(agent, "memory"):
+    if agent.memory is None:
         values = naming.arguments(spec, settings, naming.settable(type(agent)))
         return naming.made(spec, lambda: dataclasses.replace(agent, **values))
     memory = agent.memory
     if "memory" in settings:
         other = settings.pop("memory")
         kind = naming.made(spec, lambda: naming.lookup("memory", other, MEMORIES))
-        width = getattr(memory, "width", None)
-        memory = kind(width=width) if width and "width" in naming.settable(kind) else kind()
+        has_width = all("width" in naming.settable(one) for one in (type(memory), kind))
+        memory = kind(width=memory.width) if has_width else kind()
     own, of_memory = naming.settable(type(agent)), naming.settable(type(memory))
     values = naming.arguments(spec, settings, {**own, **of_memory})
     its_values = {key: value for key, value in values.items() if key in of_memory}
@@ -138,10 +136,9 @@ def _configured(spec: str, agent: Any, settings: dict[str, str]) -> Any:
 
 def agent_settings(name: str) -> list[naming.Setting]:
     """What can be set of an agent and of its memory, as it ships. Raises: SpecError for an unknown name."""
-    agent = naming.lookup("agent", name, AGENTS).agent
-    agent = agent.control if isinstance(agent, OnBelief) else agent
+    agent = naming.lookup("agent", name, AGENTS).agent.learner
     listed = naming.describe_settings(type(agent), vars(agent))
-    if hasattr(agent, "memory"):
+    if agent.memory is not None:
         listed.append(naming.Setting("memory", f"one of {', '.join(MEMORIES)}", memory_name(agent.memory)))
         listed += naming.describe_settings(type(agent.memory), vars(agent.memory))
     return listed

@@ -11,8 +11,10 @@ from seqrl_jax.agents.base import Agent, horizon_class
 from seqrl_jax.agents.configuration import configuration, modules
 from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
 from seqrl_jax.exact.solve import Solution, cache_directory, solve
+from seqrl_jax.naming import SpecError
 from seqrl_jax.results.record import Bound, Curve, Policy, Record, Spent
 from seqrl_jax.tasks.registry import TASKS, describe, make, task_settings
+from seqrl_jax.tasks.simulator import tabular_env
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.oracles import ORACLES
@@ -116,11 +118,14 @@ class PomdpTrack:
         }
 
     def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
-        for spec in tasks:
-            make(spec)
+        envs = {spec: tabular_env(make(spec)) for spec in tasks}
         for method in methods:
-            if method not in ORACLES:
-                make_agent(method)
+            if method in ORACLES:
+                continue
+            agent = make_agent(method)
+            for spec, env in envs.items():
+                if reason := agent.refuses(env):
+                    raise SpecError(f"{method!r} cannot run on {spec!r}: {reason}")
 
     def problems(self, specs: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[PomdpProblem]:
         return solved(specs, progress)
@@ -140,8 +145,11 @@ class PomdpTrack:
         if method in ORACLES:
             return [_oracle(method, problem, budget) for problem in problems]
         agent = make_agent(method)
-        trained = train_row(agent, problems, budget, loop)
-        return [_outcome(agent, trained, number) for number in range(len(problems))]
+        # Tasks that each fit may be padded to a shape that does not: then each is a program of its own.
+        together = agent.refuses(tabular_env(*(problem.task for problem in problems))) is None
+        programs = [problems] if together else [[problem] for problem in problems]
+        rows = [(train_row(agent, program, budget, loop), len(program)) for program in programs]
+        return [_outcome(agent, trained, number) for trained, size in rows for number in range(size)]
 
     def notes(self, records: Sequence[Record]) -> Sequence[str]:
         return ()

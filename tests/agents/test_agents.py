@@ -23,7 +23,7 @@ SMALL = "width=8,num_envs=4"
 SLOW = "learning_rate=0.001"
 """PPO makes 400 gradient steps in 50 updates, over which rounding grows to what can be seen at its own rate."""
 SPECS = [
-    *(name for name, entry in AGENTS.items() if isinstance(getattr(entry.agent, "memory", None), Table)),
+    *(name for name, entry in AGENTS.items() if isinstance(entry.agent.memory, Table)),
     *(
         f"{name}:{SMALL}"
         for name, entry in AGENTS.items()

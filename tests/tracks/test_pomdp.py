@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seqrl_jax.agents import make_agent
+from seqrl_jax.agents import make_agent, model_based
 from seqrl_jax.agents.base import updates_in
+from seqrl_jax.naming import SpecError
 from seqrl_jax.tracks.base import Budget, plain_loop
 from seqrl_jax.tracks.pomdp import POMDP, PomdpProblem
 from seqrl_jax.tracks.training import train_row, train_rows
@@ -144,11 +145,22 @@ def test_schedules_end_where_the_run_ends(steps):
         agent = make_agent(name).for_run(40, steps)
         made = updates_in(agent, steps) * agent.steps_per_update
         assert abs(made - steps) <= max(agent.steps_per_update / 2, agent.steps_per_update - steps)
-        control = getattr(agent, "control", agent)
-        assert getattr(control, "run_steps", made) == made
+        assert getattr(agent.learner, "run_steps", made) == made
 
 
 def test_every_name_of_the_track_can_be_run():
     POMDP.check(list(POMDP.tasks), list(POMDP.methods))
     for method in POMDP.methods:
         assert all(module.startswith("seqrl_jax.") for module in POMDP.code(method))
+
+
+def test_tasks_that_are_too_large_together_run_one_after_another(solved, monkeypatch):
+    """Hidden market has more observations, peek maze more actions: each fits into 3,000 counts, a common shape not."""
+    monkeypatch.setattr(model_based, "MOST_COUNTS", 3000)
+    problems = [PomdpProblem(spec, *solved(spec)) for spec in ("hidden_market", "peek_maze")]
+    budget = Budget(2048, 2, (0,))
+    together = POMDP.row("window_model", problems, budget, plain_loop)
+    (alone,) = POMDP.row("window_model", problems[1:], budget, plain_loop)
+    assert together[1].metrics == alone.metrics and together[1].curves == alone.curves
+    with pytest.raises(SpecError, match="cannot run on 'rock_sample': 196 windows of 2 out of 13"):
+        POMDP.check(["peek_maze", "rock_sample"], ["window_model"])
