@@ -51,7 +51,7 @@ def load_tree(path: Path, like: Any) -> Any:
         raise ValueError(f"{path}: not a checkpoint ({error})") from error
     leaves = []
     for place, leaf in _leaves(like):
-        saved, expected = tensors.pop(place, None), _as_saved(leaf)
+        saved, expected = tensors.pop(place, None), _saved_type(leaf)
         if saved is None or (saved.shape, saved.dtype) != (expected.shape, expected.dtype):
             had = "nothing" if saved is None else f"{saved.dtype}{list(saved.shape)}"
             raise ValueError(f"{path}: {place} is {had}, expected {expected.dtype}{list(expected.shape)}")
@@ -71,6 +71,15 @@ def _as_saved(leaf: Any) -> np.ndarray:
     """A leaf as numbers that safetensors has names for."""
     numbers = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf, order="C")
     return numbers.view(f"u{numbers.dtype.itemsize}") if _is_unnamed(numbers.dtype) else numbers
+
+
+def _saved_type(leaf: Any) -> jax.ShapeDtypeStruct:
+    """The shape and type of `_as_saved(leaf)`, without bringing its numbers from their device."""
+    if _is_key(leaf):
+        return jax.eval_shape(jax.random.key_data, leaf)
+    numbers = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+    dtype = f"u{numbers.dtype.itemsize}" if _is_unnamed(numbers.dtype) else numbers.dtype
+    return jax.ShapeDtypeStruct(numbers.shape, dtype)
 
 
 def _restored(saved: np.ndarray, like: Any) -> Any:
