@@ -11,7 +11,7 @@ from seqrl_jax.report import words
 from seqrl_jax.report.grid import Grid, Line, rendered
 from seqrl_jax.report.overall import STATISTICS, THRESHOLDS, Improvement, Overall, overall, profile
 from seqrl_jax.report.sections import Section, mixtures, warnings
-from seqrl_jax.report.table import Kind, Row, errors, rows
+from seqrl_jax.report.table import Kind, Row, errors, rows, without_scale
 from seqrl_jax.report.words import NONE, WRONG
 from seqrl_jax.results.record import Bound
 from seqrl_jax.results.statistics import COVERAGE
@@ -60,7 +60,13 @@ def _section(section: Section, width: int) -> list[RenderableType]:
     parts.append(Text(""))
     parts += [
         Text(printable(line), style="dim")
-        for line in [*_legend(table), _policies(section), COVERAGE, *track.notes(section.records)]
+        for line in [
+            *_legend(table),
+            *without_scale(section),
+            _policies(section),
+            COVERAGE,
+            *track.notes(section.records),
+        ]
     ]
     parts += [Text(printable(line), style="yellow") for line in mixtures(section)]
     parts += [Text(f"warning: {printable(line)}", style="yellow") for line in warnings(section)]

@@ -13,7 +13,7 @@ from seqrl_jax.report import words
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Kind, counted_scores
 from seqrl_jax.results.record import Bound, Policy
-from seqrl_jax.results.scores import between
+from seqrl_jax.results.scores import between, scale_ends
 from seqrl_jax.results.statistics import (
     Estimate,
     Statistic,
@@ -183,11 +183,10 @@ def _proved(section: Section, scale: Scale, name: str) -> Overall | None:
 
 def _ends(bounds: Mapping[str, Bound], scale: Scale, name: str) -> tuple[float, float] | None:
     """Both ends of a bound on a scale."""
-    if not {name, scale.zero, scale.one} <= set(bounds):
+    ends = scale_ends(bounds, scale.zero, scale.one)
+    if ends is None or name not in bounds:
         return None
-    ends = bounds[scale.zero].lower, bounds[scale.one].lower
-    lower, upper = between(bounds[name].lower, *ends), between(bounds[name].upper, *ends)
-    return None if lower is None or upper is None else (lower, upper)
+    return between(bounds[name].lower, *ends), between(bounds[name].upper, *ends)
 
 
 def _enclosed(statistic: Statistic, lower: Mapping[str, float], upper: Mapping[str, float]) -> Estimate:

@@ -20,7 +20,7 @@ from seqrl_jax.report import words
 from seqrl_jax.report.overall import STATISTICS, Overall, overall
 from seqrl_jax.report.pictures import Panel, Style, all_pictures, panel_picture, panels, styles
 from seqrl_jax.report.sections import Section, mixtures, warnings
-from seqrl_jax.report.table import Row, errors, rows
+from seqrl_jax.report.table import SCALED_WHERE, Row, errors, rows, without_scale
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.statistics import COVERAGE
 from seqrl_jax.tracks.base import Scale
@@ -112,6 +112,7 @@ def _section(section: Section, method_styles: Mapping[str, Style]) -> dict[str, 
         "warnings": [*mixtures(section), *warnings(section)],
         "notes": track.notes(section.records),
         "scales": track.scales,
+        "scaled_where": [SCALED_WHERE, *without_scale(section)],
         "columns": track.columns,
         "overall": [_overall_row(row) for row in total],
         "most_tasks": max((row.tasks for row in total), default=0),

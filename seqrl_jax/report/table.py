@@ -10,13 +10,19 @@ from typing import Any, Literal
 from seqrl_jax.report import words
 from seqrl_jax.report.sections import Section, changed_tasks
 from seqrl_jax.results.record import Bound, Policy, Record
-from seqrl_jax.results.scores import between, exceeds_bound, proves_above, scaled_counted
+from seqrl_jax.results.scores import MIN_SHARE, between, exceeds_bound, proves_above, scale_ends, scaled_counted
 from seqrl_jax.results.statistics import Estimate, estimate
 from seqrl_jax.tracks.base import Scale
 
 Kind = Literal["agent", "certified"]
 ALWAYS = ("normalised", "memory")
 """Scales that every row has for machines, null where its track or its task has none."""
+
+
+SCALED_WHERE = (
+    f"A score between two proved values stands where that of 1 is proved to exceed that of 0 by more than {MIN_SHARE:.2%} "
+    "of what is proved of the task, from the lowest value to the highest."
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,21 @@ def errors(section: Section) -> list[str]:
     return [*above, *section.track.errors(section.records), *changed_tasks(section)]
 
 
+def without_scale(section: Section) -> list[str]:
+    """A sentence for each scale that some tasks do not allow, though both of its bounds are there: which tasks."""
+    sentences = []
+    for scale in section.track.scales:
+        bounds = {task: section.bounds(task) for task in section.tasks}
+        close = [
+            task
+            for task, proved in bounds.items()
+            if {scale.zero, scale.one} <= set(proved) and not scale_ends(proved, scale.zero, scale.one)
+        ]
+        if close:
+            sentences.append(f"No {scale.name} score on {words.listed(close)}: what is proved lies too close together.")
+    return sentences
+
+
 def counted_scores(section: Section, record: Record) -> list[float]:
     """[N] a record's seeds on the track's first scale, failed ones counted; nothing where it is not defined."""
     if not section.track.scales:
@@ -167,7 +188,7 @@ def _proved_row(section: Section, task: str, name: str, bounds: Mapping[str, Bou
 
 
 def _is_certified(section: Section, bounds: Mapping[str, Bound]) -> bool:
-    return any(_scaled(Estimate(0.0, None, None), scale, bounds, False) for scale in section.track.scales[:1])
+    return any(scale_ends(bounds, scale.zero, scale.one) for scale in section.track.scales[:1])
 
 
 def _scaled(value: Estimate, scale: Scale, bounds: Mapping[str, Bound], proved: bool) -> Scaled | None:
@@ -175,20 +196,16 @@ def _scaled(value: Estimate, scale: Scale, bounds: Mapping[str, Bound], proved: 
 
     Means and the ends of intervals follow an increasing linear map, so that mapping them is enough.
     """
-    if not {scale.zero, scale.one} <= set(bounds):
+    ends = scale_ends(bounds, scale.zero, scale.one)
+    if ends is None:
         return None
-    zero, one = bounds[scale.zero], bounds[scale.one].lower
-    mapped = _mapped(value, zero.lower, one)
-    if mapped is None:
-        return None
-    return Scaled(mapped, None if zero.is_exact else _mapped(value, zero.upper, one), proved)
+    zero, (_, one) = bounds[scale.zero], ends
+    return Scaled(_mapped(value, *ends), None if zero.is_exact else _mapped(value, zero.upper, one), proved)
 
 
-def _mapped(value: Estimate, zero: float, one: float) -> Estimate | None:
-    place = between(value.value, zero, one)
-    if place is None:
-        return None
-    return Estimate(place, *(None if end is None else between(end, zero, one) for end in (value.low, value.high)))
+def _mapped(value: Estimate, zero: float, one: float) -> Estimate:
+    low, high = (None if end is None else between(end, zero, one) for end in (value.low, value.high))
+    return Estimate(between(value.value, zero, one), low, high)
 
 
 def _mean(value: Estimate | None) -> dict[str, float | None] | None:

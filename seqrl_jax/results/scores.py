@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from seqrl_jax.results.record import TOLERANCE, PerSeed, Record
+from seqrl_jax.results.record import TOLERANCE, Bound, PerSeed, Record
 from seqrl_jax.results.statistics import estimate
 
 MIN_RANGE = 1e-9
+"""In units of return: two bounds that are no further from each other are the same but for rounding."""
+MIN_SHARE = 0.0025
+"""Of the reach of a task's bounds. The score of a seed is judged to about that: its median standard error over the
+sampled cells of the recorded suite `pomdp`. Of the suite's tasks, the memory score of one lies below (.00007) and all
+others above .029."""
 SIGMAS = 5.0
 UNSEEN = 15.0
 """exp(-15) = 3e-7, the false-alarm rate of five sigmas."""
@@ -16,9 +21,30 @@ UNSEEN_BY_INTERVALS = 3.7
 """exp(-3.7) = 2.5%, that of one end of a 95% interval."""
 
 
-def between(J: float, zero: float, one: float) -> float | None:
-    """(J - zero) / (one - zero); None if `one` does not exceed `zero` by more than 1e-9."""
-    return (J - zero) / (one - zero) if one - zero > MIN_RANGE else None
+def between(J: float, zero: float, one: float) -> float:
+    """(J - zero) / (one - zero). Raises: ZeroDivisionError where the two are equal, see `scale_ends`."""
+    return (J - zero) / (one - zero)
+
+
+def scale_ends(bounds: Mapping[str, Bound], zero: str, one: str) -> tuple[float, float] | None:
+    """The lower ends of two bounds, between which a score has its scale, if such a score says anything.
+
+    It does where `one` is proved to exceed `zero` (its lower end the other's upper end) by more than .25% of the reach
+    of all bounds of the task. Below that a score is the error of judging, blown up; and where the two may be equal, so
+    that nothing is to be gained, it may be anything.
+
+    Returns: (zero, one), or None if either is missing or they are too close.
+    """
+    if zero not in bounds or one not in bounds:
+        return None
+    proved = bounds[one].lower - bounds[zero].upper
+    return (bounds[zero].lower, bounds[one].lower) if proved > max(MIN_RANGE, MIN_SHARE * reach(bounds)) else None
+
+
+def reach(bounds: Mapping[str, Bound]) -> float:
+    """From the smallest lower end of a task's bounds to the largest upper end, in units of return; 0 without any."""
+    ends = bounds.values()
+    return max(0.0, max(bound.upper for bound in ends) - min(bound.lower for bound in ends)) if ends else 0.0
 
 
 def counted(record: Record, metric: str, zero: str) -> PerSeed | None:
@@ -47,10 +73,12 @@ def scaled_counted(record: Record, metric: str, zero: str, one: str) -> list[flo
     Lower ends are values of policies that are kept. Where the bound is not exact, a score may pass 1 without being
     wrong; `exceeds_bound` compares with the upper end. Failed seeds count as in `counted`.
 
-    Returns: None without the metric, without either bound, or if they do not differ.
+    Returns: None without the metric, or where the bounds allow no such score (see `scale_ends`).
     """
-    values = _scaled(record, counted(record, metric, zero), zero, one)
-    return None if values is None else [value for value in values if value is not None]
+    values, ends = counted(record, metric, zero), scale_ends(record.bounds, zero, one)
+    if values is None or ends is None:
+        return None
+    return [between(value, *ends) for value in values if value is not None]
 
 
 def exceeds_bound(record: Record, metric: str) -> str | None:
@@ -99,15 +127,6 @@ def proves_above(record: Record, metric: str, bound: str) -> bool:
     return low is not None and low - unseen > upper + TOLERANCE * max(1.0, abs(upper))
 
 
-def _scaled(record: Record, values: PerSeed | None, zero: str, one: str) -> PerSeed | None:
-    if values is None or zero not in record.bounds or one not in record.bounds:
-        return None
-    low, high = record.bounds[zero].lower, record.bounds[one].lower
-    if high - low <= MIN_RANGE:
-        return None
-    return [None if value is None else between(value, low, high) for value in values]
-
-
 def _shown(record: Record, metric: str, index: int) -> list[float]:
     """What one seed's curve of a metric held before it failed."""
     curve = record.curves.get(metric)
@@ -134,11 +153,11 @@ def _sampled_above(record: Record, metric: str, limit: float) -> str | None:
         for value, error, episodes in zip(values, errors, record.episodes)
         if value is not None and episodes is not None
     ]
-    known = [error for _, error, _ in sampled if error is not None]
-    if not sampled or len(known) < len(sampled):
+    present = [error for _, error, _ in sampled if error is not None]
+    if not sampled or len(present) < len(sampled):
         return None
     average = math.fsum(value for value, _, _ in sampled) / len(sampled)
-    standard_error = math.hypot(*known) / len(sampled)
+    standard_error = math.hypot(*present) / len(sampled)
     if average - SIGMAS * standard_error - _unseen(record, UNSEEN) <= limit:
         return None
     return f"the seeds score {average:.8g} on average (standard error {standard_error:.2g})"
@@ -148,7 +167,4 @@ def _unseen(record: Record, exponent: float) -> float:
     """What losses may cost on average that did not occur in sampled episodes, but for a chance of exp(-exponent)."""
     finished = (str(seed) not in record.failures for seed in record.seeds)
     sampled = sum(episodes or 0 for episodes, counts in zip(record.episodes, finished, strict=True) if counts)
-    ends = record.bounds.values()
-    if not sampled or not ends:
-        return 0.0
-    return exponent / sampled * max(0.0, max(bound.upper for bound in ends) - min(bound.lower for bound in ends))
+    return exponent / sampled * reach(record.bounds) if sampled else 0.0

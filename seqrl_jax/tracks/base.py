@@ -43,7 +43,7 @@ class Column:
 class Scale:
     """A score between two bounds: 0 at the lower end of one, 1 at the lower end of the other; `about` says so.
 
-    A record that lacks either has no such score.
+    A record that lacks either has no such score, nor one whose bounds lie too close (`results.scores.scale_ends`).
     """
 
     name: str

@@ -3,7 +3,7 @@ import pytest
 from seqrl_jax.report import overall as overall_rows
 from seqrl_jax.report.overall import STATISTICS, improvement, overall, profile
 from seqrl_jax.report.sections import changed_tasks, mixtures, sections, warnings
-from seqrl_jax.report.table import errors, for_machines, rows
+from seqrl_jax.report.table import errors, for_machines, rows, without_scale
 from seqrl_jax.results.record import Bound
 
 
@@ -47,6 +47,18 @@ def test_memory_is_proved_by_the_upper_end_and_shown_from_both(section, record):
     assert second.value.value == pytest.approx(0.82) and second.of_upper.value == pytest.approx((0.91 - 0.75) / 0.25)
     exact = row(rows(section(record(metrics={"return": [0.9, 0.91, 0.92]}))), kind="agent").scales["memory"]
     assert exact.proved and exact.of_upper is None
+
+
+def test_where_memory_gains_next_to_nothing_there_is_no_memory_score(section, record):
+    close, wide = bounds(random=0.0, plain=0.999, best=1.0), bounds(random=0.0, plain=(0.5, 1.0), best=1.0)
+    for proved in (close, wide):
+        made = section(record(bounds=proved), record(task="second"))
+        left, other = (found for found in rows(made) if found.kind == "agent")
+        assert set(left.scales) == {"normalised"} and left.certified and for_machines(left)["memory"] is None
+        assert set(other.scales) == {"normalised", "memory"}
+        (sentence,) = without_scale(made)
+        assert "memory" in sentence and "first" in sentence and "second" not in sentence
+    assert without_scale(section(record(), record(task="second", bounds={}, bounded_by=[]))) == []
 
 
 def test_one_seed_has_no_interval(section, record):

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax.results.record import Bound, Curve
-from seqrl_jax.results.scores import between, counted, exceeds_bound, proves_above, scaled_counted
+from seqrl_jax.results.scores import between, counted, exceeds_bound, proves_above, scale_ends, scaled_counted
 
 FAILED = "its weights were not finite"
 
@@ -14,7 +14,47 @@ FAILED = "its weights were not finite"
 def test_a_score_is_0_at_one_bound_and_1_at_the_other():
     assert between(0.3, 0.1, 0.5) == pytest.approx(0.5)
     assert between(0.1, 0.3, 0.5) == pytest.approx(-1)
-    assert between(0.3, 0.5, 0.5) is None and between(0.3, 0.5, 0.1) is None
+
+
+def bounds(**ends):
+    return {name: Bound(lower, upper, "by hand") for name, (lower, upper) in ends.items()}
+
+
+@pytest.mark.parametrize(
+    ("proved", "ends"),
+    [
+        ({"zero": (0.1, 0.1), "one": (0.5, 0.5)}, (0.1, 0.5)),
+        ({"zero": (0.1, 0.2), "one": (0.5, 0.9)}, (0.1, 0.5)),
+        ({"zero": (0.5, 0.5), "one": (0.5, 0.5)}, None),
+        ({"zero": (0.5, 0.5), "one": (0.1, 0.1)}, None),
+        ({"zero": (0.1, 0.1)}, None),
+        ({"one": (0.1, 0.1)}, None),
+    ],
+    ids=["exact", "intervals apart", "equal", "in the wrong order", "without one", "without zero"],
+)
+def test_a_scale_has_the_lower_ends_of_its_bounds(proved, ends):
+    assert scale_ends(bounds(**proved), "zero", "one") == ends
+
+
+def test_bounds_that_may_be_equal_make_no_scale():
+    """That .5 exceeds .1 is not proved while the lower one may be as much as .5."""
+    assert scale_ends(bounds(zero=(0.1, 0.5), one=(0.5, 0.6)), "zero", "one") is None
+    assert scale_ends(bounds(zero=(0.1, 0.4), one=(0.5, 0.6)), "zero", "one") == (0.1, 0.5)
+
+
+def test_a_gap_that_is_a_small_share_of_what_is_proved_makes_no_scale():
+    """.25% of the reach, 10, is .025; without the other bounds the same gap is all there is."""
+    far = {"random": (-9.0, -9.0), "state": (0.9, 1.0)}
+    assert scale_ends(bounds(zero=(0.5, 0.5), one=(0.524, 0.524), **far), "zero", "one") is None
+    assert scale_ends(bounds(zero=(0.5, 0.5), one=(0.526, 0.526), **far), "zero", "one") == (0.5, 0.526)
+    assert scale_ends(bounds(zero=(0.5, 0.5), one=(0.524, 0.524)), "zero", "one") == (0.5, 0.524)
+
+
+def test_a_scale_is_left_out_whatever_the_unit_of_return():
+    for unit in (1e-3, 1.0, 1e6):
+        ends = {"random": (-9 * unit, -9 * unit), "zero": (0.5 * unit, 0.5 * unit), "state": (unit, unit)}
+        gaps = [scale_ends(bounds(one=(gap * unit,) * 2, **ends), "zero", "one") is None for gap in (0.524, 0.526)]
+        assert gaps == [True, False], unit
 
 
 def test_a_metric_stands_between_the_lower_ends(make_record):
