@@ -71,30 +71,30 @@ class BeliefEnv:
 
 
 def shown(params: TabularParams, belief: Array, time: Array) -> Array:
-    """[1 + S]: what the control sees."""
+    """[1 + S]: what the agent sees."""
     share = time.astype(jnp.float32) / params.horizon.astype(jnp.float32)
     return jnp.concatenate([share[None], belief])
 
 
 class Filtering(NamedTuple):
-    """A policy's carry: the belief before the next observation, the action since, the time, and the control's carry."""
+    """A policy's carry: the belief before the next observation, the action since, the time, the agent's own carry."""
 
     belief: Array
     action: Array
     time: Array
-    control: Any
+    inner: Any
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["control"], meta_fields=[])
+@partial(jax.tree_util.register_dataclass, data_fields=["inner"], meta_fields=[])
 @dataclass(frozen=True)
 class OnBelief(Agent):
-    """The agent `control`, acting and learning on beliefs. Tabular tasks only."""
+    """The agent `inner`, acting and learning on beliefs. Tabular tasks only."""
 
-    control: Agent
+    inner: Agent
 
     @property
     def steps_per_update(self) -> int:
-        return self.control.steps_per_update
+        return self.inner.steps_per_update
 
     @property
     def memoryless(self) -> bool:
@@ -107,44 +107,44 @@ class OnBelief(Agent):
 
     @property
     def learner(self) -> Agent:
-        return self.control
+        return self.inner
 
     def with_learner(self, learner: Agent) -> Agent:
-        return dataclasses.replace(self, control=learner)
+        return dataclasses.replace(self, inner=learner)
 
     @property
     def acts(self) -> Literal["greedy", "sampled"]:
-        return self.control.acts
+        return self.inner.acts
 
     def for_run(self, horizon: int, steps: int) -> Self:
-        return dataclasses.replace(self, control=self.control.for_run(horizon, steps))
+        return dataclasses.replace(self, inner=self.inner.for_run(horizon, steps))
 
     def init(self, key: Array, env: Environment, params: Any) -> Any:
-        return self.control.init(key, _believing(env), params)
+        return self.inner.init(key, _believing(env), params)
 
     def update(self, env: Environment, params: Any, state: Any) -> tuple[Any, dict[str, Array]]:
-        return self.control.update(_believing(env), params, state)
+        return self.inner.update(_believing(env), params, state)
 
     def policy(self, env: Environment, params: Any, state: Any) -> Policy:
-        inner = self.control.policy(_believing(env), params, state)
+        policy = self.inner.policy(_believing(env), params, state)
 
         def initialise() -> Filtering:
             nothing = jnp.zeros(params.terminal.shape[0])
-            return Filtering(nothing, jnp.int32(0), jnp.int32(0), inner.initialise())
+            return Filtering(nothing, jnp.int32(0), jnp.int32(0), policy.initialise())
 
         def act(key: Array, carry: Filtering, obs: Array) -> tuple[Filtering, Array]:
             fresh, later = first_belief(params, obs), next_belief(params, carry.belief, carry.action, obs)
             belief = jnp.where(carry.time == 0, fresh, later)
-            control, action = inner.act(key, carry.control, shown(params, belief, carry.time))
-            return Filtering(belief, action, carry.time + 1, control), action
+            own, action = policy.act(key, carry.inner, shown(params, belief, carry.time))
+            return Filtering(belief, action, carry.time + 1, own), action
 
         return Policy(initialise, act)
 
     def claim(self, env: Environment, params: Any, state: Any, key: Array) -> Array | None:
-        return self.control.claim(_believing(env), params, state, key)
+        return self.inner.claim(_believing(env), params, state, key)
 
     def alarms(self, state: Any) -> dict[str, Array]:
-        return self.control.alarms(state)
+        return self.inner.alarms(state)
 
 
 def _believing(env: Environment) -> BeliefEnv:

@@ -16,7 +16,7 @@ def configuration(agent: Agent) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(agent):  # type: ignore[arg-type]
         value = getattr(agent, field.name)
-        if field.name == "control":
+        if field.name == "inner":
             values |= {**configuration(value), "acts_on": type(agent).__name__}
         elif field.name == "memory":
             values |= {"memory": memory_name(value), **dataclasses.asdict(value)}

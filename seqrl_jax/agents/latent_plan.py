@@ -95,4 +95,4 @@ class LatentPlan(QLearning):
         seen = StepInput(obs, jnp.ones(CLAIM_RESETS, bool), jnp.zeros(CLAIM_RESETS, jnp.int32))
         start = self.function(env).initialise(state.weights, CLAIM_RESETS)
         _, q = self.acting(env, params, state.weights)(start, seen, None)
-        return state.unit.reward * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
+        return state.magnitude.reward * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))

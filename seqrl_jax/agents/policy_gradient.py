@@ -31,14 +31,14 @@ from seqrl_jax.agents.base import MemorylessAgent, Policy, refuse_short, whole_e
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
+    Magnitude,
     Rollout,
     StepInput,
-    Unit,
     begin,
     bootstrap_discount,
     collect,
     measured,
-    no_unit,
+    no_magnitude,
     surely_complete,
 )
 from seqrl_jax.memory import Memory, Table
@@ -91,13 +91,13 @@ def advantage(e: Evidence) -> Array:
 
 
 class PolicyGradientState(NamedTuple):
-    """theta, the critic's weights, both optimisers' states, the unit of values, and the key of the run."""
+    """theta, the critic's weights, both optimisers' states, the magnitude of values, and the key of the run."""
 
     policy: Any
     value: Any
     policy_optimiser: Any
     value_optimiser: Any
-    unit: Unit
+    magnitude: Magnitude
     key: Array
 
 
@@ -180,7 +180,7 @@ class PolicyGradient(MemorylessAgent):
             value,
             optax.adam(self.learning_rate).init(policy),
             optax.adam(self.value_learning_rate).init(value),
-            no_unit(),
+            no_magnitude(),
             key,
         )
 
@@ -188,15 +188,15 @@ class PolicyGradient(MemorylessAgent):
         self, env: Environment, params: Any, state: PolicyGradientState
     ) -> tuple[PolicyGradientState, dict[str, Array]]:
         key, estimate_key = jax.random.split(state.key)
-        descent, unit, metrics = self.estimate(env, params, state, estimate_key)
+        descent, magnitude, metrics = self.estimate(env, params, state, estimate_key)
         policy, policy_optimiser = _descend(self.learning_rate, descent.policy, state.policy_optimiser, state.policy)
         value, value_optimiser = _descend(self.value_learning_rate, descent.value, state.value_optimiser, state.value)
-        return PolicyGradientState(policy, value, policy_optimiser, value_optimiser, unit, key), metrics
+        return PolicyGradientState(policy, value, policy_optimiser, value_optimiser, magnitude, key), metrics
 
     def estimate(
         self, env: Environment, params: Any, state: PolicyGradientState, key: Array
-    ) -> tuple[Descent, Unit, dict[str, Array]]:
-        """One rollout's estimate of both gradients, the unit of values after it, and metrics over its whole episodes.
+    ) -> tuple[Descent, Magnitude, dict[str, Array]]:
+        """One rollout's estimate of both gradients, the magnitudes after it, and metrics over its whole episodes.
 
         The policy's is that of -J (with the entropy's part) times the mean number of whole episodes per environment, a
         positive factor: with a valid weight its expectation points along the exact gradient.
@@ -212,13 +212,13 @@ class PolicyGradient(MemorylessAgent):
 
         position = begin(begin_key, env, params, self.num_envs, memory)
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
-        unit = measured(state.unit, rollout, env.discount(params))
+        magnitude = measured(state.magnitude, rollout, env.discount(params))
 
         counted = surely_complete(rollout, env.horizon(params)).astype(jnp.float32)
         value, next_value = self._values(env, state.value, rollout)
-        evidence = self._evidence(env, params, rollout, unit, value, next_value)
+        evidence = self._evidence(env, params, rollout, magnitude, value, next_value)
         psi = self.weight(evidence) * counted
-        lambda_return = (evidence.value + advantage(evidence)) / unit.value
+        lambda_return = (evidence.value + advantage(evidence)) / magnitude.value
 
         def policy_loss(weights: Any) -> tuple[Array, Array]:
             out = function.unroll(weights, memory, rollout.seen)
@@ -236,7 +236,7 @@ class PolicyGradient(MemorylessAgent):
         (_, entropy), policy_gradient = jax.value_and_grad(policy_loss, has_aux=True)(state.policy)
         episodes = jnp.maximum(jnp.sum(jnp.where(rollout.first, counted, 0)), 1)
         metrics = {"return": jnp.sum(evidence.gamma_t * rollout.reward * counted) / episodes, "entropy": entropy}
-        return Descent(policy_gradient, jax.grad(value_loss)(state.value)), unit, metrics
+        return Descent(policy_gradient, jax.grad(value_loss)(state.value)), magnitude, metrics
 
     def probabilities(self, env: Environment, params: Any, state: PolicyGradientState) -> Array:
         return jax.nn.softmax(masked(self._policy_function(env).table(state.policy), env.action_mask(params)))
@@ -274,7 +274,7 @@ class PolicyGradient(MemorylessAgent):
         return here[..., 0], after[..., 0]
 
     def _evidence(
-        self, env: Environment, params: Any, rollout: Rollout, unit: Unit, value: Array, next_value: Array
+        self, env: Environment, params: Any, rollout: Rollout, magnitude: Magnitude, value: Array, next_value: Array
     ) -> Evidence:
         gamma = env.discount(params)
         return Evidence(
@@ -283,8 +283,8 @@ class PolicyGradient(MemorylessAgent):
             continues=jnp.where(rollout.last, 0.0, 1.0),
             first=rollout.first,
             gamma_t=gamma ** rollout.time.astype(jnp.float32),
-            value=unit.value * value,
-            next_value=unit.value * next_value,
+            value=magnitude.value * value,
+            next_value=magnitude.value * next_value,
             lambda_=self.lambda_,
         )
 

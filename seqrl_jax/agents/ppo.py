@@ -28,14 +28,14 @@ from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, count
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.rollout import (
     Experience,
+    Magnitude,
     Position,
     StepInput,
-    Unit,
     begin,
     bootstrap_discount,
     collect,
     measured,
-    no_unit,
+    no_magnitude,
 )
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
@@ -65,14 +65,14 @@ class Batch(NamedTuple):
 
 
 class PPOState(NamedTuple):
-    """Weights, the optimiser's state, the unit of values, where the environments stand, updates so far, and the key.
+    """Weights, the optimiser's state, magnitudes, where the environments stand, updates so far, and the key.
 
     collapsed_for: see `latent.count_collapsed`.
     """
 
     weights: Any
     optimiser: Any
-    unit: Unit
+    magnitude: Magnitude
     position: Position
     updates: Array
     collapsed_for: Array
@@ -159,8 +159,8 @@ class PPO(MemorylessAgent):
         weights = function.init(weights_key)
         memory = function.initialise(weights, self.num_envs)
         position = begin(begin_key, env, params, self.num_envs, memory)
-        unit, updates = no_unit(), jnp.int32(0)
-        return PPOState(weights, self._optimiser(1.0).init(weights), unit, position, updates, jnp.int32(0), key)
+        magnitude, updates = no_magnitude(), jnp.int32(0)
+        return PPOState(weights, self._optimiser(1.0).init(weights), magnitude, position, updates, jnp.int32(0), key)
 
     def update(self, env: Environment, params: Any, state: PPOState) -> tuple[PPOState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
@@ -172,7 +172,7 @@ class PPO(MemorylessAgent):
             return memory, sample(key, self._logits(env, params, out))
 
         position, rollout = collect(collect_key, env, params, state.position, act, self.rollout_length)
-        unit = measured(state.unit, rollout, env.discount(params))
+        magnitude = measured(state.magnitude, rollout, env.discount(params))
         steps = state.updates * self.steps_per_update
         entropy_cost = self.entropy_cost * falling(steps, self.run_steps, 0.0)
         optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
@@ -183,7 +183,7 @@ class PPO(MemorylessAgent):
         gamma = env.discount(params)
         value = here[..., -1]
         advantage = estimators.gae(
-            rollout.reward / unit.value,
+            rollout.reward / magnitude.value,
             bootstrap_discount(rollout, gamma, self.bootstrap_truncated),
             jnp.where(rollout.last, 0.0, 1.0),
             value,
@@ -191,7 +191,7 @@ class PPO(MemorylessAgent):
             self.lambda_,
         )
         batch = Batch(
-            experience=rollout.experience(unit),
+            experience=rollout.experience(magnitude),
             log_pi=of_action(jax.nn.log_softmax(self._logits(env, params, here)), rollout.action),
             advantage=_standardised(advantage),
             target=advantage + value,
@@ -215,7 +215,7 @@ class PPO(MemorylessAgent):
         (weights, optimiser), metrics = jax.lax.scan(minibatch, (state.weights, state.optimiser), (orders, keys))
         metrics = {"first_ratio_error": metrics["ratio_error"][0], **jax.tree.map(jnp.mean, metrics)}
         collapsed_for = count_collapsed(state.collapsed_for, metrics)
-        return PPOState(weights, optimiser, unit, position, state.updates + 1, collapsed_for, key), metrics
+        return PPOState(weights, optimiser, magnitude, position, state.updates + 1, collapsed_for, key), metrics
 
     def alarms(self, state: PPOState) -> dict[str, Array]:
         return {POSTERIOR_COLLAPSE: state.collapsed_for >= COLLAPSED}

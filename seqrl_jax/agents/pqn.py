@@ -28,7 +28,16 @@ from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.greedy import greedy, greedy_table, mean_over_actions, outputs_at_start
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action
-from seqrl_jax.agents.rollout import Position, StepInput, Unit, begin, bootstrap_discount, collect, measured, no_unit
+from seqrl_jax.agents.rollout import (
+    Magnitude,
+    Position,
+    StepInput,
+    begin,
+    bootstrap_discount,
+    collect,
+    measured,
+    no_magnitude,
+)
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
 from seqrl_jax.naming import check, require
@@ -45,11 +54,11 @@ class Batch(NamedTuple):
 
 
 class PQNState(NamedTuple):
-    """Weights, the optimiser's state, the unit of values, where the environments stand, updates so far, and the key."""
+    """Weights, the optimiser's state, magnitudes, where the environments stand, updates so far, and the key."""
 
     weights: Any
     optimiser: Any
-    unit: Unit
+    magnitude: Magnitude
     position: Position
     updates: Array
     key: Array
@@ -119,8 +128,8 @@ class PQN(MemorylessAgent):
         weights = function.init(weights_key)
         memory = Acting(function.initialise(weights, self.num_envs), no_repeat(self.num_envs))
         position = begin(begin_key, env, params, self.num_envs, memory)
-        unit = no_unit()
-        return PQNState(weights, self._optimiser(1.0).init(weights), unit, position, jnp.int32(0), key)
+        magnitude = no_magnitude()
+        return PQNState(weights, self._optimiser(1.0).init(weights), magnitude, position, jnp.int32(0), key)
 
     def update(self, env: Environment, params: Any, state: PQNState) -> tuple[PQNState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
@@ -136,13 +145,13 @@ class PQN(MemorylessAgent):
             return Acting(carry, repeat), action
 
         position, r = collect(collect_key, env, params, state.position, act, self.rollout_length)
-        unit = measured(state.unit, r, env.discount(params))
+        magnitude = measured(state.magnitude, r, env.discount(params))
         here, after = function.unroll_pairs(
             state.weights, start, r.seen, r.action, r.next_obs, self.bootstrap_truncated
         )
         follows = r.action == greedy(here, mask)
         target = estimators.lambda_return(
-            r.reward / unit.value,
+            r.reward / magnitude.value,
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
             estimators.on_policy(r.last, follows, falling(steps, self.run_steps, 0.0)),
             jnp.max(masked(after, mask), -1),
@@ -167,8 +176,8 @@ class PQN(MemorylessAgent):
             jax.random.split(learn_key, self.epochs)
         ).reshape(self.epochs * self.minibatches, -1)
         (weights, optimiser), losses = jax.lax.scan(minibatch, (state.weights, state.optimiser), orders)
-        metrics = {"td_error": jnp.sqrt(2 * jnp.mean(losses)), "q": unit.value * mean_over_actions(here, mask)}
-        return PQNState(weights, optimiser, unit, position, state.updates + 1, key), metrics
+        metrics = {"td_error": jnp.sqrt(2 * jnp.mean(losses)), "q": magnitude.value * mean_over_actions(here, mask)}
+        return PQNState(weights, optimiser, magnitude, position, state.updates + 1, key), metrics
 
     def probabilities(self, env: Environment, params: Any, state: PQNState) -> Array:
         return greedy_table(self.function(env).table(state.weights), env.action_mask(params))
@@ -180,7 +189,7 @@ class PQN(MemorylessAgent):
 
     def claim(self, env: Environment, params: Any, state: PQNState, key: Array) -> Array:
         q = outputs_at_start(self.function(env), state.weights, env, params, key)
-        return state.unit.value * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
+        return state.magnitude.value * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
 
     def function(self, env: Environment) -> HistoryFunction:
         return function_of(self.memory, env.num_actions, env, normalise=True)

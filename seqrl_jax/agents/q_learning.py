@@ -42,15 +42,15 @@ from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, count
 from seqrl_jax.agents.networks import masked, of_action, sample
 from seqrl_jax.agents.replay import Replay
 from seqrl_jax.agents.rollout import (
+    Magnitude,
     Position,
     Rollout,
     StepInput,
-    Unit,
     begin,
     bootstrap_discount,
     collect,
     measured,
-    no_unit,
+    no_magnitude,
 )
 from seqrl_jax.agents.schedules import LAST_RATE, falling
 from seqrl_jax.memory import GRU, Memory
@@ -76,7 +76,7 @@ class QState(NamedTuple):
     target: Any
     optimiser: Any
     replay: Replay
-    unit: Unit
+    magnitude: Magnitude
     position: Position
     updates: Array
     collapsed_for: Array
@@ -208,7 +208,7 @@ class QLearning(MemorylessAgent):
             target=weights,
             optimiser=self._optimiser(1.0).init(weights),
             replay=replay.empty(self.replay_blocks, shapes),
-            unit=no_unit(),
+            magnitude=no_magnitude(),
             position=position,
             updates=jnp.int32(0),
             collapsed_for=jnp.int32(0),
@@ -219,7 +219,7 @@ class QLearning(MemorylessAgent):
         key, collect_key, learn_key = jax.random.split(state.key, 3)
         position, block = self._collect(env, params, state.weights, state.position, state.updates, collect_key)
         memories = replay.add(state.replay, block)
-        unit = measured(state.unit, block.rollout, env.discount(params))
+        magnitude = measured(state.magnitude, block.rollout, env.discount(params))
         steps = state.updates * self.steps_per_update
         exploring = falling(steps, self.run_steps, 0.0)
         optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
@@ -228,7 +228,7 @@ class QLearning(MemorylessAgent):
             weights, optimiser, memories = carry
             drawn = replay.sample(key, memories, self.batch_sequences, self.priority_exponent, self.burn_in)
             gradient, (error, metrics) = jax.grad(self._loss, argnums=2, has_aux=True)(
-                env, params, weights, state.target, memories, drawn, unit, exploring, split_key_cheaply(key)
+                env, params, weights, state.target, memories, drawn, magnitude, exploring, split_key_cheaply(key)
             )
             change, optimiser = optimiser_now.update(gradient, optimiser, weights)
             priority = 0.9 * jnp.abs(error).max(0) + 0.1 * jnp.abs(error).mean(0)
@@ -247,7 +247,7 @@ class QLearning(MemorylessAgent):
         target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), weights, state.target)
         metrics = jax.tree.map(jnp.mean, metrics)
         collapsed_for = count_collapsed(state.collapsed_for, metrics)
-        return QState(weights, target, optimiser, memories, unit, position, updates, collapsed_for, key), metrics
+        return QState(weights, target, optimiser, memories, magnitude, position, updates, collapsed_for, key), metrics
 
     def alarms(self, state: QState) -> dict[str, Array]:
         return {POSTERIOR_COLLAPSE: state.collapsed_for >= COLLAPSED}
@@ -263,7 +263,7 @@ class QLearning(MemorylessAgent):
 
     def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
         q = self._values(outputs_at_start(self.function(env), state.weights, env, params, key))
-        return state.unit.value * jnp.mean(self._value(q, q, env.action_mask(params)))
+        return state.magnitude.value * jnp.mean(self._value(q, q, env.action_mask(params)))
 
     def acting(self, env: Environment, params: Any, weights: Any) -> Step:
         """What acts with these weights: action values along an episode."""
@@ -303,7 +303,7 @@ class QLearning(MemorylessAgent):
         target: Any,
         memories: Replay,
         drawn: replay.Draw,
-        unit: Unit,
+        magnitude: Magnitude,
         exploring: Array,
         key: Array,
     ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
@@ -323,7 +323,7 @@ class QLearning(MemorylessAgent):
         value = jax.lax.stop_gradient(self._value(chooser, next_q, mask))
         follows = jnp.bool_(True) if self.soft else r.action == greedy(here, mask)
         goal = estimators.n_step_return(
-            r.reward / unit.value,
+            r.reward / magnitude.value,
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
             estimators.on_policy(r.last, follows, exploring),
             value,
@@ -334,10 +334,12 @@ class QLearning(MemorylessAgent):
         weight = (1 / jnp.maximum(drawn.probability, 1e-9)) ** self.importance_exponent
         weight = weight / weight.max()
         loss = 0.5 * jnp.mean(weight * jnp.square(error))
-        model_loss, terms = function.model_loss(weights, start, r.experience(unit), env.observation_mask(params), key)
+        model_loss, terms = function.model_loss(
+            weights, start, r.experience(magnitude), env.observation_mask(params), key
+        )
         metrics = {
             "td_error": jnp.sqrt(jnp.mean(jnp.square(error))),
-            "q": unit.value * mean_over_actions(self._values(here), mask),
+            "q": magnitude.value * mean_over_actions(self._values(here), mask),
         }
         return loss + model_loss, (error, metrics | terms)
 

@@ -55,9 +55,9 @@ class Rollout(NamedTuple):
     def last(self) -> Array:
         return self.terminated | self.truncated
 
-    def experience(self, unit: Unit) -> Experience:
+    def experience(self, magnitude: Magnitude) -> Experience:
         """What a model learns from."""
-        return Experience(self.seen, self.action, self.reward / unit.reward, self.terminated)
+        return Experience(self.seen, self.action, self.reward / magnitude.reward, self.terminated)
 
 
 class Position(NamedTuple):
@@ -149,11 +149,11 @@ def bootstrap_discount(rollout: Rollout, discount: Array, bootstrap_truncated: b
     return jnp.where(ends, 0.0, discount)
 
 
-class Unit(NamedTuple):
+class Magnitude(NamedTuple):
     """What numbers of a run are measured in. reward: the largest absolute reward so far. value: the largest return.
 
     Tasks pay from hundredths to hundreds, once or at every step, and one set of hyperparameters has to serve them all.
-    A network whose targets are many times its outputs saturates before it has learned anything. Units only grow, and
+    A network whose targets are many times its outputs saturates before it has learned anything. Magnitudes only grow, and
     settle early, so that what was learned keeps its meaning.
     """
 
@@ -161,13 +161,13 @@ class Unit(NamedTuple):
     value: Array
 
 
-def no_unit() -> Unit:
-    """The unit before the first rollout."""
-    return Unit(jnp.float32(1e-6), jnp.float32(1e-6))
+def no_magnitude() -> Magnitude:
+    """The magnitude before the first rollout."""
+    return Magnitude(jnp.float32(1e-6), jnp.float32(1e-6))
 
 
-def measured(before: Unit, rollout: Rollout, discount: Array) -> Unit:
-    """The unit after another rollout; its returns are those from any step on."""
+def measured(before: Magnitude, rollout: Rollout, discount: Array) -> Magnitude:
+    """The magnitude after another rollout; its returns are those from any step on."""
     to_go = estimators.reward_to_go(rollout.reward, jnp.where(rollout.last, 0.0, discount))
     largest = lambda old, seen: jnp.maximum(old, jnp.max(jnp.abs(seen)))
-    return Unit(largest(before.reward, rollout.reward), largest(before.value, to_go))
+    return Magnitude(largest(before.reward, rollout.reward), largest(before.value, to_go))

@@ -17,11 +17,11 @@ def test_acting_sees_the_beliefs_that_learning_saw():
     """The policy filters for itself; played with the environment's keys it must see what the environment shows."""
     task = make("tiger")
     env, params = tabular_env(task), tabular_params(task)
-    agent = dataclasses.replace(make_agent("belief_q"), control=make_agent("q_obs:width=8,num_envs=4"))
+    agent = dataclasses.replace(make_agent("belief_q"), inner=make_agent("q_obs:width=8,num_envs=4"))
     state = agent.init(jax.random.key(0), env, params)
     shown = []
 
-    class Watching(type(agent.control)):
+    class Watching(type(agent.inner)):
         def policy(self, env, params, state):
             inner = super().policy(env, params, state)
 
@@ -31,8 +31,8 @@ def test_acting_sees_the_beliefs_that_learning_saw():
 
             return inner._replace(act=act)
 
-    fields = {field.name: getattr(agent.control, field.name) for field in dataclasses.fields(agent.control)}
-    watching = dataclasses.replace(agent, control=Watching(**fields))
+    fields = {field.name: getattr(agent.inner, field.name) for field in dataclasses.fields(agent.inner)}
+    watching = dataclasses.replace(agent, inner=Watching(**fields))
     policy = watching.policy(env, params, state)
     believing = BeliefEnv(env)
     obs, inner = believing.reset(jax.random.key(1), params)

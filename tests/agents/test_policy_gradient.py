@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.agents.rollout import Unit
+from seqrl_jax.agents.rollout import Magnitude
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.memory import Table
 from seqrl_jax.tasks import make, tabular_env, tabular_params
@@ -41,11 +41,11 @@ def sampled_gradients(name, task, logits, value):
     kernel = lambda weights, table: jax.tree.map(lambda _: jnp.asarray(table, jnp.float32), weights)
     if agent.critic == "state":
         value = np.random.default_rng(1).normal(size=task.num_states)
-    # A unit larger than any return stays what it is.
+    # A magnitude larger than any return stays what it is.
     state = state._replace(
         policy=kernel(state.policy, logits),
         value=kernel(state.value, value[:, None] / LARGE),
-        unit=Unit(jnp.float32(LARGE), jnp.float32(LARGE)),
+        magnitude=Magnitude(jnp.float32(LARGE), jnp.float32(LARGE)),
     )
     estimate = jax.jit(jax.vmap(lambda key: agent.estimate(env, params, state, key)[0].policy))
     estimates = estimate(jax.random.split(jax.random.key(1), ROLLOUTS))

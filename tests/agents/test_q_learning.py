@@ -10,7 +10,7 @@ import pytest
 from seqrl_jax.agents import make_agent, replay, train
 from seqrl_jax.agents.exploration import explore, no_repeat
 from seqrl_jax.agents.replay import Draw
-from seqrl_jax.agents.rollout import StepInput, Unit
+from seqrl_jax.agents.rollout import Magnitude, StepInput
 from seqrl_jax.tasks import TabularPOMDP, make, tabular_env, tabular_params, validated
 from seqrl_jax.tasks.build import build, ends, goes, uniform
 from seqrl_jax.tracks.evaluation import exact_scores
@@ -82,7 +82,7 @@ def test_the_target_at_the_horizon_uses_the_real_last_observation_or_nothing(boo
     _, block = agent._collect(env, params, state.weights, state.position, jnp.int32(0), jax.random.key(1))
     memories = replay.add(state.replay, block)
     drawn = Draw(jnp.zeros(2, jnp.int32), jnp.arange(2), jnp.ones(2))
-    one, zero, key = Unit(jnp.float32(1.0), jnp.float32(1.0)), jnp.float32(0.0), jax.random.key(2)
+    one, zero, key = Magnitude(jnp.float32(1.0), jnp.float32(1.0)), jnp.float32(0.0), jax.random.key(2)
     _, (error, _) = agent._loss(env, params, state.weights, state.target, memories, drawn, one, zero, key)
     targets = np.asarray(q[np.asarray(block.rollout.obs.T), 0] - error)
     by_time = {0: 1 + 0.9 * 20, 1: 1 + 0.9 * 30, 2: last}

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.history import HistoryFunction
-from seqrl_jax.agents.rollout import StepInput, Unit
+from seqrl_jax.agents.rollout import Magnitude, StepInput
 from seqrl_jax.memory import GRU
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
@@ -57,9 +57,9 @@ def test_estimates_of_recurrent_agents_agree_with_the_sum_over_all_episodes(list
     env, params = tabular_env(task), tabular_params(task)
     agent = dataclasses.replace(make_agent(name), num_envs=ENVS, rollout_length=task.horizon, memory=GRU(4))
     state = agent.init(jax.random.key(0), env, params)
-    # A unit larger than any return stays what it is.
-    unit = Unit(jnp.float32(LARGE), jnp.float32(LARGE))
-    state = state._replace(policy=shaken(state.policy, 1), value=shaken(state.value, 2), unit=unit)
+    # A magnitude larger than any return stays what it is.
+    magnitude = Magnitude(jnp.float32(LARGE), jnp.float32(LARGE))
+    state = state._replace(policy=shaken(state.policy, 1), value=shaken(state.value, 2), magnitude=magnitude)
     state = state._replace(value=jax.tree.map(lambda leaf: leaf / 8, state.value))
 
     policy = HistoryFunction(GRU(4), task.num_actions, env.observation_space)
