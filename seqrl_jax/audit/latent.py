@@ -12,7 +12,7 @@ from jax import Array
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.latent import LatentFunction
 from seqrl_jax.agents.networks import of_action
-from seqrl_jax.agents.rollout import Rollout, StepInput, begin, collect, no_unit
+from seqrl_jax.agents.rollout import Rollout, StepInput, begin, collect, no_magnitude
 from seqrl_jax.tasks.filter import first_belief, first_predictive, next_belief, predictive
 from seqrl_jax.tasks.simulator import TabularEnv, TabularParams
 
@@ -87,7 +87,7 @@ def knowledge(
     fitted = _probe(code, rollout.state.number, env.num_states)
     start = function.initialise(weights, rollout.time.shape[1])
     _, terms = function.model_loss(
-        weights, start, rollout.experience(no_unit()), env.observation_mask(params), code_key
+        weights, start, rollout.experience(no_magnitude()), env.observation_mask(params), code_key
     )
     first_floor = jnp.log(jnp.maximum(first_predictive(params, env.num_observations), 1e-12))[rollout.obs]
     first_log_law = function.log_first(weights, predict_key, samples * samples)[rollout.obs]
