@@ -9,6 +9,8 @@ With 2,000 repetitions a coverage of .95 of single cells is measured to .005, on
 quarter as many, to .01.
 
     python benchmarks/coverage.py [--repetitions N] [--out FILE]
+
+What tables and pages say about their intervals is made of `seqrl_jax/results/coverage.json`.
 """
 
 from __future__ import annotations

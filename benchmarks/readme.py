@@ -18,8 +18,9 @@ from seqrl_jax.report.sections import Section, sections
 from seqrl_jax.report.table import Row, rows
 from seqrl_jax.report.words import two, with_interval
 from seqrl_jax.results import store
+from seqrl_jax.results.coverage import coverage
 from seqrl_jax.results.record import Record
-from seqrl_jax.results.statistics import COVERAGE, Estimate, estimate
+from seqrl_jax.results.statistics import Estimate, estimate
 from seqrl_jax.tracks.lm import FAR
 from seqrl_jax.tracks.pomdp import CLAIM, POMDP
 from seqrl_jax.tracks.registry import TRACKS
@@ -46,7 +47,7 @@ def quick_table() -> str:
     for statistic in STATISTICS:
         shown = (with_interval(total[column].statistics[statistic]) for column in columns)
         lines.append(f"| **{statistic}** | {' | '.join(shown)} |")
-    return "\n".join([*lines, "", f"{_origin('quick', section)} {COVERAGE}"])
+    return "\n".join([*lines, "", f"{_origin('quick', section)} {coverage()}"])
 
 
 def headline_table() -> str:

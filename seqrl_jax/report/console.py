@@ -13,8 +13,8 @@ from seqrl_jax.report.overall import STATISTICS, THRESHOLDS, Improvement, Overal
 from seqrl_jax.report.sections import Section, mixtures, warnings
 from seqrl_jax.report.table import Kind, Row, errors, rows, without_scale
 from seqrl_jax.report.words import NONE, WRONG
+from seqrl_jax.results.coverage import coverage
 from seqrl_jax.results.record import Bound
-from seqrl_jax.results.statistics import COVERAGE
 from seqrl_jax.tracks.base import Column, Scale
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _section(section: Section, width: int) -> list[RenderableType]:
             *_legend(table),
             *without_scale(section),
             _policies(section),
-            COVERAGE,
+            coverage(),
             *track.notes(section.records),
         ]
     ]

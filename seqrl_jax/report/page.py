@@ -21,8 +21,8 @@ from seqrl_jax.report.overall import STATISTICS, Overall, overall
 from seqrl_jax.report.pictures import Panel, Style, all_pictures, panel_picture, panels, styles
 from seqrl_jax.report.sections import Section, mixtures, warnings
 from seqrl_jax.report.table import SCALED_WHERE, Row, errors, rows, without_scale
+from seqrl_jax.results.coverage import coverage
 from seqrl_jax.results.record import Record
-from seqrl_jax.results.statistics import COVERAGE
 from seqrl_jax.tracks.base import Scale
 
 BAR_LIMITS = (-0.5, 1.5)
@@ -67,7 +67,7 @@ def write_page(
         two=words.two,
         figures=words.figures,
         wrong=words.WRONG,
-        coverage=COVERAGE,
+        coverage=coverage(),
         statistics=STATISTICS,
         marks={"zero": _position(0.0), "one": _position(1.0)},
     )

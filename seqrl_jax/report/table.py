@@ -20,8 +20,8 @@ ALWAYS = ("normalised", "memory")
 
 
 SCALED_WHERE = (
-    f"A score between two proved values stands where that of 1 is proved to exceed that of 0 by more than {MIN_SHARE:.2%} "
-    "of what is proved of the task, from the lowest value to the highest."
+    f"A score between two proved values stands where that of 1 is proved to exceed that of 0 by more than "
+    f"{MIN_SHARE:.2%} of what is proved of the task, from the lowest value to the highest."
 )
 
 

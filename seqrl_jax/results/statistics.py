@@ -37,12 +37,6 @@ RESAMPLES = 1999
 SEED = 0
 BLOCK = 2**22
 """Numbers that are resampled at once."""
-COVERAGE = (
-    "Intervals are 95% bootstrap intervals over seeds. On simulated scores that of a cell holds the truth in 83 to 94% "
-    "of cases with 5 seeds and in 93 to 98% with 10, that of an aggregate over 12 tasks in 95 to 99% and 94 to 100%. "
-    "None knows of failures that did not occur: where one seed in ten fails, that of 10 seeds holds the truth in 66%."
-)
-"""What the intervals cover, as measured in benchmarks/results/coverage.json."""
 GROUPS = 100
 """How many parts of a sample the jackknife leaves out in turn at most."""
 

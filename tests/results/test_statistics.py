@@ -1,13 +1,10 @@
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqrl_jax.results import statistics
 from seqrl_jax.results.statistics import (
     Estimate,
     difference,
@@ -21,7 +18,6 @@ from seqrl_jax.results.statistics import (
     probability_of_improvement,
 )
 
-MEASURED = Path(__file__).parents[2] / "benchmarks" / "results" / "coverage.json"
 # [runs, tasks], as rliable takes them.
 A = np.array(
     [
@@ -221,16 +217,3 @@ def test_over_tasks_it_does_so_too(statistic):
     draw = lambda size: [level + 0.2 * shape(rng, size) for level, shape in zip(levels, shapes)]
     truth = float(statistic(draw(200_000)))
     assert held(lambda: draw(10), truth, statistic, 1000) >= 0.93
-
-
-def test_what_is_said_about_coverage_was_measured():
-    told = json.loads(MEASURED.read_text())
-    assert told["repetitions"] >= 2000
-    ends = {}
-    for name, rows in (("cells", told["cells"]), ("tables", told["tables"])):
-        for seeds in ("5", "10"):
-            shares = [round(100 * row["coverage"][seeds]) for row in rows]
-            ends[name, seeds] = f"{min(shares)} to {max(shares)}%"
-    assert all(text in statistics.COVERAGE for text in ends.values()), ends
-    (rare,) = told["rare"]
-    assert f"{round(100 * rare['coverage']['10'])}%" in statistics.COVERAGE
