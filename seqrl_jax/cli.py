@@ -4,7 +4,6 @@ answers at once."""
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import os
 import signal
@@ -15,13 +14,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seqrl_jax.commands.console import note, one_line
+from seqrl_jax.failures import DISK_FAILURES, device_is_full
 from seqrl_jax.runs.interrupt import Interrupted
 
 FAILED = 1
 BAD_INPUT = 2
-DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-DEVICE_IS_FULL = "RESOURCE_EXHAUSTED"
-"""What JAX says where an array does not fit."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,14 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has left; a second error while Python flushes it would say nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OverflowError, OSError) as error:
-        return _refuse(error, FAILED if getattr(error, "errno", None) in DISK_FAILURES else BAD_INPUT)
+    except OSError as error:
+        return _refuse(error, FAILED if error.errno in DISK_FAILURES else BAD_INPUT)
+    except (ValueError, OverflowError) as error:
+        return _refuse(error)
     except MemoryError as error:
         return _refuse(f"too large for this machine's memory: {one_line(error)}")
     except RecursionError:
         return _refuse("the input is nested too deeply")
     except RuntimeError as error:
-        if DEVICE_IS_FULL not in str(error):
+        if not device_is_full(error):
             raise
         return _refuse(f"too large for the device's memory: {one_line(error)}")
     except Interrupted as interrupted:
