@@ -1,4 +1,4 @@
-"""What is kept of rows that have not ended, so that a killed run goes on where it was.
+"""Checkpoints of rows that have not ended, so that a killed run goes on where it was.
 
 A row has a folder of its own with a manifest, which says what is run, and the state of each of its loops:
 
@@ -17,9 +17,10 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from seqrl_jax.files import remove_temporaries, write_whole
 from seqrl_jax.runs.identity import Identity
@@ -40,12 +41,19 @@ class Origin(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="schema", tag=1):
     """What a row is: its cells, all of one method. origins: where its parts were run, the last one last."""
 
-    cells: list[Identity]
-    origins: list[Origin]
+    cells: Annotated[list[Identity], Meta(min_length=1)]
+    origins: Annotated[list[Origin], Meta(min_length=1)]
+
+
+class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a loop is: after `chunk` of `chunks` chunks."""
+
+    chunk: Annotated[int, Meta(ge=0)]
+    chunks: int
 
 
 @dataclass(frozen=True)
-class Kept(Generic[State]):
+class Snapshot(Generic[State]):
     """The state of a loop after `chunk` chunks."""
 
     state: State
@@ -69,14 +77,14 @@ class Checkpoint:
         """What makes the cells of the row, in their order."""
         return self.manifest.cells
 
-    def save(self, loop: int, kept: Kept, chunks: int) -> None:
-        """Keep the state of a loop of `chunks`, in place of an earlier one, which stands if this raises OSError."""
+    def save(self, loop: int, snapshot: Snapshot, chunks: int) -> None:
+        """Write the state of a loop of `chunks`, in place of an earlier one, which stands if this raises OSError."""
         from seqrl_jax.checkpoint import save_tree
 
-        save_tree(self._path(loop), kept.state, {"chunk": kept.chunk, "chunks": chunks})
+        save_tree(self._path(loop), snapshot.state, msgspec.to_builtins(Progress(snapshot.chunk, chunks)))
 
-    def restore(self, loop: int, like: State, chunks: int) -> Kept[State] | None:
-        """What was kept of a loop, in the place of `like`; None where nothing was.
+    def restore(self, loop: int, like: State, chunks: int) -> Snapshot[State] | None:
+        """What was saved of a loop, in the place of `like`; None where nothing was.
 
         Raises: ValueError, if it is damaged, of another number of chunks, or does not fit.
         """
@@ -85,10 +93,13 @@ class Checkpoint:
         path = self._path(loop)
         if not path.exists():
             return None
-        progress = read_metadata(path)
-        if progress.get("chunks") != chunks:
-            raise ValueError(f"{path}: of {progress.get('chunks')} chunks, expected {chunks}")
-        return Kept(load_tree(path, like), progress["chunk"])
+        try:
+            progress = msgspec.convert(read_metadata(path), Progress)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{path}: not a checkpoint ({error})") from error
+        if progress.chunks != chunks or progress.chunk > chunks:
+            raise ValueError(f"{path}: after {progress.chunk} of {progress.chunks} chunks, expected {chunks} chunks")
+        return Snapshot(load_tree(path, like), progress.chunk)
 
     def remove(self) -> None:
         """Remove everything, the manifest first."""
@@ -107,7 +118,7 @@ def begin(directory: Path, cells: Sequence[Identity], origin: Origin) -> Checkpo
     return _written(checkpoint)
 
 
-def go_on(checkpoint: Checkpoint, origin: Origin) -> Checkpoint:
+def resume(checkpoint: Checkpoint, origin: Origin) -> Checkpoint:
     """The folder of a row that goes on at `origin`. Raises: OSError."""
     origins = checkpoint.manifest.origins
     if origin == origins[-1]:
@@ -115,24 +126,24 @@ def go_on(checkpoint: Checkpoint, origin: Origin) -> Checkpoint:
     return _written(Checkpoint(checkpoint.folder, Manifest(checkpoint.cells, [*origins, origin])))
 
 
-def kept_in(directory: Path) -> tuple[list[Checkpoint], list[str]]:
+def checkpoints_in(directory: Path) -> tuple[list[Checkpoint], list[str]]:
     """The checkpoints of a directory, those of most cells first, and a sentence on each that was damaged.
 
     What is damaged or half removed goes. Raises: OSError.
     """
-    found, notes = [], []
+    checkpoints, notes = [], []
     for folder in sorted((directory / FOLDER).glob("*/")):
         remove_temporaries(folder)
         path = folder / MANIFEST
         try:
-            found.append(Checkpoint(folder, msgspec.json.decode(path.read_bytes(), type=Manifest)))
+            checkpoints.append(Checkpoint(folder, msgspec.json.decode(path.read_bytes(), type=Manifest)))
             continue
         except FileNotFoundError:
             pass
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            notes.append(f"{path}: not a checkpoint ({error}); what was kept there begins anew")
+            notes.append(f"{path}: not a checkpoint ({error}); what was saved there begins anew")
         shutil.rmtree(folder)
-    return sorted(found, key=lambda checkpoint: -len(checkpoint.cells)), notes
+    return sorted(checkpoints, key=lambda checkpoint: -len(checkpoint.cells)), notes
 
 
 def _written(checkpoint: Checkpoint) -> Checkpoint:

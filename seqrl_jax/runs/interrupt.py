@@ -30,26 +30,26 @@ class Interrupted(BaseException):
 
 
 class Interrupt:
-    """What has been asked for, and whether something is under way that would be lost."""
+    """Whether the run shall end, and whether something is under way that would be lost."""
 
     def __init__(self, say: Callable[[str], None] = lambda message: None) -> None:
         self._say = say
         self._lock = threading.Lock()
-        self._asked: int | None = None
+        self._requested: int | None = None
         self._busy = 0
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether the run shall end as soon as what is under way is kept."""
-        return self._asked is not None
+        return self._requested is not None
 
-    def ask(self, signum: int) -> bool:
+    def request(self, signum: int) -> bool:
         """Take note of a signal. Returns whether the process may end at once: nothing is under way, or it is the second
         signal."""
         with self._lock:
-            if self._asked is not None or not self._busy:
+            if self._requested is not None or not self._busy:
                 return True
-            self._asked = signum
+            self._requested = signum
         self._say("ending after this chunk, which is kept (once more: at once)")
         return False
 
@@ -66,9 +66,9 @@ class Interrupt:
         self.check()
 
     def check(self) -> None:
-        """End here if that was asked for. Raises: Interrupted."""
-        if self._asked is not None:
-            raise Interrupted(self._asked)
+        """End here if that was requested. Raises: Interrupted."""
+        if self._requested is not None:
+            raise Interrupted(self._requested)
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def interruptible(say: Callable[[str], None] = lambda message: None) -> Iterator
 
 def _watch(reader: socket.socket, interrupt: Interrupt) -> None:
     while arrived := reader.recv(1):
-        if arrived[0] in SIGNALS and interrupt.ask(arrived[0]):
+        if arrived[0] in SIGNALS and interrupt.request(arrived[0]):
             _end(Interrupted(arrived[0]))
 
 

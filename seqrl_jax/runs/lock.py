@@ -35,8 +35,10 @@ class Owner(NamedTuple):
             return False
         try:
             os.kill(self.pid, 0)
-        except OSError as error:
-            return isinstance(error, ProcessLookupError)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False  # It runs, and is another user's.
         return False
 
 
@@ -51,8 +53,8 @@ def writing(directory: Path, path: Path) -> Iterator[None]:
     try:
         descriptor = _acquire(directory, path)
     except (FileExistsError, NotADirectoryError) as error:
-        path = next(path for path in (directory, *directory.parents) if path.exists())
-        raise Refused(f"{path} is a file, where a directory of results is to be") from error
+        file = next(file for file in (path.parent, directory, *directory.parents) if file.exists())
+        raise Refused(f"{file} is a file, where a directory of results is to be") from error
     except Refused:
         raise
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The loop that a row is carried through: it goes on from what was kept, keeps its state, and may stop in between."""
+"""The loop that a row is carried through: it goes on from its checkpoint, saves its state, and may stop in between."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from seqrl_jax.runs.checkpoint import Checkpoint, Kept
+from seqrl_jax.runs.checkpoint import Checkpoint, Snapshot
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.observer import Observer, RowProgress
 from seqrl_jax.tracks.base import Status
@@ -14,8 +14,8 @@ from seqrl_jax.tracks.base import Status
 State = TypeVar("State")
 
 
-class KeptLoop:
-    """A `tracks.base.Loop` with a memory on disk. A row may call it several times; each call is kept by its number."""
+class CheckpointedLoop:
+    """A `tracks.base.Loop` that saves its state. A row may call it several times; each call is saved by its number."""
 
     def __init__(self, checkpoint: Checkpoint, every: int, observer: Observer, interrupt: Interrupt) -> None:
         self._checkpoint = checkpoint
@@ -29,30 +29,30 @@ class KeptLoop:
     ) -> State:
         """The state after `chunks` chunks.
 
-        It is kept every so many of them, when the run is to end, and after the last, from which the row is judged.
-        Raises: Interrupted, with the state kept; OSError, if it cannot be.
+        It is saved every so many of them, when the run is to end, and after the last, from which the row is judged.
+        Raises: Interrupted, with the state saved; OSError, if it cannot be.
         """
         loop, self._calls = self._calls, self._calls + 1
-        kept = self._restored(loop, state, chunks)
+        # No other name for the state: the one that goes into a chunk may be given up to it.
+        state, begun_at = self._restored(loop, state, chunks)
         began = time.perf_counter()
-        first = watch(kept.state)
-        self._observer.chunk(RowProgress(kept.chunk, chunks, kept.chunk, first.steps, None, first.score))
-        state, begun_at = kept.state, kept.chunk
-        del kept  # The state that goes into a chunk may be given up to it.
+        first = watch(state)
+        self._observer.chunk(RowProgress(begun_at, chunks, begun_at, first.steps, None, first.score))
         for done in range(begun_at + 1, chunks + 1):
             with self._interrupt.under_way():
                 state = advance(state)
                 status = watch(state)
-                if done == chunks or done % self._every == 0 or self._interrupt.asked:
-                    self._checkpoint.save(loop, Kept(state, done), chunks)
+                if done == chunks or done % self._every == 0 or self._interrupt.requested:
+                    self._checkpoint.save(loop, Snapshot(state, done), chunks)
             rate = (status.steps - first.steps) / (time.perf_counter() - began)
             self._observer.chunk(RowProgress(done, chunks, begun_at, status.steps, rate, status.score))
         return state
 
-    def _restored(self, loop: int, state: State, chunks: int) -> Kept[State]:
+    def _restored(self, loop: int, state: State, chunks: int) -> tuple[State, int]:
+        """The state to go on from, and the chunk that it is at."""
         try:
-            kept = self._checkpoint.restore(loop, state, chunks)
+            saved = self._checkpoint.restore(loop, state, chunks)
         except ValueError as error:
             self._observer.note(f"{error}; it begins anew")
-            kept = None
-        return kept or Kept(state, 0)
+            saved = None
+        return (saved.state, saved.chunk) if saved else (state, 0)

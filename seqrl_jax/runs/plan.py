@@ -19,7 +19,7 @@ class Order:
     """A table to fill: every method on every problem.
 
     suite: what the records say that they are of. keep_old: whether a cell that other code made stands.
-    checkpoint_every: chunks between two states that are kept.
+    checkpoint_every: chunks between two states that are saved.
     """
 
     track: Track
@@ -61,12 +61,12 @@ def cells_of(order: Order, fingerprint: Callable[[Sequence[str]], str]) -> dict[
 
 
 def standing(
-    cells: Mapping[Cell, Identity], found: Iterable[Record], keep_old: bool
+    cells: Mapping[Cell, Identity], written: Iterable[Record], keep_old: bool
 ) -> tuple[dict[Cell, Record], list[Cell]]:
     """The cells that need not run, and those that differ in nothing but the code that made them."""
     records: dict[Cell, Record] = {}
     by_other_code = []
-    for record in found:
+    for record in written:
         cell, made = (record.method, record.task), identity_of(record)
         wanted = cells.get(cell)
         if wanted is None or made.whatever_the_code != wanted.whatever_the_code:
@@ -87,19 +87,19 @@ def rows(
     those of a run that was never interrupted. A checkpoint with tasks that are not asked for now is left alone, unless
     one of the others has changed.
     """
-    known = {problem.spec: problem for problem in order.problems}
+    problem_of = {problem.spec: problem for problem in order.problems}
     begun: dict[str, list[Checkpoint]] = {method: [] for method in order.methods}
     planned, stale = [], []
     for checkpoint in checkpoints:
-        match = [(cells.get((kept.method, kept.task)), kept) for kept in checkpoint.cells]
-        if all(now == kept for now, kept in match):
+        match = [(cells.get((saved.method, saved.task)), saved) for saved in checkpoint.cells]
+        if all(now == saved for now, saved in match):
             begun[checkpoint.method].append(checkpoint)
-        elif any(now is not None and now != kept for now, kept in match):
+        elif any(now is not None and now != saved for now, saved in match):
             stale.append(checkpoint)
     for method in order.methods:
         missing = [problem.spec for problem in order.problems if (method, problem.spec) not in records]
         for checkpoint in begun[method]:
-            group = [known[kept.task] for kept in checkpoint.cells]
+            group = [problem_of[cell.task] for cell in checkpoint.cells]
             lacking = frozenset(problem.spec for problem in group) & frozenset(missing)
             if lacking and len({problem.program for problem in group}) == 1:
                 planned.append(Row(method, group, lacking, checkpoint))
@@ -108,6 +108,6 @@ def rows(
                 stale.append(checkpoint)
         programs: dict[Hashable, list[Problem]] = {}
         for task in missing:
-            programs.setdefault(known[task].program, []).append(known[task])
+            programs.setdefault(problem_of[task].program, []).append(problem_of[task])
         planned += [Row(method, group, frozenset(problem.spec for problem in group)) for group in programs.values()]
     return planned, stale

@@ -9,23 +9,22 @@ from pathlib import Path
 
 import msgspec
 
+from seqrl_jax.failures import device_is_full
 from seqrl_jax.files import remove_temporaries
 from seqrl_jax.results import provenance, store
 from seqrl_jax.results.code import fingerprint
 from seqrl_jax.results.record import Record
-from seqrl_jax.runs import checkpoint, plan
-from seqrl_jax.runs.checkpoint import FOLDER, Checkpoint, Origin
+from seqrl_jax.runs import plan
+from seqrl_jax.runs.checkpoint import FOLDER, Checkpoint, Origin, begin, checkpoints_in, resume
 from seqrl_jax.runs.identity import Identity
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.lock import writing
-from seqrl_jax.runs.loop import KeptLoop
+from seqrl_jax.runs.loop import CheckpointedLoop
 from seqrl_jax.runs.observer import Observer, Unwatched
 from seqrl_jax.runs.plan import Cell, Order, Row
 from seqrl_jax.tracks.base import Outcome, Problem
 
 A_MINUTE = 60.0
-DEVICE_IS_FULL = "RESOURCE_EXHAUSTED"
-"""What JAX says where an array does not fit."""
 
 
 def run(
@@ -33,8 +32,8 @@ def run(
 ) -> list[Record]:
     """Run every cell that `directory` lacks, row by row, and return all cells as they stand there.
 
-    A cell stands if its record has the configuration, task, seeds and code that are asked for. What a killed or
-    interrupted run kept is gone on from.
+    A cell stands if its record has the configuration, task, seeds and code that are asked for. Rows that a killed or
+    interrupted run began go on from their checkpoints.
 
     Raises: lock.Refused; Interrupted, with what was done kept; OSError, if results cannot be written, and MemoryError
     or RuntimeError, if a row is too large, with everything written before it kept; what tracks raise.
@@ -69,14 +68,14 @@ def _survey(
     order: Order, cells: Mapping[Cell, Identity], directory: Path, observer: Observer
 ) -> tuple[dict[Cell, Record], Sequence[Row]]:
     """The records that stand, and the rows to run. Notes whatever does not count, and removes what is stale."""
-    found, damage = store.read(directory)
+    written, damage = store.read(directory)
     for message in damage:
         observer.note(f"skipped {message}")
-    records, by_other_code = plan.standing(cells, found, order.keep_old)
+    records, by_other_code = plan.standing(cells, written, order.keep_old)
     if by_other_code:
         what = "are kept" if order.keep_old else "run again (--keep-old keeps them)"
         observer.note(f"{len(by_other_code)} of {len(cells)} cells were made by other code and {what}")
-    checkpoints, notes = checkpoint.kept_in(directory)
+    checkpoints, notes = checkpoints_in(directory)
     for message in notes:
         observer.note(message)
     rows, stale = plan.rows(order, cells, records, checkpoints)
@@ -94,20 +93,20 @@ def _run_row(
     """Run a row and write its missing cells. Its checkpoint goes when they are all written, not before."""
     here = Origin(provenance.device(), provenance.versions())
     identities = [cells[row.method, problem.spec] for problem in row.problems]
-    kept = checkpoint.go_on(row.begun, here) if row.begun else checkpoint.begin(directory, identities, here)
-    loop = KeptLoop(kept, order.checkpoint_every, observer, interrupt)
+    checkpoint = resume(row.begun, here) if row.begun else begin(directory, identities, here)
+    loop = CheckpointedLoop(checkpoint, order.checkpoint_every, observer, interrupt)
     outcomes = _outcomes(order, row, loop)
     commit = provenance.commit()
     with interrupt.under_way():
         for identity, problem, outcome in zip(identities, row.problems, outcomes, strict=True):
             if problem.spec in row.missing:
-                record = _record(order, identity, problem, outcome, kept, commit)
+                record = _record(order, identity, problem, outcome, checkpoint, commit)
                 store.write(directory, record)
                 yield record
-        kept.remove()
+        checkpoint.remove()
 
 
-def _outcomes(order: Order, row: Row, loop: KeptLoop) -> Sequence[Outcome]:
+def _outcomes(order: Order, row: Row, loop: CheckpointedLoop) -> Sequence[Outcome]:
     """What the row gives; where it does not fit into memory, the error names it."""
     where = f"{row.method} on {', '.join(problem.spec for problem in row.problems)}"
     try:
@@ -115,7 +114,7 @@ def _outcomes(order: Order, row: Row, loop: KeptLoop) -> Sequence[Outcome]:
     except MemoryError as error:
         raise MemoryError(f"{where}: {error}") from error
     except RuntimeError as error:
-        if DEVICE_IS_FULL not in str(error):
+        if not device_is_full(error):
             raise
         raise RuntimeError(f"{where}: {error}") from error
 
@@ -125,28 +124,18 @@ def _record(
     identity: Identity,
     problem: Problem,
     outcome: Outcome,
-    kept: Checkpoint,
+    checkpoint: Checkpoint,
     commit: str | None,
 ) -> Record:
-    origins = kept.manifest.origins
+    origins = checkpoint.manifest.origins
     moved = [f"run in parts: {'; then '.join(map(_in_words, origins))}"] if len(origins) > 1 else []
     return Record(
         **msgspec.structs.asdict(identity),
         suite=order.suite,
-        metrics=outcome.metrics,
-        standard_errors=outcome.standard_errors,
-        curves=outcome.curves,
+        **vars(outcome) | {"warnings": [*outcome.warnings, *moved]},
         bounds=dict(problem.bounds),
-        bounded_by=outcome.bounded_by,
-        marked_wrong=outcome.marked_wrong,
-        policy=outcome.policy,
-        episodes=outcome.episodes,
         steps_asked=order.budget.steps,
-        steps_made=outcome.steps_made,
-        spent=outcome.spent,
-        cells=len(kept.cells),
-        warnings=[*outcome.warnings, *moved],
-        failures=outcome.failures,
+        cells=len(checkpoint.cells),
         versions=origins[-1].versions,
         device=origins[-1].device,
         commit=commit,

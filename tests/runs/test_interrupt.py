@@ -75,18 +75,18 @@ def test_what_is_under_way_ends_first():
     said = []
     interrupt = Interrupt(said.append)
     with pytest.raises(Interrupted) as interrupted, interrupt.under_way():
-        assert not interrupt.ask(signal.SIGINT), "once: go on"
-        assert interrupt.asked and len(said) == 1
-        assert interrupt.ask(signal.SIGINT), "twice: at once"
+        assert not interrupt.request(signal.SIGINT), "once: go on"
+        assert interrupt.requested and len(said) == 1
+        assert interrupt.request(signal.SIGINT), "twice: at once"
     assert interrupted.value.exit_code == 130
 
 
 def test_with_nothing_under_way_nothing_is_waited_for():
-    assert Interrupt().ask(signal.SIGTERM)
+    assert Interrupt().request(signal.SIGTERM)
 
 
 def test_an_error_under_way_is_not_hidden_by_a_signal():
     interrupt = Interrupt()
     with pytest.raises(OSError), interrupt.under_way():
-        interrupt.ask(signal.SIGINT)
+        interrupt.request(signal.SIGINT)
         raise OSError("disk full")

@@ -118,6 +118,12 @@ def test_a_directory_that_is_a_file_is_refused_and_left(tmp_path, order):
     assert path.read_text() == "mine"
 
 
+def test_a_folder_of_checkpoints_that_is_a_file_is_refused_by_its_name(tmp_path, order):
+    (tmp_path / FOLDER).write_text("mine")
+    with pytest.raises(Refused, match=f"{tmp_path / FOLDER} is a file, where a directory of results is to be"):
+        run(order(), tmp_path)
+
+
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS, errno.ENOSPC])
 def test_a_directory_that_cannot_be_written_to_is_refused_in_a_line(tmp_path, order, monkeypatch, error):
     """As root, tests may write anywhere, so the system's answer is put in its place."""

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from toy import SUITE, Toy
 
 from seqrl_jax import files
+from seqrl_jax.checkpoint import save_tree
 from seqrl_jax.results import store
 from seqrl_jax.runs import runner
-from seqrl_jax.runs.checkpoint import FOLDER, kept_in
+from seqrl_jax.runs.checkpoint import FOLDER, checkpoints_in
 from seqrl_jax.runs.interrupt import Interrupt, Interrupted
 from seqrl_jax.runs.observer import Unwatched
 from seqrl_jax.runs.runner import run
@@ -48,7 +50,7 @@ class Listening(Unwatched):
         self.notes.append(message)
 
 
-class AskedAfter(Interrupt):
+class RequestedAfter(Interrupt):
     """Asked to end, as by Ctrl-C, once so many chunks are under way."""
 
     def __init__(self, chunks):
@@ -59,7 +61,7 @@ class AskedAfter(Interrupt):
         self.left -= 1
         context = super().under_way()
         if not self.left:
-            self._asked = 2
+            self._requested = 2
         return context
 
 
@@ -83,7 +85,7 @@ def test_a_row_is_one_program_and_a_cell_one_record(tmp_path, order, noted):
     assert penny.code_fingerprint and penny.task_fingerprint == "a coin of 0.5" and "jax" in penny.versions
 
 
-def test_the_kept_loop_gives_what_the_plain_one_does(tmp_path, order):
+def test_the_checkpointed_loop_gives_what_the_plain_one_does(tmp_path, order):
     ordered = order(methods=["fast"], tasks=["loaded"])
     plain = ordered.track.row("fast", ordered.problems, ordered.budget, plain_loop)
     (record,) = run(ordered, tmp_path)
@@ -164,7 +166,7 @@ def test_a_cell_of_other_code_runs_again_unless_it_is_kept(tmp_path, order, note
 def test_an_interrupted_run_keeps_its_chunk_and_goes_on(tmp_path, order, numbers, uninterrupted, every, chunk):
     """Whatever the number of chunks between two states that are kept."""
     with pytest.raises(Interrupted):
-        run(order(checkpoint_every=every), tmp_path, interrupt=AskedAfter(chunk))
+        run(order(checkpoint_every=every), tmp_path, interrupt=RequestedAfter(chunk))
     watched = Listening()
     assert numbers(run(order(checkpoint_every=every), tmp_path, watched)) == uninterrupted
     assert watched.chunks[0].done == watched.chunks[0].begun_at == chunk
@@ -221,7 +223,7 @@ def test_the_last_state_is_kept_whatever_the_number_of_chunks_between(tmp_path, 
 def test_a_row_goes_on_as_it_was_though_fewer_cells_are_missing(tmp_path, order, noted, numbers, uninterrupted):
     """Killed between its two records, a row must not begin anew with one task: its program would round otherwise."""
     with pytest.raises(Interrupted):
-        run(order(methods=["slow"]), tmp_path, interrupt=AskedAfter(SUITE.evaluations))
+        run(order(methods=["slow"]), tmp_path, interrupt=RequestedAfter(SUITE.evaluations))
     record = run(order(methods=["slow"], tasks=["penny"]), tmp_path)[0]
     other = numbers([record])["slow", "penny"]
     assert other != uninterrupted["slow", "penny"], "alone, it rounds otherwise"
@@ -232,7 +234,7 @@ def test_a_row_goes_on_as_it_was_though_fewer_cells_are_missing(tmp_path, order,
 
 def test_a_checkpoint_of_another_run_is_noted_and_removed(tmp_path, order, noted):
     with pytest.raises(Interrupted):
-        run(order(steps=800), tmp_path, interrupt=AskedAfter(2))
+        run(order(steps=800), tmp_path, interrupt=RequestedAfter(2))
     watched = Listening()
     run(order(noted), tmp_path, watched)
     assert watched.notes == ["what was kept of slow on penny, dime is of another run and begins anew"]
@@ -241,7 +243,7 @@ def test_a_checkpoint_of_another_run_is_noted_and_removed(tmp_path, order, noted
 
 def test_a_checkpoint_of_tasks_that_no_longer_run_as_one_program_is_not_gone_on_from(tmp_path, order):
     with pytest.raises(Interrupted):
-        run(order(methods=["slow"]), tmp_path, interrupt=AskedAfter(2))
+        run(order(methods=["slow"]), tmp_path, interrupt=RequestedAfter(2))
     ordered, watched = order(methods=["slow"]), Listening()
     apart = [coin._replace(program=coin.spec) for coin in ordered.problems]
     assert {record.cells for record in run(replace(ordered, problems=apart), tmp_path, watched)} == {1}
@@ -250,7 +252,7 @@ def test_a_checkpoint_of_tasks_that_no_longer_run_as_one_program_is_not_gone_on_
 
 def test_a_checkpoint_of_cells_that_are_not_asked_for_stays(tmp_path, order):
     with pytest.raises(Interrupted):
-        run(order(methods=["slow"]), tmp_path, interrupt=AskedAfter(2))
+        run(order(methods=["slow"]), tmp_path, interrupt=RequestedAfter(2))
     run(order(methods=["fast"]), tmp_path)
     watched = Listening()
     run(order(methods=["slow"]), tmp_path, watched)
@@ -260,7 +262,7 @@ def test_a_checkpoint_of_cells_that_are_not_asked_for_stays(tmp_path, order):
 @pytest.mark.parametrize("damage", ["manifest.json", "loop-0.safetensors"])
 def test_a_damaged_checkpoint_is_noted_and_its_row_begins_anew(tmp_path, order, numbers, uninterrupted, damage):
     with pytest.raises(Interrupted):
-        run(order(), tmp_path, interrupt=AskedAfter(2))
+        run(order(), tmp_path, interrupt=RequestedAfter(2))
     (path,) = (tmp_path / FOLDER).glob(f"*/{damage}")
     path.write_bytes(path.read_bytes()[:-20])
     watched = Listening()
@@ -269,9 +271,41 @@ def test_a_damaged_checkpoint_is_noted_and_its_row_begins_anew(tmp_path, order, 
     assert len(watched.notes) == 1 and "not a checkpoint" in watched.notes[0]
 
 
+@pytest.mark.parametrize("field", ["cells", "origins"])
+def test_a_manifest_of_nothing_is_a_damaged_one(tmp_path, order, numbers, uninterrupted, field):
+    with pytest.raises(Interrupted):
+        run(order(), tmp_path, interrupt=RequestedAfter(2))
+    (path,) = (tmp_path / FOLDER).glob("*/manifest.json")
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {field: []}))
+    watched = Listening()
+    assert numbers(run(order(), tmp_path, watched)) == uninterrupted
+    assert watched.chunks[0].done == 0 and len(watched.notes) == 1 and "not a checkpoint" in watched.notes[0]
+
+
+@pytest.mark.parametrize(
+    "metadata, said",
+    [
+        ({"chunk": 2}, "not a checkpoint"),
+        ({"chunk": "two", "chunks": 8}, "not a checkpoint"),
+        ([2, 8], "not a checkpoint"),
+        ({"chunk": 9, "chunks": 8}, "after 9 of 8 chunks"),
+        ({"chunk": 2, "chunks": 16}, "after 2 of 16 chunks, expected 8 chunks"),
+    ],
+)
+def test_a_state_that_does_not_say_how_far_it_is_begins_anew(tmp_path, order, numbers, uninterrupted, metadata, said):
+    with pytest.raises(Interrupted):
+        run(order(), tmp_path, interrupt=RequestedAfter(2))
+    (path,) = (tmp_path / FOLDER).glob("*/loop-0.safetensors")
+    (bets,) = load_file(path).values()
+    save_tree(path, bets, metadata)
+    watched = Listening()
+    assert numbers(run(order(), tmp_path, watched)) == uninterrupted
+    assert watched.chunks[0].done == 0 and len(watched.notes) == 1 and said in watched.notes[0]
+
+
 def test_what_was_kept_elsewhere_is_said_in_the_record(tmp_path, order, numbers, uninterrupted):
     with pytest.raises(Interrupted):
-        run(order(), tmp_path, interrupt=AskedAfter(2))
+        run(order(), tmp_path, interrupt=RequestedAfter(2))
     (path,) = (tmp_path / FOLDER).glob("*/manifest.json")
     manifest = json.loads(path.read_bytes())
     manifest["origins"][0]["device"] = "1 x abacus"
@@ -308,7 +342,7 @@ def test_a_full_disk_loses_nothing(tmp_path, order, monkeypatch, numbers, uninte
     with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/.*(manifest.json|safetensors|--.*json)'"):
         run(order(), tmp_path)
     assert not list(tmp_path.rglob("*.tmp"))
-    kept, _ = kept_in(tmp_path)
+    kept, _ = checkpoints_in(tmp_path)
     watched = Listening()
     monkeypatch.undo()
     assert numbers(run(order(), tmp_path, watched)) == uninterrupted
