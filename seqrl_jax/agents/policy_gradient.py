@@ -25,8 +25,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax import settings
-from seqrl_jax.agents import estimators
+from seqrl_jax import estimators, settings
 from seqrl_jax.agents.base import MemorylessAgent, Policy, refuse_short, whole_episodes
 from seqrl_jax.agents.history import HistoryFunction, single
 from seqrl_jax.agents.networks import masked, of_action, sample

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax.agents import estimators
+from seqrl_jax import estimators
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.functions import function_of
 from seqrl_jax.agents.history import HistoryFunction, single

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax.agents import estimators
+from seqrl_jax import estimators
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.exploration import Acting, explore, no_repeat
 from seqrl_jax.agents.functions import function_of

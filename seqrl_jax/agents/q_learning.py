@@ -32,7 +32,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax.agents import estimators, replay
+from seqrl_jax import estimators
+from seqrl_jax.agents import replay
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, refuse_short, updates_in, whole_episodes
 from seqrl_jax.agents.exploration import Acting, explore, no_repeat
 from seqrl_jax.agents.functions import function_of

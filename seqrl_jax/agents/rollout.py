@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.agents import estimators
+from seqrl_jax import estimators
 from seqrl_jax.tasks.environment import Environment, auto_reset
 
 
@@ -153,8 +153,8 @@ class Magnitude(NamedTuple):
     """What numbers of a run are measured in. reward: the largest absolute reward so far. value: the largest return.
 
     Tasks pay from hundredths to hundreds, once or at every step, and one set of hyperparameters has to serve them all.
-    A network whose targets are many times its outputs saturates before it has learned anything. Magnitudes only grow, and
-    settle early, so that what was learned keeps its meaning.
+    A network whose targets are many times its outputs saturates before it has learned anything. They only grow, and settle
+    early, so that what was learned keeps its meaning.
     """
 
     reward: Array

@@ -92,11 +92,11 @@ def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Any) ->
         for seed, value in zip(seeds, values, strict=True):
             if not math.isfinite(value):
                 failures.setdefault(seed, f"{name} is {value}, no finite number")
-    kept = lambda values: [
+    finite = lambda values: [
         None if seed in failures else float(value) for seed, value in zip(seeds, values, strict=True)
     ]
     return Measured(
-        metrics={name: kept(values) for name, values in columns.items()},
-        standard_errors={"kl": kept([end.kl_standard_error for end in ends])},
+        metrics={name: finite(values) for name, values in columns.items()},
+        standard_errors={"kl": finite([end.kl_standard_error for end in ends])},
         failures={str(seed): reason for seed, reason in failures.items()},
     )

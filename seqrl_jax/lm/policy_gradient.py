@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax.agents.estimators import gae
+from seqrl_jax.estimators import gae
 from seqrl_jax.lm.base import LanguageModel, Reward, chosen, token_log_probs
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sampling import Completions, sample

@@ -57,8 +57,8 @@ class RLHF(Method):
         def begin(key: Array, aligning: Aligning) -> tuple[Aligning, Any, Array]:
             data_key, fit_key = jax.random.split(key)
             new = compared(data_key, model, task, aligning.weights, self.prompts, self.answers, self.labeller)
-            known = [new] if aligning.rankings is None else [aligning.rankings, new]
-            rankings = jax.tree.map(lambda *parts: jnp.concatenate(parts), *known)
+            parts = [new] if aligning.rankings is None else [aligning.rankings, new]
+            rankings = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
             return fit.begin(fit_key, aligning._replace(rankings=rankings))
 
         return dataclasses.replace(fit, begin=begin)

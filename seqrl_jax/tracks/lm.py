@@ -149,9 +149,9 @@ class LMTrack:
         )
         starts = {record.task: record.metrics.get("reference_reward", []) for record in records}
         means = {
-            task: statistics.fmean(known)
+            task: statistics.fmean(finished)
             for task, values in starts.items()
-            if (known := [value for value in values if value is not None])
+            if (finished := [value for value in values if value is not None])
         }
         earned = ", ".join(f"{round(mean, 2) + 0.0:.2f} on {task}" for task, mean in means.items())
         said = [f"pi_0 earns {earned}."] if means else []
@@ -284,11 +284,11 @@ def _frontier_picture(records: Sequence[Record]) -> bytes:
     axes.plot([*frontier.at, end], [*best, best[-1]], color="black", label="frontier")
     for index, record in enumerate(records):
         pairs = zip(record.metrics.get("kl", ()), record.metrics.get("reward", ()))
-        known = [(kl, reward) for kl, reward in pairs if kl is not None and reward is not None]
+        points = [(kl, reward) for kl, reward in pairs if kl is not None and reward is not None]
         # Matplotlib reads mathematics between dollar signs.
         label = printable(record.method).replace("$", r"\$")
         style: dict[str, Any] = {"color": f"C{index % 10}", "alpha": 0.7, "label": label}
-        axes.plot([kl for kl, _ in known], [reward for _, reward in known], MARKERS[index % len(MARKERS)], **style)
+        axes.plot([kl for kl, _ in points], [reward for _, reward in points], MARKERS[index % len(MARKERS)], **style)
     axes.set(xlabel=KL_AXIS, ylabel="gold reward", xlim=(0, limit))
     figure.legend(loc="outside lower center", fontsize="x-small", ncols=3)
     return png(figure, dpi=110)

@@ -113,8 +113,8 @@ def train_rows(
     def watch(row: Row) -> Status:
         made = int(updates[: int(row.chunk)].sum()) * agent.steps_per_update
         here = row.curve[int(row.chunk)]
-        known = here[np.isfinite(here)]
-        return Status(made * axis.size, float(known.mean()) if known.size else None)
+        finite = here[np.isfinite(here)]
+        return Status(made * axis.size, float(finite.mean()) if finite.size else None)
 
     curve = np.full((rules.chunks + 1, *axis.shape), np.nan)
     curve[0] = axis.split(first.mean)
@@ -123,30 +123,58 @@ def train_rows(
 
     with clock.evaluating():
         judged = judge(settings, params, where, row.runs, rules.final)
-        claims = None if claim is None else np.asarray(claim(settings, params, where, row.runs))
-    spent = clock.spent(row.seconds)
-    alarms = {text: np.asarray(flag) for text, flag in jax.vmap(agent.alarms)(row.runs).items()}
-    steps = [int(made) * agent.steps_per_update for made in [0, *updates.cumsum()]]
+        claims = None if claim is None else claim(settings, params, where, row.runs)
+    alarms = {text: axis.split(flag) for text, flag in jax.vmap(agent.alarms)(row.runs).items()}
+    ended = _Ended(
+        steps=[int(made) * agent.steps_per_update for made in [0, *updates.cumsum()]],
+        seeds=budget.seeds,
+        episodes=rules.episodes,
+        spent=clock.spent(row.seconds),
+    )
+    mean, error = axis.split(judged.mean), axis.split(judged.standard_error)
+    claimed = None if claims is None else axis.split(claims)
     return [
-        Trained(
-            steps=steps,
-            curve=[[_numbers(per_seed) for per_seed in point[number]] for point in row.curve],
-            scores=[_numbers(per_seed) for per_seed in axis.split(judged.mean)[number]],
-            standard_errors=[_numbers(per_seed) for per_seed in axis.split(judged.standard_error)[number]],
-            episodes=rules.episodes,
-            claims=None if claims is None else [_numbers(per_seed) for per_seed in axis.split(claims)[number]],
-            failures=[
-                _failures(budget.seeds, steps, row.curve[:, number, n], axis.split(judged.mean)[number, n])
-                for n in range(len(problems))
-            ],
-            warnings=[
-                _warnings(budget.seeds, {text: axis.split(flag)[number, n] for text, flag in alarms.items()})
-                for n in range(len(problems))
-            ],
-            spent=spent,
+        ended.trained(
+            curve=row.curve[:, number],
+            mean=mean[number],
+            error=error[number],
+            claims=None if claimed is None else claimed[number],
+            alarms={text: flags[number] for text, flags in alarms.items()},
         )
         for number in range(len(agents))
     ]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What all agents of a program share when it has ended."""
+
+    steps: list[int]
+    seeds: tuple[int, ...]
+    episodes: int | None
+    spent: Spent
+
+    def trained(
+        self,
+        curve: np.ndarray,
+        mean: np.ndarray,
+        error: np.ndarray,
+        claims: np.ndarray | None,
+        alarms: dict[str, np.ndarray],
+    ) -> Trained:
+        """What one agent's row comes to. curve: [E + 1, N, S]. mean, error, claims and each of alarms: [N, S]."""
+        tasks = range(len(mean))
+        return Trained(
+            steps=self.steps,
+            curve=[_by_task(point) for point in curve],
+            scores=_by_task(mean),
+            standard_errors=_by_task(error),
+            episodes=self.episodes,
+            claims=None if claims is None else _by_task(claims),
+            failures=[_failures(self.seeds, self.steps, curve[:, task], mean[task]) for task in tasks],
+            warnings=[_warnings(self.seeds, {text: flags[task] for text, flags in alarms.items()}) for task in tasks],
+            spent=self.spent,
+        )
 
 
 def chunk_of(env: Environment) -> Callable[[Agent, Any, Where, Any, Array | int], Any]:
@@ -182,8 +210,9 @@ def _claims(env: Environment, example: tuple[Agent, Any, Where, Any]) -> Callabl
     return jax.jit(claim).lower(*example).compile()
 
 
-def _numbers(values: np.ndarray) -> PerSeed:
-    return [float(value) if np.isfinite(value) else None for value in values]
+def _by_task(values: np.ndarray) -> list[PerSeed]:
+    """[N, S] as [N][S], None where a number is not finite."""
+    return [[float(value) if np.isfinite(value) else None for value in row] for row in values]
 
 
 def _failures(seeds: Sequence[int], steps: Sequence[int], curve: np.ndarray, scores: np.ndarray) -> dict[str, str]:

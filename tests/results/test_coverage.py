@@ -19,6 +19,6 @@ def test_what_is_said_about_coverage_was_measured():
 
 
 def test_ten_seeds_cover_what_is_promised_of_them():
-    """At least 93% in a cell and over tasks, on all simulated scores, as long as no failure is rarer than seeds show."""
+    """At least 93% in a cell and over tasks, on all simulated scores, where no failure is rarer than one in ten."""
     low = [int(share) for share in re.findall(r"(\d+) to \d+%", coverage())]
     assert len(low) == 4 and low[1] >= 93 and low[3] >= 93

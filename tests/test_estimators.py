@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.agents import estimators
+from seqrl_jax import estimators
 
 GAMMA = 0.9
 
