@@ -10,9 +10,11 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from seqrl_jax import __version__
 from seqrl_jax.commands.console import note, one_line
 from seqrl_jax.failures import DISK_FAILURES, device_is_full
 from seqrl_jax.runs.interrupt import Interrupted
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     warnings.showwarning = note
     try:
-        options.command(options)
+        import_module(f"seqrl_jax.commands.{options.command}").run(options)
     except BrokenPipeError:
         # The reader of our output has left; a second error while Python flushes it would say nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,22 +76,23 @@ def _write_any_text() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the whole command line; what it parses has the function to call as `command`."""
+    """Of the whole command line; what it parses has, as `command`, the module of `commands` that runs it."""
     parser = _Parser(prog="seqrl", description="Reinforcement learning with sequence models, on tasks solved exactly.")
+    parser.add_argument("--version", action="version", version=f"seqrl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], about: str) -> argparse.ArgumentParser:
+    def command(name: str, about: str, module: str = "") -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=about, description=about)
         added.add_argument("--json", action="store_true", help="print JSON for machines")
-        added.set_defaults(command=run)
+        added.set_defaults(command=module or name)
         return added
 
     task_help = "NAME, NAME:key=value,... or a path ending in .POMDP"
 
-    listing = command("list", _list, "List tasks, agents and suites of every track, or describe one.")
-    listing.add_argument("name", nargs="?", help="a task or an agent to describe")
+    listing = command("list", "List tasks, agents and suites of every track, or describe one.", module="listing")
+    listing.add_argument("name", nargs="?", help="a task, an agent or a suite to describe")
 
-    solve = command("solve", _solve, "Print a task's certified values.")
+    solve = command("solve", "Print a task's certified values.")
     solve.add_argument("task", help=task_help)
     solve.add_argument("--horizon", type=_in("Horizon"), help="steps of an episode")
     solve.add_argument("--discount", type=_in("Discount"), help="discount in (0, 1]")
@@ -99,11 +102,11 @@ def parser() -> argparse.ArgumentParser:
     solve.add_argument("--memory-states", type=_in("Depth"), help="also the best found with 1 ... N memory states")
     solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")
 
-    export = command("export", _export, "Write a task's arrays to a file.")
+    export = command("export", "Write a task's arrays to a file.")
     export.add_argument("task", help=task_help)
     export.add_argument("--out", type=_path, required=True, help="a path ending in .npz or .POMDP")
 
-    run = command("run", _run, "Run a suite, or chosen tasks and agents, and print the table.")
+    run = command("run", "Run a suite, or chosen tasks and agents, and print the table.")
     run.add_argument("suite", nargs="?", help="name of a suite (default: quick, or the first that knows the names)")
     run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {task_help}")
     run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
@@ -117,23 +120,23 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint-every", type=_in("Count"), default=1, metavar="K", help="chunks between two kept states (1)"
     )
 
-    table = command("table", _table, "Print the table of a directory of results.")
+    table = command("table", "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)
     table.add_argument("--profile", action="store_true", help="instead: the share of runs above each score")
     table.add_argument(
         "--improvement", nargs=2, metavar=("A", "B"), help="instead: how likely a run of A scores higher than one of B"
     )
 
-    compare = command("compare", _compare, "Compare two runs or agents, paired by task and seed: second minus first.")
+    compare = command("compare", "Compare two runs or agents, paired by task and seed: second minus first.")
     compare.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY", help="of results, one or two")
     compare.add_argument("--agents", nargs=2, metavar=("A", "B"), help="A of the first, B of the second directory")
 
-    audit = command("audit", _audit, "Tell, exactly, which methods are valid under partial observability.")
+    audit = command("audit", "Tell, exactly, which methods are valid under partial observability.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{task_help} (default: every task by name)")
     audit.add_argument("--out", type=_path, help="directory for audit.json and the picture of bias against lambda")
 
     throughput = command(
-        "throughput", _throughput, "Measure environment steps per second, or (lm) the training of a language model."
+        "throughput", "Measure environment steps per second, or (lm) the training of a language model."
     )
     throughput.add_argument("tasks", nargs="*", default=["tmaze"], metavar="TASK", help=f"lm, or {task_help}")
     throughput.add_argument("--batch", type=_in("Count"), help="environments or texts side by side (2048; lm: 8)")
@@ -141,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     throughput.add_argument("--repeats", type=_in("Count"), default=7, help="warm calls, of which the median counts")
     _add_model(throughput, "lm: a byte model, of 25 million weights by default", 512, 8, 8, "bfloat16")
 
-    align = command("align", _align, "Train a byte model on JSON lines of text or preferences of your own.")
+    align = command("align", "Train a byte model on JSON lines of text or preferences of your own.")
     align.add_argument("data", type=_path, help="{text}, {prompt, completion} or {[prompt,] chosen, rejected} a line")
     align.add_argument("--method", default="sft", help="sft (default); rm; dpo, ipo, kto; ppo, rloo, grpo, dr_grpo")
     align.add_argument("--out", type=_path, required=True, help="directory of the weights, checkpoints and the report")
@@ -159,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
     align.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
     _add_model(align, "the model, where --init gives none", 256, 4, 4, "float32")
 
-    report = command("report", _report, "Write the report of a directory of results.")
+    report = command("report", "Write the report of a directory of results.")
     report.add_argument("directory", type=_path)
     return parser
 
@@ -193,66 +196,6 @@ def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a path")
     return Path(text)
-
-
-def _list(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import listing
-
-    listing.run(options)
-
-
-def _solve(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import solve
-
-    solve.run(options)
-
-
-def _export(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import export
-
-    export.run(options)
-
-
-def _run(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import run
-
-    run.run(options)
-
-
-def _audit(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import audit
-
-    audit.run(options)
-
-
-def _throughput(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import throughput
-
-    throughput.run(options)
-
-
-def _align(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import align
-
-    align.run(options)
-
-
-def _table(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import table
-
-    table.run(options)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import report
-
-    report.run(options)
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from seqrl_jax.commands import compare
-
-    compare.run(options)
 
 
 if __name__ == "__main__":

@@ -153,8 +153,8 @@ class Magnitude(NamedTuple):
     """What numbers of a run are measured in. reward: the largest absolute reward so far. value: the largest return.
 
     Tasks pay from hundredths to hundreds, once or at every step, and one set of hyperparameters has to serve them all.
-    A network whose targets are many times its outputs saturates before it has learned anything. They only grow, and settle
-    early, so that what was learned keeps its meaning.
+    A network whose targets are many times its outputs saturates before it has learned anything. They only grow, and
+    settle early, so that what was learned keeps its meaning.
     """
 
     reward: Array

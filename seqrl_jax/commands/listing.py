@@ -53,16 +53,16 @@ def listing(tracks: Mapping[str, Track], suites: Mapping[str, Suite]) -> dict[st
     }
 
 
-def _describe(name: str, as_json: bool) -> None:
-    """What every track says of a task or method of this name. Raises: SpecError with the nearest names."""
-    found: list[tuple[Track, Entry]] = []
-    known: dict[str, Entry] = {}
+def _describe(spec: str, as_json: bool) -> None:
+    """What a task, an agent or a suite is, of the first track that has it. Raises: SpecError with the nearest names."""
+    name = naming.base(spec)
+    entries: dict[str, tuple[Track, Entry]] = {}
     for track in TRACKS.values():
-        for entries in (track.tasks, track.methods):
-            known |= entries
-            found += [(track, entries[name])] if name in entries else []
-    naming.lookup("task or agent", name, known)
-    track, entry = found[0]
+        for key, entry in (*track.tasks.items(), *track.methods.items()):
+            entries.setdefault(key, (track, entry))
+    if name in SUITES and name not in entries:
+        return _describe_suite(SUITES[name], as_json)
+    track, entry = naming.lookup("task, agent or suite", name, {**SUITES, **entries})
     if as_json:
         settings = [asdict(setting) for setting in entry.settings]
         output = {"name": name, "track": track.name, "about": entry.about, "detail": entry.detail, "settings": settings}
@@ -73,6 +73,23 @@ def _describe(name: str, as_json: bool) -> None:
     if entry.settings:
         rows = [(setting.key, f"{setting.domain} (default: {setting.default})") for setting in entry.settings]
         print_columns(f"\nsettings ({name}:key=value,...)", rows)
+
+
+def _describe_suite(suite: Suite, as_json: bool) -> None:
+    """{"name", "track", "about", "tasks", "agents", "seeds", "steps", "evaluations"}; no steps: as methods ship."""
+    output = asdict(suite)
+    output["agents"] = output.pop("methods")
+    if as_json:
+        return print_json(output)
+    print(f"{suite.name} ({suite.track}): {suite.about}")
+    rows = [
+        ("tasks", ", ".join(suite.tasks)),
+        ("agents", ", ".join(suite.methods)),
+        ("seeds", str(suite.seeds)),
+        ("steps", f"{suite.steps:,}" if suite.steps else "as every agent ships"),
+        ("evaluations", str(suite.evaluations)),
+    ]
+    print_columns(f"\nseqrl run {suite.name}", rows)
 
 
 def _marked(agent: Mapping[str, Any]) -> str:

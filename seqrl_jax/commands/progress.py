@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,18 +15,18 @@ from seqrl_jax.results.record import Record
 from seqrl_jax.runs.observer import RowProgress
 from seqrl_jax.tracks.base import Column
 
-Tell = Callable[[int, int], None]
+ShowProgress = Callable[[int, int], None]
 """(done, total)."""
 
 
 @contextlib.contextmanager
-def bars() -> Iterator[Callable[[str], Tell]]:
+def bars() -> Iterator[Callable[[str], ShowProgress]]:
     """A context that gives `name -> progress`, drawn on stderr while it is a terminal."""
     columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
 
-        def bar(name: str) -> Tell:
+        def bar(name: str) -> ShowProgress:
             line = shown.add_task(name, total=None)
             return lambda done, total: shown.update(line, completed=done, total=total)
 
@@ -162,8 +161,3 @@ def in_words(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def live(score: Column) -> Live:
-    """What shows a run on stderr."""
-    return Live(score, Console(file=sys.stderr))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from seqrl_jax.commands.table import tell
+from seqrl_jax.commands.table import show_results
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the page and say where it is."""
-    tell(options.directory, options.json, table=False)
+    show_results(options.directory, options.json, table=False)

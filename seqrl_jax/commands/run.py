@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
 from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
-from seqrl_jax.commands.progress import live
-from seqrl_jax.commands.table import tell
+from seqrl_jax.commands.progress import Live
+from seqrl_jax.commands.table import show_results
 from seqrl_jax.naming import base
 from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.plan import Order
@@ -28,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     check_directory(directory)
     use_every_core()
     keep_compiled_programs()
-    with live(track.columns[0]) as watched, interruptible(watched.note) as interrupt:
+    with Live(track.columns[0], Console(stderr=True)) as watched, interruptible(watched.note) as interrupt:
         order = Order(
             track=track,
             methods=chosen.methods,
@@ -39,11 +41,11 @@ def run(options: argparse.Namespace) -> None:
             checkpoint_every=options.checkpoint_every,
         )
         run_table(order, directory, watched, interrupt)
-    tell(directory, options.json)
+    show_results(directory, options.json)
 
 
 def _chosen(options: argparse.Namespace) -> Suite:
-    """The suite that is asked for, or the one whose track knows the names, with what is asked for in its place."""
+    """The suite that the options name, or the one whose track has their names; what they set replaces its own."""
     tasks, agents = options.tasks or (), options.agents or ()
     chosen = suite(options.suite) if options.suite else _suite_for(tasks, agents)
     return replace(
@@ -56,11 +58,11 @@ def _chosen(options: argparse.Namespace) -> Suite:
 
 
 def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:
-    """The first suite of the track that knows most of the names; where none knows any, of the first track, which then
-    says what they might have been."""
+    """The first suite of the track that has most of the names; where none has any, of the first track, which then says
+    what they might have been."""
 
-    def known(track: Track) -> tuple[int, int]:
+    def named(track: Track) -> tuple[int, int]:
         return sum(base(task) in track.tasks for task in tasks), sum(base(agent) in track.methods for agent in agents)
 
-    name = max(TRACKS.values(), key=known).name
+    name = max(TRACKS.values(), key=named).name
     return next(suite for suite in SUITES.values() if suite.track == name)

@@ -10,7 +10,7 @@ import jax
 
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.exact.ladder import ladder
-from seqrl_jax.exact.solve import VALUES, cache_directory, solve
+from seqrl_jax.exact.solve import VALUES, Solution, cache_directory, solve
 from seqrl_jax.tasks import tabular
 from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
@@ -25,8 +25,6 @@ def run(options: argparse.Namespace) -> None:
         task = tabular.with_horizon(task, options.horizon)
     if options.discount is not None:
         task = tabular.with_discount(task, options.discount)
-    if options.episodes is not None and options.episodes < 2:
-        raise ValueError("--episodes needs at least 2")
     solution = solve(task, cache_directory(), fresh=options.fresh)
     output = {
         "task": options.task,
@@ -54,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"  played {played['episodes']} episodes: {played['mean']:.7g} +- {played['standard_error']:.2g}")
 
 
-def _play(task: TabularPOMDP, solution: Any, episodes: int) -> dict[str, Any]:
+def _play(task: TabularPOMDP, solution: Solution, episodes: int) -> dict[str, Any]:
     policy = controller_policy(solution.history)
     play = jax.jit(lambda key: simulate(key, tabular_env(task), tabular_params(task), policy, episodes, task.horizon))
     returns = play(jax.random.key(0))

@@ -24,35 +24,35 @@ from seqrl_jax.tracks.registry import TRACKS
 def run(options: argparse.Namespace) -> None:
     """Print the table of a directory; or what is asked for instead, profiles or probabilities of improvement."""
     if not (options.profile or options.improvement):
-        return tell(options.directory, options.json, report=False)
-    found, skipped = read(options.directory)
+        return show_results(options.directory, options.json, report=False)
+    recorded, skipped = read(options.directory)
     improvements: list[overall.Improvement] = []
     if options.improvement:
-        require_methods(options.improvement, found)
-        improvements = [row for section in found if (row := overall.improvement(section, *options.improvement))]
+        require_methods(options.improvement, recorded)
+        improvements = [row for section in recorded if (row := overall.improvement(section, *options.improvement))]
     if options.json:
-        output: dict[str, Any] = for_machines(found)
+        output: dict[str, Any] = for_machines(recorded)
         if options.profile:
-            output["profiles"] = [row for section in found for row in overall.profiles_for_machines(section)]
+            output["profiles"] = [row for section in recorded for row in overall.profiles_for_machines(section)]
         if options.improvement:
             output["improvement"] = [overall.improvement_for_machines(row) for row in improvements]
         return print_json(output | {"damaged": skipped})
-    show([*(map(profile_grid, found) if options.profile else ()), *map(improvement_grid, improvements)], skipped)
+    show([*(map(profile_grid, recorded) if options.profile else ()), *map(improvement_grid, improvements)], skipped)
 
 
-def tell(directory: Path, as_json: bool, table: bool = True, report: bool = True) -> None:
+def show_results(directory: Path, as_json: bool, table: bool = True, report: bool = True) -> None:
     """Print the table of a directory, write its report, or both; with the table, only if it is not there already."""
-    found, skipped = read(directory)
+    recorded, skipped = read(directory)
     command = " ".join(["seqrl", *sys.argv[1:]])
-    path = write_page(found, directory, skipped, command, keep_current=table) if report else None
+    path = write_page(recorded, directory, skipped, command, keep_current=table) if report else None
     if as_json:
         output: dict[str, Any] = {"report": str(path)} if path else {}
-        return print_json(output | (for_machines(found) if table else {}) | {"damaged": skipped})
+        return print_json(output | (for_machines(recorded) if table else {}) | {"damaged": skipped})
     for message in skipped:
         note(f"skipped {message}")
     if table:
         console = Console()
-        console.print(console_tables(found, console.width))
+        console.print(console_tables(recorded, console.width))
     if path:
         print(f"report: {path}")
 
@@ -60,17 +60,17 @@ def tell(directory: Path, as_json: bool, table: bool = True, report: bool = True
 def read(directory: Path) -> tuple[list[Section], list[str]]:
     """The sections of a directory, and a line for whatever in it was skipped. Raises: RecordError if there is none."""
     records, damaged = store.read(directory)
-    found, unknown = sections(records, TRACKS)
-    return found, [*damaged, *unknown]
+    recorded, foreign = sections(records, TRACKS)
+    return recorded, [*damaged, *foreign]
 
 
-def for_machines(found: Sequence[Section]) -> dict[str, Any]:
+def for_machines(recorded: Sequence[Section]) -> dict[str, Any]:
     """{"rows", "aggregate", "errors", "warnings"} of every track."""
     return {
-        "rows": [table.for_machines(row) for section in found for row in table.rows(section)],
-        "aggregate": [overall.for_machines(row) for section in found for row in overall.overall(section)],
-        "errors": [line for section in found for line in table.errors(section)],
-        "warnings": [line for section in found for line in [*mixtures(section), *warnings(section)]],
+        "rows": [table.for_machines(row) for section in recorded for row in table.rows(section)],
+        "aggregate": [overall.for_machines(row) for section in recorded for row in overall.overall(section)],
+        "errors": [line for section in recorded for line in table.errors(section)],
+        "warnings": [line for section in recorded for line in [*mixtures(section), *warnings(section)]],
     }
 
 
@@ -86,8 +86,8 @@ def show(grids: Sequence[Grid], skipped: Sequence[str]) -> None:
         print("no results that can be compared")
 
 
-def require_methods(methods: Sequence[str], found: Sequence[Section]) -> None:
+def require_methods(methods: Sequence[str], recorded: Sequence[Section]) -> None:
     """Refuse methods that no record is of. Raises: SpecError with the nearest names."""
-    known = {method: section for section in found for method in section.methods}
+    names = {method: section for section in recorded for method in section.methods}
     for method in methods:
-        naming.lookup("agent", method, known)
+        naming.lookup("agent", method, names)

@@ -14,8 +14,8 @@ from seqrl_jax.throughput.env import measure, random_policy_rollout
 from seqrl_jax.throughput.lm import training_speed
 
 LANGUAGE_MODEL = "lm"
-"""What is asked for in a task's place to measure the training of a language model."""
-Told = tuple[dict[str, Any], str]
+"""What stands in a task's place to measure the training of a language model."""
+Measured = tuple[dict[str, Any], str]
 """A measurement for machines, and as a line for people."""
 
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
         print(line)
 
 
-def _stepping(specs: list[str], options: argparse.Namespace) -> list[Told]:
+def _stepping(specs: list[str], options: argparse.Namespace) -> list[Measured]:
     """Of each task under a random policy, all of them in turn."""
     batch = options.batch or 2048
     tasks = {spec: make(spec) for spec in specs}
@@ -52,7 +52,7 @@ def _stepping(specs: list[str], options: argparse.Namespace) -> list[Told]:
     ]
 
 
-def _training(options: argparse.Namespace) -> Told:
+def _training(options: argparse.Namespace) -> Measured:
     row = training_speed(byte_model(options), options.batch or 8, options.repeats)
     return (
         {**asdict(row), "share_of_peak": row.share},

@@ -53,13 +53,13 @@ class ComparedOverall:
 def pairs(first: Section, second: Section, methods: tuple[str, str] | None) -> list[Pair]:
     """Records of the same task: of the two methods that are asked for, or of each method that both sections hold."""
     theirs = {(record.task, record.method): record for record in second.records}
-    found = []
+    matched = []
     for record in first.records:
         wanted = record.method if methods is None else methods[1]
         other = theirs.get((record.task, wanted))
         if other is not None and (methods is None or record.method == methods[0]):
-            found.append((record, other))
-    return found
+            matched.append((record, other))
+    return matched
 
 
 def compare(section: Section, pairs: Sequence[Pair]) -> list[Compared]:
@@ -87,13 +87,13 @@ def compare(section: Section, pairs: Sequence[Pair]) -> list[Compared]:
 
 def compare_overall(section: Section, pairs: Sequence[Pair]) -> list[ComparedOverall]:
     """A row for each two methods that were paired, over the tasks on which the track's first scale is defined."""
-    found = []
+    differences = []
     for methods in dict.fromkeys((one.method, other.method) for one, other in pairs):
         mine = [pair for pair in pairs if (pair[0].method, pair[1].method) == methods]
         samples = [scaled for one, other in mine if (scaled := _scaled(section, one, other))]
         if samples:
             first, second = ([[pair[index] for pair in task] for task in samples] for index in (0, 1))
-            found.append(
+            differences.append(
                 ComparedOverall(
                     track=section.track.name,
                     methods=methods,
@@ -102,7 +102,7 @@ def compare_overall(section: Section, pairs: Sequence[Pair]) -> list[ComparedOve
                     improvement=probability_of_improvement(second, first),
                 )
             )
-    return found
+    return differences
 
 
 def for_machines(row: Compared | ComparedOverall) -> dict[str, Any]:
@@ -143,15 +143,15 @@ def grids(section: Section, pairs: Sequence[Pair]) -> list[Grid]:
     labels = [printable(row.task) if alike else f"{printable(row.task)}, {_both(row.methods)}" for row in rows]
     what = _minus(rows[0].methods) if alike else "second minus first"
     lines = [Line(label, entries) for label, entries in zip(labels, zip(*shown, strict=True), strict=True)]
-    found = [Grid(f"{section.track.name}: {what}, with 95% intervals", [*columns, "pairs of seeds"], lines)]
+    tables = [Grid(f"{section.track.name}: {what}, with 95% intervals", [*columns, "pairs of seeds"], lines)]
     if total:
         over = [
             Line(_minus(row.methods), [with_interval(row.difference), with_interval(row.improvement), str(row.tasks)])
             for row in total
         ]
         title = f"Over tasks, {section.track.scales[0].name} score, with 95% intervals"
-        found.append(Grid(title, ["difference", "P(second scores higher)", "tasks"], over))
-    return found
+        tables.append(Grid(title, ["difference", "P(second scores higher)", "tasks"], over))
+    return tables
 
 
 def _minus(methods: tuple[str, str]) -> str:

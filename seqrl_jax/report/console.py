@@ -138,12 +138,12 @@ def _column_grid(section: Section, table: Sequence[Row], column: Column, remark:
 
 def _grid(section: Section, title: str, shown: Sequence[Row], text: Callable[[Row], str]) -> Grid:
     """What is proved in the track's order, then methods in theirs; tasks across."""
-    found = {(row.task, row.kind, row.method): row for row in shown}
+    by_name = {(row.task, row.kind, row.method): row for row in shown}
     tasks = [task for task in section.tasks if any(row.task == task for row in shown)]
     lines: list[Line] = []
     kinds: list[tuple[Kind, list[str]]] = [("certified", section.proved), ("agent", list(section.methods))]
     for kind, method in ((kind, method) for kind, methods in kinds for method in methods):
-        cells = [found.get((task, kind, method)) for task in tasks]
+        cells = [by_name.get((task, kind, method)) for task in tasks]
         if first := next(filter(None, cells), None):
             entries = [text(cell) if cell else "" for cell in cells]
             lines.append(Line(first.label, entries, _style(kind, first.marked_wrong)))

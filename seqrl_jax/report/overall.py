@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -97,9 +97,9 @@ def samples(section: Section, method: str) -> dict[str, list[float]]:
     return {task: values for task, values in scores.items() if values}
 
 
-def profile(section: Section, row: Overall) -> list[Estimate]:
-    """The share of a method's runs over all tasks whose score exceeds each of THRESHOLDS."""
-    return performance_profile(list(samples(section, row.method).values()), THRESHOLDS)
+def profile(section: Section, row: Overall, thresholds: Sequence[float] = THRESHOLDS) -> list[Estimate]:
+    """The share of a method's runs over all tasks whose score exceeds each threshold."""
+    return performance_profile(list(samples(section, row.method).values()), thresholds)
 
 
 def profiles_for_machines(section: Section) -> list[dict[str, Any]]:

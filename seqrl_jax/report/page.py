@@ -17,8 +17,16 @@ from seqrl_jax import __version__
 from seqrl_jax.figures import printable
 from seqrl_jax.files import write_whole
 from seqrl_jax.report import words
-from seqrl_jax.report.overall import STATISTICS, Overall, overall
-from seqrl_jax.report.pictures import Panel, Style, all_pictures, panel_picture, panels, styles
+from seqrl_jax.report.overall import STATISTICS, Overall, overall, profile
+from seqrl_jax.report.pictures import (
+    Panel,
+    Style,
+    all_pictures,
+    panel_picture,
+    panels,
+    profile_picture,
+    styles,
+)
 from seqrl_jax.report.sections import Section, mixtures, warnings
 from seqrl_jax.report.table import SCALED_WHERE, Row, errors, rows, without_scale
 from seqrl_jax.results.coverage import coverage
@@ -26,6 +34,7 @@ from seqrl_jax.results.record import Record
 from seqrl_jax.tracks.base import Scale
 
 BAR_LIMITS = (-0.5, 1.5)
+PROFILE_THRESHOLDS = [share / 50 for share in range(51)]
 PAGE, PICTURE = "report.html", "curves.png"
 
 
@@ -55,7 +64,7 @@ def write_page(
     )
     environment.filters.update(two=words.two, duration=words.duration, shown=printable, breakable=_breakable)
     records = [record for section in sections for record in section.records]
-    method_styles = styles([record for section in sections for record in _with_curves(section)])
+    method_styles = styles(records)
     html = environment.get_template(PAGE).render(
         sections=[_section(section, method_styles) for section in sections],
         suites=sorted({record.suite for record in records}),
@@ -116,6 +125,7 @@ def _section(section: Section, method_styles: Mapping[str, Style]) -> dict[str, 
         "columns": track.columns,
         "overall": [_overall_row(row) for row in total],
         "most_tasks": max((row.tasks for row in total), default=0),
+        "profile": _profile(section, total, method_styles),
         "matrix": _matrix(section, table, total, track.scales[0]) if total else None,
         "pictures": [
             {"title": picture.title, "about": picture.about, "png": _inline(picture.png)}
@@ -146,13 +156,25 @@ def _overall_row(row: Overall) -> dict[str, Any]:
     }
 
 
+def _profile(section: Section, total: Sequence[Overall], method_styles: Mapping[str, Style]) -> dict[str, str] | None:
+    """The picture of performance profiles, where any method has a score on the track's first scale."""
+    methods = [row for row in total if row.kind == "agent"]
+    if not methods:
+        return None
+    profiles = {row.method: profile(section, row, PROFILE_THRESHOLDS) for row in methods}
+    wrong = {row.method for row in methods if row.marked_wrong}
+    scale = section.track.scales[0].name
+    picture = profile_picture(profiles, PROFILE_THRESHOLDS, f"{scale} score", method_styles, wrong)
+    return {"scale": scale, "png": _inline(picture)}
+
+
 def _matrix(section: Section, table: Sequence[Row], total: Sequence[Overall], scale: Scale) -> dict[str, Any]:
-    found = {
+    by_name = {
         (row.task, row.kind, row.method): row
         for row in table
         if scale.name in row.scales or (row.certified and row.failed_wholly)
     }
-    tasks = [task for task in section.tasks if any(key[0] == task for key in found)]
+    tasks = [task for task in section.tasks if any(key[0] == task for key in by_name)]
     return {
         "title": f"{scale.name.capitalize()} score by task",
         "about": scale.about,
@@ -161,7 +183,7 @@ def _matrix(section: Section, table: Sequence[Row], total: Sequence[Overall], sc
             {
                 "label": row.label,
                 "kind": row.kind,
-                "entries": [_matrix_entry(found.get((task, row.kind, row.method)), scale) for task in tasks],
+                "entries": [_matrix_entry(by_name.get((task, row.kind, row.method)), scale) for task in tasks],
             }
             for row in total
         ],
@@ -179,15 +201,15 @@ def _matrix_entry(row: Row | None, scale: Scale) -> dict[str, Any]:
 
 def _task(section: Section, task: str, table: Sequence[Row], method_styles: Mapping[str, Style]) -> dict[str, Any]:
     track, bounds, records = section.track, section.bounds(task), section.tasks[task]
-    mine = [row for row in table if row.task == task]
+    mine, drawn = [row for row in table if row.task == task], _panels(section, task)
+    with_curves = {method: method_styles[method] for panel in drawn for method in panel.curves}
     return {
         "name": task,
         "certified": any(row.certified for row in mine),
         "pictures": [
-            {"y": panel.y, "x": panel.x, "png": _inline(panel_picture(panel, method_styles))}
-            for panel in _panels(section, task)
+            {"y": panel.y, "x": panel.x, "png": _inline(panel_picture(panel, method_styles))} for panel in drawn
         ],
-        "rows": [_task_row(section, row, method_styles) for row in mine],
+        "rows": [_task_row(section, row, with_curves) for row in mine],
         "bounds": [
             {"name": words.bound(name), "about": track.bounds.get(name, ""), "bound": bound}
             for name, bound in bounds.items()
@@ -212,10 +234,6 @@ def _task_row(section: Section, row: Row, method_styles: Mapping[str, Style]) ->
         "seeds": row.seeds,
         "failed": row.failed,
     }
-
-
-def _with_curves(section: Section) -> list[Record]:
-    return [record for record in section.records if section.track.columns[0].metric in record.curves]
 
 
 def _panels(section: Section, task: str) -> list[Panel]:

@@ -1,4 +1,5 @@
-"""Learning curves between what is proved about their tasks, as PNG pictures: one panel per task.
+"""PNG pictures of any track: learning curves between what is proved about their tasks, a panel for each task, and
+performance profiles over tasks.
 
 A record's learning curve is the one that has the name of its track's score.
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from seqrl_jax.figures import COLOURS, new_figure, png, printable
 from seqrl_jax.report.words import DAGGER, name
 from seqrl_jax.results.record import Bound, Curve, Record
+from seqrl_jax.results.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +25,8 @@ DASHES = (":", (0, (4, 3)), "-.", "-", (0, (1, 3)))
 INK = "#4a4f57"
 LABEL_GAP = 0.062
 LABEL_WIDTH = 48
+LEGEND_ROW = 0.25
+"""Inches."""
 
 Dash = Literal["solid", "dashed", "dotted"]
 
@@ -47,13 +51,18 @@ class Panel:
 
 
 def styles(records: Sequence[Record]) -> dict[str, Style]:
-    """One style for each method, the same in every panel; methods that are wrong on purpose are dashed."""
+    """One style for each method, the same in every picture; methods that are wrong on purpose are dashed.
+
+    Styles are distinct for up to 10 methods that are wrong and 20 others.
+    """
+    methods = {record.method for record in records}
     wrong = {record.method for record in records if record.marked_wrong}
-    found = {}
-    for index, method in enumerate(sorted({record.method for record in records})):
-        dash: Dash = "dashed" if method in wrong else "solid" if index < len(COLOURS) else "dotted"
-        found[method] = Style(COLOURS[index % len(COLOURS)], dash)
-    return found
+    drawn: dict[str, Style] = {}
+    for index, method in enumerate(sorted(methods - wrong)):
+        drawn[method] = Style(COLOURS[index % len(COLOURS)], "solid" if index < len(COLOURS) else "dotted")
+    for index, method in enumerate(sorted(wrong)):
+        drawn[method] = Style(COLOURS[index % len(COLOURS)], "dashed")
+    return dict(sorted(drawn.items()))
 
 
 def panels(records: Sequence[Record], metric: str, label: str, bounds: Mapping[str, Bound]) -> list[Panel]:
@@ -82,19 +91,50 @@ def all_pictures(panels: Sequence[Panel], method_styles: Mapping[str, Style], wr
     shown = {method: style for method, style in method_styles.items() if method in drawn}
     columns = max(1, min(4, math.ceil(math.sqrt(len(panels)))))
     rows = max(1, math.ceil(len(panels) / columns))
-    legend_columns = min(columns * 3, max(1, len(shown)))
-    figure = new_figure(rows, columns, 0.5 + 0.25 * math.ceil(len(shown) / legend_columns))
+    figure = new_figure(rows, columns, _legend_height(shown, 3 * columns))
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(grid, panels):
         _draw(axes, panel, method_styles)
         axes.set_title(_short(panel.title), fontsize=10, loc="left", color="black", parse_math=False)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    _legend(figure, shown, wrong, legend_columns)
+    _legend(figure, shown, wrong, 3 * columns, "line: mean over seeds, band: from the worst seed to the best")
     return png(figure, dpi)
 
 
-def _legend(figure: Figure, shown: Mapping[str, Style], wrong: set[str], columns: int) -> None:
+def profile_picture(
+    profiles: Mapping[str, Sequence[Estimate]],
+    thresholds: Sequence[float],
+    x: str,
+    method_styles: Mapping[str, Style],
+    wrong: set[str],
+    dpi: int = 110,
+) -> bytes:
+    """PNG of performance profiles with a legend of the methods.
+
+    Args: profiles: method -> [K] the share of its runs above each threshold. thresholds: [K] ascending. x: what they
+        are of. wrong: the methods that are so on purpose.
+    """
+    shown = {method: style for method, style in method_styles.items() if method in profiles}
+    figure = new_figure(1, 2, _legend_height(shown, 6))
+    axes = figure.add_subplot()
+    for method, style in shown.items():
+        shares = profiles[method]
+        low, high = zip(*((s.value if s.low is None else s.low, s.value if s.high is None else s.high) for s in shares))
+        axes.fill_between(thresholds, low, high, color=style.colour, alpha=0.1, linewidth=0)
+        axes.plot(thresholds, [s.value for s in shares], color=style.colour, linestyle=style.dash, linewidth=1.7)
+    axes.set_xlim(thresholds[0], thresholds[-1])
+    axes.set_ylim(0.0, 1.0)
+    _label(axes, x, "share of runs above it")
+    _legend(figure, shown, wrong, 6, "line: share of runs, band: pointwise 95% interval")
+    return png(figure, dpi)
+
+
+def _legend_height(shown: Mapping[str, Style], columns: int) -> float:
+    return 0.5 + LEGEND_ROW * math.ceil(len(shown) / columns)
+
+
+def _legend(figure: Figure, shown: Mapping[str, Style], wrong: set[str], columns: int, title: str) -> None:
     from matplotlib.lines import Line2D
 
     if not shown:
@@ -104,10 +144,10 @@ def _legend(figure: Figure, shown: Mapping[str, Style], wrong: set[str], columns
     legend = figure.legend(
         lines,
         [" "] * len(lines),
-        title=f"line: mean over seeds, band: from the worst seed to the best, {DAGGER}: wrong on purpose",
+        title=f"{title}, {DAGGER}: wrong on purpose",
         title_fontsize=9,
         loc="outside lower center",
-        ncols=columns,
+        ncols=min(columns, len(shown)),
         frameon=False,
     )
     for text, method in zip(legend.get_texts(), shown):
@@ -127,8 +167,12 @@ def _draw(axes: Axes, panel: Panel, method_styles: Mapping[str, Style]) -> None:
     axes.set_ylim(low, high)
     _draw_bounds(axes, panel.bounds, low, high)
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.set_xlabel(_short(panel.x), fontsize=8, color=INK, parse_math=False)
-    axes.set_ylabel(_short(panel.y), fontsize=8, color=INK, parse_math=False)
+    _label(axes, panel.x, panel.y)
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(_short(x), fontsize=8, color=INK, parse_math=False)
+    axes.set_ylabel(_short(y), fontsize=8, color=INK, parse_math=False)
     axes.tick_params(labelsize=8, colors=INK, length=3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#b9bec6")

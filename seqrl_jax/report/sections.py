@@ -67,13 +67,13 @@ def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[li
         name: [record for record in by_track.get(name, []) if track.columns[0].metric in record.metrics]
         for name, track in tracks.items()
     }
-    found = [Section(tracks[name], in_order(group, tracks[name])) for name, group in scored.items() if group]
+    present = [Section(tracks[name], in_order(group, tracks[name])) for name, group in scored.items() if group]
     skipped += [
         f"{counted(len(group), 'record')} of the track {name!r}, which is unknown here (known: {listed(list(tracks))})"
         for name, group in by_track.items()
         if name not in tracks
     ]
-    return found, skipped
+    return present, skipped
 
 
 def in_order(records: Iterable[Record], track: Track) -> tuple[Record, ...]:
@@ -90,41 +90,41 @@ def newest(records: Sequence[Record]) -> Record:
 
 def warnings(section: Section) -> list[str]:
     """What the records warn of, and why seeds of theirs failed, a line each."""
-    found = []
+    lines = []
     for record in section.records:
         where = f"{record.method} on {record.task}"
-        found += [f"{where}, {text}" for text in record.warnings]
+        lines += [f"{where}, {text}" for text in record.warnings]
         seeds: dict[str, list[str]] = {}
         for seed, why in record.failures.items():
             seeds.setdefault(why, []).append(seed)
         for why, failed in seeds.items():
             share = f"{len(failed)} of {counted(len(record.seeds), 'seed')} failed"
-            found.append(f"{where}, {share} ({', '.join(failed)}): {why}")
-    return found
+            lines.append(f"{where}, {share} ({', '.join(failed)}): {why}")
+    return lines
 
 
 def mixtures(section: Section) -> list[str]:
     """What was not made by one version of everything: code by method, packages by suite."""
-    found = []
+    lines = []
     for method, records in section.methods.items():
         if len({record.code_fingerprint for record in records}) > 1:
-            found.append(f"mixes versions: the code of {method} changed between its cells")
+            lines.append(f"mixes versions: the code of {method} changed between its cells")
     for suite, records in _by_suite(section.records).items():
         for package in sorted({name for record in records for name in record.versions}):
             versions = {record.versions.get(package, "unknown") for record in records}
             if len(versions) > 1:
-                found.append(f"mixes versions: suite {suite} was run with {package} {listed(sorted(versions))}")
-    return found
+                lines.append(f"mixes versions: suite {suite} was run with {package} {listed(sorted(versions))}")
+    return lines
 
 
 def changed_tasks(section: Section) -> list[str]:
     """A sentence for each task that is not what it was when some of its cells were made."""
-    found = []
+    lines = []
     for task, records in section.tasks.items():
         fingerprint = newest(records).task_fingerprint
         if old := [record.method for record in records if record.task_fingerprint != fingerprint]:
-            found.append(f"{task} has changed since these ran on it: {listed(old)}; run them again")
-    return found
+            lines.append(f"{task} has changed since these ran on it: {listed(old)}; run them again")
+    return lines
 
 
 def _place(registry: Iterable[str], spec: str) -> tuple[int, str]:

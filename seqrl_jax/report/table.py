@@ -76,12 +76,12 @@ class Row:
 
 def rows(section: Section) -> list[Row]:
     """For each task what is proved about it, then its methods."""
-    found = []
+    table = []
     for task, records in section.tasks.items():
         bounds = section.bounds(task)
-        found += [_proved_row(section, task, name, bounds) for name in bounds]
-        found += [_method_row(section, record) for record in records]
-    return found
+        table += [_proved_row(section, task, name, bounds) for name in bounds]
+        table += [_method_row(section, record) for record in records]
+    return table
 
 
 def for_machines(row: Row) -> dict[str, Any]:
@@ -144,10 +144,10 @@ def counted_scores(section: Section, record: Record) -> list[float]:
 
 
 def _method_row(section: Section, record: Record) -> Row:
-    score, *others = section.track.columns
-    finished = record.finished(score.metric)
+    scored, *others = section.track.columns
+    finished = record.finished(scored.metric)
     ceiling = min([record.bounds[name].upper for name in record.bounded_by], default=math.inf)
-    found = estimate(finished, within=(-math.inf, ceiling)) if finished else None
+    score = estimate(finished, within=(-math.inf, ceiling)) if finished else None
     metrics = {column.metric: values for column in others if (values := record.finished(column.metric))}
     return Row(
         track=record.track,
@@ -159,12 +159,12 @@ def _method_row(section: Section, record: Record) -> Row:
         seeds=len(record.seeds),
         failed=record.failed,
         certified=_is_certified(section, record.bounds),
-        score=found,
+        score=score,
         scales={
             scale.name: scaled
             for scale in section.track.scales
-            if found
-            and (scaled := _scaled(found, scale, record.bounds, proves_above(record, score.metric, scale.zero)))
+            if score
+            and (scaled := _scaled(score, scale, record.bounds, proves_above(record, scored.metric, scale.zero)))
         },
         metrics={metric: estimate(values) for metric, values in metrics.items()},
         warnings=record.warnings,

@@ -80,15 +80,15 @@ class Package:
 
     def reached(self, modules: Iterable[str]) -> set[str]:
         """The modules themselves and what they import from the package, transitively."""
-        found: set[str] = set()
+        closure: set[str] = set()
         waiting = list(modules)
         while waiting:
             module = waiting.pop()
-            if module not in found:
-                found.add(module)
+            if module not in closure:
+                closure.add(module)
                 for needed in self._imports(module):
                     waiting += self._definers(needed)
-        return found
+        return closure
 
     def _definers(self, needed: Import) -> list[str]:
         """The modules that an import needs; none if it is of another package."""

@@ -1,4 +1,4 @@
-"""What the 95% intervals cover, in words. `benchmarks/coverage.py` measured the numbers, which ship with the package."""
+"""What the 95% intervals cover, in words. `benchmarks/coverage.py` measures the numbers; they ship with the package."""
 
 from __future__ import annotations
 

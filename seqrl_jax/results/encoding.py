@@ -101,11 +101,11 @@ def _culprit(name: str, entries: dict[str, Any]) -> str:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         raise RecordError(f"{next(name for name in names if names.count(name) > 1)}: stands there twice")
-    return found
+    return members
 
 
 def _refuse_constant(text: str) -> NoReturn:

@@ -21,13 +21,13 @@ PACKAGES = ("seqrl_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
 def versions() -> dict[str, str]:
     """Package -> version, and Python's."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def device() -> str:
@@ -77,8 +77,8 @@ def _without_folders(word: str) -> str:
     return re.sub(r"(?<![^=:,])~?/(?!/)[^=:,]*", _shortened, word)
 
 
-def _shortened(found: re.Match[str]) -> str:
-    path = Path(found[0])
+def _shortened(match: re.Match[str]) -> str:
+    path = Path(match[0])
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
 

@@ -103,8 +103,8 @@ def over_tasks(
     Raises: ValueError if there is no task, or one without a score.
     """
     strata = _strata(samples)
-    (found,) = _estimates(strata, lambda strata: statistic(strata)[None], within, resamples)
-    return found
+    (computed,) = _estimates(strata, lambda strata: statistic(strata)[None], within, resamples)
+    return computed
 
 
 def difference(pairs: Sequence[ArrayLike]) -> Estimate:

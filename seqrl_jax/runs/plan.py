@@ -68,12 +68,12 @@ def standing(
     by_other_code = []
     for record in written:
         cell, made = (record.method, record.task), identity_of(record)
-        wanted = cells.get(cell)
-        if wanted is None or made.whatever_the_code != wanted.whatever_the_code:
+        planned = cells.get(cell)
+        if planned is None or made.whatever_the_code != planned.whatever_the_code:
             continue
-        if made != wanted:
+        if made != planned:
             by_other_code.append(cell)
-        if made == wanted or keep_old:
+        if made == planned or keep_old:
             records[cell] = record
     return records, by_other_code
 

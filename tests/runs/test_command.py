@@ -46,7 +46,7 @@ def seqrl(toy, capsys):
 @pytest.fixture
 def running(seqrl, monkeypatch):
     """The same, without the table and the report."""
-    monkeypatch.setattr(command, "tell", lambda directory, as_json: None)
+    monkeypatch.setattr(command, "show_results", lambda directory, as_json: None)
     return seqrl
 
 
