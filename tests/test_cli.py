@@ -50,31 +50,31 @@ def test_importing_the_package_loads_no_optional_or_plotting_library():
 
 def test_list_names_tasks_agents_and_suites(seqrl):
     code, out, _ = seqrl("list", "--json")
-    told = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    assert [task["name"] for task in told["tasks"] if task["track"] == "pomdp"] == list(TASKS)
-    assert [task["name"] for task in told["tasks"] if task["track"] == "lm"] == list(LM_TASKS)
-    assert {agent["name"] for agent in told["agents"] if agent["track"] == "lm"} == set(METHODS)
-    wrong = {agent["name"]: agent["marked_wrong"] for agent in told["agents"]}
+    assert [task["name"] for task in output["tasks"] if task["track"] == "pomdp"] == list(TASKS)
+    assert [task["name"] for task in output["tasks"] if task["track"] == "lm"] == list(LM_TASKS)
+    assert {agent["name"] for agent in output["agents"] if agent["track"] == "lm"} == set(METHODS)
+    wrong = {agent["name"]: agent["marked_wrong"] for agent in output["agents"]}
     assert wrong["a2c_obs"] and not wrong["reinforce"] and not wrong["optimal"]
-    assert [suite["name"] for suite in told["suites"]] == ["quick", "headline", "pomdp", "lm"]
+    assert [suite["name"] for suite in output["suites"]] == ["quick", "headline", "pomdp", "lm"]
 
 
 def test_list_describes_a_task(seqrl):
     assert "[cue]" in seqrl("list", "tmaze")[1]
-    told = json.loads(seqrl("list", "tmaze", "--json")[1])
-    assert told["track"] == "pomdp" and told["about"].startswith("remember one bit") and "[cue]" in told["detail"]
+    output = json.loads(seqrl("list", "tmaze", "--json")[1])
+    assert output["track"] == "pomdp" and output["about"].startswith("remember one bit") and "[cue]" in output["detail"]
     assert "dpo (lm): " in seqrl("list", "dpo")[1]
 
 
 def test_solve_prints_the_five_certified_values(seqrl):
     code, out, _ = seqrl("solve", "peek_maze", "--horizon", 9, "--discount", 1, "--json", "--episodes", 500)
-    told = json.loads(out)
-    assert code == 0 and told["horizon"] == 9 and told["discount"] == 1
-    assert set(told["values"]) == NAMES
-    history = told["values"]["history"]
+    output = json.loads(out)
+    assert code == 0 and output["horizon"] == 9 and output["discount"] == 1
+    assert set(output["values"]) == NAMES
+    history = output["values"]["history"]
     assert history["lower"] == pytest.approx(0.8) and history["upper"] == pytest.approx(0.8) and history["method"]
-    assert told["played"]["mean"] == pytest.approx(0.8, abs=1e-4), "the optimum of the peek maze has no chance in it"
+    assert output["played"]["mean"] == pytest.approx(0.8, abs=1e-4), "the optimum of the peek maze has no chance in it"
 
 
 def test_solve_says_what_it_found_to_people(seqrl):
@@ -116,10 +116,10 @@ def test_a_run_leaves_one_file_per_cell_a_report_and_a_picture(results):
 
 def test_table_tells_every_cell_and_the_certified_values(results, seqrl):
     code, out, _ = seqrl("table", results, "--json")
-    told = json.loads(out)
-    assert code == 0 and told["errors"] == [] and told["damaged"] == []
-    assert len(told["rows"]) == 2 * (4 + 5)
-    rows = {(row["task"], row["agent"]): row for row in told["rows"] if row["kind"] == "agent"}
+    output = json.loads(out)
+    assert code == 0 and output["errors"] == [] and output["damaged"] == []
+    assert len(output["rows"]) == 2 * (4 + 5)
+    rows = {(row["task"], row["agent"]): row for row in output["rows"] if row["kind"] == "agent"}
     assert rows["aliased_line", "random"]["normalised"]["mean"] == pytest.approx(0)
     assert rows["tiger", "reinforce"]["seeds"] == 2 and rows["tiger", "reinforce"]["failed"] == 0
     assert rows["tiger", "optimal"]["normalised"]["mean"] == pytest.approx(1, abs=0.1)
@@ -127,10 +127,10 @@ def test_table_tells_every_cell_and_the_certified_values(results, seqrl):
 
 def test_table_tells_of_profiles_and_of_improvement(results, seqrl):
     asked = ("--profile", "--improvement", "optimal", "random")
-    told = json.loads(seqrl("table", results, *asked, "--json")[1])
-    (improvement,) = told["improvement"]
+    output = json.loads(seqrl("table", results, *asked, "--json")[1])
+    (improvement,) = output["improvement"]
     assert improvement["agents"] == ["optimal", "random"] and improvement["tasks"] == 2 and improvement["value"] == 1.0
-    profiles = {profile["agent"]: profile["profile"] for profile in told["profiles"]}
+    profiles = {profile["agent"]: profile["profile"] for profile in output["profiles"]}
     assert profiles["random"][1]["above"] == 0.1 and profiles["random"][1]["value"] == 0.0
     assert profiles["optimal"][5]["value"] == 1.0
     code, out, _ = seqrl("table", results, *asked)
@@ -138,17 +138,17 @@ def test_table_tells_of_profiles_and_of_improvement(results, seqrl):
 
 
 def test_compare_pairs_agents_and_runs(results, seqrl, tmp_path):
-    told = json.loads(seqrl("compare", results, "--agents", "random", "optimal", "--json")[1])
-    differences = {row["task"]: row["scaled"] for row in told["rows"]}
+    output = json.loads(seqrl("compare", results, "--agents", "random", "optimal", "--json")[1])
+    differences = {row["task"]: row["scaled"] for row in output["rows"]}
     assert set(differences) == {"aliased_line", "tiger"}
     assert all(difference["value"] == pytest.approx(1, abs=0.1) for difference in differences.values())
-    assert told["overall"][0]["tasks"] == 2 and told["overall"][0]["improvement"]["value"] == 1.0
+    assert output["overall"][0]["tasks"] == 2 and output["overall"][0]["improvement"]["value"] == 1.0
     code, out, _ = seqrl("compare", results, results)
     assert code == 0 and "second minus first" in out and "0.00 [0.00, 0.00]" in out and "reinforce" in out
     for path in results.glob("optimal--*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    told = json.loads(seqrl("compare", results, tmp_path, "--json")[1])
-    assert {tuple(row["agents"]) for row in told["rows"]} == {("optimal", "optimal")}
+    output = json.loads(seqrl("compare", results, tmp_path, "--json")[1])
+    assert {tuple(row["agents"]) for row in output["rows"]} == {("optimal", "optimal")}
     code, _, err = seqrl("compare", results, "--agents", "random", "optimall")
     assert code == 2 and "did you mean optimal" in err
 
@@ -293,10 +293,10 @@ def test_a_malformed_file_is_answered_with_its_line(seqrl, tmp_path):
 
 def test_solve_climbs_to_policies_with_memory_states(seqrl):
     code, out, _ = seqrl("solve", "aliased_line", "--memory-states", 2, "--json")
-    told = json.loads(out)
-    rungs = [rung["lower"] for rung in told["memory_states"]]
-    assert code == 0 and [rung["memories"] for rung in told["memory_states"]] == [1, 2]
-    low, high = (told["values"][name]["lower"] for name in ("memoryless_stochastic", "history"))
+    output = json.loads(out)
+    rungs = [rung["lower"] for rung in output["memory_states"]]
+    assert code == 0 and [rung["memories"] for rung in output["memory_states"]] == [1, 2]
+    low, high = (output["values"][name]["lower"] for name in ("memoryless_stochastic", "history"))
     np.testing.assert_allclose(rungs, [low, high], atol=1e-6)
     assert "2 memory states" in seqrl("solve", "aliased_line", "--memory-states", 2)[1]
     assert seqrl("solve", "aliased_line", "--memory-states", 0)[0] == 2
@@ -306,15 +306,15 @@ def test_the_language_model_suite_runs_and_is_told(seqrl, tmp_path):
     directory = tmp_path / "lm"
     arguments = ("--tasks", "keyword:model=rnn", "--agents", "sft", "best_of_16", "--seeds", 2, "--steps", 3)
     code, out, _ = seqrl("run", "lm", *arguments, "--out", directory, "--json")
-    told = json.loads(out)
-    assert code == 0 and not told["errors"]
-    rows = [row for row in told["rows"] if row["kind"] == "agent"]
+    output = json.loads(out)
+    assert code == 0 and not output["errors"]
+    rows = [row for row in output["rows"] if row["kind"] == "agent"]
     assert [(row["task"], row["agent"], row["seeds"]) for row in rows] == [
         ("keyword:model=rnn", "sft", 2),
         ("keyword:model=rnn", "best_of_16", 2),
     ]
     assert (directory / "report.html").is_file()
-    assert json.loads(seqrl("table", directory, "--json")[1])["rows"] == told["rows"]
+    assert json.loads(seqrl("table", directory, "--json")[1])["rows"] == output["rows"]
     code, _, err = seqrl("run", "lm", "--agents", "dpoo")
     assert code == 2 and "did you mean dpo" in err
 
@@ -340,8 +340,8 @@ def test_align_trains_on_lines_and_names_the_bad_one(seqrl, tmp_path):
     assert not (tmp_path / "sft").exists()
 
     code, out, _ = seqrl("align", data, "--out", tmp_path / "sft", *sizes, "--skip-bad", "--json")
-    told = json.loads(out)
-    assert code == 0 and (told["examples"], told["skipped"], told["steps"]) == (22, 1, 3)
+    output = json.loads(out)
+    assert code == 0 and (output["examples"], output["skipped"], output["steps"]) == (22, 1, 3)
     assert {path.name for path in (tmp_path / "sft").iterdir()} == {
         "config.json",
         "model.safetensors",

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def test_every_command_is_one(command):
         with pytest.raises(SystemExit, match=r"^0$"):
             cli.parser().parse_args([*words, "--help"])
     else:
-        assert callable(cli.parser().parse_args(words).command)
+        module = cli.parser().parse_args(words).command
+        assert callable(import_module(f"seqrl_jax.commands.{module}").run)
 
 
 def test_every_folder_that_is_named_is_there():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.agents.rollout import Unit
+from seqrl_jax.agents.rollout import Magnitude
 from seqrl_jax.audit.audit import history_values
 from seqrl_jax.exact.chain import belief_chain, occupancy, state_chain
 from seqrl_jax.exact.gradients import (
@@ -166,7 +166,7 @@ def test_the_agents_own_estimates_agree(spec, name):
     state = state._replace(
         policy=table(state.policy, logits),
         value=table(state.value, value[:, None] / LARGE),
-        unit=Unit(jnp.float32(LARGE), jnp.float32(LARGE)),
+        magnitude=Magnitude(jnp.float32(LARGE), jnp.float32(LARGE)),
     )
     estimate = jax.jit(jax.vmap(lambda key: agent.estimate(env, params, state, key)[0].policy))
     samples = -np.asarray(jax.tree.leaves(estimate(jax.random.split(jax.random.key(1), ROLLOUTS)))[0], np.float64)
