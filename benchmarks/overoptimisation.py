@@ -22,12 +22,12 @@ import numpy as np
 from seqrl_jax.figures import COLOURS, new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.lm import exact
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.preference import compared
 from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.provenance import write_measurement
 
 COUNTED = {"learning_rate": 0.03}
@@ -106,14 +106,14 @@ def trace(
     # To mean 0 and deviation 1 under pi_0, exactly.
     score = score - exact.expected(law, score)
     score = score / np.sqrt(exact.expected(law, np.square(score)))
-    told = lambda policy: [
+    rewards = lambda policy: [
         exact.divergence(policy, law),
         exact.expected(policy, gold),
         exact.expected(policy, score),
     ]
     return {
-        "optima": [told(exact.optimum(law, score, beta)) for beta in BETAS],
-        "best_of_n": [told(exact.best_of(law, score, draws)) for draws in DRAWS],
+        "optima": [rewards(exact.optimum(law, score, beta)) for beta in BETAS],
+        "best_of_n": [rewards(exact.best_of(law, score, draws)) for draws in DRAWS],
     }
 
 

@@ -113,7 +113,7 @@ def shaken():
     """(model, seed) -> weights about which nothing is special, so that no test leans on zeros or on a small start."""
 
     def shaken(model, seed=0):
-        weights = model.init(jax.random.key(seed))
+        weights = model.initial_weights(jax.random.key(seed))
         leaves, tree = jax.tree.flatten(weights)
         keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
         noisy = [leaf + 0.2 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]

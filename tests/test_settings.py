@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from seqrl_jax import cli, naming
 from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
-from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.registry import METHODS, make_method, make_model, make_task_and_model, method_settings
 from seqrl_jax.lm.reward_model import RewardModel
-from seqrl_jax.lm.rnn import RNN
+from seqrl_jax.networks.rnn import RNN
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.memory import MEMORIES, Window
 from seqrl_jax.naming import SpecError

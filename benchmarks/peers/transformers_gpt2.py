@@ -17,8 +17,7 @@ import numpy as np
 import torch
 import transformers
 
-from seqrl_jax.lm.base import next_token_logits
-from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.text.weights import load_gpt, save_gpt
 
@@ -39,8 +38,8 @@ def main() -> None:
         _, back = load_gpt(Path(folder) / "again")
     with torch.no_grad():
         expected = theirs(torch.from_numpy(np.asarray(tokens, np.int64))).logits.numpy()
-    ours = np.asarray(next_token_logits(model, weights, tokens))
-    told = {
+    ours = np.asarray(jax.jit(model.apply)(weights, tokens))
+    measured = {
         "largest_logit": float(np.abs(expected).max()),
         "largest_difference": float(np.abs(ours - expected).max()),
         "round_trip_equal": all(
@@ -48,9 +47,9 @@ def main() -> None:
         ),
         "transformers": transformers.__version__,
     }
-    print(told)
+    print(measured)
     if options.out:
-        write_measurement(options.out, told)
+        write_measurement(options.out, measured)
 
 
 if __name__ == "__main__":

@@ -32,15 +32,25 @@ import numpy as np
 import torch
 import trl
 from datasets import Dataset
-from trl_peer import apart, arguments, from_disk, gradients, prepared, spoken, their_judge, theirs, tokenizer
+from trl_peer import (
+    arguments,
+    from_disk,
+    gradients,
+    largest_difference,
+    prepared,
+    spoken,
+    their_judge,
+    theirs,
+    tokenizer,
+)
 
 from seqrl_jax.lm.base import token_log_probs
-from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.lm.policy_gradient import Batch, PolicyGradient, clipped_value_loss, evaluated, surrogate
+from seqrl_jax.lm.policy_gradient import PolicyGradient, Rollout, clipped_value_loss, log_probs_and_values, surrogate
 from seqrl_jax.lm.sampling import Completions
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.text.losses import losses_of
-from seqrl_jax.text.policy import CLIMBING
+from seqrl_jax.text.policy import POLICY_GRADIENTS
 
 V, PROMPT, LENGTH, GROUP, PROMPTS = 8, 3, 6, 4, 3
 MODEL = GPT(V, context=PROMPT + LENGTH, width=16, layers=2, heads=2)
@@ -121,16 +131,16 @@ def preferences(method: str, seed: int, folder: str) -> dict[str, float]:
     return compared(ours, policy, loss.item(), gradients(trainer.model))
 
 
-def climbs(method: str, seed: int, folder: str) -> dict[str, float]:
+def policy_gradients(method: str, seed: int, folder: str) -> dict[str, float]:
     """RLOO, GRPO or Dr. GRPO, from completions and rewards on."""
     rng = np.random.default_rng(seed)
     # TRL's RLOO clips the ratio of the completion, and may pass over a batch more than once.
     shape = {"ratio": "completion", "clip": 0.2} if method == "rloo" else {}
-    policy = dataclasses.replace(CLIMBING[method], beta=BETA, group=GROUP, **shape)
-    settings = {"beta": policy.beta, "epsilon": policy.clip, "num_iterations": 2, "num_generations": GROUP}
+    policy = dataclasses.replace(POLICY_GRADIENTS[method], kl_coef=BETA, group=GROUP, **shape)
+    settings = {"beta": policy.kl_coef, "epsilon": policy.clip, "num_iterations": 2, "num_generations": GROUP}
     settings |= {"max_completion_length": LENGTH, "per_device_train_batch_size": GROUP * PROMPTS}
     reference, old = shaken(2 * seed), moved(shaken(2 * seed), 2 * seed + 1)
-    prompt, drawn, paid = drawn_at_random(rng, old)
+    prompt, drawn, rewards = drawn_at_random(rng, old)
 
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -145,7 +155,7 @@ def climbs(method: str, seed: int, folder: str) -> dict[str, float]:
     their_model.load_state_dict(theirs(MODEL, old).state_dict())
     trainer = Trainer(
         model=their_model,
-        reward_funcs=lambda **_: paid.tolist(),
+        reward_funcs=lambda **_: rewards.tolist(),
         args=config,
         train_dataset=Dataset.from_list([{"prompt": spoken(one)} for one in prompt]),
         processing_class=tokenizer(V),
@@ -166,9 +176,9 @@ def climbs(method: str, seed: int, folder: str) -> dict[str, float]:
     loss.backward()
 
     collected = {"model": old, "value": jnp.zeros(MODEL.width)}
-    batch = policy.judged(MODEL, collected, reference, jnp.asarray(prompt), drawn, jnp.asarray(paid))
+    rollout = policy.rollout(MODEL, collected, reference, jnp.asarray(prompt), drawn, jnp.asarray(rewards))
     scale = LENGTH if method == "dr_grpo" else 1
-    ours = lambda weights: policy.loss(MODEL, {"model": weights, "value": collected["value"]}, batch) / scale
+    ours = lambda weights: policy.loss(MODEL, {"model": weights, "value": collected["value"]}, rollout) / scale
     return compared(ours, now, loss.item(), gradients(trainer.model))
 
 
@@ -193,10 +203,10 @@ def ppo(seed: int, folder: str) -> dict[str, float]:
     now = moved(old, 2 * seed + 77)
     value, head = (0.3 * rng.normal(size=MODEL.width).astype(np.float32) for _ in range(2))
     prompt, drawn, _ = drawn_at_random(rng, old, cut=False)
-    policy = CLIMBING["ppo"]
+    policy = POLICY_GRADIENTS["ppo"]
     settings = {"num_ppo_epochs": 2, "num_mini_batches": 1, "per_device_train_batch_size": len(prompt)}
     settings |= {"gradient_accumulation_steps": 1, "total_episodes": len(prompt), "response_length": LENGTH}
-    settings |= {"kl_coef": policy.beta, "kl_estimator": "k1", "cliprange": policy.clip, "cliprange_value": 0.2}
+    settings |= {"kl_coef": policy.kl_coef, "kl_estimator": "k1", "cliprange": policy.clip, "cliprange_value": 0.2}
     settings |= {"vf_coef": policy.value_cost, "gamma": 1.0, "lam": policy.lambda_, "temperature": 1.0}
     settings |= {"num_sample_generations": 0, "learning_rate": 0.0, "missing_eos_penalty": None}
     # Its padding must be no word: it is masked by its number.
@@ -227,15 +237,15 @@ def ppo(seed: int, folder: str) -> dict[str, float]:
 
     ppo_trainer.batch_generation = shared
     losses: list[float] = []
-    found: dict[str, np.ndarray] = {}
+    their_gradients: dict[str, np.ndarray] = {}
 
     def backward(loss: torch.Tensor) -> None:
         losses.append(loss.item())
         loss.backward()
         inner = trainer.accelerator.unwrap_model(trainer.model)
         one, two = gradients(inner.policy), gradients(inner.value_model)
-        found.update({name: one[name] + two[name] for name in one})
-        found["value"] = inner.value_model.score.weight.grad.numpy()[0].copy()
+        their_gradients.update({name: one[name] + two[name] for name in one})
+        their_gradients["value"] = inner.value_model.score.weight.grad.numpy()[0].copy()
         inner.policy.load_state_dict(theirs(MODEL, now).state_dict())
         inner.value_model.load_state_dict(their_judge(MODEL, now, value).state_dict())
 
@@ -244,18 +254,19 @@ def ppo(seed: int, folder: str) -> dict[str, float]:
 
     collected = {"model": old, "value": jnp.asarray(value)}
     text = jnp.asarray(whole.numpy())
-    paid = MODEL.hidden(reference, text)[:, -1] @ head
-    batch = policy.judged(MODEL, collected, reference, jnp.asarray(prompt), drawn, paid)
-    spread = batch.advantage - batch.advantage.mean()
-    whitened = spread * jax.lax.rsqrt(batch.advantage.var(ddof=1) + 1e-8)
-    return compared(partial(_ppo_loss, policy, batch, whitened), now, losses[-1], found, jnp.asarray(value))
+    rewards = MODEL.apply(reference, text, method="hidden")[:, -1] @ head
+    rollout = policy.rollout(MODEL, collected, reference, jnp.asarray(prompt), drawn, rewards)
+    spread = rollout.advantage - rollout.advantage.mean()
+    whitened = spread * jax.lax.rsqrt(rollout.advantage.var(ddof=1) + 1e-8)
+    return compared(partial(_ppo_loss, policy, rollout, whitened), now, losses[-1], their_gradients, jnp.asarray(value))
 
 
-def _ppo_loss(policy: PolicyGradient, batch: Batch, whitened: Any, weights: Any, value: Any) -> Any:
-    log_prob, found = evaluated(MODEL, {"model": weights, "value": value}, batch.prompt, batch.tokens)
-    gain = surrogate(log_prob, batch.log_prob, batch.mask, whitened, policy.ratio, policy.clip)
-    old = batch.value_target - batch.advantage
-    cost = clipped_value_loss(found, old, batch.value_target, 0.2)
+def _ppo_loss(policy: PolicyGradient, rollout: Rollout, whitened: Any, weights: Any, head: Any) -> Any:
+    whole = {"model": weights, "value": head}
+    log_prob, value = log_probs_and_values(MODEL, whole, rollout.prompt, rollout.tokens)
+    gain = surrogate(log_prob, rollout.log_prob, rollout.mask, whitened, policy.ratio, policy.clip)
+    old_value = rollout.value_target - rollout.advantage
+    cost = clipped_value_loss(value, old_value, rollout.value_target, 0.2)
     return jnp.mean(policy.value_cost * cost - gain)
 
 
@@ -263,12 +274,13 @@ def compared(
     ours: Callable[..., Any], weights: Any, loss: float, gradient: dict[str, np.ndarray], *more: Any
 ) -> dict[str, float]:
     """How far loss and gradient are apart."""
-    value, found = jax.value_and_grad(ours, argnums=tuple(range(1 + len(more))))(weights, *more)
-    told = {"loss": loss, "loss_apart": abs(float(value) - loss)}
+    value, our_gradient = jax.value_and_grad(ours, argnums=tuple(range(1 + len(more))))(weights, *more)
+    differences = {"loss": loss, "loss_apart": abs(float(value) - loss)}
     if more:
         head = gradient.pop("value")
-        told["value_gradient_apart"] = float(np.abs(np.asarray(found[1]) - head).max() / np.abs(head).max())
-    return {**told, "gradient_apart": apart(found[0], gradient)}
+        difference = np.abs(np.asarray(our_gradient[1]) - head).max() / np.abs(head).max()
+        differences["value_gradient_apart"] = float(difference)
+    return {**differences, "gradient_apart": largest_difference(our_gradient[0], gradient)}
 
 
 def main() -> None:
@@ -277,7 +289,7 @@ def main() -> None:
     options = parser.parse_args()
     of: dict[str, Callable[[int, str], dict[str, float]]] = {
         **{name: partial(preferences, name) for name in ("dpo", "ipo", "kto")},
-        **{name: partial(climbs, name) for name in ("rloo", "grpo", "dr_grpo")},
+        **{name: partial(policy_gradients, name) for name in ("rloo", "grpo", "dr_grpo")},
     }
     if trl.__version__ == "1.12.0":
         of = {"ppo": ppo}

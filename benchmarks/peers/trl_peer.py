@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.text.weights import named, save_gpt
+from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.text.weights import by_name, save_gpt
 
 NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
@@ -35,7 +35,7 @@ def their_judge(model: GPT, weights: Any, head: np.ndarray) -> GPT2ForSequenceCl
 
 
 def arguments(config: Callable[..., Any], folder: str, **settings: Any) -> Any:
-    """A configuration of TRL's that keeps and tells nothing, in float32 on the CPU."""
+    """A configuration of TRL's that saves and logs nothing, in float32 on the CPU."""
     quiet = {"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
     return config(output_dir=folder, use_cpu=True, bf16=False, gradient_checkpointing=False, **quiet, **settings)
 
@@ -54,7 +54,7 @@ def from_disk(model: GPT, weights: Any, folder: str) -> GPT2LMHeadModel:
 
 
 def tokenizer(vocabulary: int, padding: str = "0") -> PreTrainedTokenizerFast:
-    """Numbers apart by spaces. The end is one token more, which no model here says, and so is `<pad>`."""
+    """Numbers with spaces between them. The end is one token more, which no model here says, and so is `<pad>`."""
     words = {str(token): token for token in range(vocabulary)} | {"</s>": vocabulary, "<pad>": vocabulary + 1}
     plain = Tokenizer(models.WordLevel(words, unk_token="</s>"))
     plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -71,9 +71,9 @@ def gradients(model: GPT2LMHeadModel) -> dict[str, np.ndarray]:
     return {name: part.grad.numpy().copy() for name, part in model.transformer.named_parameters()}
 
 
-def apart(ours: Any, other: dict[str, np.ndarray]) -> float:
+def largest_difference(ours: Any, other: dict[str, np.ndarray]) -> float:
     """The largest difference of two gradients, in units of the largest entry."""
-    mine = {name: np.asarray(leaf) for name, leaf in named(ours).items()}
+    mine = {name: np.asarray(leaf) for name, leaf in by_name(ours).items()}
     assert mine.keys() == other.keys()
     scale = max(float(np.abs(leaf).max()) for leaf in other.values())
     return max(float(np.abs(mine[name] - other[name]).max()) for name in mine) / scale

@@ -63,12 +63,12 @@ def dpo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
     preference = Preference(batch=BATCH)
     pairs = compared(jax.random.key(1), MODEL, TASK, weights, PAIRS, 2, Labeller())
     rows = zip(*(np.asarray(part).tolist() for part in (pairs.prompt, pairs.chosen, pairs.rejected)))
-    known = [{"prompt_ids": a, "chosen_ids": b, "rejected_ids": c} for a, b, c in rows]
+    examples = [{"prompt_ids": a, "chosen_ids": b, "rejected_ids": c} for a, b, c in rows]
     trainer = prepared(DPOTrainer)(
         model=theirs(MODEL, weights),
         ref_model=theirs(MODEL, weights),
         args=arguments(DPOConfig, folder, **STEP, beta=preference.beta, max_steps=steps),
-        train_dataset=Dataset.from_list(known),
+        train_dataset=Dataset.from_list(examples),
         processing_class=tokenizer(TASK.size),
     )
 
@@ -76,14 +76,14 @@ def dpo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
         def loss(learned: Any, key: Any) -> Any:
             drawn = jax.random.randint(key, (BATCH,), 0, PAIRS)
             batch = jax.tree.map(lambda leaf: leaf[drawn], pairs)
-            return preference.of_pairs(MODEL, TASK, learned, weights, batch)
+            return preference.pair_loss(MODEL, TASK, learned, weights, batch)
 
         return minimise(loss, weights, key, 0.001, updates)[0]
 
     return trainer, ours
 
 
-def climb(method: str, weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any, int], Any]]:
+def policy_gradient(method: str, weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any, int], Any]]:
     """The same for RLOO or GRPO, one gradient step for each batch, on the gold reward."""
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -96,7 +96,7 @@ def climb(method: str, weights: Any, steps: int, folder: str) -> tuple[Any, Call
     def reward(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         return [float(gold[prompt][tuple(tokens)]) for prompt, tokens in zip(prompts, completion_ids)]
 
-    more = {"beta": policy.beta, "num_generations": GROUP, "max_completion_length": TASK.length, "max_steps": steps}
+    more = {"beta": policy.kl_coef, "num_generations": GROUP, "max_completion_length": TASK.length, "max_steps": steps}
     trainer = Trainer(
         model=from_disk(MODEL, weights, folder),
         reward_funcs=reward,
@@ -104,7 +104,7 @@ def climb(method: str, weights: Any, steps: int, folder: str) -> tuple[Any, Call
         train_dataset=Dataset.from_list([{"prompt": spoken(one)} for one in TASK.prompts]),
         processing_class=tokenizer(TASK.size),
     )
-    return trainer, our_climb(policy, TASK.rewards, epochs=1, minibatches=1)
+    return trainer, our_run(policy, TASK.rewards, epochs=1, minibatches=1)
 
 
 def ppo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any, int], Any]]:
@@ -114,7 +114,7 @@ def ppo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
     policy = PPO
     head = np.random.default_rng(0).normal(size=MODEL.width).astype(np.float32)
     rows = [{"input_ids": prompt} for prompt in np.tile(TASK.prompts, (BATCH // len(TASK.prompts), 1)).tolist()]
-    more = {"num_ppo_epochs": policy.epochs, "num_mini_batches": policy.minibatches, "kl_coef": policy.beta}
+    more = {"num_ppo_epochs": policy.epochs, "num_mini_batches": policy.minibatches, "kl_coef": policy.kl_coef}
     more |= {"total_episodes": BATCH * steps, "response_length": TASK.length, "num_sample_generations": 0}
     more |= {"local_rollout_forward_batch_size": BATCH, "gradient_accumulation_steps": 1, "temperature": 1.0}
     trainer = PPOTrainer(
@@ -129,10 +129,10 @@ def ppo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
     )
     judge = RewardModel()
     fitted = Fitted(jax.tree.map(lambda leaf: leaf[None], {"body": weights, "head": head}), jnp.zeros(1), jnp.ones(1))
-    return trainer, our_climb(policy, judge.reward(MODEL, TASK, fitted))
+    return trainer, our_run(policy, judge.reward(MODEL, TASK, fitted))
 
 
-def our_climb(policy: PolicyGradient, reward: Any, **changed: int) -> Callable[[Any, Any, int], Any]:
+def our_run(policy: PolicyGradient, reward: Any, **changed: int) -> Callable[[Any, Any, int], Any]:
     """Our run of a policy gradient."""
 
     def run(key: Any, weights: Any, updates: int) -> Any:
@@ -145,17 +145,17 @@ def our_climb(policy: PolicyGradient, reward: Any, **changed: int) -> Callable[[
 def gold_table() -> dict[str, dict[tuple[int, ...], float]]:
     """Every reward, looked up, so that TRL waits for nothing of ours."""
     every = np.indices((TASK.size,) * TASK.length).reshape(TASK.length, -1).T
-    told = {}
+    table = {}
     for prompt in TASK.prompts:
         worth = TASK.rewards(jnp.tile(jnp.asarray(prompt), (len(every), 1)), jnp.asarray(every))
-        told[spoken(prompt)] = dict(zip(map(tuple, every.tolist()), np.asarray(worth).tolist()))
-    return told
+        table[spoken(prompt)] = dict(zip(map(tuple, every.tolist()), np.asarray(worth).tolist()))
+    return table
 
 
 def measure(method: str, steps: int, updates: int, repeats: int, folder: str) -> dict[str, Any]:
     """Seconds for an update, here and there."""
-    weights = MODEL.init(jax.random.key(0))
-    trainer, run = {"dpo": dpo, "ppo": ppo}.get(method, lambda *a: climb(method, *a))(weights, steps, folder)
+    weights = MODEL.initial_weights(jax.random.key(0))
+    trainer, run = {"dpo": dpo, "ppo": ppo}.get(method, lambda *a: policy_gradient(method, *a))(weights, steps, folder)
     clock = Clock()
     trainer.add_callback(clock)
     keys = jax.random.split(jax.random.key(1), SEEDS)

@@ -9,7 +9,7 @@ from functools import cache
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars
-from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.report.words import NONE
 from seqrl_jax.text.corpus import VOCABULARY
 from seqrl_jax.text.judge import Summary

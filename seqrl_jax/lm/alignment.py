@@ -17,12 +17,13 @@ from jax.sharding import Sharding
 from seqrl_jax.devices import over_devices
 from seqrl_jax.keys import key_of
 from seqrl_jax.lm import exact
-from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.evaluation import Judge, judge
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.stage import Aligning, Running, Stage, advance, begin, end
 from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 
 
 def keys_of(seeds: Sequence[int]) -> Array:
@@ -74,7 +75,7 @@ class Measured:
     failures: dict[str, str]
 
 
-def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Any) -> Measured:
+def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Weights) -> Measured:
     """Of the policies with weights [S, ...], one from each of the judge's references."""
     ends = method.standings(judge, weights)
     columns = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,12 @@ import numpy as np
 from jax import Array
 
 from seqrl_jax.lm import exact
-from seqrl_jax.lm.base import LanguageModel, completion_logits
+from seqrl_jax.lm.base import completion_logits, token_distribution
 from seqrl_jax.lm.exact import Law, Standing
 from seqrl_jax.lm.sampling import sample
 from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 
 DRAWS = 8192
 RATIOS = np.geomspace(100.0, 1e-4, 80)
@@ -23,7 +24,7 @@ RATIOS = np.geomspace(100.0, 1e-4, 80)
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """What is known of a task with its references, one for each of S seeds.
+    """A task with its references, one for each of S seeds.
 
     Attributes: rewards: [N, C], of every outcome. references: S laws [N, C]. weights: of the references [S, ...].
     """
@@ -32,9 +33,9 @@ class Judge:
     task: LMTask
     rewards: np.ndarray
     references: list[Law]
-    weights: Any
+    weights: Weights
 
-    def standings(self, weights: Any) -> list[Standing]:
+    def standings(self, weights: Weights) -> list[Standing]:
         """Of policies with weights [S, ...], each against its own reference."""
         laws = outcome_laws(self.model, self.task, weights)
         if exact.is_listed(self.task):
@@ -69,12 +70,12 @@ class Judge:
         return [beta * float(exact.log_partition(before, self.rewards, beta).mean()) for before in self.references]
 
 
-def judge(model: LanguageModel, task: LMTask, references: Any) -> Judge:
+def judge(model: LanguageModel, task: LMTask, references: Weights) -> Judge:
     """The judge of a task, from the weights of its references [S, ...]."""
     return Judge(model, task, exact.outcome_rewards(task), outcome_laws(model, task, references), references)
 
 
-def outcome_laws(model: LanguageModel, task: LMTask, weights: Any) -> list[Law]:
+def outcome_laws(model: LanguageModel, task: LMTask, weights: Weights) -> list[Law]:
     """The laws of policies with weights [S, ...] over the task's outcomes."""
     of = exact.law_of if exact.is_listed(task) else exact.rewarded_law
     laws = jax.jit(lambda weights: jax.lax.map(lambda one: of(model, task, one), weights))(weights)
@@ -82,12 +83,13 @@ def outcome_laws(model: LanguageModel, task: LMTask, weights: Any) -> list[Law]:
 
 
 def drawn_divergence(
-    key: Array, model: LanguageModel, task: LMTask, weights: Any, reference: Any, draws: int
+    key: Array, model: LanguageModel, task: LMTask, weights: Weights, reference: Weights, draws: int
 ) -> tuple[Array, Array]:
     """KL(pi || pi_0) and its standard error, nats: the exact KL of each token's law, summed along drawn completions."""
     prompt = jnp.asarray(task.prompts, jnp.int32)[jnp.arange(draws) % len(task.prompts)]
     drawn = sample(model, weights, key, prompt, task.length, task.end)
-    log_p, log_q = (jax.nn.log_softmax(completion_logits(model, w, prompt, drawn.tokens)) for w in (weights, reference))
-    by_token = jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
-    along = jnp.sum(jnp.where(drawn.mask, by_token, 0.0), 1)
+    policy, ref_policy = (
+        token_distribution(completion_logits(model, w, prompt, drawn.tokens)) for w in (weights, reference)
+    )
+    along = jnp.sum(jnp.where(drawn.mask, policy.kl_divergence(ref_policy), 0.0), 1)
     return along.mean(), along.std() / draws**0.5

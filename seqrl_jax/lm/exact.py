@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +20,11 @@ import numpy as np
 from jax import Array
 from scipy.special import logsumexp
 
-from seqrl_jax.lm.base import LanguageModel, next_token_logits, token_log_probs
+from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.sampling import drawn_mask
 from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 
 Law = np.ndarray
 MOST_COMPLETIONS = 8**6
@@ -32,7 +33,7 @@ CHUNK = 4096
 
 
 def is_listed(task: LMTask) -> bool:
-    """Whether all completions can be listed; otherwise only those that are paid."""
+    """Whether all completions can be listed; otherwise only those with a reward."""
     return task.rewarded is None
 
 
@@ -58,8 +59,8 @@ def outcome_rewards(task: LMTask) -> np.ndarray:
         rewards = jax.jit(lambda prompts, texts: jax.lax.map(lambda x: of_prompt(x, texts), prompts))(prompts, texts)
     else:
         tokens = jnp.maximum(jnp.asarray(task.rewarded), 0)
-        paid = jax.jit(lambda pairs: jax.lax.map(lambda pair: of_prompt(*pair), pairs))((prompts, tokens))
-        rewards = jnp.pad(jnp.where(rewarded_mask(task), paid, 0.0), ((0, 0), (0, 1)))
+        listed = jax.jit(lambda pairs: jax.lax.map(lambda pair: of_prompt(*pair), pairs))((prompts, tokens))
+        rewards = jnp.pad(jnp.where(rewarded_mask(task), listed, 0.0), ((0, 0), (0, 1)))
     exact = np.asarray(rewards, np.float64)
     exact.setflags(write=False)
     return exact
@@ -71,7 +72,7 @@ def rewarded_mask(task: LMTask) -> np.ndarray:
     return task.rewarded[:, :, 0] >= 0
 
 
-def law_of(model: LanguageModel, task: LMTask, weights: Any) -> Array:
+def law_of(model: LanguageModel, task: LMTask, weights: Weights) -> Array:
     """[N, C]: log pi(y | x) of every completion (float32; for `jit` and `vmap`). One pass over all prefixes."""
     size, length = task.size, task.length
     prefixes = np.stack(np.unravel_index(np.arange(size ** (length - 1)), (size,) * (length - 1)), -1)
@@ -80,7 +81,7 @@ def law_of(model: LanguageModel, task: LMTask, weights: Any) -> Array:
 
     def of_texts(tokens: Array) -> Array:
         """[B, V]: log pi of prefixes [B, P + L - 1] with each last token."""
-        logs = jax.nn.log_softmax(next_token_logits(model, weights, tokens)[:, task.prompts.shape[1] - 1 :])
+        logs = jax.nn.log_softmax(model.apply(weights, tokens)[:, task.prompts.shape[1] - 1 :])
         said = tokens[:, task.prompts.shape[1] :]
         before = jnp.take_along_axis(logs[:, :-1], said[..., None], -1)[..., 0]
         if task.end is None:
@@ -100,8 +101,8 @@ def law_of(model: LanguageModel, task: LMTask, weights: Any) -> Array:
     return jax.lax.map(of_prompt, jnp.asarray(task.prompts, jnp.int32))
 
 
-def rewarded_law(model: LanguageModel, task: LMTask, weights: Any) -> Array:
-    """[N, K + 1]: log pi of every completion that is paid, and last of all the others together."""
+def rewarded_law(model: LanguageModel, task: LMTask, weights: Weights) -> Array:
+    """[N, K + 1]: log pi of every completion with a reward, and last of all the others together."""
     assert task.rewarded is not None
     here = jnp.asarray(rewarded_mask(task))
     tokens = jnp.maximum(jnp.asarray(task.rewarded), 0)
@@ -112,10 +113,10 @@ def rewarded_law(model: LanguageModel, task: LMTask, weights: Any) -> Array:
             jnp.where(drawn_mask(tokens, task.end), token_log_probs(model, weights, prompts, tokens), 0.0), 1
         )
 
-    paid = jax.lax.map(lambda pair: of_prompt(*pair), (jnp.asarray(task.prompts, jnp.int32), tokens))
-    paid = jnp.where(here, paid, -jnp.inf)
-    rest = jnp.log1p(-jnp.minimum(jnp.exp(paid).sum(1), 1 - 1e-7))
-    return jnp.concatenate([paid, rest[:, None]], 1)
+    listed = jax.lax.map(lambda pair: of_prompt(*pair), (jnp.asarray(task.prompts, jnp.int32), tokens))
+    listed = jnp.where(here, listed, -jnp.inf)
+    rest = jnp.log1p(-jnp.minimum(jnp.exp(listed).sum(1), 1 - 1e-7))
+    return jnp.concatenate([listed, rest[:, None]], 1)
 
 
 def normalised(law: Array) -> Law:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 from jax import Array
 
-from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.evaluation import Judge
 from seqrl_jax.lm.exact import Standing
 from seqrl_jax.lm.stage import Aligning, Stage, run_all
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.naming import check
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.settings import Count
 
 
@@ -24,7 +24,7 @@ class Method(ABC):
     def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
         """How the policy is trained, from the weights of pi_0; none where no policy is."""
 
-    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
+    def align(self, key: Array, model: LanguageModel, task: LMTask, reference: Weights) -> Weights:
         """Weights of the policy, from those of pi_0. Pure, for `jit` and `vmap` over keys and references."""
         return run_all(self.stages(model, task), key, Aligning(reference, reference)).weights
 
@@ -32,7 +32,7 @@ class Method(ABC):
         """The beta at which the method's optimum is pi* of the gold reward; None where its optimum is another."""
         return None
 
-    def standings(self, judge: Judge, weights: Any) -> list[Standing]:
+    def standings(self, judge: Judge, weights: Weights) -> list[Standing]:
         """Where the policies with weights [S, ...], those of `align`, stand with the judge's S references."""
         return judge.standings(weights)
 
@@ -57,5 +57,5 @@ class BestOf(Method):
     def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
         return []
 
-    def standings(self, judge: Judge, weights: Any) -> list[Standing]:
+    def standings(self, judge: Judge, weights: Weights) -> list[Standing]:
         return judge.best_of(self.draws)

@@ -1,6 +1,6 @@
 """Policy gradients on completions: REINFORCE and its relatives, down to PPO, RLOO and GRPO.
 
-    max_pi E[r(x, y)] - beta KL(pi || pi_0)
+    max_pi E[r(x, y)] - kl_coef KL(pi || pi_0)
 
 One update draws G completions for each of some prompts, turns rewards into advantages, and passes over the batch once
 or several times. The methods differ in three places, and each place is a function here: what an advantage is, how a
@@ -24,13 +24,15 @@ import optax
 from jax import Array
 
 from seqrl_jax.estimators import gae
-from seqrl_jax.lm.base import LanguageModel, Reward, chosen, token_log_probs
+from seqrl_jax.lm.base import Reward, completion_hidden, token_distribution, token_log_probs
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sampling import Completions, sample
 from seqrl_jax.lm.stage import Aligning, Stage
 from seqrl_jax.lm.tasks import LMTask
-from seqrl_jax.lm.training import descend, falling_adam
+from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check, require
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.settings import Count, PositiveFloat, Probability, Weight
 
 GROUPED = ("leave_one_out", "group", "group_mean")
@@ -38,10 +40,10 @@ GROUPED = ("leave_one_out", "group", "group_mean")
 GROUP_EPSILON = 1e-4
 
 
-class Batch(NamedTuple):
+class Rollout(NamedTuple):
     """What an update learns from: B completions, G in a row for each prompt.
 
-    tokens, mask, log_prob: as drawn, [B, L]. reference: log pi_0 of the tokens [B, L]. reward: [B].
+    tokens, mask, log_prob: as drawn, [B, L]. ref_log_prob: log pi_0 of the tokens [B, L]. reward: [B].
     advantage, value_target: [B, L].
     """
 
@@ -49,7 +51,7 @@ class Batch(NamedTuple):
     tokens: Array
     mask: Array
     log_prob: Array
-    reference: Array
+    ref_log_prob: Array
     reward: Array
     advantage: Array
     value_target: Array
@@ -67,18 +69,20 @@ def group_normalised(reward: Array) -> Array:
     return centred / (reward.std(1, keepdims=True, ddof=1) + GROUP_EPSILON)
 
 
-def k1(log_prob: Array, reference: Array) -> Array:
+def k1(log_prob: Array, ref_log_prob: Array) -> Array:
     """`log pi - log pi_0` of drawn tokens: unbiased for the KL. Schulman (2020)."""
-    return log_prob - reference
+    return log_prob - ref_log_prob
 
 
-def k3(log_prob: Array, reference: Array) -> Array:
+def k3(log_prob: Array, ref_log_prob: Array) -> Array:
     """`pi_0 / pi - 1 - log pi_0 / pi`: unbiased for the KL, never negative, of less variance. Schulman (2020)."""
-    return jnp.exp(reference - log_prob) - 1 - (reference - log_prob)
+    return jnp.exp(ref_log_prob - log_prob) - 1 - (ref_log_prob - log_prob)
 
 
-def surrogate(log_prob: Array, old: Array, mask: Array, advantage: Array, ratio: str, clip: float | None) -> Array:
-    """What is climbed, for each token [B, L]: its gradient is the policy gradient where pi is still the old policy.
+def surrogate(
+    log_prob: Array, old_log_prob: Array, mask: Array, advantage: Array, ratio: str, clip: float | None
+) -> Array:
+    """The objective of each token [B, L]: its gradient is the policy gradient where pi is still the old policy.
 
     ratio: `none`, the score function `log pi A`; `token`, `pi / pi_old A` token by token, whose bias is that earlier
     tokens are not weighed; `completion`, the ratio of the whole completion, which is unbiased. clip: epsilon of PPO's
@@ -86,7 +90,7 @@ def surrogate(log_prob: Array, old: Array, mask: Array, advantage: Array, ratio:
     """
     if ratio == "none":
         return log_prob * advantage
-    change = jnp.where(mask, log_prob - old, 0.0)
+    change = jnp.where(mask, log_prob - old_log_prob, 0.0)
     if ratio == "completion":
         length = mask.sum(1, keepdims=True).astype(jnp.float32)
         # The completion's ratio stands at its every token; the mean over them is the ratio itself.
@@ -98,9 +102,9 @@ def surrogate(log_prob: Array, old: Array, mask: Array, advantage: Array, ratio:
     return jnp.minimum(weight * advantage, jnp.clip(weight, 1 - clip, 1 + clip) * advantage)
 
 
-def clipped_value_loss(value: Array, old: Array, target: Array, clip: float) -> Array:
+def clipped_value_loss(value: Array, old_value: Array, target: Array, clip: float) -> Array:
     """`max((v - R)^2, (v_old + clip(v - v_old) - R)^2) / 2` for each token. Schulman et al. (2017), the code's form."""
-    near = old + jnp.clip(value - old, -clip, clip)
+    near = old_value + jnp.clip(value - old_value, -clip, clip)
     return 0.5 * jnp.maximum(jnp.square(value - target), jnp.square(near - target))
 
 
@@ -111,7 +115,7 @@ class PolicyGradient(Method):
     Attributes:
         advantage: `total` (the reward itself), `mean` (minus the batch's mean), `leave_one_out` (RLOO), `group`
             (GRPO), `group_mean` (Dr. GRPO), or `value` (GAE on a value head).
-        ratio, clip: see `surrogate`. divergence: KL in the `reward` or the `loss`. beta: its price.
+        ratio, clip: see `surrogate`. divergence: KL in the `reward` or the `loss`. kl_coef: reward per nat of it.
         by_length: divide each completion's loss by its length (GRPO), not by L (Dr. GRPO).
         epochs, minibatches: passes over a batch, and parts of each.
         prompts, group: prompts of a batch, and G completions for each. learning_rate: of Adam, falling to 0.
@@ -122,7 +126,7 @@ class PolicyGradient(Method):
     ratio: Literal["none", "completion", "token"] = "none"
     clip: PositiveFloat | None = None
     divergence: Literal["reward", "loss"] = "reward"
-    beta: Weight = 0.05
+    kl_coef: Weight = 0.05
     by_length: bool = False
     epochs: Count = 1
     minibatches: Count = 1
@@ -143,7 +147,7 @@ class PolicyGradient(Method):
 
     def optimal_beta(self, task: LMTask) -> float | None:
         biased = self.divergence == "loss" or self.advantage == "group" or self.by_length
-        return None if biased else self.beta
+        return None if biased else self.kl_coef
 
     def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
         return [self.stage(model, task, lambda aligning: task.rewards)]
@@ -161,31 +165,35 @@ class PolicyGradient(Method):
 
         def update(aligning: Aligning, state: Any, key: Array) -> tuple[Any, dict[str, Array]]:
             collect_key, order_key = jax.random.split(key)
-            batch = self.collect(collect_key, model, task, state[0], aligning.reference, reward(aligning))
-            state, _ = self.learn(order_key, model, optimiser, state, batch)
-            return state, {"reward": batch.reward.mean(), "kl": drift(batch).mean()}
+            rollout = self.collect(collect_key, model, task, state[0], aligning.reference, reward(aligning))
+            state, _ = self.learn(order_key, model, optimiser, state, rollout)
+            return state, {"reward": rollout.reward.mean(), "kl": log_ratio(rollout).mean()}
 
         return Stage(self.updates, begin, update, lambda aligning, state: aligning._replace(weights=state[0]["model"]))
 
     def collect(
-        self, key: Array, model: LanguageModel, task: LMTask, weights: Any, reference: Any, reward: Reward
-    ) -> Batch:
+        self, key: Array, model: LanguageModel, task: LMTask, weights: Weights, reference: Weights, reward: Reward
+    ) -> Rollout:
         """Fresh completions, rewards and advantages."""
         prompt_key, sample_key = jax.random.split(key)
-        every = jnp.asarray(task.prompts, jnp.int32)
-        prompt = every[jax.random.randint(prompt_key, (self.prompts,), 0, len(every))]
-        prompt = jnp.repeat(prompt, self.group, 0)
+        prompt = jnp.repeat(task.draw_prompts(prompt_key, self.prompts), self.group, 0)
         drawn = sample(model, weights["model"], sample_key, prompt, task.length, task.end)
-        return self.judged(model, weights, reference, prompt, drawn, reward(prompt, drawn.tokens))
+        return self.rollout(model, weights, reference, prompt, drawn, reward(prompt, drawn.tokens))
 
-    def judged(
-        self, model: LanguageModel, weights: Any, reference: Any, prompt: Array, drawn: Completions, reward: Array
-    ) -> Batch:
-        """Drawn completions with their rewards [B] as a batch."""
-        before = jnp.where(drawn.mask, token_log_probs(model, reference, prompt, drawn.tokens), 0.0)
-        _, value = evaluated(model, weights, prompt, drawn.tokens)
-        advantage, target = self.advantages(reward, drawn.log_prob, before, drawn.mask, value)
-        return Batch(prompt, drawn.tokens, drawn.mask, drawn.log_prob, before, reward, advantage, target)
+    def rollout(
+        self,
+        model: LanguageModel,
+        weights: Weights,
+        reference: Weights,
+        prompt: Array,
+        drawn: Completions,
+        reward: Array,
+    ) -> Rollout:
+        """Drawn completions with their rewards [B], and what follows from these."""
+        ref_log_prob = jnp.where(drawn.mask, token_log_probs(model, reference, prompt, drawn.tokens), 0.0)
+        _, value = log_probs_and_values(model, weights, prompt, drawn.tokens)
+        advantage, target = self.advantages(reward, drawn.log_prob, ref_log_prob, drawn.mask, value)
+        return Rollout(prompt, drawn.tokens, drawn.mask, drawn.log_prob, ref_log_prob, reward, advantage, target)
 
     def optimiser(self) -> optax.GradientTransformation:
         """Adam, whose rate is 0 after the last minibatch of the last update."""
@@ -196,38 +204,45 @@ class PolicyGradient(Method):
         key: Array,
         model: LanguageModel,
         optimiser: optax.GradientTransformation,
-        carry: tuple[Any, Any],
-        batch: Batch,
-    ) -> tuple[tuple[Any, Any], Array]:
-        """Every pass over a batch. Returns weights and the optimiser's state, and the losses [epochs * minibatches]."""
+        carry: tuple[Weights, optax.OptState],
+        rollout: Rollout,
+    ) -> tuple[tuple[Weights, optax.OptState], Array]:
+        """Every pass over a rollout. Returns weights and the optimiser's state, and losses [epochs * minibatches]."""
 
-        def minibatch(carry: tuple[Any, Any], rows: Array) -> tuple[tuple[Any, Any], Array]:
-            weights, state = carry
-            part = jax.tree.map(lambda leaf: leaf[rows], batch)
-            loss, gradient = jax.value_and_grad(lambda weights: self.loss(model, weights, part))(weights)
-            return descend(optimiser, gradient, state, weights), loss
+        def minibatch(
+            carry: tuple[Weights, optax.OptState], rows: Array
+        ) -> tuple[tuple[Weights, optax.OptState], Array]:
+            part = jax.tree.map(lambda leaf: leaf[rows], rollout)
+            return gradient_step(optimiser, lambda weights: self.loss(model, weights, part), *carry)
 
-        size = len(batch.reward)
+        size = len(rollout.reward)
         orders = jax.vmap(lambda key: jax.random.permutation(key, size))(jax.random.split(key, self.epochs))
         return jax.lax.scan(minibatch, carry, orders.reshape(self.epochs * self.minibatches, -1))
 
     def advantages(
-        self, reward: Array, log_prob: Array, reference: Array, mask: Array, value: Array
+        self, reward: Array, log_prob: Array, ref_log_prob: Array, mask: Array, value: Array
     ) -> tuple[Array, Array]:
         """Advantages and targets of the value head, both [B, L], of rewards [B] and values before each token [B, L]."""
-        charged = self.beta if self.divergence == "reward" else 0.0
-        price = jnp.where(mask, charged * k1(log_prob, reference), 0.0)
+        kl_coef = self.kl_coef if self.divergence == "reward" else 0.0
+        penalty = jnp.where(mask, kl_coef * k1(log_prob, ref_log_prob), 0.0)
         if self.advantage == "value":
             last = mask & ~jnp.concatenate([mask[:, 1:], jnp.zeros_like(mask[:, :1])], 1)
-            paid = jnp.where(last, reward[:, None], 0.0) - price
-            goes_on = jnp.where(last | ~mask, 0.0, 1.0)
+            token_reward = jnp.where(last, reward[:, None], 0.0) - penalty
+            discount = jnp.where(last | ~mask, 0.0, 1.0)
             following = jnp.concatenate([value[:, 1:], jnp.zeros_like(value[:, :1])], 1)
             by_time = lambda array: array.swapaxes(0, 1)
             advantage = by_time(
-                gae(by_time(paid), by_time(goes_on), by_time(goes_on), by_time(value), by_time(following), self.lambda_)
+                gae(
+                    by_time(token_reward),
+                    by_time(discount),
+                    by_time(discount),
+                    by_time(value),
+                    by_time(following),
+                    self.lambda_,
+                )
             )
             return advantage, advantage + value
-        total = reward - price.sum(1)
+        total = reward - penalty.sum(1)
         groups = total.reshape(-1, self.group)
         centred = {
             "total": lambda: groups,
@@ -238,20 +253,20 @@ class PolicyGradient(Method):
         }[self.advantage]()
         return jnp.broadcast_to(centred.reshape(-1, 1), mask.shape), jnp.zeros(mask.shape)
 
-    def loss(self, model: LanguageModel, weights: Any, batch: Batch) -> Array:
-        """The loss of a (mini)batch."""
-        log_prob, value = evaluated(model, weights, batch.prompt, batch.tokens)
-        return self.of_tokens(log_prob, value, batch)
+    def loss(self, model: LanguageModel, weights: Weights, rollout: Rollout) -> Array:
+        """The loss of a rollout or a part of it."""
+        log_prob, value = log_probs_and_values(model, weights, rollout.prompt, rollout.tokens)
+        return self.token_loss(log_prob, value, rollout)
 
-    def of_tokens(self, log_prob: Array, value: Array, batch: Batch) -> Array:
-        """The loss, from log pi and values [B, L] of the batch's tokens."""
-        mask = batch.mask
-        gain = surrogate(log_prob, batch.log_prob, mask, batch.advantage, self.ratio, self.clip)
+    def token_loss(self, log_prob: Array, value: Array, rollout: Rollout) -> Array:
+        """The loss, from log pi and values [B, L] of the rollout's tokens."""
+        mask = rollout.mask
+        gain = surrogate(log_prob, rollout.log_prob, mask, rollout.advantage, self.ratio, self.clip)
         if self.divergence == "loss":
-            gain = gain - self.beta * k3(log_prob, batch.reference)
+            gain = gain - self.kl_coef * k3(log_prob, rollout.ref_log_prob)
         if self.advantage == "value":
-            old = batch.value_target - batch.advantage
-            gain = gain - self.value_cost * clipped_value_loss(value, old, batch.value_target, VALUE_CLIP)
+            old_value = rollout.value_target - rollout.advantage
+            gain = gain - self.value_cost * clipped_value_loss(value, old_value, rollout.value_target, VALUE_CLIP)
         per_completion = jnp.sum(jnp.where(mask, gain, 0.0), 1)
         if self.by_length:
             per_completion = per_completion / jnp.maximum(mask.sum(1).astype(jnp.float32), 1)
@@ -261,13 +276,13 @@ class PolicyGradient(Method):
 VALUE_CLIP = 0.2
 
 
-def drift(batch: Batch) -> Array:
+def log_ratio(rollout: Rollout) -> Array:
     """[B]: log pi - log pi_0 of each completion, whose mean estimates the KL."""
-    return jnp.sum(jnp.where(batch.mask, k1(batch.log_prob, batch.reference), 0.0), 1)
+    return jnp.sum(jnp.where(rollout.mask, k1(rollout.log_prob, rollout.ref_log_prob), 0.0), 1)
 
 
-def evaluated(model: LanguageModel, weights: Any, prompt: Array, tokens: Array) -> tuple[Array, Array]:
+def log_probs_and_values(model: LanguageModel, weights: Weights, prompt: Array, tokens: Array) -> tuple[Array, Array]:
     """log pi of the tokens of completions [B, L], and values before each; both [B, L]."""
-    before = jnp.concatenate([prompt, tokens[:, :-1]], 1)
-    hidden = model.hidden(weights["model"], before)[:, prompt.shape[1] - 1 :]
-    return chosen(model.logits(weights["model"], hidden), tokens), hidden @ weights["value"]
+    hidden = completion_hidden(model, weights["model"], prompt, tokens)
+    logits = model.apply(weights["model"], hidden, method="logits")
+    return token_distribution(logits).log_prob(tokens), hidden @ weights["value"]

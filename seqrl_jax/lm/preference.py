@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.lm.base import LanguageModel, token_log_probs
+from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.labels import Labeller, Rankings
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sampling import drawn_mask, sample
@@ -23,6 +23,8 @@ from seqrl_jax.lm.stage import Aligning, Stage
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.settings import Count, PositiveFloat
 
 
@@ -92,43 +94,46 @@ class Preference(Method):
 
         def update(aligning: Aligning, state: Any, key: Array) -> tuple[Any, Array]:
             if self.online:
-                batch = labelled(key, state[0], self.batch)
+                pairs = labelled(key, state[0], self.batch)
             else:
                 drawn = jax.random.randint(key, (self.batch,), 0, self.pairs)
-                batch = jax.tree.map(lambda leaf: leaf[drawn], aligning.rankings)
-            loss = lambda weights: self.of_pairs(model, task, weights, aligning.reference, batch)
+                pairs = jax.tree.map(lambda leaf: leaf[drawn], aligning.rankings)
+            loss = lambda weights: self.pair_loss(model, task, weights, aligning.reference, pairs)
             return gradient_step(optimiser, loss, *state)
 
         return [Stage(self.updates, begin, update, lambda aligning, state: aligning._replace(weights=state[0]))]
 
-    def of_pairs(self, model: LanguageModel, task: LMTask, weights: Any, reference: Any, batch: Rankings) -> Array:
-        """The loss of a batch."""
-        h = partial(log_ratio, model, task, weights, reference, batch.prompt)
-        chosen, rejected = h(batch.chosen), h(batch.rejected)
+    def pair_loss(
+        self, model: LanguageModel, task: LMTask, weights: Weights, reference: Weights, pairs: Rankings
+    ) -> Array:
+        """The loss of pairs."""
+        h = partial(log_ratio, model, task, weights, reference, pairs.prompt)
+        chosen, rejected = h(pairs.chosen), h(pairs.rejected)
         if self.loss != "kto":
             return LOSSES[self.loss](chosen, rejected, self.beta)
-        return kto(chosen, rejected, self.beta, reference_point(h, batch))
+        return kto(chosen, rejected, self.beta, reference_point(h, pairs))
 
 
-def reference_point(h: Callable[[Array], Array], batch: Rankings) -> Array:
+def reference_point(h: Callable[[Array], Array], pairs: Rankings) -> Array:
     """KTO's reference point: the mean of h over answers to other prompts, each moved on by one (ibid., sec. 4.1)."""
-    return 0.5 * jnp.mean(h(jnp.roll(batch.chosen, 1, 0)) + h(jnp.roll(batch.rejected, 1, 0)))
+    return 0.5 * jnp.mean(h(jnp.roll(pairs.chosen, 1, 0)) + h(jnp.roll(pairs.rejected, 1, 0)))
 
 
-def log_ratio(model: LanguageModel, task: LMTask, weights: Any, reference: Any, prompt: Array, tokens: Array) -> Array:
+def log_ratio(
+    model: LanguageModel, task: LMTask, weights: Weights, reference: Weights, prompt: Array, tokens: Array
+) -> Array:
     """h [B] of completions [B, L], summed over their tokens."""
     mask = drawn_mask(tokens, task.end)
-    of = lambda weights: jnp.sum(jnp.where(mask, token_log_probs(model, weights, prompt, tokens), 0.0), -1)
-    return of(weights) - jax.lax.stop_gradient(of(reference))
+    log_prob = lambda weights: jnp.sum(jnp.where(mask, token_log_probs(model, weights, prompt, tokens), 0.0), -1)
+    return log_prob(weights) - jax.lax.stop_gradient(log_prob(reference))
 
 
 def compared(
-    key: Array, model: LanguageModel, task: LMTask, weights: Any, prompts: int, answers: int, labeller: Labeller
+    key: Array, model: LanguageModel, task: LMTask, weights: Weights, prompts: int, answers: int, labeller: Labeller
 ) -> Rankings:
     """So many prompts with so many answers of a policy each, ranked."""
     prompt_key, sample_key, label_key = jax.random.split(key, 3)
-    every = jnp.asarray(task.prompts, jnp.int32)
-    prompt = every[jax.random.randint(prompt_key, (prompts,), 0, len(every))]
+    prompt = task.draw_prompts(prompt_key, prompts)
     drawn = sample(model, weights, sample_key, jnp.repeat(prompt, answers, 0), task.length, task.end)
     return labeller.rank(label_key, task, prompt, drawn.tokens.reshape(prompts, answers, -1))
 

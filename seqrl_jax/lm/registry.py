@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seqrl_jax import naming
-from seqrl_jax.lm.base import LanguageModel
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.method import BestOf, Method, Reference
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.preference import Preference
 from seqrl_jax.lm.rlhf import RLHF
-from seqrl_jax.lm.rnn import RNN
 from seqrl_jax.lm.tasks import LMTask, make_task
+from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.rnn import RNN
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def method_settings(name: str) -> list[naming.Setting]:
 
 def shortened(settings: Any, updates: int) -> Any:
     """Settings whose every stage makes at most so many updates: for rehearsals."""
-    parts = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    parts = _fields(settings)
     fewer = {name: shortened(value, updates) for name, value in parts.items() if dataclasses.is_dataclass(value)}
     if "updates" in parts:
         fewer["updates"] = min(parts["updates"], updates)
@@ -116,7 +116,13 @@ def shortened(settings: Any, updates: int) -> Any:
 
 
 def as_json(settings: Any) -> dict[str, Any]:
-    """A dataclass and those in it as JSON values, with the names of their classes."""
-    parts = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    """A dataclass or module and those in it as JSON values, with the names of their classes."""
+    parts = _fields(settings)
     values = {name: as_json(value) if dataclasses.is_dataclass(value) else value for name, value in parts.items()}
     return {"name": type(settings).__name__, **values}
+
+
+def _fields(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, without those with which flax places a module in another."""
+    names = [field.name for field in dataclasses.fields(settings) if field.name not in ("parent", "name")]
+    return {name: getattr(settings, name) for name in names}

@@ -14,16 +14,18 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 
-from seqrl_jax.lm.base import LanguageModel, Reward
-from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.base import Reward
 from seqrl_jax.lm.labels import Rankings
 from seqrl_jax.lm.sampling import drawn_mask, sample
 from seqrl_jax.lm.stage import Aligning, Stage, run
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.settings import Count, PositiveFloat, Weight
 
 
@@ -36,7 +38,7 @@ def plackett_luce(reward: Array) -> Array:
 class Fitted(NamedTuple):
     """Weights of every member [E, ...], and the mean and deviation [E] that its scores have under pi_0."""
 
-    weights: Any
+    weights: Weights
     mean: Array
     deviation: Array
 
@@ -68,7 +70,7 @@ class RewardModel:
         check(self)
 
     def train(
-        self, key: Array, model: LanguageModel, task: LMTask, reference: Any, rankings: Rankings
+        self, key: Array, model: LanguageModel, task: LMTask, reference: Weights, rankings: Rankings
     ) -> tuple[Fitted, Array]:
         """The fitted ensemble and its losses [E, updates], from rankings and the weights of pi_0."""
         aligning, losses = run(self.stage(model, task), key, Aligning(reference, reference, rankings))
@@ -88,10 +90,12 @@ class RewardModel:
         def update(aligning: Aligning, state: Any, key: Array) -> tuple[Any, Array]:
             start, trained, optimiser_state, normalise_keys = state
 
-            def member(key: Array, start: Any, trained: Any, state: Any) -> tuple[tuple[Any, Any], Array]:
+            def member(
+                key: Array, start: Weights, trained: Weights, state: optax.OptState
+            ) -> tuple[tuple[Weights, optax.OptState], Array]:
                 drawn = jax.random.randint(key, (self.batch,), 0, len(aligning.rankings.prompt))
-                batch = jax.tree.map(lambda leaf: leaf[drawn], aligning.rankings)
-                loss = lambda trained: self._loss(model, task, self._whole(model, start, trained), batch)
+                rankings = jax.tree.map(lambda leaf: leaf[drawn], aligning.rankings)
+                loss = lambda trained: self._loss(model, task, self._whole(model, start, trained), rankings)
                 return gradient_step(optimiser, loss, trained, state)
 
             keys = jax.random.split(key, self.members)
@@ -116,55 +120,54 @@ class RewardModel:
 
         return reward
 
-    def score(self, model: LanguageModel, task: LMTask, weights: Any, prompt: Array, tokens: Array) -> Array:
+    def score(self, model: LanguageModel, task: LMTask, weights: Weights, prompt: Array, tokens: Array) -> Array:
         """One member's raw scores [B]."""
         if self.features == "model":
-            hidden = model.hidden(weights["body"], jnp.concatenate([prompt, tokens], 1))
+            hidden = model.apply(weights["body"], jnp.concatenate([prompt, tokens], 1), method="hidden")
             last = prompt.shape[1] - 1 + drawn_mask(tokens, task.end).sum(1)
             return jnp.take_along_axis(hidden, last[:, None, None], 1)[:, 0] @ weights["head"]
         return jnp.sum(counts(tokens, task, self.features) * weights["linear"][self._row(task, prompt)], -1)
 
-    def _loss(self, model: LanguageModel, task: LMTask, weights: Any, batch: Rankings) -> Array:
-        answers = batch.tokens.shape[1]
-        flat = batch.tokens.reshape(-1, batch.tokens.shape[-1])
-        raw = self.score(model, task, weights, jnp.repeat(batch.prompt, answers, 0), flat).reshape(-1, answers)
+    def _loss(self, model: LanguageModel, task: LMTask, weights: Weights, rankings: Rankings) -> Array:
+        answers = rankings.tokens.shape[1]
+        flat = rankings.tokens.reshape(-1, rankings.tokens.shape[-1])
+        raw = self.score(model, task, weights, jnp.repeat(rankings.prompt, answers, 0), flat).reshape(-1, answers)
         penalty = 0.0 if self.features == "model" else self.decay * jnp.sum(jnp.square(weights["linear"]))
         return plackett_luce(raw) + penalty
 
-    def _normalised(self, key: Array, model: LanguageModel, task: LMTask, reference: Any, weights: Any) -> Fitted:
+    def _normalised(
+        self, key: Array, model: LanguageModel, task: LMTask, reference: Weights, weights: Weights
+    ) -> Fitted:
         """One member, with the mean and deviation of its scores under pi_0."""
         prompt_key, sample_key = jax.random.split(key)
-        every = jnp.asarray(task.prompts, jnp.int32)
-        prompt = every[jax.random.randint(prompt_key, (NORMALISED_BY,), 0, len(every))]
+        prompt = task.draw_prompts(prompt_key, NORMALISED_BY)
         drawn = sample(model, reference, sample_key, prompt, task.length, task.end)
         raw = self.score(model, task, weights, prompt, drawn.tokens)
         return Fitted(weights, raw.mean(), jnp.maximum(raw.std(), 1e-6))
 
-    def _start(self, key: Array, model: LanguageModel, task: LMTask, reference: Any) -> Any:
+    def _start(self, key: Array, model: LanguageModel, task: LMTask, reference: Weights) -> Weights:
         if self.features != "model":
             width = task.size + (task.size**2 if self.features == "bigram" else 0)
             return {"linear": jnp.zeros((len(task.prompts), width))}
-        body = model.init(key) if self.trained == "scratch" else reference
-        return {"body": body, "head": jax.random.normal(key, (model.width,)) / model.width**0.5}
+        body_key, head_key = jax.random.split(key)
+        body = model.initial_weights(body_key) if self.trained == "scratch" else reference
+        return {"body": body, "head": jax.random.normal(head_key, (model.width,)) / model.width**0.5}
 
-    def _trained(self, model: LanguageModel, weights: Any) -> Any:
+    def _trained(self, model: LanguageModel, weights: Weights) -> Weights:
         """The part of the weights that is fitted."""
         if self.features != "model" or self.trained in ("full", "scratch"):
             return weights
         if self.trained == "head":
             return {"head": weights["head"]}
-        if not isinstance(model, GPT):
-            raise ValueError("only a transformer has a last block")
-        return {"head": weights["head"], "block": jax.tree.map(lambda leaf: leaf[-1], weights["body"]["h"])}
+        return {"head": weights["head"], "block": model.last_block(weights["body"])}
 
-    def _whole(self, model: LanguageModel, weights: Any, trained: Any) -> Any:
+    def _whole(self, model: LanguageModel, weights: Weights, trained: Weights) -> Weights:
         """The weights with the fitted part in its place."""
         if self.features != "model" or self.trained in ("full", "scratch"):
             return trained
         body = weights["body"]
         if "block" in trained:
-            blocks = jax.tree.map(lambda leaf, last: leaf.at[-1].set(last), body["h"], trained["block"])
-            body = body | {"h": blocks}
+            body = model.with_last_block(body, trained["block"])
         return {"body": body, "head": trained["head"]}
 
     def _row(self, task: LMTask, prompt: Array) -> Array:

@@ -1,7 +1,7 @@
 """The whole loop of RLHF: answers, labels, a reward model, and a policy that climbs it.
 
 Once, it is the offline recipe of Ouyang et al. (2022, fig. 2). Iterated, the policy's own answers are labelled again,
-so that the reward model learns about what the policy found (Bai et al., 2022, sec. 4.5).
+so that the reward model learns about what the policy says now (Bai et al., 2022, sec. 4.5).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.policy_gradient import PolicyGradient
@@ -23,6 +22,7 @@ from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.stage import Aligning, Stage
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.naming import check
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.settings import Count, Several
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.lm.base import LanguageModel, chosen
+from seqrl_jax.lm.base import token_distribution
+from seqrl_jax.networks.base import Carry, Weights
+from seqrl_jax.networks.language_model import LanguageModel
 
 
 class Completions(NamedTuple):
     """What was drawn behind B prompts.
 
     tokens: [B, L]; after the end-of-text token, that token again. mask: [B, L] bool, the drawn tokens, the end among
-    them. log_prob: [B, L], of each drawn token under the law that it was drawn from; 0 where nothing was drawn.
+    them. log_prob: [B, L], of each drawn token under what it was drawn from; 0 where nothing was drawn.
     """
 
     tokens: Array
@@ -25,7 +27,7 @@ class Completions(NamedTuple):
 
 def sample(
     model: LanguageModel,
-    weights: Any,
+    weights: Weights,
     key: Array,
     prompt: Array,
     length: int,
@@ -42,7 +44,7 @@ def sample(
 
 def fill(
     model: LanguageModel,
-    weights: Any,
+    weights: Weights,
     key: Array,
     tokens: Array,
     mask: Array,
@@ -57,18 +59,20 @@ def fill(
     Returns: what stands at tokens[:, 1:] then, [B, T].
     """
     tokens = tokens.astype(jnp.int32)
-    carry = model.initialise(weights, tokens.shape[0], mask.shape[1])
+    carry = model.initial_carry(tokens.shape[0], mask.shape[1])
     if given > 1:
-        carry, _ = model.read(weights, carry, tokens[:, : given - 1])
+        carry, _ = model.apply(weights, carry, tokens[:, : given - 1], method="read")
 
-    def step(state: tuple[Any, Array, Array], place: Any) -> tuple[tuple[Any, Array, Array], Completions]:
+    def step(
+        state: tuple[Carry, Array, Array], place: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Carry, Array, Array], Completions]:
         carry, token, ended = state
         key, written, missing = place
-        carry, hidden = model.read(weights, carry, token[:, None])
-        logits = model.logits(weights, hidden[:, 0]) / temperature
+        carry, hidden = model.apply(weights, carry, token[:, None], method="read")
+        following = token_distribution(model.apply(weights, hidden[:, 0], method="logits") / temperature)
         drawing = missing & ~ended
-        token = jnp.where(drawing, jax.random.categorical(key, logits), written).astype(jnp.int32)
-        log_prob = jnp.where(drawing, chosen(logits, token), 0.0)
+        token = jnp.where(drawing, following.sample(seed=key), written)
+        log_prob = jnp.where(drawing, following.log_prob(token), 0.0)
         if end is not None:
             token = jnp.where(ended, end, token)
             ended = ended | (drawing & (token == end))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.lm.base import LanguageModel, token_log_probs
+from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.sampling import drawn_mask
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import minimise
 from seqrl_jax.naming import check
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.settings import Count, PositiveFloat
 
 
@@ -36,15 +37,14 @@ class Supervised:
     def __post_init__(self) -> None:
         check(self)
 
-    def train(self, key: Array, model: LanguageModel, task: LMTask) -> tuple[Any, Array]:
+    def train(self, key: Array, model: LanguageModel, task: LMTask) -> tuple[Weights, Array]:
         """Weights of pi_0, and the loss of every update."""
         init_key, train_key = jax.random.split(key)
-        prompts = jnp.asarray(task.prompts, jnp.int32)
 
-        def loss(weights: Any, key: Array) -> Array:
+        def loss(weights: Weights, key: Array) -> Array:
             prompt_key, corpus_key = jax.random.split(key)
-            prompt = prompts[jax.random.randint(prompt_key, (self.batch,), 0, len(prompts))]
+            prompt = task.draw_prompts(prompt_key, self.batch)
             tokens = jax.vmap(task.corpus)(jax.random.split(corpus_key, self.batch), prompt)
             return cross_entropy(token_log_probs(model, weights, prompt, tokens), drawn_mask(tokens, task.end))
 
-        return minimise(loss, model.init(init_key), train_key, self.learning_rate, self.updates)
+        return minimise(loss, model.initial_weights(init_key), train_key, self.learning_rate, self.updates)

@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.networks.base import Weights
+
 
 class Aligning(NamedTuple):
     """What stages hand on: the weights of pi_0 and of the policy, and from stages that made them, what was ranked so
     far and the reward model (`labels.Rankings`, `reward_model.Fitted`; None before)."""
 
-    reference: Any
-    weights: Any
+    reference: Weights
+    weights: Weights
     rankings: Any = None
     fitted: Any = None
 

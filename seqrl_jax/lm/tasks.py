@@ -53,6 +53,11 @@ class LMTask:
         """V."""
         return len(self.vocabulary)
 
+    def draw_prompts(self, key: Array, count: int) -> Array:
+        """[count, P] of the task's prompts, each with the same probability."""
+        prompts = jnp.asarray(self.prompts, jnp.int32)
+        return prompts[jax.random.randint(key, (count,), 0, len(prompts))]
+
     def rewards(self, prompt: Array, tokens: Array) -> Array:
         """[B] from prompts [B, P] and completions [B, L]."""
         return jax.vmap(self.gold)(prompt, tokens)
@@ -277,7 +282,7 @@ def _walks(graph: np.ndarray, goal: int, starts: np.ndarray, length: int) -> np.
             return [walk[1:]]
         if len(walk) > length:
             return []
-        return [found for node in np.flatnonzero(graph[walk[-1]]) for found in onward([*walk, int(node)])]
+        return [path for node in np.flatnonzero(graph[walk[-1]]) for path in onward([*walk, int(node)])]
 
     every = [onward([int(start)]) for start in starts]
     out = np.full((len(starts), max(map(len, every)), length), -1, np.int32)

@@ -1,4 +1,4 @@
-"""Our environments as gymnax environments, and gymnax's as ours (gymnax >= 1.0: `pip install "seqrl_jax[gymnax]"`)."""
+"""Our environments as gymnax environments, and gymnax's as ours."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, Gym
     """A gymnax environment and its params as ours.
 
     Args: env, params: as `gymnax.make` returns. discount: of the returns that agents maximise.
-    Raises: TypeError when the actions are not discrete or the observations no single array. ImportError without gymnax.
+    Raises: TypeError when the actions are not discrete or the observations no single array.
     """
     spaces = _gymnax().environments.spaces
     actions, seen = env.action_space(params), env.observation_space(params)
@@ -138,10 +138,7 @@ class ToGymnax:
 
 
 def to_gymnax(env: Environment, params: Any) -> tuple[environment.Environment, ToGymnaxParams]:
-    """Our environment and params as gymnax's, in the form that `gymnax.make` returns.
-
-    Raises: ImportError without gymnax.
-    """
+    """Our environment and params as gymnax's, in the form that `gymnax.make` returns."""
     adapted = _joined(_gymnax().environments.environment.Environment)(env, params)
     return adapted, adapted.default_params
 
@@ -153,8 +150,7 @@ def _joined(base: type) -> Any:
 
 
 def _gymnax() -> Any:
-    try:
-        import gymnax
-    except ModuleNotFoundError as error:
-        raise ImportError(f'{error}; to adapt to gymnax: pip install "seqrl_jax[gymnax]"') from error
+    # Imported where it is used: it brings matplotlib and seaborn.
+    import gymnax
+
     return gymnax

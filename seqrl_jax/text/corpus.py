@@ -34,7 +34,7 @@ class Example(NamedTuple):
     completions: tuple[bytes, ...]
 
 
-class Batch(NamedTuple):
+class TokenBatch(NamedTuple):
     """B examples with K completions each.
 
     tokens: [B, K, T + 1], `END`, the prompt, the completion, `END`, and `END` as padding. mask: [B, K, T], which of
@@ -72,17 +72,17 @@ class Corpus:
         return int((self.lengths > context + 1).sum())
 
     def truncated_prompts(self, context: int, length: int) -> int:
-        """How many prompts it does not see whole when they leave room for an answer of so many bytes (`asked`)."""
+        """How many prompts it does not see whole when `prompt_batch` leaves room for answers of so many bytes."""
         return int((self.prompts > context - length - 1).sum())
 
     def read(self, indices: Sequence[int] | np.ndarray) -> list[Example]:
         """The examples at these places."""
-        found = []
+        examples = []
         with open(self.path, "rb") as file:
             for index in indices:
                 file.seek(int(self.starts[index]))
-                found.append(parse(file.readline(), int(self.numbers[index]), self.pairs))
-        return found
+                examples.append(parse(file.readline(), int(self.numbers[index]), self.pairs))
+        return examples
 
 
 def scan(path: str | os.PathLike[str], pairs: bool, skip_bad: bool = False) -> Corpus:
@@ -161,8 +161,8 @@ def parse(line: bytes, number: int, pairs: bool) -> Example:
     elif "text" in fields:
         example = Example(b"", (text("text"),))
     else:
-        known = "text; prompt and completion; or chosen and rejected"
-        raise refuse(f"expected {known}, found {', '.join(sorted(fields)) or 'nothing'}")
+        forms = "text; prompt and completion; or chosen and rejected"
+        raise refuse(f"expected {forms}, found {', '.join(sorted(fields)) or 'nothing'}")
     if not all(example.completions):
         raise refuse("an empty completion")
     return example
@@ -174,7 +174,7 @@ def shared_beginning(one: bytes, other: bytes) -> int:
     return max(one.rfind(b" ", 0, same), one.rfind(b"\n", 0, same)) + 1
 
 
-def batch(examples: Sequence[Example], context: int) -> Batch:
+def token_batch(examples: Sequence[Example], context: int) -> TokenBatch:
     """Examples as arrays, T at most `context`. Long texts lose the left of their prompt, then the right of their
     completion."""
     rows = []
@@ -186,13 +186,13 @@ def batch(examples: Sequence[Example], context: int) -> Batch:
     return _padded(rows, len(examples), context)
 
 
-def mismatched(examples: Sequence[Example]) -> list[Example]:
+def with_answers_of_others(examples: Sequence[Example]) -> list[Example]:
     """The same with two more completions each: those to the next example's prompt, behind one's own."""
     others = [*examples[1:], *examples[:1]]
     return [one._replace(completions=(*one.completions, *other.completions)) for one, other in zip(examples, others)]
 
 
-def asked(examples: Sequence[Example], context: int, length: int) -> Batch:
+def prompt_batch(examples: Sequence[Example], context: int, length: int) -> TokenBatch:
     """Prompts alone, K = 1, with room behind each for an answer of so many bytes and its end; `mask` is that room.
 
     The last token stays `END`, so that an answer that fills its room is cut, and can still be read to its last byte.
@@ -208,7 +208,7 @@ def _cut(prompt: list[int], room: int) -> list[int]:
     return prompt[max(0, len(prompt) - room) :] or [END]
 
 
-def _padded(rows: Sequence[tuple[list[int], list[int]]], examples: int, context: int, spare: int = 0) -> Batch:
+def _padded(rows: Sequence[tuple[list[int], list[int]]], examples: int, context: int, spare: int = 0) -> TokenBatch:
     """Prompts and what follows them side by side: T a power of two with `spare` places left over, at most `context`."""
     longest = max(len(prompt) + len(said) - 1 for prompt, said in rows) + spare
     length = min(context, max(SHORTEST, 1 << (longest - 1).bit_length()))
@@ -218,7 +218,7 @@ def _padded(rows: Sequence[tuple[list[int], list[int]]], examples: int, context:
         whole = [*prompt, *said]
         tokens[row, : len(whole)] = whole
         mask[row, len(prompt) - 1 : len(whole) - 1] = True
-    return Batch(tokens.reshape(examples, -1, length + 1), mask.reshape(examples, -1, length))
+    return TokenBatch(tokens.reshape(examples, -1, length + 1), mask.reshape(examples, -1, length))
 
 
 def written(tokens: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +12,11 @@ from jax import Array
 from scipy.optimize import minimize
 
 from seqrl_jax.lm.base import token_log_probs
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import k1
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.statistics import estimate
-from seqrl_jax.text.corpus import END, Batch, Corpus, asked, written
+from seqrl_jax.text.corpus import END, Corpus, TokenBatch, prompt_batch, written
 from seqrl_jax.text.losses import losses_of
 from seqrl_jax.text.policy import LearnedReward, answer
 
@@ -27,12 +27,12 @@ Summary = dict[str, float | None]
 
 def summary(values: Sequence[float]) -> Summary:
     """Of one value for each example."""
-    found = estimate(values)
-    return {"mean": found.value, "low": found.low, "high": found.high}
+    interval = estimate(values)
+    return {"mean": interval.value, "low": interval.low, "high": interval.high}
 
 
 def losses_and_preferences(
-    method: str, beta: float, model: GPT, weights: Any, reference: Any, batches: Sequence[Batch]
+    method: str, beta: float, model: GPT, weights: Weights, reference: Weights, batches: Sequence[TokenBatch]
 ) -> tuple[list[float], list[float]]:
     """Losses of the examples, and 1 where the model prefers what was chosen, 1/2 where it cannot tell."""
     read = jax.jit(partial(losses_of, method, beta, model))
@@ -46,27 +46,27 @@ def losses_and_preferences(
 
 
 def answering(
-    model: GPT, reference: Any, reward: LearnedReward
-) -> Callable[[Any, Sequence[Batch]], tuple[list[float], list[float]]]:
+    model: GPT, reference: Weights, reward: LearnedReward
+) -> Callable[[Weights, Sequence[TokenBatch]], tuple[list[float], list[float]]]:
     """A judge of weights on prompts: the reward of one answer to each, and its log pi - log pi_0, whose mean estimates
     the KL."""
 
     @jax.jit
     def judged(
-        weights: Any, reference: Any, reward: LearnedReward, key: Array, tokens: Array, mask: Array
+        weights: Weights, reference: Weights, reward: LearnedReward, key: Array, tokens: Array, mask: Array
     ) -> tuple[Array, Array]:
         begin, drawn = answer(model, weights, key, tokens, mask)
-        before = token_log_probs(model, reference, begin, drawn.tokens)
-        return reward(begin, drawn), jnp.where(drawn.mask, k1(drawn.log_prob, before), 0.0).sum(1)
+        ref_log_prob = token_log_probs(model, reference, begin, drawn.tokens)
+        return reward(begin, drawn), jnp.where(drawn.mask, k1(drawn.log_prob, ref_log_prob), 0.0).sum(1)
 
-    def judge(weights: Any, batches: Sequence[Batch]) -> tuple[list[float], list[float]]:
-        paid: list[float] = []
-        drift: list[float] = []
+    def judge(weights: Weights, batches: Sequence[TokenBatch]) -> tuple[list[float], list[float]]:
+        rewards: list[float] = []
+        log_ratios: list[float] = []
         for number, part in enumerate(batches):
             one, two = judged(weights, reference, reward, jax.random.key(number), part.tokens[:, 0], part.mask[:, 0])
-            paid += np.asarray(one).tolist()
-            drift += np.asarray(two).tolist()
-        return paid, drift
+            rewards += np.asarray(one).tolist()
+            log_ratios += np.asarray(two).tolist()
+        return rewards, log_ratios
 
     return judge
 
@@ -80,11 +80,11 @@ def longer(corpus: Corpus, held: np.ndarray) -> list[float]:
 def unigram(corpus: Corpus, training: np.ndarray, held: np.ndarray) -> list[float]:
     """A logistic regression on the difference of the counts of bytes, with a little decay."""
 
-    def apart(indices: np.ndarray) -> np.ndarray:
+    def differences(indices: np.ndarray) -> np.ndarray:
         count = lambda text: np.bincount(np.frombuffer(text, np.uint8), minlength=256)
         return np.array([count(a) - count(b) for _, (a, b) in corpus.read(indices)], np.float64)
 
-    learned = apart(training)
+    learned = differences(training)
     scale = np.maximum(learned.std(0), 1e-9)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -94,15 +94,15 @@ def unigram(corpus: Corpus, training: np.ndarray, held: np.ndarray) -> list[floa
         return value, -(learned / scale).T @ wrong / len(margin) + 2e-3 * weights
 
     fitted = minimize(loss, np.zeros(256), jac=True, method="L-BFGS-B").x
-    return (0.5 + 0.5 * np.sign(apart(held) / scale @ fitted)).tolist()
+    return (0.5 + 0.5 * np.sign(differences(held) / scale @ fitted)).tolist()
 
 
 _answer = jax.jit(answer, static_argnums=0)
 
 
-def samples(model: GPT, weights: Any, corpus: Corpus, held: np.ndarray) -> list[dict[str, str]]:
+def samples(model: GPT, weights: Weights, corpus: Corpus, held: np.ndarray) -> list[dict[str, str]]:
     """What the model says behind a few prompts, as much of their right as leaves room."""
-    part = asked(corpus.read(held[:SAMPLED]), model.context, min(SAMPLE_LENGTH, model.context // 2))
+    part = prompt_batch(corpus.read(held[:SAMPLED]), model.context, min(SAMPLE_LENGTH, model.context // 2))
     tokens, room = part.tokens[:, 0], part.mask[:, 0]
     _, drawn = _answer(model, weights, jax.random.key(0), tokens, room)
     answers = []

@@ -1,17 +1,17 @@
-"""What is descended on texts: tokens [B, K, T + 1] and mask [B, K, T] as `text.batch` gives them, K answers each."""
+"""What is descended on texts: tokens [B, K, T + 1] and mask [B, K, T] as `token_batch` gives them, K answers each."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.lm.base import LanguageModel, chosen, next_token_logits
+from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.lm.preference import dpo, ipo, kto
 from seqrl_jax.lm.reward_model import plackett_luce
 from seqrl_jax.lm.sft import cross_entropy
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.text.corpus import END
 
 SUPERVISED, REWARD_MODEL = "sft", "rm"
@@ -19,12 +19,12 @@ PREFERENCES = ("dpo", "ipo", "kto")
 
 
 def losses_of(
-    method: str, beta: float, model: LanguageModel, weights: Any, reference: Any, tokens: Array, mask: Array
+    method: str, beta: float, model: LanguageModel, weights: Weights, reference: Weights, tokens: Array, mask: Array
 ) -> tuple[Array, Array]:
     """The loss of every example, and by how much its first answer is preferred to its second: [B] and [B].
 
     Args: method: `sft`, `rm`, `dpo`, `ipo` or `kto`. weights: {"model"}, for `rm` also {"head"} [D]. For `kto` the
-        third and fourth answers are what others were asked (`text.mismatched`). Without pairs the second is the mean
+        third and fourth are answers to another prompt (`with_answers_of_others`). Without pairs the second is the mean
         log-probability of a byte.
     """
     flat, wanted = tokens.reshape(-1, tokens.shape[-1]), mask.reshape(-1, mask.shape[-1])
@@ -33,8 +33,8 @@ def losses_of(
         score = by_example(scores(model, weights, flat, wanted))
         return jax.vmap(lambda row: plackett_luce(row[None]))(score), score[:, 0] - score[:, 1]
 
-    def log_probs(weights: Any) -> Array:
-        return jnp.where(wanted, chosen(next_token_logits(model, weights, flat[:, :-1]), flat[:, 1:]), 0.0)
+    def log_probs(weights: Weights) -> Array:
+        return jnp.where(wanted, token_distribution(model.apply(weights, flat[:, :-1])).log_prob(flat[:, 1:]), 0.0)
 
     ours = log_probs(weights["model"])
     if method == SUPERVISED:
@@ -47,12 +47,12 @@ def losses_of(
     return jax.vmap(lambda w, r: {"dpo": dpo, "ipo": ipo}[method](w, r, beta))(first, second), first - second
 
 
-def scores(model: LanguageModel, weights: Any, tokens: Array, mask: Array) -> Array:
+def scores(model: LanguageModel, weights: Weights, tokens: Array, mask: Array) -> Array:
     """[N]: what a reward model, {"model", "head"}, says of texts [N, T + 1] with their answers at mask [N, T].
 
     It reads the answer to its last byte, whether it was ended or cut, as far as T reaches.
     """
-    hidden = model.hidden(weights["model"], tokens[:, :-1])
+    hidden = model.apply(weights["model"], tokens[:, :-1], method="hidden")
     spoken = jnp.sum(mask & (tokens[:, 1:] != END), 1)
     last = jnp.minimum(jnp.argmax(mask, 1) + spoken, mask.shape[1] - 1)
     return jnp.take_along_axis(hidden, last[:, None, None], 1)[:, 0] @ weights["head"]

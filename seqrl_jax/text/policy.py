@@ -1,30 +1,29 @@
-"""Policy gradients on texts: the family of `policy_gradient` behind prompts of a user's own, paid by a reward model."""
+"""Policy gradients on texts: the family of `policy_gradient` behind prompts of a user's own, with a learned reward."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqrl_jax.lm import policy_gradient
-from seqrl_jax.lm.base import LanguageModel
-from seqrl_jax.lm.policy_gradient import PolicyGradient
+from seqrl_jax.lm.policy_gradient import PolicyGradient, Rollout
 from seqrl_jax.lm.registry import DR_GRPO, GRPO, PPO, RLOO
 from seqrl_jax.lm.sampling import Completions, fill
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.text.corpus import END
 from seqrl_jax.text.losses import scores
 
-CLIMBING: dict[str, PolicyGradient] = {"ppo": PPO, "rloo": RLOO, "grpo": GRPO, "dr_grpo": DR_GRPO}
+POLICY_GRADIENTS: dict[str, PolicyGradient] = {"ppo": PPO, "rloo": RLOO, "grpo": GRPO, "dr_grpo": DR_GRPO}
 """The policy gradients for texts, with the settings that they ship with."""
 
 
-def answer(model: LanguageModel, weights: Any, key: Array, tokens: Array, mask: Array) -> tuple[Array, Completions]:
-    """Answers drawn where mask [N, T] asks for them, in texts [N, T + 1] that begin with `END`.
+def answer(model: LanguageModel, weights: Weights, key: Array, tokens: Array, mask: Array) -> tuple[Array, Completions]:
+    """Answers drawn where mask [N, T] leaves room for them, in texts [N, T + 1] that begin with `END`.
 
     Returns: the beginning [N, 1], and what stands behind it, [N, T].
     """
@@ -34,17 +33,17 @@ def answer(model: LanguageModel, weights: Any, key: Array, tokens: Array, mask: 
 def collect(
     policy: PolicyGradient,
     model: LanguageModel,
-    weights: Any,
-    reference: Any,
+    weights: Weights,
+    reference: Weights,
     reward: LearnedReward,
     key: Array,
     tokens: Array,
     mask: Array,
-) -> policy_gradient.Batch:
+) -> Rollout:
     """`policy.group` answers to each of M prompts: tokens [M, T + 1], mask [M, T] where an answer goes."""
     tokens, mask = (jnp.repeat(jnp.asarray(array), policy.group, 0) for array in (tokens, mask))
     begin, drawn = answer(model, weights["model"], key, tokens, mask)
-    return policy.judged(model, weights, reference, begin, drawn, reward(begin, drawn))
+    return policy.rollout(model, weights, reference, begin, drawn, reward(begin, drawn))
 
 
 @jax.tree_util.register_dataclass
@@ -59,7 +58,7 @@ class LearnedReward:
     """
 
     model: LanguageModel = dataclasses.field(metadata={"static": True})
-    weights: Any
+    weights: Weights
     mean: float = 0.0
     deviation: float = 1.0
     missing_end: float = 0.0

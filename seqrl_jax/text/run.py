@@ -19,13 +19,24 @@ from jax import Array
 
 from seqrl_jax.checkpoint import load_tree, read_metadata, save_tree
 from seqrl_jax.keys import LARGEST_SEED, key_of
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import PolicyGradient
-from seqrl_jax.lm.training import descend, falling_adam
+from seqrl_jax.lm.registry import as_json
+from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check, require
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.settings import Count, Part, PositiveFloat, Seed, Weight
-from seqrl_jax.text.corpus import VOCABULARY, Batch, Corpus, Example, asked, batch, mismatched, scan
+from seqrl_jax.text.corpus import (
+    VOCABULARY,
+    Corpus,
+    Example,
+    TokenBatch,
+    prompt_batch,
+    scan,
+    token_batch,
+    with_answers_of_others,
+)
 from seqrl_jax.text.judge import (
     Summary,
     answering,
@@ -36,10 +47,10 @@ from seqrl_jax.text.judge import (
     unigram,
 )
 from seqrl_jax.text.losses import PREFERENCES, REWARD_MODEL, SUPERVISED, losses_of
-from seqrl_jax.text.policy import CLIMBING, LearnedReward, collect
+from seqrl_jax.text.policy import POLICY_GRADIENTS, LearnedReward, collect
 from seqrl_jax.text.weights import WEIGHTS, load_gpt, save_gpt
 
-METHODS = (SUPERVISED, REWARD_MODEL, *PREFERENCES, *CLIMBING)
+METHODS = (SUPERVISED, REWARD_MODEL, *PREFERENCES, *POLICY_GRADIENTS)
 CHECKPOINT, HEAD, REPORT = "training.safetensors", "head.safetensors", "report.json"
 MOST_JUDGED, MOST_ANSWERED = 2000, 256
 """Held-out examples, and pairs for the baseline, at most; and prompts that are answered to judge or normalise."""
@@ -80,16 +91,16 @@ class TextRun:
         check(self)
         if not 0 < self.held_out < 1:
             raise TrainingError(f"held_out is {self.held_out}, expected a share between 0 and 1")
-        if self.climbs and (self.group < 2 or self.batch % self.group):
+        if self.draws_answers and (self.group < 2 or self.batch % self.group):
             raise TrainingError(f"a batch of {self.batch} answers has no groups of {self.group}, of two at least")
 
         why = "a preference loss of no price asks for nothing"
         require(self.method not in PREFERENCES or self.price > 0, why, method=self.method, beta=self.beta)
 
     @property
-    def climbs(self) -> bool:
-        """Whether it draws answers and climbs a reward."""
-        return self.method in CLIMBING
+    def draws_answers(self) -> bool:
+        """Whether it is a policy gradient, which climbs the reward of answers that it draws."""
+        return self.method in POLICY_GRADIENTS
 
     @property
     def pairs(self) -> bool:
@@ -99,25 +110,25 @@ class TextRun:
     @property
     def price(self) -> float:
         """beta, or what stands for it."""
-        return (0.05 if self.climbs else 0.1) if self.beta is None else self.beta
+        return (0.05 if self.draws_answers else 0.1) if self.beta is None else self.beta
 
     @property
     def policy(self) -> PolicyGradient:
         """The policy gradient with these settings."""
         return dataclasses.replace(
-            CLIMBING[self.method],
-            beta=self.price,
+            POLICY_GRADIENTS[self.method],
+            kl_coef=self.price,
             prompts=self.batch // self.group,
             group=self.group,
             learning_rate=self.learning_rate,
             updates=self.steps,
         )
 
-    def arrays(self, examples: Sequence[Example], context: int) -> Batch:
+    def arrays(self, examples: Sequence[Example], context: int) -> TokenBatch:
         """Examples as this method reads them."""
-        if self.climbs:
-            return asked(examples, context, self.answer)
-        return batch(mismatched(examples) if self.method == "kto" else examples, context)
+        if self.draws_answers:
+            return prompt_batch(examples, context, self.answer)
+        return token_batch(with_answers_of_others(examples) if self.method == "kto" else examples, context)
 
 
 @dataclass(frozen=True)
@@ -178,38 +189,38 @@ def run_text(
     """
     corpus = scan(data, run.pairs, skip_bad)
     training, held = _split(len(corpus), run)
-    if start is None and (run.climbs or run.method in PREFERENCES):
+    if start is None and (run.draws_answers or run.method in PREFERENCES):
         raise TrainingError(f"{run.method} compares with a model: say which, by its directory")
-    if reward is not None and not run.climbs:
-        raise TrainingError(f"{run.method} climbs no reward; {', '.join(CLIMBING)} do")
+    if reward is not None and not run.draws_answers:
+        raise TrainingError(f"{run.method} climbs no reward; {', '.join(POLICY_GRADIENTS)} do")
     if start is not None:
         model, weights = load_gpt(start)
         if model.vocabulary != VOCABULARY:
             raise TrainingError(f"{start}: a vocabulary of {model.vocabulary}, where bytes need {VOCABULARY}")
     else:
         assert model is not None
-        weights = model.init(key_of(run.seed))
+        weights = model.initial_weights(key_of(run.seed))
     judged = held[:MOST_JUDGED]
-    metadata: dict[str, Any] = {"run": asdict(run), "model": asdict(model), "data": corpus.digest}
+    metadata: dict[str, Any] = {"run": asdict(run), "model": as_json(model), "data": corpus.digest}
     metadata |= {"start": _digest(start, WEIGHTS), "reward": _digest(reward, WEIGHTS, HEAD)}
-    keep = partial(_train, run, model, corpus=corpus, training=training, out=out, metadata=metadata, progress=progress)
-    if run.climbs:
-        paid = _reward(run, reward, model, weights, corpus, training[:MOST_ANSWERED])
-        learned = keep(_climb(run, model, weights, paid))
+    train = partial(_train, run, model, corpus=corpus, training=training, out=out, metadata=metadata, progress=progress)
+    if run.draws_answers:
+        learned_reward = _reward(run, reward, model, weights, corpus, training[:MOST_ANSWERED])
+        learned = train(_policy_gradient(run, model, weights, learned_reward))
         batches = _batches_of(run, model, corpus, judged[:MOST_ANSWERED])
-        judge = answering(model, weights, paid)
-        before, (after, drift) = judge(weights, batches)[0], judge(learned["model"], batches)
+        judge = answering(model, weights, learned_reward)
+        before, (after, log_ratios) = judge(weights, batches)[0], judge(learned["model"], batches)
         truncated = corpus.truncated_prompts(model.context, run.answer)
-        found = {"reward_before": summary(before), "reward": summary(after), "kl": summary(drift)}
+        measured = {"reward_before": summary(before), "reward": summary(after), "kl": summary(log_ratios)}
     else:
-        learned = keep(_descent(run, model, weights))
+        learned = train(_descent(run, model, weights))
         batches = _batches_of(run, model, corpus, judged)
         losses, right = losses_and_preferences(run.method, run.price, model, learned, weights, batches)
         truncated = corpus.truncated(model.context)
-        found = {"loss": summary(losses)}
+        measured = {"loss": summary(losses)}
         if run.pairs:
             baselines = longer(corpus, judged), unigram(corpus, training[:MOST_JUDGED], judged)
-            found |= dict(zip(("accuracy", "longer", "unigram"), map(summary, (right, *baselines)), strict=True))
+            measured |= dict(zip(("accuracy", "longer", "unigram"), map(summary, (right, *baselines)), strict=True))
     save_gpt(out, model, learned["model"])
     if run.method == REWARD_MODEL:
         save_tree(out / HEAD, learned["head"], {})
@@ -219,7 +230,7 @@ def run_text(
         held_out=len(held),
         skipped=corpus.skipped,
         truncated=truncated,
-        **found,
+        **measured,
         samples_before=samples(model, weights, corpus, judged),
         samples_after=samples(model, learned["model"], corpus, judged),
     )
@@ -240,11 +251,11 @@ def _digest(directory: Path | None, *names: str) -> str | None:
     """Of the files of a directory that stand there."""
     if directory is None:
         return None
-    found = [path.read_bytes() for path in (directory / name for name in names) if path.exists()]
-    return hashlib.sha256(b"".join(found)).hexdigest()
+    contents = [path.read_bytes() for path in (directory / name for name in names) if path.exists()]
+    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
-def _descent(run: TextRun, model: GPT, weights: Any) -> Stage:
+def _descent(run: TextRun, model: GPT, weights: Weights) -> Stage:
     """Gradient descent on the losses of examples."""
     optimiser = falling_adam(run.learning_rate, run.steps)
     begin = {"model": weights}
@@ -252,15 +263,13 @@ def _descent(run: TextRun, model: GPT, weights: Any) -> Stage:
         begin["head"] = jax.random.normal(key_of((run.seed + 1) % LARGEST_SEED), (model.width,)) / model.width**0.5
 
     def step(state: Any, reference: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
-        learned, moments = state
         loss = lambda learned: losses_of(run.method, run.price, model, learned, reference, tokens, mask)[0].mean()
-        value, gradient = jax.value_and_grad(loss)(learned)
-        return descend(optimiser, gradient, moments, learned), value
+        return gradient_step(optimiser, loss, *state)
 
     return Stage(begin, weights, optimiser, step)
 
 
-def _climb(run: TextRun, model: GPT, weights: Any, reward: LearnedReward) -> Stage:
+def _policy_gradient(run: TextRun, model: GPT, weights: Weights, reward: LearnedReward) -> Stage:
     """A policy gradient on a reward."""
     policy = run.policy
     optimiser = policy.optimiser()
@@ -268,8 +277,8 @@ def _climb(run: TextRun, model: GPT, weights: Any, reward: LearnedReward) -> Sta
     def step(state: Any, fixed: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
         collect_key, order_key = jax.random.split(key)
         reference, reward = fixed
-        drawn = collect(policy, model, state[0], reference, reward, collect_key, tokens[:, 0], mask[:, 0])
-        state, losses = policy.learn(order_key, model, optimiser, state, drawn)
+        rollout = collect(policy, model, state[0], reference, reward, collect_key, tokens[:, 0], mask[:, 0])
+        state, losses = policy.learn(order_key, model, optimiser, state, rollout)
         return state, losses.mean()
 
     begin = {"model": weights, "value": jnp.zeros(model.width)}
@@ -277,7 +286,7 @@ def _climb(run: TextRun, model: GPT, weights: Any, reward: LearnedReward) -> Sta
 
 
 def _reward(
-    run: TextRun, directory: Path | None, model: GPT, weights: Any, corpus: Corpus, prompts: np.ndarray
+    run: TextRun, directory: Path | None, model: GPT, weights: Weights, corpus: Corpus, prompts: np.ndarray
 ) -> LearnedReward:
     """What the reward model of a directory says, in deviations of what it says of pi_0's answers to these prompts."""
     if directory is None:
@@ -310,33 +319,35 @@ def _train(
     step, path = 0, out / CHECKPOINT
     out.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        known = read_metadata(path)
-        if {name: known.get(name) for name in metadata} != metadata:
+        written = read_metadata(path)
+        if {name: written.get(name) for name in metadata} != metadata:
             raise TrainingError(f"{path} belongs to another run: give another directory")
-        state, step = load_tree(path, state), known["step"]
+        state, step = load_tree(path, state), written["step"]
     advance = jax.jit(stage.step, donate_argnums=0)
     # The weights are also the reference: what is donated must not be the same buffers.
     state, good = jax.tree.map(jnp.array, state), step
-    kept = lambda: f"the checkpoint of step {good} is kept in {out}" if good else "no checkpoint was written"
+    last_good = lambda: f"the checkpoint of step {good} is kept in {out}" if good else "no checkpoint was written"
     key = key_of(run.seed)
     for number, part in _batches(run, model, corpus, training, step):
         state, value = advance(state, stage.fixed, jax.random.fold_in(key, number), part.tokens, part.mask)
         if not math.isfinite(value):
-            raise TrainingError(f"the loss is {float(value)} at step {number}; {kept()}")
+            raise TrainingError(f"the loss is {float(value)} at step {number}; {last_good()}")
         if (number + 1) % run.check_every == 0 or number + 1 == run.steps:
             # The loss is that before the step: what it did to the weights is seen here.
             if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state)):
-                raise TrainingError(f"the weights are no numbers after step {number}; {kept()}")
+                raise TrainingError(f"the weights are no numbers after step {number}; {last_good()}")
             save_tree(path, state, {**metadata, "step": number + 1})
             good = number + 1
         progress(number + 1, run.steps)
     return state[0]
 
 
-def _batches(run: TextRun, model: GPT, corpus: Corpus, training: np.ndarray, first: int) -> Iterator[tuple[int, Batch]]:
+def _batches(
+    run: TextRun, model: GPT, corpus: Corpus, training: np.ndarray, first: int
+) -> Iterator[tuple[int, TokenBatch]]:
     """The batches of steps `first` and later. Each epoch has an order of its own, which depends on the seed alone."""
     epoch, order = -1, training
-    examples = run.policy.prompts if run.climbs else run.batch
+    examples = run.policy.prompts if run.draws_answers else run.batch
     for number in range(first, run.steps):
         chosen_ones = []
         for place in range(number * examples, (number + 1) * examples):
@@ -347,7 +358,7 @@ def _batches(run: TextRun, model: GPT, corpus: Corpus, training: np.ndarray, fir
         yield number, run.arrays(corpus.read(chosen_ones), model.context)
 
 
-def _batches_of(run: TextRun, model: GPT, corpus: Corpus, indices: np.ndarray) -> list[Batch]:
+def _batches_of(run: TextRun, model: GPT, corpus: Corpus, indices: np.ndarray) -> list[TokenBatch]:
     """These examples, each once."""
     parts = (indices[place : place + run.batch] for place in range(0, len(indices), run.batch))
     return [run.arrays(corpus.read(part), model.context) for part in parts]

@@ -9,36 +9,68 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from seqrl_jax.files import write_whole
-from seqrl_jax.lm.gpt import GPT, LAYER_NORM_EPSILON
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.gpt import GPT, LAYER_NORM_EPSILON
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
+AROUND = {
+    ("wte", "embedding"): "wte.weight",
+    ("wpe", "embedding"): "wpe.weight",
+    ("ln_f", "scale"): "ln_f.weight",
+    ("ln_f", "bias"): "ln_f.bias",
+}
+"""GPT-2's names of what stands around the blocks, by flax's paths."""
+OF_BLOCK = {
+    ("ln_1", "scale"): "ln_1.weight",
+    ("ln_1", "bias"): "ln_1.bias",
+    ("attn", "c_attn", "kernel"): "attn.c_attn.weight",
+    ("attn", "c_attn", "bias"): "attn.c_attn.bias",
+    ("attn", "c_proj", "kernel"): "attn.c_proj.weight",
+    ("attn", "c_proj", "bias"): "attn.c_proj.bias",
+    ("ln_2", "scale"): "ln_2.weight",
+    ("ln_2", "bias"): "ln_2.bias",
+    ("mlp", "c_fc", "kernel"): "mlp.c_fc.weight",
+    ("mlp", "c_fc", "bias"): "mlp.c_fc.bias",
+    ("mlp", "c_proj", "kernel"): "mlp.c_proj.weight",
+    ("mlp", "c_proj", "bias"): "mlp.c_proj.bias",
+}
+"""The same within a block, whose number GPT-2 puts before the name."""
 
-def named(weights: Any) -> dict[str, Array]:
-    """The weights by GPT-2's names, blocks apart: `h.0.attn.c_attn.weight` [D, 3 D] and so on."""
-    blocks = weights["h"]
-    layers = jax.tree.leaves(blocks)[0].shape[0]
-    apart = {"wte": weights["wte"], "wpe": weights["wpe"], "ln_f": weights["ln_f"]}
-    for layer in range(layers):
-        apart[f"h.{layer}"] = jax.tree.map(lambda leaf, layer=layer: leaf[layer], blocks)
-    flat, _ = jax.tree_util.tree_flatten_with_path(apart)
-    return {".".join(str(step.key) for step in path): leaf for path, leaf in flat}
+
+def by_name(weights: Weights) -> dict[str, Array]:
+    """The weights by GPT-2's names, block by block: `h.0.attn.c_attn.weight` [D, 3 D] and so on."""
+    params = flatten_dict(weights["params"])
+    layers = len(params["h", "ln_1", "scale"])
+    around = {name: params[path] for path, name in AROUND.items()}
+    blocks = {
+        f"h.{layer}.{name}": params["h", *path][layer] for layer in range(layers) for path, name in OF_BLOCK.items()
+    }
+    return around | blocks
 
 
-def save_gpt(directory: Path, model: GPT, weights: Any) -> None:
+def from_names(tensors: dict[str, np.ndarray], layers: int) -> Weights:
+    """The weights from arrays by GPT-2's names; what bears another name is left out."""
+    around = {path: jnp.asarray(tensors[name]) for path, name in AROUND.items()}
+    stacked = lambda name: jnp.stack([jnp.asarray(tensors[f"h.{layer}.{name}"]) for layer in range(layers)])
+    return {"params": unflatten_dict(around | {("h", *path): stacked(name) for path, name in OF_BLOCK.items()})}
+
+
+def save_gpt(directory: Path, model: GPT, weights: Weights) -> None:
     """Write `model.safetensors` and `config.json` into a directory, each whole or not at all."""
     from safetensors.numpy import save
 
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {name: np.asarray(leaf, np.float32) for name, leaf in named(weights).items()}
+    tensors = {name: np.asarray(leaf, np.float32) for name, leaf in by_name(weights).items()}
     write_whole(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_whole(directory / CONFIG, (json.dumps(configuration(model), indent=1) + "\n").encode())
 
 
-def load_gpt(directory: Path) -> tuple[GPT, Any]:
+def load_gpt(directory: Path) -> tuple[GPT, Weights]:
     """The model and its weights, also from files that `transformers` wrote of GPT-2 with its head.
 
     Raises: ValueError, naming the file and what is missing or of another shape.
@@ -52,23 +84,13 @@ def load_gpt(directory: Path) -> tuple[GPT, Any]:
         tensors = {name.removeprefix("transformer."): array for name, array in load_file(path).items()}
     except SafetensorError as error:
         raise ValueError(f"{path}: not safetensors ({error})") from error
-    wanted = jax.eval_shape(lambda key: named(model.init(key)), jax.random.key(0))
-    for name, shape in ((name, leaf.shape) for name, leaf in wanted.items()):
+    expected = jax.eval_shape(lambda key: by_name(model.initial_weights(key)), jax.random.key(0))
+    for name, shape in ((name, leaf.shape) for name, leaf in expected.items()):
         if name not in tensors:
             raise ValueError(f"{path}: without {name}")
         if tensors[name].shape != shape:
             raise ValueError(f"{path}: {name} is {list(tensors[name].shape)}, expected {list(shape)}")
-
-    def stacked(tree: Any, prefix: str) -> Any:
-        if isinstance(tree, dict):
-            return {key: stacked(value, f"{prefix}.{key}") for key, value in tree.items()}
-        return jnp.stack([jnp.asarray(tensors[f"h.{layer}{prefix}"]) for layer in range(model.layers)])
-
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    rest = {
-        part: {key: jnp.asarray(tensors[f"{part}.{key}"]) for key in shapes[part]} for part in ("wte", "wpe", "ln_f")
-    }
-    return model, {**rest, "h": stacked(shapes["h"], "")}
+    return model, from_names(tensors, model.layers)
 
 
 def configuration(model: GPT) -> dict[str, Any]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax.lm.base import chosen, next_token_logits
-from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.lm.base import token_distribution
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.throughput.env import Measurement, Program, measure
 
 PEAKS = {
@@ -50,7 +50,7 @@ class TrainingSpeed(Measurement):
 
 def training_speed(model: GPT, batch: int, repeats: int) -> TrainingSpeed:
     """Time single steps of Adam on random texts as long as the context."""
-    weights = model.init(jax.random.key(0))
+    weights = model.initial_weights(jax.random.key(0))
     one = measure({"lm": step_of(model, weights, batch)}, repeats)[0]
     tokens = batch * model.context
     peak, source = peak_of(model.dtype)
@@ -64,16 +64,16 @@ def training_speed(model: GPT, batch: int, repeats: int) -> TrainingSpeed:
     )
 
 
-def step_of(model: GPT, weights: Any, batch: int) -> Program:
+def step_of(model: GPT, weights: Weights, batch: int) -> Program:
     """A gradient step on `batch` random texts; every weight it gives has a part in the result."""
     adam = optax.adam(1e-3)
     state = adam.init(weights)
 
-    def loss(weights: Any, tokens: Array) -> Array:
-        return -jnp.mean(chosen(next_token_logits(model, weights, tokens[:, :-1]), tokens[:, 1:]))
+    def loss(weights: Weights, tokens: Array) -> Array:
+        return -token_distribution(model.apply(weights, tokens[:, :-1])).log_prob(tokens[:, 1:]).mean()
 
     @jax.jit
-    def step(weights: Any, state: Any, key: Array) -> Array:
+    def step(weights: Weights, state: optax.OptState, key: Array) -> Array:
         tokens = jax.random.randint(key, (batch, model.context + 1), 0, model.vocabulary)
         value, gradient = jax.value_and_grad(loss)(weights, tokens)
         change, state = adam.update(gradient, state)

@@ -18,7 +18,6 @@ from seqrl_jax.devices import over_devices
 from seqrl_jax.figures import new_figure, png, printable
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.alignment import StagePrograms, compiled, first, keys_of, measure, references
-from seqrl_jax.lm.base import LanguageModel
 from seqrl_jax.lm.evaluation import Judge
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.registry import (
@@ -33,6 +32,7 @@ from seqrl_jax.lm.registry import (
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.stage import Aligning, Running, Stage, key_of_stage
 from seqrl_jax.lm.tasks import TASKS, LMTask, about, detail
+from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.results.record import Bound, Curve, PerSeed, Record
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
 from seqrl_jax.tracks.clock import Clock
@@ -136,7 +136,8 @@ class LMTrack:
     def code(self, method: str) -> tuple[str, ...]:
         """The method's own module, the models, and what trains pi_0 and judges. Not this module nor the registry, which
         import every method: what they say of one is its config."""
-        return (type(make_method(method)).__module__, "seqrl_jax.lm.alignment", "seqrl_jax.lm.gpt", "seqrl_jax.lm.rnn")
+        models = ("seqrl_jax.networks.gpt", "seqrl_jax.networks.rnn")
+        return (type(make_method(method)).__module__, "seqrl_jax.lm.alignment", *models)
 
     def row(self, method: str, problems: Sequence[LMProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen, supervised = self._settings(method, budget)

@@ -9,9 +9,9 @@ from scipy.special import log_softmax, logsumexp
 
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.base import token_log_probs
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.sampling import drawn_mask, sample
 from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.networks.gpt import GPT
 
 N, C = 3, 40
 
@@ -48,7 +48,7 @@ def test_no_policy_lies_above_the_frontier(problem):
     reference = reference - logsumexp(reference, axis=1, keepdims=True)
     law = lambda x: log_softmax(x.reshape(reference.shape), axis=1)
     for spent in (0.05, 0.4, 1.0):
-        found = max(
+        best = max(
             -minimize(
                 lambda x: -exact.expected(law(x), reward),
                 np.random.default_rng(seed).normal(size=reference.size),
@@ -58,7 +58,7 @@ def test_no_policy_lies_above_the_frontier(problem):
             ).fun
             for seed in range(3)
         )
-        assert exact.frontier(reference, reward, spent) == pytest.approx(found, abs=2e-4)
+        assert exact.frontier(reference, reward, spent) == pytest.approx(best, abs=2e-4)
 
 
 def test_the_frontier_begins_at_the_reference_and_ends_at_the_best(problem):
@@ -134,13 +134,14 @@ def test_the_law_of_a_model_is_what_it_says_completion_by_completion(name, shake
     assert exact.outcome_rewards(task).shape == law.shape
 
 
-def test_paid_walks_and_the_rest_are_all_there_is(shaken):
+def test_rewarded_walks_and_the_rest_are_all_there_is(shaken):
     """What a model earns, from the listed walks and from 40,000 draws, within 5 standard errors."""
     task = make_task("random_walks")
     model = GPT(task.size, task.prompts.shape[1] + task.length, width=8, layers=1, heads=2)
     weights = shaken(model)
     # Towards the goal, which is token 0, so that something is earned.
-    weights["wte"]["weight"] = weights["wte"]["weight"].at[0].add(0.5 * weights["ln_f"]["bias"])
+    params = weights["params"]
+    params["wte"]["embedding"] = params["wte"]["embedding"].at[0].add(0.5 * params["ln_f"]["bias"])
     law = exact.normalised(jax.jit(lambda weights: exact.rewarded_law(model, task, weights))(weights))
     values = exact.outcome_rewards(task)
     prompt = jnp.asarray(np.repeat(task.prompts, 2000, 0), jnp.int32)
@@ -163,7 +164,7 @@ def test_the_soft_bellman_equation_of_walks_gives_the_same_partition():
                 if a == 0:
                     break
                 graph[a, b] = True
-    # Nodes from which no paid walk takes an edge are dead ends; their mass is in the rest either way.
+    # Nodes from which no rewarded walk takes an edge are dead ends; their mass is in the rest either way.
     degree = np.maximum(graph.sum(1), 1)
     logs = np.full(values.shape, -np.inf)
     for index, (prompt, texts) in enumerate(zip(task.prompts, task.rewarded, strict=True)):

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from seqrl_jax.lm import exact
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.policy_gradient import (
-    Batch,
     PolicyGradient,
+    Rollout,
     clipped_value_loss,
     group_normalised,
     k1,
@@ -19,6 +18,7 @@ from seqrl_jax.lm.policy_gradient import (
 )
 from seqrl_jax.lm.registry import GRPO, PPO, RLOO
 from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.networks.gpt import GPT
 
 G, M, L = 4, 3, 5
 B = G * M
@@ -48,9 +48,9 @@ def ours(method, d):
     f = {name: jnp.asarray(value, bool if name == "mask" else jnp.float32) for name, value in d.items()}
     advantage, target = method.advantages(f["reward"], f["old"], f["reference"], f["mask"], f["value"])
     zeros = jnp.zeros((B, L), jnp.int32)
-    batch = Batch(zeros, zeros, f["mask"], f["old"], f["reference"], f["reward"], advantage, target)
-    of = lambda log_prob, value: method.of_tokens(log_prob, value, batch)
-    return jax.value_and_grad(of, argnums=(0, 1))(f["new"], f["new_value"])
+    rollout = Rollout(zeros, zeros, f["mask"], f["old"], f["reference"], f["reward"], advantage, target)
+    loss = lambda log_prob, value: method.token_loss(log_prob, value, rollout)
+    return jax.value_and_grad(loss, argnums=(0, 1))(f["new"], f["new_value"])
 
 
 def by_differences(loss, d, name):
@@ -65,16 +65,16 @@ def by_differences(loss, d, name):
     return out
 
 
-def rloo(d, beta=0.05):
+def rloo(d, kl_coef=0.05):
     total = 0.0
     for i in range(B):
         group = [j for j in range(B) if j // G == i // G and j != i]
-        worth = lambda j: d["reward"][j] - beta * sum((d["old"] - d["reference"])[j][d["mask"][j]])
+        worth = lambda j: d["reward"][j] - kl_coef * sum((d["old"] - d["reference"])[j][d["mask"][j]])
         total -= (worth(i) - np.mean([worth(j) for j in group])) * d["new"][i][d["mask"][i]].sum()
     return total / B
 
 
-def grpo(d, beta=0.05, clip=0.2, normalise=True):
+def grpo(d, kl_coef=0.05, clip=0.2, normalise=True):
     total = 0.0
     for i in range(B):
         group = d["reward"][i // G * G : i // G * G + G]
@@ -85,22 +85,22 @@ def grpo(d, beta=0.05, clip=0.2, normalise=True):
         for t in np.flatnonzero(d["mask"][i]):
             ratio = np.exp(d["new"][i, t] - d["old"][i, t])
             bound = min(ratio * advantage, np.clip(ratio, 1 - clip, 1 + clip) * advantage)
-            apart = d["reference"][i, t] - d["new"][i, t]
-            each.append(bound - beta * (np.exp(apart) - apart - 1))
+            log_ratio = d["reference"][i, t] - d["new"][i, t]
+            each.append(bound - kl_coef * (np.exp(log_ratio) - log_ratio - 1))
         total -= np.mean(each) if normalise else np.sum(each)
     return total / B
 
 
-def ppo(d, beta=0.05, clip=0.2, lambda_=0.95, cost=0.1, value_clip=0.2):
+def ppo(d, kl_coef=0.05, clip=0.2, lambda_=0.95, cost=0.1, value_clip=0.2):
     total = 0.0
     for i in range(B):
         n = d["mask"][i].sum()
-        paid = -beta * (d["old"] - d["reference"])[i, :n]
-        paid[-1] += d["reward"][i]
+        reward = -kl_coef * (d["old"] - d["reference"])[i, :n]
+        reward[-1] += d["reward"][i]
         value = np.append(d["value"][i, :n], 0.0)
         advantage = np.zeros(n + 1)
         for t in reversed(range(n)):
-            advantage[t] = paid[t] + value[t + 1] - value[t] + lambda_ * advantage[t + 1]
+            advantage[t] = reward[t] + value[t + 1] - value[t] + lambda_ * advantage[t + 1]
         for t in range(n):
             ratio = np.exp(d["new"][i, t] - d["old"][i, t])
             target = advantage[t] + value[t]
@@ -181,12 +181,12 @@ def test_the_value_loss_is_pessimistic():
     )
 
 
-BETA = 0.3
+KL_COEF = 0.3
 
 
 @pytest.fixture(scope="module")
 def climbed(shaken):
-    """A task, a model, weights, a reference, and the exact gradient of E[r] - beta KL by the weights, flat."""
+    """A task, a model, weights, a reference, and the exact gradient of E[r] - kl_coef KL by the weights, flat."""
     task = make_task("mod_sum")
     task = dataclasses.replace(task, prompts=task.prompts[[9, 77, 300]])
     model = GPT(task.size, 6, width=4, layers=1, heads=1)
@@ -195,7 +195,7 @@ def climbed(shaken):
 
     def objective(weights):
         law, before = (exact.law_of(model, task, w) for w in (weights, reference))
-        return jnp.mean(jnp.sum(jnp.exp(law) * (reward - BETA * (law - before)), 1))
+        return jnp.mean(jnp.sum(jnp.exp(law) * (reward - KL_COEF * (law - before)), 1))
 
     truth = jax.flatten_util.ravel_pytree(jax.jit(jax.grad(objective))(weights))[0]
     return task, model, weights, reference, truth
@@ -205,12 +205,12 @@ def climbed(shaken):
     "method", [PolicyGradient(advantage="total"), PolicyGradient(), RLOO, PPO], ids=["total", "mean", "rloo", "ppo"]
 )
 def test_one_batch_points_along_the_gradient_of_the_objective(method, climbed):
-    """The mean of 2,000 batches of the code that trains, along the exact gradient of E[r] - beta KL that enumeration
+    """The mean of 2,000 batches of the code that trains, along the exact gradient of E[r] - kl_coef KL that enumeration
     gives, within 5 standard errors. PPO with lambda = 1, whose advantages are unbiased whatever the value head says.
     The batch's mean as a baseline takes 1 / B off."""
     task, model, weights, reference, truth = climbed
     size = 32
-    method = dataclasses.replace(method, prompts=size // 8, beta=BETA, lambda_=1.0, value_cost=0.0, clip=None)
+    method = dataclasses.replace(method, prompts=size // 8, kl_coef=KL_COEF, lambda_=1.0, value_cost=0.0, clip=None)
     whole = {"model": weights, "value": 0.1 * jax.random.normal(jax.random.key(9), (4,))}
 
     def batch(key):

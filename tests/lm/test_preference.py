@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Labeller, Rankings
 from seqrl_jax.lm.preference import Preference, dpo, ipo, kto, log_ratio
 from seqrl_jax.lm.registry import make_method
 from seqrl_jax.lm.sampling import drawn_mask
 from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.networks.gpt import GPT
 
 M = 12
 
@@ -91,12 +91,12 @@ def test_dpo_s_gradient_is_the_weighted_difference_of_likelihoods(batch):
     """-beta sum_i P(the model ranks pair i wrong) (grad log pi(y_w) - grad log pi(y_l)) / M."""
     task, model, weights, reference, pairs = batch
     method = Preference(beta=0.3)
-    found = jax.grad(lambda w: method.of_pairs(model, task, w, reference, pairs))(weights)
+    gradient = jax.grad(lambda w: method.pair_loss(model, task, w, reference, pairs))(weights)
     of = lambda w, tokens: log_ratio(model, task, w, reference, pairs.prompt, tokens)
     wrong = jax.nn.sigmoid(0.3 * (of(weights, pairs.rejected) - of(weights, pairs.chosen)))
     assert 0.01 < float(wrong.min()) < 0.5 < float(wrong.max()) < 0.99
     weighted = lambda w: -0.3 * jnp.mean(wrong * (of(w, pairs.chosen) - of(w, pairs.rejected)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, jax.grad(weighted)(weights))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), gradient, jax.grad(weighted)(weights))
 
 
 def test_an_unknown_loss_is_refused():
@@ -108,5 +108,5 @@ def test_only_faithful_labels_lead_dpo_to_the_optimum_of_the_gold_reward():
     keyword, hacked = make_task("keyword"), make_task("length_hack")
     assert make_method("dpo").optimal_beta(keyword) == 0.1 and make_method("dpo").optimal_beta(hacked) is None
     assert make_method("ipo").optimal_beta(keyword) is None and make_method("grpo").optimal_beta(keyword) is None
-    assert make_method("rloo:beta=0.2").optimal_beta(hacked) == 0.2
+    assert make_method("rloo:kl_coef=0.2").optimal_beta(hacked) == 0.2
     assert Labeller(length_bias=0.0).is_faithful(hacked) and not Labeller(noise=0.1).is_faithful(keyword)

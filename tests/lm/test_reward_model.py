@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.preference import compared
 from seqrl_jax.lm.reward_model import RewardModel, counts, plackett_luce
 from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.networks.gpt import GPT
 
 
 def test_rankings_have_plackett_and_luce_s_likelihood():
@@ -33,8 +33,8 @@ def test_labels_follow_bradley_and_terry(noise):
     prompt = jnp.full((20_000, 1), 2)
     tokens = jnp.broadcast_to(jnp.array([a, b]), (20_000, 2, 5))
     for bias in (0.0, 0.5, None):
-        apart = (1 - 0.4) - (0 - 0.8) + (0.5 if bias is None else bias) * (3 - 5)
-        chance = noise + (1 - 2 * noise) / (1 + np.exp(-apart))
+        difference = (1 - 0.4) - (0 - 0.8) + (0.5 if bias is None else bias) * (3 - 5)
+        chance = noise + (1 - 2 * noise) / (1 + np.exp(-difference))
         ranked = Labeller(noise, bias).rank(jax.random.key(1), task, prompt, tokens)
         won = np.asarray((ranked.chosen == jnp.array(a)).all(1)).mean()
         assert abs(won - chance) <= 5 * np.sqrt(chance * (1 - chance) / 20_000)
@@ -88,9 +88,9 @@ def test_only_what_is_trained_moves_and_scores_are_normalised(setting, others, t
     assert losses.shape == (2, 20) and np.isfinite(losses).all()
     body = jax.tree.map(lambda leaf: leaf[0], fitted.weights["body"])
     moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a - b)).reshape(len(a), -1).max(1) > 0, body, reference)
-    blocks = np.stack(jax.tree.leaves(moved["h"])).any(0)
+    blocks = np.stack(jax.tree.leaves(moved["params"]["h"])).any(0)
     assert blocks.tolist() == {"head": [False, False], "last_block": [False, True]}.get(trained, [True, True])
-    assert moved["wte"]["weight"].any() == (trained in ("full", "scratch"))
+    assert moved["params"]["wte"]["embedding"].any() == (trained in ("full", "scratch"))
     # Members differ by their seeds.
     assert np.abs(fitted.weights["head"][0] - fitted.weights["head"][1]).max() > 0
 
@@ -129,8 +129,8 @@ def test_a_score_is_read_at_the_last_spoken_token(setting):
 
 def test_words_and_pairs_are_counted():
     task = make_task("length_hack")
-    found = np.asarray(counts(jnp.array([[1, 2, 1, 7, 7], [0, 0, 0, 0, 0]]), task, "bigram"))
-    words, pairs = found[:, :8], found[:, 8:].reshape(2, 8, 8)
+    counted = np.asarray(counts(jnp.array([[1, 2, 1, 7, 7], [0, 0, 0, 0, 0]]), task, "bigram"))
+    words, pairs = counted[:, :8], counted[:, 8:].reshape(2, 8, 8)
     assert words[0].tolist() == [0, 2, 1, 0, 0, 0, 0, 1] and words[1, 0] == 5
     assert pairs[0, 1, 2] == pairs[0, 2, 1] == pairs[0, 1, 7] == 1 and pairs[0].sum() == 3
     assert pairs[1, 0, 0] == 4
@@ -141,9 +141,9 @@ def test_counted_words_find_the_reward_that_is_one(shaken):
     worth = jnp.array([1.0, -1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
     task = dataclasses.replace(make_task("overopt"), gold=lambda prompt, tokens: worth[tokens].sum())
     model = GPT(8, 7, width=8, layers=1, heads=2)
-    reference = model.init(jax.random.key(0))
+    reference = model.initial_weights(jax.random.key(0))
     rankings = jax.jit(lambda key: compared(key, model, task, reference, 8000, 2, Labeller()))(jax.random.key(1))
     rewards = RewardModel(features="unigram", updates=1500, learning_rate=0.03)
     fitted, _ = fit(rewards, model, task, reference, rankings)
-    found = np.asarray(fitted.weights["linear"][0, 0])
-    np.testing.assert_allclose(found - found.mean(), worth - worth.mean(), atol=0.2)
+    fit_worth = np.asarray(fitted.weights["linear"][0, 0])
+    np.testing.assert_allclose(fit_worth - fit_worth.mean(), worth - worth.mean(), atol=0.2)

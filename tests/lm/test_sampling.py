@@ -5,18 +5,18 @@ import pytest
 
 from seqrl_jax.lm.base import completion_logits, token_log_probs
 from seqrl_jax.lm.exact import completions
-from seqrl_jax.lm.gpt import GPT
-from seqrl_jax.lm.rnn import RNN
 from seqrl_jax.lm.sampling import drawn_mask, fill, sample
-from seqrl_jax.memory import GRU
+from seqrl_jax.networks import GRU
+from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.networks.rnn import RNN
 
 V, P, L, END = 4, 2, 3, 3
-MODELS = [GPT(V, context=P + L, width=8, layers=2, heads=2), RNN(V, GRU(8))]
+MODELS = [GPT(V, context=P + L, width=8, layers=2, heads=2), RNN(V, 8, GRU(8))]
 DRAW = jax.jit(sample, static_argnames=("model", "length", "end"))
 FILL = jax.jit(fill, static_argnames=("model", "end", "given"))
 LOGITS = jax.jit(completion_logits, static_argnames="model")
 LOG_PROBS = jax.jit(token_log_probs, static_argnames="model")
-LONGER = [GPT(6, context=9, width=8, layers=2, heads=2), RNN(6, GRU(8))]
+LONGER = [GPT(6, context=9, width=8, layers=2, heads=2), RNN(6, 8, GRU(8))]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=["gpt", "rnn"])
@@ -65,7 +65,7 @@ def test_drawn_masks_stop_with_the_end(shaken):
 @pytest.mark.parametrize("model", LONGER, ids=["gpt", "rnn"])
 def test_texts_with_prompts_of_any_length_are_filled_as_each_would_be_alone(model):
     """Cold enough that every draw is the likeliest token."""
-    weights, cold, room = model.init(jax.random.key(1)), 1e-4, 3
+    weights, cold, room = model.initial_weights(jax.random.key(1)), 1e-4, 3
     prompts = [[3, 1, 4], [1], [5, 2, 0, 5, 1]]
     tokens, mask = np.zeros((3, 9), np.int32), np.zeros((3, 8), bool)
     for row, prompt in enumerate(prompts):
@@ -83,7 +83,7 @@ def test_texts_with_prompts_of_any_length_are_filled_as_each_would_be_alone(mode
 
 def test_nothing_is_drawn_after_the_end():
     model = LONGER[0]
-    weights, tokens = model.init(jax.random.key(1)), jnp.zeros((64, 9), jnp.int32)
+    weights, tokens = model.initial_weights(jax.random.key(1)), jnp.zeros((64, 9), jnp.int32)
     mask = jnp.broadcast_to(jnp.arange(8) >= 2, (64, 8))
     filled = FILL(model, weights, jax.random.key(2), tokens, mask, end=4)
     drawn, said = np.asarray(filled.mask), np.asarray(filled.tokens)

@@ -86,12 +86,12 @@ def walks():
     return make_task("random_walks")
 
 
-def test_every_paid_walk_is_listed_once(walks):
+def test_every_rewarded_walk_is_listed_once(walks):
     """By an independent count: powers of the adjacency matrix with the goal absorbing."""
-    paid = walks.rewarded
-    of_all = jax.jit(jax.vmap(jax.vmap(walks.gold, (None, 0))))(jnp.asarray(walks.prompts), jnp.maximum(paid, 0))
+    rewarded = walks.rewarded
+    of_all = jax.jit(jax.vmap(jax.vmap(walks.gold, (None, 0))))(jnp.asarray(walks.prompts), jnp.maximum(rewarded, 0))
     graph = np.zeros((21, 21), int)
-    for prompt, texts, values in zip(walks.prompts, paid, np.asarray(of_all), strict=True):
+    for prompt, texts, values in zip(walks.prompts, rewarded, np.asarray(of_all), strict=True):
         listed = texts[:, 0] >= 0
         texts, values = texts[listed], values[listed]
         assert len(np.unique(texts, axis=0)) == len(texts)
@@ -106,10 +106,10 @@ def test_every_paid_walk_is_listed_once(walks):
         at = at @ graph
         arriving = arriving + at[:, 0]
         at[:, 0] = 0
-    np.testing.assert_array_equal((paid[:, :, 0] >= 0).sum(1), arriving)
+    np.testing.assert_array_equal((rewarded[:, :, 0] >= 0).sum(1), arriving)
 
 
-def test_only_listed_walks_are_paid(walks):
+def test_only_listed_walks_are_rewarded(walks):
     """Walks of the corpus, and walks with one wrong step."""
     prompt = jnp.asarray(np.repeat(walks.prompts, 50, 0), jnp.int32)
     tokens = jax.jit(jax.vmap(walks.corpus))(jax.random.split(jax.random.key(0), len(prompt)), prompt)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrl_jax.text.corpus import END, DataError, Example, batch, parse, scan, shared_beginning, written
+from seqrl_jax.text.corpus import END, DataError, Example, parse, scan, shared_beginning, token_batch, written
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_a_bad_line_is_named_or_counted(file, line, pairs, why):
     path = file(good, good, line, good)
     with pytest.raises(DataError, match=rf"data\.jsonl, line 3: .*{why}"):
         scan(path, pairs)
-    kept = scan(path, pairs, skip_bad=True)
-    assert (len(kept), kept.skipped, kept.numbers.tolist()) == (3, 1, [1, 2, 4])
-    assert len(kept.read([2])) == 1
+    skipping = scan(path, pairs, skip_bad=True)
+    assert (len(skipping), skipping.skipped, skipping.numbers.tolist()) == (3, 1, [1, 2, 4])
+    assert len(skipping.read([2])) == 1
 
 
 def test_a_file_without_examples_is_refused(file):
@@ -71,22 +71,23 @@ def test_a_file_without_examples_is_refused(file):
 
 
 def test_batches_say_what_is_learned():
-    found = batch([Example(b"ab", (b"c", b"de"))], context=64)
-    assert found.tokens.shape == (1, 2, 33) and found.mask.shape == (1, 2, 32)
+    batch = token_batch([Example(b"ab", (b"c", b"de"))], context=64)
+    assert batch.tokens.shape == (1, 2, 33) and batch.mask.shape == (1, 2, 32)
     a, b, c, d, e = b"abcde"
-    assert found.tokens[0, 0, :6].tolist() == [END, a, b, c, END, END]
-    assert found.tokens[0, 1, :6].tolist() == [END, a, b, d, e, END]
+    assert batch.tokens[0, 0, :6].tolist() == [END, a, b, c, END, END]
+    assert batch.tokens[0, 1, :6].tolist() == [END, a, b, d, e, END]
     # What is predicted where the mask is true: the completion and its end.
-    assert found.tokens[0, 0, 1:][found.mask[0, 0]].tolist() == [c, END]
-    assert found.tokens[0, 1, 1:][found.mask[0, 1]].tolist() == [d, e, END]
+    assert batch.tokens[0, 0, 1:][batch.mask[0, 0]].tolist() == [c, END]
+    assert batch.tokens[0, 1, 1:][batch.mask[0, 1]].tolist() == [d, e, END]
 
 
 def test_long_texts_lose_the_left_of_their_prompt():
-    found = batch([Example(b"p" * 40 + b"q", (b"answer",)), Example(b"x", (b"y" * 90,)), Example(b"s", (b"t",))], 32)
-    assert found.tokens.shape == (3, 1, 33)
-    assert bytes(found.tokens[0, 0, :-1].tolist()[:26]) == b"p" * 25 + b"q"
-    assert found.tokens[0, 0, 1:][found.mask[0, 0]].tolist() == [*b"answer", END]
-    assert found.tokens[1, 0].tolist() == [END, *b"y" * 32] and found.mask[1, 0].all()
+    examples = [Example(b"p" * 40 + b"q", (b"answer",)), Example(b"x", (b"y" * 90,)), Example(b"s", (b"t",))]
+    batch = token_batch(examples, 32)
+    assert batch.tokens.shape == (3, 1, 33)
+    assert bytes(batch.tokens[0, 0, :-1].tolist()[:26]) == b"p" * 25 + b"q"
+    assert batch.tokens[0, 0, 1:][batch.mask[0, 0]].tolist() == [*b"answer", END]
+    assert batch.tokens[1, 0].tolist() == [END, *b"y" * 32] and batch.mask[1, 0].all()
 
 
 def test_examples_that_do_not_fit_are_counted_once(file):
@@ -95,7 +96,8 @@ def test_examples_that_do_not_fit_are_counted_once(file):
     corpus = scan(file(*({"prompt": "p" * 9, "completion": "c" * (length - 9)} for length in lengths)), pairs=False)
     assert corpus.lengths.tolist() == [length + 2 for length in lengths]
     for context in (30, 31, 32, 33, 34, 91):
-        whole = [bytes(t for t in batch([e], context).tokens[0, 0].tolist() if t != END) for e in corpus.read(range(5))]
+        rows = [token_batch([example], context).tokens[0, 0] for example in corpus.read(range(5))]
+        whole = [bytes(row[row != END].tolist()) for row in rows]
         cut = sum(len(text) < length for text, length in zip(whole, lengths, strict=True))
         # One byte short of room, only the end itself is cut.
         assert corpus.truncated(context) - cut == lengths.count(context)
@@ -104,8 +106,8 @@ def test_examples_that_do_not_fit_are_counted_once(file):
 @given(st.lists(st.tuples(st.binary(max_size=80), st.binary(min_size=1, max_size=80)), min_size=1, max_size=4))
 def test_every_text_keeps_its_completion_or_fills_the_context(texts):
     context = 48
-    found = batch([Example(prompt, (completion,)) for prompt, completion in texts], context)
-    for tokens, mask, (prompt, completion) in zip(found.tokens[:, 0], found.mask[:, 0], texts, strict=True):
+    batch = token_batch([Example(prompt, (completion,)) for prompt, completion in texts], context)
+    for tokens, mask, (prompt, completion) in zip(batch.tokens[:, 0], batch.mask[:, 0], texts, strict=True):
         said = tokens[1:][mask].tolist()
         assert said == [*completion, END][:context]
         before = tokens[: int(mask.argmax()) + 1].tolist()

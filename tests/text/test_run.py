@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,9 @@ import pytest
 
 from seqrl_jax.checkpoint import load_tree, read_metadata
 from seqrl_jax.lm.base import token_log_probs
-from seqrl_jax.lm.gpt import GPT
 from seqrl_jax.lm.sampling import Completions
-from seqrl_jax.text.corpus import END, DataError, Example, asked, batch, mismatched
+from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.text.corpus import END, DataError, Example, prompt_batch, token_batch, with_answers_of_others
 from seqrl_jax.text.losses import losses_of
 from seqrl_jax.text.policy import LearnedReward
 from seqrl_jax.text.run import CHECKPOINT, TextRun, TrainingError, run_text
@@ -48,15 +49,15 @@ def test_supervised_training_lowers_the_loss_and_keeps_what_it_learned(taught):
     assert report.accuracy is None and report.held_out == 6 and report.examples == 60
     model, weights = load_gpt(out)
     assert model == MODEL
-    told = json.loads((out / "report.json").read_text())
-    assert told["loss"] == report.loss and told["device"] and "command" in told
+    written = json.loads((out / "report.json").read_text())
+    assert written["loss"] == report.loss and written["device"] and "command" in written
     assert len(report.samples_after) == 3 and report.samples_after[0]["prompt"] == "say "
     assert report.samples_after != report.samples_before
-    assert np.isfinite(np.asarray(weights["wte"]["weight"])).all()
+    assert np.isfinite(np.asarray(weights["params"]["wte"]["embedding"])).all()
 
 
 @pytest.mark.parametrize("method", ["rm", "dpo", "ipo", "kto"])
-def test_preferences_are_learned_and_told_beside_both_baselines(method, taught, data, tmp_path):
+def test_preferences_are_learned_and_reported_beside_both_baselines(method, taught, data, tmp_path):
     """The rule is plain, so that 60 steps prefer it on all of the six pairs held out; so does counting bytes."""
     start = taught[0] if method != "rm" else None
     report = run_text(dataclasses.replace(RUN, method=method, steps=60), data, tmp_path, MODEL, start)
@@ -74,7 +75,7 @@ def judge(data, taught, tmp_path_factory):
     return out
 
 
-CLIMB = dataclasses.replace(RUN, batch=32, group=8, answer=6, steps=60, learning_rate=0.003, held_out=0.9)
+ALIGN = dataclasses.replace(RUN, batch=32, group=8, answer=6, steps=60, learning_rate=0.003, held_out=0.9)
 """At RUN's learning rate one seed in four of `ppo` runs away from pi_0 and ends below it."""
 
 
@@ -90,14 +91,14 @@ def prompts(tmp_path_factory):
 def test_a_learned_reward_is_climbed(method, taught, judge, prompts, tmp_path):
     """One seed each. 180 answers of pi_0 have a mean reward of standard error below .1, and so have those of a policy
     that learned nothing: .3 is three errors of the difference, a false alarm in .2% of cases."""
-    report = run_text(dataclasses.replace(CLIMB, method=method), prompts, tmp_path, start=taught[0], reward=judge)
+    report = run_text(dataclasses.replace(ALIGN, method=method), prompts, tmp_path, start=taught[0], reward=judge)
     assert report.reward["mean"] > report.reward_before["mean"] + 0.3
     assert report.kl["mean"] > 0.1
     assert report.loss is None and report.accuracy is None
 
 
 def test_a_climb_that_was_stopped_ends_as_if_it_had_not_been(data, taught, judge, tmp_path):
-    run = dataclasses.replace(CLIMB, method="ppo", steps=4)
+    run = dataclasses.replace(ALIGN, method="ppo", steps=4)
 
     class Stop(Exception):
         pass
@@ -115,7 +116,7 @@ def test_a_climb_that_was_stopped_ends_as_if_it_had_not_been(data, taught, judge
 
 
 def test_what_a_climb_lacks_is_said(data, taught, judge, tmp_path):
-    run = dataclasses.replace(CLIMB, method="rloo")
+    run = dataclasses.replace(ALIGN, method="rloo")
     with pytest.raises(TrainingError, match="rloo compares with a model"):
         run_text(run, data, tmp_path, MODEL, reward=judge)
     with pytest.raises(TrainingError, match="dpo climbs no reward; ppo, rloo, grpo, dr_grpo do"):
@@ -135,16 +136,16 @@ def test_a_reward_is_read_at_the_last_byte_and_an_answer_without_end_pays(judge)
     """The score of a padded text is that of its bytes alone; so is that of one cut in the middle of its room."""
     body, weights = load_gpt(judge)
     head = load_tree(judge / "head.safetensors", jnp.zeros(body.width))
-    part = asked([Example(b"say ", (b"",)), Example(b"s", (b"",))], body.context, 2)
+    part = prompt_batch([Example(b"say ", (b"",)), Example(b"s", (b"",))], body.context, 2)
     assert part.mask[:, 0].sum(1).tolist() == [3, 3]
     tokens = part.tokens[:, 0].copy()
     tokens[0, 5:8], tokens[1, 2:4] = list(b"aba"), list(b"ba")
     drawn = Completions(tokens[:, 1:], part.mask[:, 0], jnp.zeros(part.mask[:, 0].shape))
-    hidden = jax.jit(body.hidden)
+    hidden = jax.jit(partial(body.apply, method="hidden"))
     alone = [hidden(weights, jnp.array([[END, *text]]))[0, -1] @ head for text in (b"say aba", b"sba")]
     reward = LearnedReward(body, {"model": weights, "head": head}, mean=0.5, deviation=2.0, missing_end=3.0)
-    told = jax.jit(lambda reward, *answers: reward(*answers))(reward, jnp.asarray(tokens[:, :1]), drawn)
-    np.testing.assert_allclose(told, [(alone[0] - 0.5) / 2 - 3, (alone[1] - 0.5) / 2], atol=1e-4)
+    rewards = jax.jit(lambda reward, *answers: reward(*answers))(reward, jnp.asarray(tokens[:, :1]), drawn)
+    np.testing.assert_allclose(rewards, [(alone[0] - 0.5) / 2 - 3, (alone[1] - 0.5) / 2], atol=1e-4)
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, tmp_path):
@@ -171,7 +172,8 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(data, tmp_path)
     good = dataclasses.replace(RUN, steps=4)
     run_text(good, data, tmp_path / "start", MODEL)
     model, weights = load_gpt(tmp_path / "start")
-    weights["wte"]["weight"] = weights["wte"]["weight"].at[0, 0].set(jnp.nan)
+    embedding = weights["params"]["wte"]["embedding"]
+    weights["params"]["wte"]["embedding"] = embedding.at[0, 0].set(jnp.nan)
     save_gpt(tmp_path / "broken", model, weights)
     with pytest.raises(TrainingError, match=r"the loss is nan at step 0; no checkpoint was written"):
         run_text(RUN, data, tmp_path / "out", start=tmp_path / "broken")
@@ -189,7 +191,7 @@ def test_weights_that_are_no_numbers_are_never_kept(data, tmp_path):
 def test_a_run_does_not_go_on_from_other_weights_than_it_began_with(data, taught, tmp_path):
     run = dataclasses.replace(RUN, method="dpo")
     run_text(run, data, tmp_path / "dpo", start=taught[0])
-    save_gpt(tmp_path / "other", MODEL, MODEL.init(jax.random.key(9)))
+    save_gpt(tmp_path / "other", MODEL, MODEL.initial_weights(jax.random.key(9)))
     with pytest.raises(TrainingError, match="belongs to another run"):
         run_text(run, data, tmp_path / "dpo", start=tmp_path / "other")
 
@@ -215,17 +217,17 @@ def test_what_cannot_be_trained_is_refused_with_a_reason(data, taught, tmp_path)
 def test_losses_are_those_of_the_texts_one_by_one(taught):
     """Padding and prompts count for nothing: h of a padded batch is that of each text alone."""
     model, reference = load_gpt(taught[0])
-    weights = model.init(jax.random.key(5))
+    weights = model.initial_weights(jax.random.key(5))
     examples = [Example(b"say ", (b"aaa", b"b")), Example(b"", (b"x", b"yyyyyyy"))]
-    part = batch(examples, model.context)
+    part = token_batch(examples, model.context)
 
     summed = jax.jit(lambda weights, before, after: token_log_probs(model, weights, before, after).sum())
 
     def h(prompt, completion):
         before = jnp.array([[END, *prompt]])
         after = jnp.array([[*completion, END]])
-        apart = [summed(w, before, after) for w in (weights, reference)]
-        return float(apart[0] - apart[1])
+        ours, theirs = (summed(w, before, after) for w in (weights, reference))
+        return float(ours - theirs)
 
     margins = [h(e.prompt, e.completions[0]) - h(e.prompt, e.completions[1]) for e in examples]
     loss, margin = LOSSES("dpo", 0.3, model, {"model": weights}, reference, part.tokens, part.mask)
@@ -237,7 +239,7 @@ def test_losses_are_those_of_the_texts_one_by_one(taught):
 
     crossed = [h(examples[i].prompt, text) for i in (0, 1) for text in examples[1 - i].completions]
     z = max(np.mean(crossed), 0)
-    four = batch(mismatched(examples), model.context)
+    four = token_batch(with_answers_of_others(examples), model.context)
     loss, _ = LOSSES("kto", 0.3, model, {"model": weights}, reference, four.tokens, four.mask)
     sigmoid = lambda x: 1 / (1 + np.exp(-x))
     pairs = [[h(e.prompt, text) for text in e.completions] for e in examples]

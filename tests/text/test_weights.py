@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from seqrl_jax.lm.base import next_token_logits
-from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.text.weights import load_gpt, save_gpt
 
 MODEL = GPT(11, context=12, width=16, layers=3, heads=4)
@@ -22,11 +21,11 @@ def saved(tmp_path, shaken):
 
 def test_what_is_saved_comes_back(saved):
     directory, weights = saved
-    model, found = load_gpt(directory)
+    model, loaded = load_gpt(directory)
     assert model == MODEL
-    jax.tree.map(np.testing.assert_array_equal, found, weights)
+    jax.tree.map(np.testing.assert_array_equal, loaded, weights)
     tokens = jnp.arange(9)[None]
-    np.testing.assert_array_equal(next_token_logits(model, found, tokens), next_token_logits(MODEL, weights, tokens))
+    np.testing.assert_array_equal(model.apply(loaded, tokens), MODEL.apply(weights, tokens))
 
 
 def test_names_and_shapes_are_gpt_2_s(saved):
@@ -64,7 +63,7 @@ def test_blocks_do_not_change_places(saved):
     tensors = load_file(directory / "model.safetensors")
     for layer in range(3):
         np.testing.assert_array_equal(
-            tensors[f"h.{layer}.mlp.c_fc.weight"], weights["h"]["mlp"]["c_fc"]["weight"][layer]
+            tensors[f"h.{layer}.mlp.c_fc.weight"], weights["params"]["h"]["mlp"]["c_fc"]["kernel"][layer]
         )
 
 
@@ -82,8 +81,8 @@ def test_damage_is_named(saved):
     with pytest.raises(ValueError, match="not safetensors"):
         load_gpt(directory)
     config = directory / "config.json"
-    told = json.loads(config.read_text())
-    config.write_text(json.dumps({key: value for key, value in told.items() if key != "n_head"}))
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps({key: value for key, value in content.items() if key != "n_head"}))
     with pytest.raises(ValueError, match="without 'n_head'"):
         load_gpt(directory)
     config.write_text("{")

@@ -9,7 +9,7 @@ import pytest
 
 from seqrl_jax.checkpoint import load_tree, save_tree
 from seqrl_jax.keys import key_of
-from seqrl_jax.lm.gpt import GPT
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.stage import Stage, key_of_stage
 from seqrl_jax.lm.tasks import make_task
@@ -256,5 +256,5 @@ def test_the_code_of_a_method_is_not_that_of_others():
     assert "seqrl_jax.lm.preference" in reached["dpo"] and "seqrl_jax.lm.policy_gradient" in reached["rloo"]
     assert "seqrl_jax.lm.preference" not in reached["rloo"] and "seqrl_jax.lm.policy_gradient" not in reached["sft"]
     for modules in reached.values():
-        assert {"seqrl_jax.lm.exact", "seqrl_jax.lm.sft", "seqrl_jax.lm.gpt"} <= modules
+        assert {"seqrl_jax.lm.exact", "seqrl_jax.lm.sft", "seqrl_jax.networks.gpt"} <= modules
         assert not {"seqrl_jax.lm.registry", "seqrl_jax.tracks.lm"} & modules

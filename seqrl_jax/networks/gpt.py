@@ -1,0 +1,192 @@
+"""A decoder-only transformer in GPT-2's layout: pre-norm blocks, learned positions, output tied to the embedding.
+
+Source: Radford et al. (2019). Modules bear GPT-2's names. Weights of the blocks are stacked along a leading axis, so
+that a scan runs them and the program does not grow with depth.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.naming import require
+from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.settings import Count, Depth, Dtype, Width
+
+LAYER_NORM_EPSILON = 1e-5
+INITIAL_DEVIATION = 0.02
+UNROLLED = 2
+"""Blocks in a turn of the loop over them: turns cost a small model on a CPU a tenth of its gradient."""
+
+
+class Cache(NamedTuple):
+    """keys, values: [layers, B, C, D] of what was read, in the first `length` places. length: int32."""
+
+    keys: Array
+    values: Array
+    length: Array
+
+
+KeysValues = tuple[Array, Array]
+"""A layer's cache, [B, C, D] each."""
+
+
+class GPT(LanguageModel):
+    """GPT-2 of any size.
+
+    Attributes:
+        vocabulary: V. context: C, the longest text. width: D. layers, heads: heads must divide width.
+        dtype: of the products; `bfloat16` for accelerators. Weights, norms, logits and the softmax stay in float32.
+        remat: recompute each block's activations in the backward pass instead of keeping them.
+    """
+
+    context: Count
+    width: Width = 32
+    layers: Depth = 2
+    heads: Depth = 4
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
+
+    def setup(self) -> None:
+        init = nn.initializers.normal(INITIAL_DEVIATION)
+        lifted: dict[str, Any] = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "length": self.layers}
+        # Nothing is broadcast that the loop could change; checking that would trace every block twice.
+        lifted["check_constancy_invariants"] = False
+        blocks = nn.scan(
+            nn.remat(Block) if self.remat else Block,
+            methods={
+                "__call__": {**lifted, "unroll": UNROLLED},
+                "read": {**lifted, "in_axes": (0, nn.broadcast)},
+            },
+        )
+        self.wte = nn.Embed(self.vocabulary, self.width, embedding_init=init)
+        self.wpe = nn.Embed(self.context, self.width, embedding_init=init)
+        # What is added to the stream grows with depth, unless each block adds less (Radford et al., 2019, sec. 2.3).
+        self.h = blocks(self.width, self.heads, self.dtype, INITIAL_DEVIATION * (2 * self.layers) ** -0.5)
+        self.ln_f = layer_norm()
+
+    @nn.nowrap
+    def initial_carry(self, batch: int, length: int) -> Cache:
+        self._check(length)
+        empty = jnp.zeros((self.layers, batch, length, self.width), self.dtype)
+        return Cache(empty, empty, jnp.int32(0))
+
+    def hidden(self, tokens: Array) -> Array:
+        self._check(tokens.shape[1])
+        stream, _ = self.h(self.wte(tokens) + self.wpe.embedding[: tokens.shape[1]])
+        return self.ln_f(stream)
+
+    def read(self, carry: Cache, tokens: Array) -> tuple[Cache, Array]:
+        positions = jax.lax.dynamic_slice_in_dim(self.wpe.embedding, carry.length, tokens.shape[1])
+        stream = self.wte(tokens) + positions
+        stream, (keys, values) = self.h.read(stream, (carry.keys, carry.values), carry.length)
+        return Cache(keys, values, carry.length + tokens.shape[1]), self.ln_f(stream)
+
+    def logits(self, hidden: Array) -> Array:
+        # `Embed.attend` would round them to `dtype`.
+        embedding = self.wte.embedding.astype(self.dtype)
+        return jnp.einsum("...d,vd->...v", hidden.astype(self.dtype), embedding, preferred_element_type=jnp.float32)
+
+    @nn.nowrap
+    def last_block(self, weights: Weights) -> Weights:
+        return jax.tree.map(lambda leaf: leaf[-1], weights["params"]["h"])
+
+    @nn.nowrap
+    def with_last_block(self, weights: Weights, block: Weights) -> Weights:
+        blocks = jax.tree.map(lambda leaf, last: leaf.at[-1].set(last), weights["params"]["h"], block)
+        return {"params": {**weights["params"], "h": blocks}}
+
+    @nn.nowrap
+    def _check(self, length: int) -> None:
+        if length > self.context:
+            raise ValueError(f"a text of {length} tokens is longer than the model's context of {self.context}")
+
+
+class Block(nn.Module):
+    """A layer, as one turn of the scan over all of them: streams [B, T, D]."""
+
+    width: int
+    heads: int
+    dtype: str
+    residual_deviation: float
+
+    def setup(self) -> None:
+        self.ln_1, self.ln_2 = layer_norm(), layer_norm()
+        self.attn = Attention(self.width, self.heads, self.dtype, self.residual_deviation)
+        self.mlp = Perceptron(self.width, self.dtype, self.residual_deviation)
+
+    def __call__(self, stream: Array) -> tuple[Array, None]:
+        return self._behind_attention(stream, self.attn(self.ln_1(stream))), None
+
+    def read(self, stream: Array, cache: KeysValues, start: Array) -> tuple[Array, KeysValues]:
+        """The same behind what is in the cache. Returns: also the cache with these tokens, from place `start` on."""
+        mixed, cache = self.attn.read(self.ln_1(stream), cache, start)
+        return self._behind_attention(stream, mixed), cache
+
+    def _behind_attention(self, stream: Array, mixed: Array) -> Array:
+        stream = stream + mixed.astype(jnp.float32)
+        return stream + self.mlp(self.ln_2(stream)).astype(jnp.float32)
+
+
+class Attention(nn.Module):
+    """Causal attention of tokens [B, T, D] over themselves and those before them."""
+
+    width: int
+    heads: int
+    dtype: str
+    residual_deviation: float
+
+    def setup(self) -> None:
+        self.c_attn = linear(3 * self.width, self.dtype, INITIAL_DEVIATION)
+        self.c_proj = linear(self.width, self.dtype, self.residual_deviation)
+
+    def __call__(self, x: Array) -> Array:
+        query, key, value = jnp.split(self.c_attn(x), 3, -1)
+        return self._attend(query, key, value, is_causal=True)
+
+    def read(self, x: Array, cache: KeysValues, start: Array) -> tuple[Array, KeysValues]:
+        """As of `Block.read`."""
+        query, key, value = jnp.split(self.c_attn(x), 3, -1)
+        put = lambda cached, new: jax.lax.dynamic_update_slice_in_dim(cached, new, start, 1)
+        keys, values = put(cache[0], key), put(cache[1], value)
+        visible = jnp.arange(keys.shape[1]) <= start + jnp.arange(x.shape[1])[:, None]
+        return self._attend(query, keys, values, mask=visible[None, None]), (keys, values)
+
+    def _attend(self, query: Array, key: Array, value: Array, **visible: Any) -> Array:
+        by_head = lambda array: array.reshape(*array.shape[:2], self.heads, -1)
+        mixed = jax.nn.dot_product_attention(by_head(query), by_head(key), by_head(value), **visible)
+        return self.c_proj(mixed.reshape(query.shape))
+
+
+class Perceptron(nn.Module):
+    """Two layers, four times as wide between them: [..., D] -> [..., D]."""
+
+    width: int
+    dtype: str
+    residual_deviation: float
+
+    def setup(self) -> None:
+        self.c_fc = linear(4 * self.width, self.dtype, INITIAL_DEVIATION)
+        self.c_proj = linear(self.width, self.dtype, self.residual_deviation)
+
+    def __call__(self, x: Array) -> Array:
+        return self.c_proj(nn.gelu(self.c_fc(x)))
+
+
+def linear(size: int, dtype: str, deviation: float) -> nn.Dense:
+    """A linear layer with GPT-2's initialisation."""
+    return nn.Dense(size, dtype=dtype, kernel_init=nn.initializers.normal(deviation))
+
+
+def layer_norm() -> nn.LayerNorm:
+    """In float32. The variance is not computed as a difference of large numbers, which may be negative."""
+    return nn.LayerNorm(LAYER_NORM_EPSILON, use_fast_variance=False)
