@@ -191,7 +191,7 @@ class PolicyGradient(Method):
     ) -> Rollout:
         """Drawn completions with their rewards [B], and what follows from these."""
         ref_log_prob = jnp.where(drawn.mask, token_log_probs(model, reference, prompt, drawn.tokens), 0.0)
-        _, value = log_probs_and_values(model, weights, prompt, drawn.tokens)
+        value = completion_hidden(model, weights["model"], prompt, drawn.tokens) @ weights["value"]
         advantage, target = self.advantages(reward, drawn.log_prob, ref_log_prob, drawn.mask, value)
         return Rollout(prompt, drawn.tokens, drawn.mask, drawn.log_prob, ref_log_prob, reward, advantage, target)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -49,7 +48,7 @@ def kto(chosen: Array, rejected: Array, beta: float, baseline: Array) -> Array:
     """Chosen and rejected completions judged one by one against a reference point. Ethayarajh et al. (2024), eq. 8.
 
     `mean(1 - sigmoid(beta (h_w - z)))` and `mean(1 - sigmoid(beta (z - h_l)))` at equal weights. baseline: z [], an
-    estimate of KL(pi || pi_0), 0 at least and without gradient (see `reference_point`).
+    estimate of KL(pi || pi_0), 0 at least and without gradient (see `answers_of_others`).
     """
     z = jax.lax.stop_gradient(jnp.maximum(baseline, 0.0))
     return 0.5 * jnp.mean(2 - jax.nn.sigmoid(beta * (chosen - z)) - jax.nn.sigmoid(beta * (z - rejected)))
@@ -106,17 +105,24 @@ class Preference(Method):
     def pair_loss(
         self, model: LanguageModel, task: LMTask, weights: Weights, reference: Weights, pairs: Rankings
     ) -> Array:
-        """The loss of pairs."""
-        h = partial(log_ratio, model, task, weights, reference, pairs.prompt)
-        chosen, rejected = h(pairs.chosen), h(pairs.rejected)
-        if self.loss != "kto":
-            return LOSSES[self.loss](chosen, rejected, self.beta)
-        return kto(chosen, rejected, self.beta, reference_point(h, pairs))
+        """The loss of pairs. All their texts are read at once."""
+        texts = [pairs.chosen, pairs.rejected]
+        if self.loss == "kto":
+            texts += answers_of_others(pairs)
+        prompt = jnp.tile(pairs.prompt, (len(texts), 1))
+        h = log_ratio(model, task, weights, reference, prompt, jnp.concatenate(texts))
+        chosen, rejected, *others = h.reshape(len(texts), -1)
+        if self.loss == "kto":
+            return kto(chosen, rejected, self.beta, jnp.mean(jnp.stack(others)))
+        return LOSSES[self.loss](chosen, rejected, self.beta)
 
 
-def reference_point(h: Callable[[Array], Array], pairs: Rankings) -> Array:
-    """KTO's reference point: the mean of h over answers to other prompts, each moved on by one (ibid., sec. 4.1)."""
-    return 0.5 * jnp.mean(h(jnp.roll(pairs.chosen, 1, 0)) + h(jnp.roll(pairs.rejected, 1, 0)))
+def answers_of_others(pairs: Rankings) -> list[Array]:
+    """Each prompt with the answers to the one before it: the mean of their h is KTO's reference point.
+
+    Ethayarajh et al. (2024), sec. 4.1.
+    """
+    return [jnp.roll(pairs.chosen, 1, 0), jnp.roll(pairs.rejected, 1, 0)]
 
 
 def log_ratio(
@@ -138,4 +144,4 @@ def compared(
     return labeller.rank(label_key, task, prompt, drawn.tokens.reshape(prompts, answers, -1))
 
 
-LOSSES: dict[str, Any] = {"dpo": dpo, "ipo": ipo, "kto": kto}
+LOSSES: dict[str, Callable[[Array, Array, float], Array]] = {"dpo": dpo, "ipo": ipo}

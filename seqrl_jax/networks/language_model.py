@@ -38,7 +38,7 @@ class LanguageModel(nn.Module):
 
     @nn.nowrap
     def apply(self, *args: Any, **kwargs: Any) -> Any:
-        """flax's. No variable is mutable here, so that the output is all that it returns, which its type leaves open."""
+        """flax's. As no variable is mutable here it returns the output alone, which its own type leaves open."""
         return super().apply(*args, **kwargs)
 
     @nn.nowrap

@@ -18,7 +18,7 @@ import optax
 from jax import Array
 
 from seqrl_jax.checkpoint import load_tree, read_metadata, save_tree
-from seqrl_jax.keys import LARGEST_SEED, key_of
+from seqrl_jax.keys import key_of
 from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.registry import as_json
 from seqrl_jax.lm.training import falling_adam, gradient_step
@@ -170,6 +170,14 @@ class Stage(NamedTuple):
     step: Callable[[Any, Any, Array, Array, Array], tuple[Any, Array]]
 
 
+class Keys(NamedTuple):
+    """Of the initial weights of the model and of a reward model's head, and of the steps."""
+
+    weights: Array
+    head: Array
+    steps: Array
+
+
 def run_text(
     run: TextRun,
     data: Path,
@@ -199,7 +207,7 @@ def run_text(
             raise TrainingError(f"{start}: a vocabulary of {model.vocabulary}, where bytes need {VOCABULARY}")
     else:
         assert model is not None
-        weights = model.initial_weights(key_of(run.seed))
+        weights = model.initial_weights(_keys(run).weights)
     judged = held[:MOST_JUDGED]
     metadata: dict[str, Any] = {"run": asdict(run), "model": as_json(model), "data": corpus.digest}
     metadata |= {"start": _digest(start, WEIGHTS), "reward": _digest(reward, WEIGHTS, HEAD)}
@@ -238,6 +246,10 @@ def run_text(
     return report
 
 
+def _keys(run: TextRun) -> Keys:
+    return Keys(*jax.random.split(key_of(run.seed), 3))
+
+
 def _split(examples: int, run: TextRun) -> tuple[np.ndarray, np.ndarray]:
     """Which examples are learned from, and which are held out."""
     order = np.random.default_rng(run.seed).permutation(examples)
@@ -260,7 +272,7 @@ def _descent(run: TextRun, model: GPT, weights: Weights) -> Stage:
     optimiser = falling_adam(run.learning_rate, run.steps)
     begin = {"model": weights}
     if run.method == REWARD_MODEL:
-        begin["head"] = jax.random.normal(key_of((run.seed + 1) % LARGEST_SEED), (model.width,)) / model.width**0.5
+        begin["head"] = jax.random.normal(_keys(run).head, (model.width,)) / model.width**0.5
 
     def step(state: Any, reference: Any, key: Array, tokens: Array, mask: Array) -> tuple[Any, Array]:
         loss = lambda learned: losses_of(run.method, run.price, model, learned, reference, tokens, mask)[0].mean()
@@ -327,7 +339,7 @@ def _train(
     # The weights are also the reference: what is donated must not be the same buffers.
     state, good = jax.tree.map(jnp.array, state), step
     last_good = lambda: f"the checkpoint of step {good} is kept in {out}" if good else "no checkpoint was written"
-    key = key_of(run.seed)
+    key = _keys(run).steps
     for number, part in _batches(run, model, corpus, training, step):
         state, value = advance(state, stage.fixed, jax.random.fold_in(key, number), part.tokens, part.mask)
         if not math.isfinite(value):

@@ -99,6 +99,20 @@ def test_dpo_s_gradient_is_the_weighted_difference_of_likelihoods(batch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), gradient, jax.grad(weighted)(weights))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_pairs_are_judged_by_the_h_of_their_texts(batch, name):
+    """Read together or text by text; KTO's reference point is the mean h of answers to the prompt before."""
+    task, model, weights, reference, pairs = batch
+    h = lambda tokens: np.asarray(log_ratio(model, task, weights, reference, pairs.prompt, tokens), np.float64)
+    chosen, rejected = h(pairs.chosen), h(pairs.rejected)
+    others = np.concatenate([h(jnp.roll(answers, 1, 0)) for answers in (pairs.chosen, pairs.rejected)])
+    z = max(others.mean(), 0)
+    kto = 0.5 * np.mean(1 - sigmoid(0.3 * (chosen - z)) + 1 - sigmoid(0.3 * (z - rejected)))
+    expected = kto if name == "kto" else LOSSES[name](chosen, rejected, 0.3)
+    loss = Preference(loss=name, beta=0.3).pair_loss(model, task, weights, reference, pairs)
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+
+
 def test_an_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="loss is 'ppo', expected one of dpo, ipo, kto"):
         Preference(loss="ppo")
