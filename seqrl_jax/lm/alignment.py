@@ -22,8 +22,8 @@ from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.stage import Aligning, Running, Stage, advance, begin, end
 from seqrl_jax.lm.tasks import LMTask
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 
 
 def keys_of(seeds: Sequence[int]) -> Array:

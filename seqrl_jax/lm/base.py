@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 
 if TYPE_CHECKING:
     from seqrl_jax.networks.distributions import Categorical

@@ -14,8 +14,8 @@ from seqrl_jax.lm.base import completion_logits, token_distribution
 from seqrl_jax.lm.exact import Law, Standing
 from seqrl_jax.lm.sampling import sample
 from seqrl_jax.lm.tasks import LMTask
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 
 DRAWS = 8192
 RATIOS = np.geomspace(100.0, 1e-4, 80)

@@ -23,8 +23,8 @@ from scipy.special import logsumexp
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.sampling import drawn_mask
 from seqrl_jax.lm.tasks import LMTask
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 
 Law = np.ndarray
 MOST_COMPLETIONS = 8**6

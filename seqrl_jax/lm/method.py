@@ -12,8 +12,8 @@ from seqrl_jax.lm.exact import Standing
 from seqrl_jax.lm.stage import Aligning, Stage, run_all
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.naming import check
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count
 
 

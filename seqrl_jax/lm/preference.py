@@ -22,8 +22,8 @@ from seqrl_jax.lm.stage import Aligning, Stage
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count, PositiveFloat
 
 

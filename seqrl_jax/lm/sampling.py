@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.lm.base import token_distribution
-from seqrl_jax.networks.base import Carry, Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Carry, Weights
 
 
 class Completions(NamedTuple):

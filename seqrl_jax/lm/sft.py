@@ -13,8 +13,8 @@ from seqrl_jax.lm.sampling import drawn_mask
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import minimise
 from seqrl_jax.naming import check
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count, PositiveFloat
 
 

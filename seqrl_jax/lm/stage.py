@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.module import Weights
 
 
 class Aligning(NamedTuple):

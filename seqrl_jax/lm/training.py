@@ -8,7 +8,7 @@ import jax
 import optax
 from jax import Array
 
-from seqrl_jax.networks.base import Weights
+from seqrl_jax.networks.module import Weights
 
 Loss = Callable[[Weights, Array], Array]
 """(weights, key) -> loss."""

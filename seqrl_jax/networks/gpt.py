@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.naming import require
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count, Depth, Dtype, Width
 
 LAYER_NORM_EPSILON = 1e-5

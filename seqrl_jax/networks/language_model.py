@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.naming import check
-from seqrl_jax.networks.base import Carry, Weights
+from seqrl_jax.networks.module import Carry, Module, Weights
 from seqrl_jax.settings import Count
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Module):
     """B texts are read side by side, all of one length: `model.apply(weights, tokens)` gives the logits behind each
     token, `model.apply(weights, ..., method="read")` and so on what the other methods give.
 
@@ -27,19 +25,10 @@ class LanguageModel(nn.Module):
 
     vocabulary: Count
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check(self)
-
     @property
     def width(self) -> int:
         """D: the size of a hidden state."""
         raise NotImplementedError
-
-    @nn.nowrap
-    def apply(self, *args: Any, **kwargs: Any) -> Any:
-        """flax's. As no variable is mutable here it returns the output alone, which its own type leaves open."""
-        return super().apply(*args, **kwargs)
 
     @nn.nowrap
     def initial_weights(self, key: Array) -> Weights:

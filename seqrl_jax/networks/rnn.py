@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import Carry, Memory
+from seqrl_jax.networks.base import Memory
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Carry
 from seqrl_jax.networks.recurrent import GRU
 from seqrl_jax.settings import Width
 

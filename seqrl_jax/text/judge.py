@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.policy_gradient import k1
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.results.statistics import estimate
 from seqrl_jax.text.corpus import END, Corpus, TokenBatch, prompt_batch, written
 from seqrl_jax.text.losses import losses_of

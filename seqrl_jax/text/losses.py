@@ -10,8 +10,8 @@ from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.lm.preference import dpo, ipo, kto
 from seqrl_jax.lm.reward_model import plackett_luce
 from seqrl_jax.lm.sft import cross_entropy
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.text.corpus import END
 
 SUPERVISED, REWARD_MODEL = "sft", "rm"

@@ -13,8 +13,8 @@ from jax import Array
 from seqrl_jax.lm.policy_gradient import PolicyGradient, Rollout
 from seqrl_jax.lm.registry import DR_GRPO, GRPO, PPO, RLOO
 from seqrl_jax.lm.sampling import Completions, fill
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.text.corpus import END
 from seqrl_jax.text.losses import scores
 

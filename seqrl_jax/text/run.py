@@ -23,8 +23,8 @@ from seqrl_jax.lm.policy_gradient import PolicyGradient
 from seqrl_jax.lm.registry import as_json
 from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check, require
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.settings import Count, Part, PositiveFloat, Seed, Weight
 from seqrl_jax.text.corpus import (

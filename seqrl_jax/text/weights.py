@@ -13,8 +13,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from seqrl_jax.files import write_whole
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.gpt import GPT, LAYER_NORM_EPSILON
+from seqrl_jax.networks.module import Weights
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 

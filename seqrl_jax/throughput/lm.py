@@ -12,8 +12,8 @@ import optax
 from jax import Array
 
 from seqrl_jax.lm.base import token_distribution
-from seqrl_jax.networks.base import Weights
 from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.throughput.env import Measurement, Program, measure
 
 PEAKS = {
