@@ -190,7 +190,7 @@ def test_a_pinned_package_has_a_pinned_fingerprint(folder):
 def test_the_packages_own_agents_depend_on_their_own_parts():
     package = code._package("seqrl_jax")
     ppo = package.reached(["seqrl_jax.agents.ppo"])
-    assert {"seqrl_jax.estimators", "seqrl_jax.memory.recurrent"} <= ppo
-    assert not ppo & {"seqrl_jax.memory.attention", "seqrl_jax.agents.registry", "seqrl_jax.lm.gpt"}
+    assert {"seqrl_jax.estimators", "seqrl_jax.networks.recurrent"} <= ppo
+    assert not ppo & {"seqrl_jax.networks.attention", "seqrl_jax.agents.registry", "seqrl_jax.networks.gpt"}
     assert code.fingerprint(["seqrl_jax.agents.ppo"]) == package.fingerprint(["seqrl_jax.agents.ppo"])
     assert all(Path(package.folder, *name.split(".")[1:]).with_suffix(".py").is_file() for name in ppo)
