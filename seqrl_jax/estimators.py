@@ -72,19 +72,29 @@ def gae(
     return jax.lax.scan(back, jnp.zeros_like(delta_t[0]), (delta_t, decay_t), reverse=True)[1]
 
 
-def n_step_return(reward_t: Array, discount_t: Array, continues_t: Array, next_value_t: Array, steps: int) -> Array:
-    """`G_t = r_t + discount_t r_{t+1} + ... ` over `steps` steps, then the value of what followed.
+def n_step_return(
+    reward_t: Array,
+    discount_t: Array,
+    continues_t: Array,
+    next_value_t: Array,
+    steps: int,
+    bonus_t: Array | float = 0.0,
+) -> Array:
+    """`G_t = r_t + discount_t (bonus_{t+1} + r_{t+1}) + ... ` over `steps` steps, then the value of what followed.
 
     Fewer steps where the episode or the arrays end: the return then bootstraps from the last observation that there is.
 
-    Args: all [T, ...], `next_value_t` the value of the observation that really followed step t; steps: n >= 1.
-    Returns: [T, ...]. Source: Sutton & Barto (2018), eq. 7.1.
+    Args:
+        all [T, ...], `next_value_t` the value of the observation that really followed step t; steps: n >= 1.
+        bonus_t: what goes into returns that continue behind step t - 1 and not into its own, such as the entropy's
+            part `-temperature log pi(a_t)` of soft values; 0 gives plain returns.
+    Returns: [T, ...]. Source: Sutton & Barto (2018), eq. 7.1; Nachum et al. (2017), eq. 15, with a bonus.
     """
     chex.assert_equal_shape([reward_t, discount_t, continues_t, next_value_t])
-    one = reward_t + discount_t * next_value_t
-    target = one
+    bonus_t = bonus_t * jnp.ones_like(reward_t)
+    target = reward_t + discount_t * next_value_t
     for _ in range(steps - 1):
-        later = jnp.concatenate([target[1:], next_value_t[-1:]])
+        later = jnp.concatenate([bonus_t[1:] + target[1:], next_value_t[-1:]])
         goes_on = continues_t.at[-1].set(0.0)
         target = reward_t + discount_t * (goes_on * later + (1 - goes_on) * next_value_t)
     return target
@@ -110,6 +120,42 @@ def lambda_return(
 
     steps = (reward_t, discount_t, lambda_ * continues_t, next_value_t)
     return jax.lax.scan(back, next_value_t[-1], steps, reverse=True)[1]
+
+
+def vtrace(
+    reward_t: Array,
+    discount_t: Array,
+    continues_t: Array,
+    value_t: Array,
+    next_value_t: Array,
+    ratio_t: Array,
+    lambda_: Array | float,
+    clip_rho: Array | float,
+    clip_c: Array | float,
+) -> tuple[Array, Array]:
+    """Targets of the value and advantages from the data of another policy.
+
+    `v_t = V_t + rho_t delta_t + discount_t c_t (v_{t+1} - V_{t+1})` with `rho_t = min(clip_rho, ratio_t)` and
+    `c_t = lambda min(clip_c, ratio_t)`; `A_t = rho_t (r_t + discount_t (V_{t+1} + lambda (v_{t+1} - V_{t+1})) - V_t)`;
+    where the episode ends at t, V stands for v. With ratios of 1 these are V plus GAE, and GAE.
+
+    Args: all [T, ...]; ratio_t: pi(a_t) / mu(a_t), of the policy that learns to the one that acted.
+    Returns: targets and advantages, [T, ...]. Source: Espeholt et al. (2018), eq. 1 and sec. 4.2.
+    """
+    chex.assert_equal_shape([reward_t, discount_t, continues_t, value_t, next_value_t, ratio_t])
+    rho_t = jnp.minimum(ratio_t, clip_rho)
+    trace_t = discount_t * continues_t * lambda_ * jnp.minimum(ratio_t, clip_c)
+    delta_t = rho_t * (reward_t + discount_t * next_value_t - value_t)
+
+    def back(later: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+        delta, trace = step
+        here = delta + trace * later
+        return here, here
+
+    correction_t = jax.lax.scan(back, jnp.zeros_like(delta_t[0]), (delta_t, trace_t), reverse=True)[1]
+    later_t = lambda_ * continues_t * jnp.concatenate([correction_t[1:], jnp.zeros_like(correction_t[:1])])
+    advantage_t = rho_t * (reward_t + discount_t * (next_value_t + later_t) - value_t)
+    return value_t + correction_t, advantage_t
 
 
 def on_policy(last_t: Array, follows_t: Array, exploring: Array | float) -> Array:

@@ -28,6 +28,35 @@ def numpy_gae(reward, discount, continues, value, next_value, lambda_):
     return advantage
 
 
+@pytest.mark.parametrize("lambda_", [0.0, 0.7, 1.0])
+def test_vtrace_is_the_sum_that_defines_it(rewards, lambda_):
+    """Espeholt et al. (2018), eq. 1, step by step; with ratios of 1 it is GAE."""
+    rng = np.random.default_rng(1)
+    value, following = rng.normal(size=(2, *rewards.shape)).astype(np.float32)
+    ratio = rng.uniform(0.3, 2.0, rewards.shape).astype(np.float32)
+    following[:-1] = np.where(LAST[:-1], following[:-1], value[1:])
+    discount = np.where(TERMINATED, 0, GAMMA).astype(np.float32)
+    continues = np.where(LAST, 0.0, 1.0).astype(np.float32)
+    steps = (rewards, discount, continues, value, following)
+    target, advantage = estimators.vtrace(*steps, ratio, lambda_, 1.0, 0.8)
+    rho, c = np.minimum(ratio, 1.0), lambda_ * np.minimum(ratio, 0.8)
+    delta = rho * (rewards + discount * following - value)
+    expected = value.copy()
+    for start in range(len(rewards)):
+        weight = np.ones_like(rewards[0])
+        for t in range(start, len(rewards)):
+            expected[start] += weight * delta[t]
+            weight = weight * discount[t] * continues[t] * c[t]
+    np.testing.assert_allclose(target, expected, rtol=1e-4, atol=1e-5)
+    later = np.concatenate([(expected - value)[1:], np.zeros((1, 3), np.float32)]) * continues
+    expected = rho * (rewards + discount * (following + lambda_ * later) - value)
+    np.testing.assert_allclose(advantage, expected, rtol=1e-4, atol=1e-5)
+    on_policy, same = estimators.vtrace(*steps, np.ones_like(ratio), lambda_, 1.0, 1.0)
+    gae = estimators.gae(*steps, lambda_)
+    np.testing.assert_allclose(same, gae, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(on_policy, value + gae, rtol=1e-4, atol=1e-5)
+
+
 def test_reward_to_go_is_the_discounted_sum_to_the_end_of_the_episode(rewards):
     found = estimators.reward_to_go(rewards, np.where(LAST, 0, GAMMA).astype(np.float32))
     np.testing.assert_allclose(found[0], rewards[0] + GAMMA * rewards[1] + GAMMA**2 * rewards[2], rtol=1e-5)

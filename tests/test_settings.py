@@ -6,22 +6,23 @@ import json
 import math
 import random
 from types import NoneType
-from typing import Annotated, Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
+import flax.linen as nn
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax import cli, naming
 from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
-from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.registry import METHODS, make_method, make_model, make_task_and_model, method_settings
 from seqrl_jax.lm.reward_model import RewardModel
-from seqrl_jax.networks.rnn import RNN
 from seqrl_jax.lm.sft import Supervised
-from seqrl_jax.memory import MEMORIES, Window
 from seqrl_jax.naming import SpecError
+from seqrl_jax.networks import Window
+from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.networks.rnn import RNN
 from seqrl_jax.tasks import TASKS, PomdpFileError, TaskError, make, tabular
 from seqrl_jax.tasks.registry import COMMON_KEYS, task_settings
 
@@ -45,13 +46,11 @@ def places():
         yield Place(f"{name}:", {**COMMON_KEYS, **naming.settable(function)}, make)
     for name, entry in AGENTS.items():
         agent = entry.agent.learner
-        own = naming.settable(type(agent))
-        yield Place(f"{name}:", dict(own), make_agent)
-        if agent.memory is not None:
-            yield Place(f"{name}:", dict(naming.settable(type(agent.memory))), make_agent)
-            # A planner takes no other memory.
-            for memory in MEMORIES if name != "latent_plan" else ():
-                yield Place(f"{name}:memory={memory},", dict(naming.settable(MEMORIES[memory])), make_agent)
+        yield Place(f"{name}:", dict(naming.settable(type(agent))), make_agent)
+        for field, choice in naming.choices(type(agent)).items():
+            yield Place(f"{name}:", dict(naming.settable(type(getattr(agent, field)))), make_agent)
+            for part, kind in choice.kinds.items():
+                yield Place(f"{name}:{field}={part},", dict(naming.settable(kind)), make_agent)
     for name, entry in METHODS.items():
         yield Place(f"{name}:", dict(naming.settable(type(entry.method))), make_method)
     yield Place("keyword:", dict(naming.settable(make_model)), make_task_and_model)
@@ -142,23 +141,30 @@ def refusal(build, spec):
     return ""
 
 
+FLAX = ("parent", "name")
+
+
 def undeclared(function):
-    """Parameters that are numbers or words, but of no domain."""
-    for key, domain in naming.settable(function).items():
-        bare, _ = inner(domain)
+    """Parameters that are numbers or words, but of no domain; flax's own fields of every module are no settings."""
+    hints = get_type_hints(function, include_extras=True)
+    of_flax = FLAX if isinstance(function, type) and issubclass(function, nn.Module) else ()
+    for key in inspect.signature(function).parameters:
+        bare, _ = inner(hints.get(key)) if key not in of_flax else (None, False)
         if bare in (int, float, str):
             yield key
-        elif get_origin(bare) is Annotated:
+        elif get_origin(bare) is Annotated and get_args(bare)[0] in (int, float, str):
             _, low, high = ends(bare)
             assert low < high and math.isfinite(low) and math.isfinite(high), f"{function}: {key} has an open end"
 
 
 EVERY = [
     *TASKS.values(),
-    *MEMORIES.values(),
     *dict.fromkeys(type(entry.agent.learner) for entry in AGENTS.values()),
     *dict.fromkeys(
-        type(entry.agent.learner.memory) for entry in AGENTS.values() if entry.agent.learner.memory is not None
+        part
+        for entry in AGENTS.values()
+        for choice in naming.choices(type(entry.agent.learner)).values()
+        for part in choice.kinds.values()
     ),
     *dict.fromkeys(type(entry.method) for entry in METHODS.values()),
     *(GPT, RNN, Labeller, RewardModel, Supervised),
@@ -183,8 +189,7 @@ def test_what_ships_lies_in_its_domain():
         )
         build = make if name in TASKS else make_agent if name in AGENTS else make_method
         for setting in listed(name):
-            # A latent model is no memory that can be put in.
-            if setting.default not in ("the task's own", "Latent"):
+            if setting.default != "the task's own":
                 assert not refusal(build, f"{name}:{setting.key}={setting.default}"), setting
 
 
@@ -341,14 +346,18 @@ def test_every_number_of_the_command_line_has_a_domain(capsys, command, option):
         ("ppo:memory=linear_attention,heads=5", "width is 32 and heads is 5"),
         ("ppo:memory=lru,radius=.9,outer_radius=.5", "radius is 0.9 and outer_radius is 0.5"),
         ("ppo:memory=gruu", "'ppo:memory=gruu': unknown memory 'gruu'; did you mean gru"),
-        ("r2d2:replay_blocks=1", "burn_in is true and replay_blocks is 1"),
+        ("r2d2:capacity=600", "burn_in is true and capacity is 600"),
         ("ppo:clip=-1", "clip is -1, expected a number >= 1e-08"),
         ("gae:lambda_=7", "lambda_ is 7, expected a number >= 0 and <= 1"),
         ("gae:lambda=0.5", "unknown key 'lambda'; did you mean lambda_"),
-        ("drqn:replayed=half", "replayed is 'half', expected one of whole, zero, stored"),
+        ("drqn:start=half", "'drqn:start=half': unknown start 'half'; known: stored, whole, zero"),
+        ("drqn:burn_in=true", "unknown key 'burn_in'"),
+        ("soft_q:target=double,temperature=.1", "unknown key 'temperature'"),
+        ("q_window:previous_action=true", "previous_action is true"),
+        ("ppo:memory=none,previous_reward=true", "previous_reward is true"),
         ("latent_ppo:use=sample", "use is sample"),
         ("latent_plan:groups=2", "kind is categorical and groups is 2"),
-        ("latent_plan:memory=gru", "memory is gru: planning needs a latent model"),
+        ("latent_plan:memory=gru", "unknown memory 'gru'; known: latent"),
         ("latent_plan:recurrent_prior=true", "recurrent_prior is true"),
         ("pg_state_baseline:bootstrap_truncated=true", "critic is state and bootstrap_truncated is true"),
         ("grpo:minibatches=7", "minibatches is 7: 128 completions do not divide into equal parts"),
@@ -364,7 +373,8 @@ def test_a_refusal_names_the_spec_the_settings_and_what_was_expected(spec, said)
 def test_list_shows_what_can_be_set(capsys):
     for name, said in (
         ("tmaze", "length a whole number >= 1 and <= 1000 (default: 5)"),
-        ("r2d2", "replayed one of whole, zero, stored (default: stored)"),
+        ("r2d2", "start one of whole, zero, stored (default: stored)"),
+        ("drqn", "previous_action true or false, or none (default: none)"),
         ("grpo", "clip a number >= 1e-08 and <= 1000000, or none (default: 0.2)"),
         ("keyword", "model one of gpt, rnn (default: gpt)"),
     ):
@@ -392,7 +402,7 @@ def test_relations_hold_also_where_settings_are_given_in_python(build):
 def test_settings_are_listed_with_domain_and_default():
     listed = {setting.key: setting for setting in agent_settings("q_transformer")}
     assert listed["heads"] == naming.Setting("heads", "a whole number >= 1 and <= 1024", "4")
-    assert listed["double"] == naming.Setting("double", "true or false", "true")
+    assert listed["target"] == naming.Setting("target", "one of double, max, soft", "double")
     assert listed["memory"].default == "transformer" and "gru" in listed["memory"].domain
     listed = {setting.key: setting for setting in task_settings("tmaze")}
     assert listed["horizon"] == naming.Setting("horizon", "a whole number >= 1 and <= 100000, or none", "none")

@@ -3,7 +3,6 @@
 from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, train
 from seqrl_jax.agents.belief import OnBelief
 from seqrl_jax.agents.configuration import configuration
-from seqrl_jax.agents.latent import Latent
 from seqrl_jax.agents.latent_plan import LatentPlan
 from seqrl_jax.agents.model_based import NaiveModel
 from seqrl_jax.agents.policy_gradient import PolicyGradient
@@ -17,7 +16,6 @@ __all__ = [
     "PPO",
     "PQN",
     "Agent",
-    "Latent",
     "LatentPlan",
     "MemorylessAgent",
     "NaiveModel",

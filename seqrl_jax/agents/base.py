@@ -8,29 +8,52 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 import jax
 from jax import Array
 
+from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.tasks.environment import Environment
 
 
 class Policy(NamedTuple):
     """How a trained agent acts in one environment.
 
-    initialise: () -> carry, at the start of an episode. act: (key, carry, obs) -> (carry, action).
+    initial_carry: () -> carry, at the start of an episode. act: (key, carry, inputs) -> (carry, action); inputs is what
+    any agent may be given, of which each reads what its class says.
     """
 
-    initialise: Callable[[], Any]
-    act: Callable[[Array, Any, Array], tuple[Any, Array]]
+    initial_carry: Callable[[], Any]
+    act: Callable[[Array, Any, StepInput], tuple[Any, Array]]
+
+
+class Reads(NamedTuple):
+    """What the action of a step is a function of, beside o_t.
+
+    observations: how many in all, o_t included; None: all of the episode so far. actions, rewards: whether the agent's
+    own, and what they earned, stand beside them. belief: whether the exact one stands in their place. time: whether the
+    step's number is known.
+    """
+
+    observations: int | None = 1
+    actions: bool = False
+    rewards: bool = False
+    belief: bool = False
+    time: bool = False
+
+    def __str__(self) -> str:
+        if self.belief:
+            what = "the exact belief"
+        elif self.observations is None:
+            what = f"o_0, {'a_0, ' * self.actions}{'r_0, ' * self.rewards}o_1, ... o_t"
+        else:
+            what = "o_t" if self.observations == 1 else f"the last {self.observations} observations"
+        return f"{what} and the time" if self.time else what
 
 
 class Agent(Protocol):
-    """A frozen dataclass, registered as a pytree: floats are traced hyperparameters, all else is static.
+    """A dataclass of `hyperparameters`: floats are traced, all else is static.
 
     `init` and `update` are pure, so that a run is `scan(update)` and many runs are its `vmap` over keys, task params
     and hyperparameters. `update` collects `steps_per_update` environment steps and learns from them; its metrics are
     reduced over those steps.
     """
-
-    memory: Any = None
-    """What keeps the past, a `memory.Memory` or what stands in its place; None of an agent that has no such part."""
 
     @property
     def steps_per_update(self) -> int: ...
@@ -59,6 +82,11 @@ class Agent(Protocol):
     @property
     def memoryless(self) -> bool:
         """Whether the policy is a function of the current observation alone."""
+        ...
+
+    @property
+    def reads(self) -> Reads:
+        """What its policy is a function of."""
         ...
 
     @property

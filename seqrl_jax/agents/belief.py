@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.agents.base import Agent, Policy
+from seqrl_jax.agents.base import Agent, Policy, Reads
+from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
+from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.tasks.environment import Box, Environment, Transition
 from seqrl_jax.tasks.filter import first_belief, next_belief
 from seqrl_jax.tasks.simulator import TabularEnv, TabularParams
@@ -41,7 +41,7 @@ class BeliefEnv:
 
     @property
     def observation_space(self) -> Box:
-        return Box((1 + self.env.num_states,), blocks=((1, 1), (self.env.num_states, 1)))
+        return Box((1 + self.env.num_states,), active=2)
 
     @property
     def longest(self) -> int:
@@ -77,20 +77,18 @@ def shown(params: TabularParams, belief: Array, time: Array) -> Array:
 
 
 class Filtering(NamedTuple):
-    """A policy's carry: the belief before the next observation, the action since, the time, the agent's own carry."""
+    """A policy's carry: the belief before the next observation, the time, the agent's own carry."""
 
     belief: Array
-    action: Array
     time: Array
     inner: Any
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["inner"], meta_fields=[])
-@dataclass(frozen=True)
+@hyperparameters
 class OnBelief(Agent):
     """The agent `inner`, acting and learning on beliefs. Tabular tasks only."""
 
-    inner: Agent
+    inner: Annotated[Agent, TRACED]
 
     @property
     def steps_per_update(self) -> int:
@@ -100,6 +98,10 @@ class OnBelief(Agent):
     def memoryless(self) -> bool:
         """The belief remembers everything."""
         return False
+
+    @property
+    def reads(self) -> Reads:
+        return Reads(None, belief=True, time=True)
 
     @property
     def marked_wrong(self) -> bool:
@@ -128,17 +130,18 @@ class OnBelief(Agent):
     def policy(self, env: Environment, params: Any, state: Any) -> Policy:
         policy = self.inner.policy(_believing(env), params, state)
 
-        def initialise() -> Filtering:
-            nothing = jnp.zeros(params.terminal.shape[0])
-            return Filtering(nothing, jnp.int32(0), jnp.int32(0), policy.initialise())
+        def initial_carry() -> Filtering:
+            return Filtering(jnp.zeros(params.terminal.shape[0]), jnp.int32(0), policy.initial_carry())
 
-        def act(key: Array, carry: Filtering, obs: Array) -> tuple[Filtering, Array]:
-            fresh, later = first_belief(params, obs), next_belief(params, carry.belief, carry.action, obs)
-            belief = jnp.where(carry.time == 0, fresh, later)
-            own, action = policy.act(key, carry.inner, shown(params, belief, carry.time))
-            return Filtering(belief, action, carry.time + 1, own), action
+        def act(key: Array, carry: Filtering, inputs: StepInput) -> tuple[Filtering, Array]:
+            fresh = first_belief(params, inputs.obs)
+            later = next_belief(params, carry.belief, inputs.previous_action, inputs.obs)
+            belief = jnp.where(inputs.first, fresh, later)
+            read = inputs._replace(obs=shown(params, belief, carry.time))
+            inner, action = policy.act(key, carry.inner, read)
+            return Filtering(belief, carry.time + 1, inner), action
 
-        return Policy(initialise, act)
+        return Policy(initial_carry, act)
 
     def claim(self, env: Environment, params: Any, state: Any, key: Array) -> Array | None:
         return self.inner.claim(_believing(env), params, state, key)

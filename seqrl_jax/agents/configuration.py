@@ -7,22 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from seqrl_jax.agents.base import Agent
-from seqrl_jax.memory import memory_name
+from seqrl_jax.naming import values_of
 
 
 def configuration(agent: Agent) -> dict[str, Any]:
-    """The hyperparameters by name, as they are recorded with a result: functions by their names, and those of the
-    memory beside the agent's own."""
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(agent):  # type: ignore[arg-type]
-        value = getattr(agent, field.name)
-        if field.name == "inner":
-            values |= {**configuration(value), "acts_on": type(agent).__name__}
-        elif field.name == "memory":
-            values |= {"memory": memory_name(value), **dataclasses.asdict(value)}
-        else:
-            values[field.name] = value.__name__ if callable(value) else value
-    return values
+    """The hyperparameters by name, as they are recorded with a result: those of its parts beside the agent's own, and
+    functions by their names."""
+    learner = agent.learner
+    functions = {field.name: getattr(learner, field.name) for field in dataclasses.fields(learner)}  # type: ignore[arg-type]
+    named = {name: value.__name__ for name, value in functions.items() if callable(value) and not _is_part(value)}
+    acts_on = {} if learner is agent else {"acts_on": type(agent).__name__}
+    return {**values_of(learner), **named, **acts_on}
 
 
 def modules(agent: Agent) -> list[str]:
@@ -34,7 +29,11 @@ def _modules(part: Any) -> Iterator[str]:
     yield type(part).__module__
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
-        if dataclasses.is_dataclass(value):
+        if _is_part(value):
             yield from _modules(value)
         elif callable(value):
             yield value.__module__
+
+
+def _is_part(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)

@@ -4,83 +4,176 @@
 
 A categorical z of one variable makes the model a table. The agent acts on `sum_z q(z | history) Q(z, a)`: where z is an
 information state that is planning in belief space; where the posterior is torn between two states it is Q-MDP, which
-thinks that all doubt ends with the next step (Littman, Cassandra & Kaelbling, 1995).
+thinks that all doubt ends with the next step (Littman, Cassandra & Kaelbling, 1995). Nothing is trained but the model's
+bound, on whole episodes that the plan itself and random actions have made.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 
-from seqrl_jax.agents.base import horizon_class, refuse_short
-from seqrl_jax.agents.greedy import CLAIM_RESETS
-from seqrl_jax.agents.history import Step
-from seqrl_jax.agents.latent import Latent, LatentFunction
-from seqrl_jax.agents.networks import masked
-from seqrl_jax.agents.q_learning import STATIC, TRACED, QLearning, QState
-from seqrl_jax.agents.rollout import StepInput
-from seqrl_jax.memory import Memory, memory_name
-from seqrl_jax.naming import SpecError, require
-from seqrl_jax.settings import Count
+from seqrl_jax.agents import replay
+from seqrl_jax.agents.action_values import CLAIM_RESETS, first_observations, greedy
+from seqrl_jax.agents.base import Policy, horizon_class, refuse_short, updates_in, whole_episodes
+from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
+from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.agents.learning import TrainState, annealed_adam, train_state
+from seqrl_jax.agents.network import HistoryNetwork, Step, auxiliary_loss, init_weights, policy_of
+from seqrl_jax.agents.reading import ReadingAgent
+from seqrl_jax.agents.replay import BufferField, Replay, Uniform
+from seqrl_jax.agents.rollout import (
+    Magnitude,
+    Rollout,
+    StepInput,
+    begin,
+    collect,
+    first_inputs,
+    measured,
+    no_magnitude,
+)
+from seqrl_jax.naming import Choice, check, require
+from seqrl_jax.networks import Latent
+from seqrl_jax.networks.distributions import masked
+from seqrl_jax.networks.module import Carry, Weights
+from seqrl_jax.settings import Count, PositiveFloat, RunSteps
 from seqrl_jax.tasks.environment import Environment
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=TRACED, meta_fields=(*STATIC, "plan_steps"))
-@dataclass(frozen=True)
-class LatentPlan(QLearning):
-    """Replay and exploration of Q-learning; the values that act are planned, and nothing but the bound is trained.
+class PlanState(NamedTuple):
+    """What is learned, the replay, the magnitude of rewards, updates so far, the memory's diagnostics, the key."""
 
-    Attribute: plan_steps: sweeps of value iteration, at least the task's horizon, of which as many count.
+    train: TrainState
+    replay: Replay
+    magnitude: Magnitude
+    updates: Array
+    diagnostics: Any
+    key: Array
+
+
+@hyperparameters
+class LatentPlan(ReadingAgent):
+    """A latent model of one categorical variable, and the plan that it makes.
+
+    Attributes:
+        learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run.
+        max_gradient_norm: the global norm above which gradients are scaled down.
+        memory: the model. previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
+        exploration: which random actions are taken. buffer: what is kept of the past, and how it is drawn.
+        num_envs: B. rollout_length: T, at least the horizon: a longer one has fewer environments.
+        batch_sequences: sequences per gradient step. learning_steps: gradient steps per rollout.
+        plan_steps: sweeps of value iteration, at least the task's horizon, of which as many count.
     """
 
-    memory: Memory | Latent = Latent(groups=1, classes=32)
+    learning_rate: PositiveFloat = 0.003
+    run_steps: RunSteps = 300_000.0
+    max_gradient_norm: PositiveFloat = 1.0
+    memory: Annotated[Latent, Choice({"latent": Latent})] = Latent(groups=1, classes=32)
+    previous_action: bool | None = None
+    previous_reward: bool = False
+    exploration: ExplorationField = EpsilonZ()
+    buffer: BufferField = Uniform()
+    num_envs: Count = 16
+    rollout_length: Count = 32
+    batch_sequences: Count = 16
+    learning_steps: Count = 4
     plan_steps: Count = 32
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check(self)
         latent = self.memory
-        if not isinstance(latent, Latent):
-            raise SpecError(f"memory is {memory_name(latent)}: planning needs a latent model")
         table = latent.kind == "categorical" and latent.groups == 1
         why = "planning needs a table of states: a categorical latent state of one group"
         require(table, why, kind=latent.kind, groups=latent.groups)
         why = "planning needs dynamics of z alone: leave out the recurrent path"
         require(not latent.recurrent_prior, why, recurrent_prior=True)
 
+    @property
+    def steps_per_update(self) -> int:
+        return self.num_envs * self.rollout_length
+
+    @property
+    def marked_wrong(self) -> bool:
+        return not self.reads_history
+
+    @property
+    def acts(self) -> Literal["greedy"]:
+        return "greedy"
+
     def for_run(self, horizon: int, steps: int) -> Self:
-        return dataclasses.replace(
-            super().for_run(horizon, steps), plan_steps=max(self.plan_steps, horizon_class(horizon))
+        num_envs, length = whole_episodes(self.num_envs, self.rollout_length, horizon)
+        longer = num_envs * length / self.steps_per_update
+        fitted = dataclasses.replace(
+            self,
+            num_envs=num_envs,
+            rollout_length=length,
+            batch_sequences=max(1, self.batch_sequences * self.rollout_length // length),
+            learning_steps=max(1, round(self.learning_steps * longer)),
+            plan_steps=max(self.plan_steps, horizon_class(horizon)),
         )
+        return dataclasses.replace(fitted, run_steps=float(updates_in(fitted, steps) * fitted.steps_per_update))
 
-    def acting(self, env: Environment, params: Any, weights: Any) -> Step:
-        function = self.function(env)
-        assert isinstance(function, LatentFunction)
-        plan = self.plan(env, params, weights)
+    def init(self, key: Array, env: Environment, params: Any) -> PlanState:
+        refuse_short("rollout_length", self.rollout_length, env)
+        key, weights_key, example_key = jax.random.split(key, 3)
+        train = train_state(self._optimiser, init_weights(self.network_in(env), weights_key))
+        example = jax.eval_shape(lambda: self._collect(env, params, train.weights, jnp.int32(0), example_key))
+        blocks = max(1, self.buffer.capacity // self.steps_per_update)
+        buffer, diagnostics = replay.empty(blocks, example), self.memory.initial_diagnostics()
+        return PlanState(train, buffer, no_magnitude(), jnp.int32(0), diagnostics, key)
 
-        def step(carry: Any, seen: StepInput, key: Array | None) -> tuple[Any, Array]:
-            carry, law = function.law_after(weights, carry, seen)
-            return carry, function.memory.code(law, None) @ plan
+    def update(self, env: Environment, params: Any, state: PlanState) -> tuple[PlanState, dict[str, Array]]:
+        key, collect_key, learn_key = jax.random.split(state.key, 3)
+        block = self._collect(env, params, state.train.weights, state.updates, collect_key)
+        buffer, magnitude = replay.add(state.replay, block), measured(state.magnitude, block, env.discount(params))
+        network, carry = self.network_in(env), self.memory.initial_carry(self.batch_sequences)
 
-        return step
+        def learn(train: TrainState, key: Array) -> tuple[TrainState, dict[str, Array]]:
+            draw_key, loss_key = jax.random.split(key)
+            drawn = replay.sample(draw_key, buffer, self.batch_sequences, self.buffer.priority_exponent, False)
+            sequences = replay.read(buffer, drawn.slot, drawn.env)
+            rollout = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), sequences)
 
-    def plan(self, env: Environment, params: Any, weights: Any) -> Array:
+            def loss(weights: Weights) -> tuple[Array, dict[str, Array]]:
+                experience, seen = rollout.experience(magnitude), env.observation_mask(params)
+                return auxiliary_loss(network, weights, carry, experience, seen, loss_key)
+
+            gradient, terms = jax.grad(loss, has_aux=True)(train.weights)
+            return train.apply(self._optimiser, gradient), terms
+
+        train, metrics = jax.lax.scan(learn, state.train, jax.random.split(learn_key, self.learning_steps))
+        metrics = jax.tree.map(jnp.mean, metrics)
+        diagnostics = self.memory.diagnose(state.diagnostics, metrics)
+        return PlanState(train, buffer, magnitude, state.updates + 1, diagnostics, key), metrics
+
+    def alarms(self, state: PlanState) -> dict[str, Array]:
+        return self.memory.alarms(state.diagnostics)
+
+    def policy(self, env: Environment, params: Any, state: PlanState) -> Policy:
+        choose = lambda key, q: greedy(q, env.action_mask(params))
+        return policy_of(self._acting(env, params, state.train.weights), self.memory.initial_carry(1), choose)
+
+    def claim(self, env: Environment, params: Any, state: PlanState, key: Array) -> Array:
+        inputs = first_inputs(first_observations(env, params, key), CLAIM_RESETS)
+        step = self._acting(env, params, state.train.weights)
+        _, q = step(self.memory.initial_carry(CLAIM_RESETS), inputs, None)
+        return state.magnitude.reward * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
+
+    def plan(self, env: Environment, params: Any, weights: Weights) -> Array:
         """[K, A]: what each action is worth with the whole horizon to go, in units of the largest reward."""
         refuse_short("plan_steps", self.plan_steps, env)
-        function = self.function(env)
-        assert isinstance(function, LatentFunction)
-        size = function.memory.classes
-        codes = jnp.repeat(jnp.eye(size), env.num_actions, 0)
+        size = self.memory.classes
+        states = jnp.repeat(jnp.eye(size), env.num_actions, 0)
         actions = jnp.tile(jnp.arange(env.num_actions), size)
         table = lambda values: values.reshape(size, env.num_actions, *values.shape[1:])
-        nothing = jnp.zeros((len(codes), function.memory.width))
-        moves = table(jax.nn.softmax(function.prior(weights, codes, actions, nothing)))
-        reward, end = (table(part) for part in function.outcome(weights, codes, actions))
+        model = lambda method, *arguments: self.network_in(env).apply(weights, *arguments, method=method)
+        moves = table(jax.nn.softmax(model(lambda net: net.memory.dynamics(states, actions))))
+        reward, end = (table(part) for part in model(lambda net: net.memory.outcome(states, actions)))
         mask, onward = env.action_mask(params), env.discount(params) * jax.nn.sigmoid(-end)
 
         def sweep(q: Array, number: Array) -> tuple[Array, None]:
@@ -90,9 +183,43 @@ class LatentPlan(QLearning):
         start = jnp.zeros((size, env.num_actions))
         return jax.lax.stop_gradient(jax.lax.scan(sweep, start, jnp.arange(self.plan_steps))[0])
 
-    def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
-        obs, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, CLAIM_RESETS), params)
-        seen = StepInput(obs, jnp.ones(CLAIM_RESETS, bool), jnp.zeros(CLAIM_RESETS, jnp.int32))
-        start = self.function(env).initialise(state.weights, CLAIM_RESETS)
-        _, q = self.acting(env, params, state.weights)(start, seen, None)
-        return state.magnitude.reward * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
+    def network_in(self, env: Environment) -> HistoryNetwork:
+        """No outputs: the model is all there is."""
+        return self.network(env, 0)
+
+    def _acting(self, env: Environment, params: Any, weights: Weights) -> Step:
+        network, plan = self.network_in(env), self.plan(env, params, weights)
+
+        def step(carry: Carry, inputs: StepInput, key: Array | None) -> tuple[Carry, Array]:
+            one = jax.tree.map(lambda leaf: leaf[None], inputs)
+            carry, _, law = network.apply(weights, carry, one, method=posterior)
+            return carry, self.memory.mean_state(law[0]) @ plan
+
+        return step
+
+    def _collect(self, env: Environment, params: Any, weights: Weights, updates: Array, key: Array) -> Rollout:
+        """One rollout from fresh episodes on, its sequences [B, T, ...]."""
+        begin_key, collect_key = jax.random.split(key)
+        step, mask = self._acting(env, params, weights), env.action_mask(params)
+        progress = (updates * self.steps_per_update).astype(jnp.float32) / self.run_steps
+
+        def act(key: Array, carry: tuple[Carry, Any], inputs: StepInput) -> tuple[tuple[Carry, Any], Array]:
+            memory, q = step(carry[0], inputs, None)
+            own = greedy(q, mask)
+            exploring, action = self.exploration.explore(key, carry[1], inputs.first, own, mask, progress)
+            return (memory, exploring), action
+
+        carry = self.memory.initial_carry(self.num_envs), self.exploration.initial_carry(self.num_envs)
+        position = begin(begin_key, env, params, self.num_envs, carry)
+        _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
+        return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout._replace(state=None))
+
+    @property
+    def _optimiser(self) -> optax.GradientTransformation:
+        steps = self.run_steps / self.steps_per_update * self.learning_steps
+        return annealed_adam(self.learning_rate, self.max_gradient_norm, steps)
+
+
+def posterior(network: HistoryNetwork, carry: Carry, inputs: StepInput) -> tuple[Carry, Array, Array]:
+    """Of a network whose memory is a latent model: see `Latent.posterior`."""
+    return network.memory.posterior(carry, network.encoder(inputs), inputs.first)

@@ -10,19 +10,18 @@ is the step between this and a model with a state.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.agents.base import Agent, Policy, horizon_class, refuse_short
-from seqrl_jax.agents.greedy import CLAIM_RESETS, greedy
-from seqrl_jax.agents.networks import draw, masked, uniform
+from seqrl_jax.agents.action_values import CLAIM_RESETS, first_observations, greedy
+from seqrl_jax.agents.base import Agent, Policy, Reads, horizon_class, refuse_short
+from seqrl_jax.agents.hyperparameters import hyperparameters
 from seqrl_jax.agents.rollout import Position, StepInput, begin, collect
 from seqrl_jax.naming import check
+from seqrl_jax.networks.distributions import masked, uniform
 from seqrl_jax.settings import Count, Depth, Horizon
 from seqrl_jax.tasks.environment import Discrete, Environment
 
@@ -48,12 +47,7 @@ class NaiveState(NamedTuple):
     key: Array
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=[],
-    meta_fields=["window", "num_envs", "rollout_length", "horizon"],
-)
-@dataclass(frozen=True)
+@hyperparameters
 class NaiveModel(Agent):
     """Value iteration on counts, for discrete observations.
 
@@ -79,6 +73,10 @@ class NaiveModel(Agent):
         return False
 
     @property
+    def reads(self) -> Reads:
+        return Reads(self.window, time=True)
+
+    @property
     def marked_wrong(self) -> bool:
         return True
 
@@ -100,11 +98,10 @@ class NaiveModel(Agent):
 
     def update(self, env: Environment, params: Any, state: NaiveState) -> tuple[NaiveState, dict[str, Array]]:
         key, collect_key = jax.random.split(state.key)
-        law = uniform(env.action_mask(params))
+        actions = uniform(env.action_mask(params), self.num_envs)
 
-        def act(key: Array, context: Array, seen: StepInput) -> tuple[Array, Array]:
-            context = self._context(env, context, seen.obs, seen.first)
-            return context, draw(key, jnp.broadcast_to(law, (*seen.obs.shape, law.shape[-1])))
+        def act(key: Array, context: Array, inputs: StepInput) -> tuple[Array, Array]:
+            return self._context(env, context, inputs.obs, inputs.first), actions.sample(seed=key)
 
         position, r = collect(collect_key, env, params, state.position, act, self.rollout_length)
 
@@ -112,7 +109,7 @@ class NaiveModel(Agent):
             context = self._context(env, context, *at)
             return context, context
 
-        _, context = jax.lax.scan(read, state.position.memory, (r.obs, r.first))
+        _, context = jax.lax.scan(read, state.position.carry, (r.obs, r.first))
         goes_on = jnp.where(r.terminated, 0.0, 1.0)
         counts = Counts(
             state.counts.followed.at[context, r.action, r.next_obs].add(goes_on),
@@ -141,15 +138,15 @@ class NaiveModel(Agent):
     def policy(self, env: Environment, params: Any, state: NaiveState) -> Policy:
         q, mask = self.plan(env, params, state.counts), env.action_mask(params)
 
-        def act(key: Array, carry: tuple[Array, Array], obs: Array) -> tuple[tuple[Array, Array], Array]:
+        def act(key: Array, carry: tuple[Array, Array], inputs: StepInput) -> tuple[tuple[Array, Array], Array]:
             context, time = carry
-            context = self._context(env, context, obs, time == 0)
+            context = self._context(env, context, inputs.obs, inputs.first)
             return (context, time + 1), greedy(q[jnp.minimum(time, self.horizon - 1), context], mask)
 
         return Policy(lambda: (jnp.int32(0), jnp.int32(0)), act)
 
     def claim(self, env: Environment, params: Any, state: NaiveState, key: Array) -> Array:
-        obs, _ = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, CLAIM_RESETS), params)
+        obs = first_observations(env, params, key)
         nothing = jnp.zeros(CLAIM_RESETS, jnp.int32)
         first = self._context(env, nothing, obs, jnp.ones(CLAIM_RESETS, bool))
         q = self.plan(env, params, state.counts)[0]

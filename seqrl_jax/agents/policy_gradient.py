@@ -2,12 +2,12 @@
 
     theta <- theta + alpha sum_t Psi_t grad log pi_theta(a_t | h_t)
 
-where h_t is what the policy's memory keeps of o_0 ... o_t. With `Psi` the return of the episode, the reward to go, or
-the reward to go minus any function of what came before a_t (the observation, the history, even the hidden state), the
-expectation is the gradient of J also when o is not Markov: these are valid under partial observability. With a value
-of the *next observation* in Psi (a TD error, or GAE below lambda = 1) it is not: two states that share an observation
-share a value, and the critic reports their average. A critic of the history makes it legitimate again. Every weight
-carries gamma^t, without which no choice of Psi gives the gradient of a discounted J.
+where h_t is what the policy's memory keeps of o_0, a_0, ... o_t. With `Psi` the return of the episode, the reward to
+go, or the reward to go minus any function of what came before a_t (the observation, the history, even the hidden
+state), the expectation is the gradient of J also when o is not Markov: these are valid under partial observability.
+With a value of the *next observation* in Psi (a TD error, or GAE below lambda = 1) it is not: two states that share an
+observation share a value, and the critic reports their average. A critic of the history, own actions included, makes it
+legitimate again. Every weight carries gamma^t, without which no choice of Psi gives the gradient of a discounted J.
 
 Source: Williams (1992); Schulman et al. (2016), eq. 1, for the family of weights.
 """
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 import jax
@@ -27,8 +25,19 @@ from jax import Array
 
 from seqrl_jax import estimators, settings
 from seqrl_jax.agents.base import MemorylessAgent, Policy, refuse_short, whole_episodes
-from seqrl_jax.agents.history import HistoryFunction, single
-from seqrl_jax.agents.networks import masked, of_action, sample
+from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.agents.learning import TrainState, train_state
+from seqrl_jax.agents.network import (
+    HistoryNetwork,
+    acting,
+    init_weights,
+    policy_of,
+    scale_outputs,
+    table,
+    unroll,
+    unroll_pairs,
+)
+from seqrl_jax.agents.reading import MemoryField, ReadingAgent
 from seqrl_jax.agents.rollout import (
     Magnitude,
     Rollout,
@@ -40,8 +49,10 @@ from seqrl_jax.agents.rollout import (
     no_magnitude,
     surely_complete,
 )
-from seqrl_jax.memory import Memory, Table
 from seqrl_jax.naming import check, require
+from seqrl_jax.networks import Table
+from seqrl_jax.networks.distributions import Categorical, masked_categorical
+from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.settings import Count, PositiveFloat, Share
 from seqrl_jax.tasks.environment import Discrete, Environment
 from seqrl_jax.tasks.simulator import TabularEnv
@@ -90,30 +101,23 @@ def advantage(e: Evidence) -> Array:
 
 
 class PolicyGradientState(NamedTuple):
-    """theta, the critic's weights, both optimisers' states, the magnitude of values, and the key of the run."""
+    """What the policy and the value function have learned, the magnitude of values, and the key of the run."""
 
-    policy: Any
-    value: Any
-    policy_optimiser: Any
-    value_optimiser: Any
+    policy: TrainState
+    value: TrainState
     magnitude: Magnitude
     key: Array
 
 
-class Descent(NamedTuple):
-    """Gradients of the losses, in the shapes of the policy's and of the value function's weights."""
+class Gradients(NamedTuple):
+    """Of the losses, in the shapes of the policy's and of the value function's weights."""
 
-    policy: Any
-    value: Any
+    policy: Weights
+    value: Weights
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["learning_rate", "value_learning_rate", "lambda_", "entropy_cost"],
-    meta_fields=["weight", "memory", "critic", "num_envs", "rollout_length", "bootstrap_truncated"],
-)
-@dataclass(frozen=True)
-class PolicyGradient(MemorylessAgent):
+@hyperparameters
+class PolicyGradient(ReadingAgent, MemorylessAgent):
     """Policy gradient with Adam; the baseline or critic, where the weight uses one, fits lambda-returns.
 
     Attributes:
@@ -122,6 +126,7 @@ class PolicyGradient(MemorylessAgent):
         entropy_cost: weight of the mean policy entropy, in units of return.
         weight: which Psi.
         memory: what the policy keeps of the past; a `Table` makes it a table over the observation.
+        previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
         critic: what the value function sees: the `observation` (linear in its code, unless the policy's own memory
             holds no more), the `history` (a memory of its own, like the policy's), or the hidden `state` (of a tabular
             task; it is needed for learning only, not for acting).
@@ -134,7 +139,9 @@ class PolicyGradient(MemorylessAgent):
     lambda_: Share = 1.0
     entropy_cost: settings.Weight = 0.0
     weight: Weight = reward_to_go
-    memory: Memory = Table()
+    memory: MemoryField = Table()
+    previous_action: bool | None = None
+    previous_reward: bool = False
     critic: Literal["observation", "history", "state"] = "observation"
     num_envs: Count = 32
     rollout_length: Count = 32
@@ -142,6 +149,7 @@ class PolicyGradient(MemorylessAgent):
 
     def __post_init__(self) -> None:
         check(self)
+        self.require_readable()
         blind = self.critic == "state" and self.bootstrap_truncated
         why = "a critic of the state ends with the horizon: it does not see the state behind it"
         require(not blind, why, critic=self.critic, bootstrap_truncated=self.bootstrap_truncated)
@@ -151,13 +159,9 @@ class PolicyGradient(MemorylessAgent):
         return self.num_envs * self.rollout_length
 
     @property
-    def memoryless(self) -> bool:
-        return self.memory.reach == 1
-
-    @property
     def marked_wrong(self) -> bool:
         bootstraps = self.weight is generalised_advantage and float(self.lambda_) < 1
-        return bootstraps and not (self.critic == "history" and self.memory.reach is None)
+        return bootstraps and not (self.critic == "history" and self.reads_history)
 
     @property
     def acts(self) -> Literal["sampled"]:
@@ -171,106 +175,109 @@ class PolicyGradient(MemorylessAgent):
 
     def init(self, key: Array, env: Environment, params: Any) -> PolicyGradientState:
         key, policy_key, value_key = jax.random.split(key, 3)
-        policy = self._policy_function(env).init(policy_key)
-        value = self._value_function(env).init(value_key)
+        policy, value = self.policy_network(env), self._value_network(env)
         refuse_short("rollout_length", self.rollout_length, env)
         return PolicyGradientState(
-            policy,
-            value,
-            optax.adam(self.learning_rate).init(policy),
-            optax.adam(self.value_learning_rate).init(value),
-            no_magnitude(),
-            key,
+            policy=train_state(optax.adam(self.learning_rate), init_weights(policy, policy_key)),
+            value=train_state(optax.adam(self.value_learning_rate), init_weights(value, value_key)),
+            magnitude=no_magnitude(),
+            key=key,
         )
 
     def update(
         self, env: Environment, params: Any, state: PolicyGradientState
     ) -> tuple[PolicyGradientState, dict[str, Array]]:
         key, estimate_key = jax.random.split(state.key)
-        descent, magnitude, metrics = self.estimate(env, params, state, estimate_key)
-        policy, policy_optimiser = _descend(self.learning_rate, descent.policy, state.policy_optimiser, state.policy)
-        value, value_optimiser = _descend(self.value_learning_rate, descent.value, state.value_optimiser, state.value)
-        return PolicyGradientState(policy, value, policy_optimiser, value_optimiser, magnitude, key), metrics
+        gradients, state, metrics = self.estimate(env, params, state, estimate_key)
+        policy = state.policy.apply(optax.adam(self.learning_rate), gradients.policy)
+        value = state.value.apply(optax.adam(self.value_learning_rate), gradients.value)
+        return PolicyGradientState(policy, value, state.magnitude, key), metrics
 
     def estimate(
         self, env: Environment, params: Any, state: PolicyGradientState, key: Array
-    ) -> tuple[Descent, Magnitude, dict[str, Array]]:
-        """One rollout's estimate of both gradients, the magnitudes after it, and metrics over its whole episodes.
+    ) -> tuple[Gradients, PolicyGradientState, dict[str, Array]]:
+        """One rollout's estimate of both gradients, the state with the magnitudes after it, and metrics over its whole
+        episodes.
 
         The policy's is that of -J (with the entropy's part) times the mean number of whole episodes per environment, a
         positive factor: with a valid weight its expectation points along the exact gradient.
         """
         begin_key, collect_key = jax.random.split(key)
-        function = self._policy_function(env)
-        memory = function.initialise(state.policy, self.num_envs)
-        acting = function.acting(state.policy)
+        network, carry = self.policy_network(env), self.memory.initial_carry(self.num_envs)
+        step = acting(network, state.policy.weights)
 
-        def act(key: Array, memory: Any, seen: StepInput) -> tuple[Any, Array]:
-            memory, out = acting(memory, seen, None)
-            return memory, sample(key, masked(out, env.action_mask(params)))
+        def act(key: Array, carry: Carry, inputs: StepInput) -> tuple[Carry, Array]:
+            carry, out = step(carry, inputs, None)
+            return carry, self._policy(env, params, out).sample(seed=key)
 
-        position = begin(begin_key, env, params, self.num_envs, memory)
+        position = begin(begin_key, env, params, self.num_envs, carry)
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
         magnitude = measured(state.magnitude, rollout, env.discount(params))
+        value_weights = scale_outputs(state.value.weights, state.magnitude.value / magnitude.value)
+        state = state._replace(magnitude=magnitude, value=state.value._replace(weights=value_weights))
 
         counted = surely_complete(rollout, env.horizon(params)).astype(jnp.float32)
-        value, next_value = self._values(env, state.value, rollout)
+        value, next_value = self._values(env, value_weights, rollout)
         evidence = self._evidence(env, params, rollout, magnitude, value, next_value)
         psi = self.weight(evidence) * counted
         lambda_return = (evidence.value + advantage(evidence)) / magnitude.value
 
-        def policy_loss(weights: Any) -> tuple[Array, Array]:
-            out = function.unroll(weights, memory, rollout.seen)
-            log_law = jax.nn.log_softmax(masked(out, env.action_mask(params)))
-            entropy = -jnp.sum(jnp.exp(log_law) * log_law, -1)
+        def policy_loss(weights: Weights) -> tuple[Array, Array]:
+            policy = self._policy(env, params, unroll(network, weights, carry, rollout.inputs)[1])
+            entropy = policy.entropy()
             # Divided by B, a constant: the number of episodes depends on the actions, and would bias the mean.
-            chosen = of_action(log_law, rollout.action)
-            objective = jnp.sum(psi * chosen + self.entropy_cost * entropy * counted) / self.num_envs
+            log_prob = policy.log_prob(rollout.action)
+            objective = jnp.sum(psi * log_prob + self.entropy_cost * entropy * counted) / self.num_envs
             return -objective, jnp.sum(entropy * counted) / jnp.maximum(counted.sum(), 1)
 
-        def value_loss(weights: Any) -> Array:
+        def value_loss(weights: Weights) -> Array:
             error = self._values(env, weights, rollout)[0] - lambda_return
             return 0.5 * jnp.sum(counted * jnp.square(error)) / jnp.maximum(counted.sum(), 1)
 
-        (_, entropy), policy_gradient = jax.value_and_grad(policy_loss, has_aux=True)(state.policy)
+        (_, entropy), policy_gradient = jax.value_and_grad(policy_loss, has_aux=True)(state.policy.weights)
         episodes = jnp.maximum(jnp.sum(jnp.where(rollout.first, counted, 0)), 1)
         metrics = {"return": jnp.sum(evidence.gamma_t * rollout.reward * counted) / episodes, "entropy": entropy}
-        return Descent(policy_gradient, jax.grad(value_loss)(state.value)), magnitude, metrics
+        return Gradients(policy_gradient, jax.grad(value_loss)(value_weights)), state, metrics
 
     def probabilities(self, env: Environment, params: Any, state: PolicyGradientState) -> Array:
-        return jax.nn.softmax(masked(self._policy_function(env).table(state.policy), env.action_mask(params)))
+        return self._policy(env, params, table(self.policy_network(env), state.policy.weights)).probs
 
     def policy(self, env: Environment, params: Any, state: PolicyGradientState) -> Policy:
-        choose = lambda key, out: sample(key, masked(out, env.action_mask(params)))
-        function = self._policy_function(env)
-        return single(function.acting(state.policy), function.initialise(state.policy, 1), choose)
+        choose = lambda key, out: self._policy(env, params, out).sample(seed=key)
+        step = acting(self.policy_network(env), state.policy.weights)
+        return policy_of(step, self.memory.initial_carry(1), choose)
 
-    def _policy_function(self, env: Environment) -> HistoryFunction:
-        return HistoryFunction(self.memory, env.num_actions, env.observation_space)
+    def policy_network(self, env: Environment) -> HistoryNetwork:
+        """Outputs: the logits of the policy."""
+        return self.network(env, env.num_actions)
 
-    def _value_function(self, env: Environment) -> HistoryFunction:
+    def _value_network(self, env: Environment) -> HistoryNetwork:
         """The value, in units of the largest return, of what the critic sees."""
         if self.critic == "history":
-            return HistoryFunction(self.memory, 1, env.observation_space)
+            return self.network(env, 1)
         if self.critic == "observation":
             memory = self.memory if self.memory.reach == 1 else Table()
-            return HistoryFunction(memory, 1, env.observation_space)
+            return HistoryNetwork(memory, 1, env.observation_space, env.num_actions)
         if not isinstance(env, TabularEnv):
             raise ValueError("a critic of the state needs a tabular task: this environment does not number its states")
-        return HistoryFunction(Table(), 1, Discrete(env.num_states))
+        return HistoryNetwork(Table(), 1, Discrete(env.num_states), env.num_actions)
 
-    def _values(self, env: Environment, weights: Any, rollout: Rollout) -> tuple[Array, Array]:
+    def _values(self, env: Environment, weights: Weights, rollout: Rollout) -> tuple[Array, Array]:
         """Of o_t and of what really followed, in units of the largest return; both [T, B]."""
-        function = self._value_function(env)
-        memory = function.initialise(weights, self.num_envs)
+        network = self._value_network(env)
+        carry = network.memory.initial_carry(self.num_envs)
         if self.critic == "state":
-            value = function.unroll(weights, memory, rollout.seen._replace(obs=rollout.state.number))[..., 0]
+            states = rollout.inputs._replace(obs=rollout.state.number)
+            value = unroll(network, weights, carry, states)[1][..., 0]
             # What follows the last step is read only where an episode goes on, and such an episode is not counted.
             return value, jnp.concatenate([value[1:], value[-1:]])
-        here, after = function.unroll_pairs(
-            weights, memory, rollout.seen, rollout.action, rollout.next_obs, self.bootstrap_truncated
+        here, after = unroll_pairs(
+            network, weights, carry, rollout.inputs, rollout.next_inputs, self.bootstrap_truncated
         )
         return here[..., 0], after[..., 0]
+
+    def _policy(self, env: Environment, params: Any, out: Array) -> Categorical:
+        return masked_categorical(out, env.action_mask(params))
 
     def _evidence(
         self, env: Environment, params: Any, rollout: Rollout, magnitude: Magnitude, value: Array, next_value: Array
@@ -286,8 +293,3 @@ class PolicyGradient(MemorylessAgent):
             next_value=magnitude.value * next_value,
             lambda_=self.lambda_,
         )
-
-
-def _descend(rate: Array | float, gradient: Any, optimiser: Any, weights: Any) -> tuple[Any, Any]:
-    change, optimiser = optax.adam(rate).update(gradient, optimiser)
-    return optax.apply_updates(weights, change), optimiser

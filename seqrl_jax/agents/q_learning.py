@@ -1,30 +1,21 @@
 """Q-learning from replayed sequences, on the observation, a window or the history.
 
-    Q(h_t, a_t) <- r_t + gamma Q'(h_{t+1}, argmax_a Q(h_{t+1}, a))        (double Q; Q' is the target network)
+    Q(h_t, a_t) <- r_t + gamma V'(h_{t+1}),    V' from the target network, as `target` says
 
-where h_t is what the memory keeps of o_0 ... o_t. On the observation or a window this is wrong where o is not Markov:
-the target bootstraps from the value of an observation, which different states share. With the whole history it is
-right, if the memory's state is: a sequence that begins inside an episode has lost what came before it. What
-`replayed` offers against that:
+where h_t is what the memory keeps of o_0, a_0, ... o_t. On the observation or a window this is wrong where o is not
+Markov: the target bootstraps from the value of an observation, which different states share. With the whole history it
+is right, if the memory's carry is: what a sequence that begins inside an episode begins with is for `start` to say.
 
-    whole    every rollout begins with fresh episodes, so nothing has to be stored: h_t is read anew from o_0.
-    zero     sequences begin where they fall, from an empty state (DRQN's random updates).
-    stored   from the state that the acting network had there, with the weights it had then: stale.
-
-`burn_in` runs the current weights over the block of steps before the sequence, and learns nothing from it.
-
-A transformer's state is its cache of keys and values, thousands of numbers per step, each stale as soon as the weights
+A transformer's carry is its cache of keys and values, thousands of numbers per step, each stale as soon as the weights
 change. So `q_transformer` stores observations only and reads whole episodes: nothing is stale, at a cost of T^2 scores.
 
 Sources: van Hasselt et al. (2016); Hausknecht & Stone (2015) for the recurrent form; Kapturowski et al. (2019) for the
-stored state, burn-in, rescaling and sequence priorities; Haarnoja et al. (2017) for the soft form.
+stored carry, burn-in, rescaling and sequence priorities; Haarnoja et al. (2017) for the soft form.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 import jax
@@ -34,101 +25,78 @@ from jax import Array
 
 from seqrl_jax import estimators
 from seqrl_jax.agents import replay
+from seqrl_jax.agents.action_values import mean_over_actions, of_action, outputs_at_start
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, refuse_short, updates_in, whole_episodes
-from seqrl_jax.agents.exploration import Acting, explore, no_repeat
-from seqrl_jax.agents.functions import function_of
-from seqrl_jax.agents.greedy import greedy, greedy_table, mean_over_actions, outputs_at_start
-from seqrl_jax.agents.history import HistoryFunction, Step, single
-from seqrl_jax.agents.latent import COLLAPSED, POSTERIOR_COLLAPSE, Latent, count_collapsed
-from seqrl_jax.agents.networks import masked, of_action, sample
-from seqrl_jax.agents.replay import Replay
+from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
+from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.agents.learning import TrainState, annealed_adam, falling, train_state
+from seqrl_jax.agents.network import (
+    HistoryNetwork,
+    Step,
+    acting,
+    auxiliary_loss,
+    init_weights,
+    policy_of,
+    scale_outputs,
+    table,
+    unroll,
+    unroll_pairs,
+)
+from seqrl_jax.agents.reading import MemoryField, ReadingAgent
+from seqrl_jax.agents.replay import BufferField, Replay, Uniform
 from seqrl_jax.agents.rollout import (
     Magnitude,
     Position,
     Rollout,
-    StepInput,
     begin,
     bootstrap_discount,
     collect,
     measured,
     no_magnitude,
 )
-from seqrl_jax.agents.schedules import LAST_RATE, falling
-from seqrl_jax.memory import GRU, Memory
+from seqrl_jax.agents.starts import StartField, Whole
+from seqrl_jax.agents.targets import Double, TargetField
 from seqrl_jax.naming import check, require
-from seqrl_jax.settings import Count, Depth, Exponent, Fraction, PositiveFloat, Probability, RunSteps, Share
+from seqrl_jax.networks import GRU
+from seqrl_jax.networks.experience import StepInput
+from seqrl_jax.networks.module import Carry, Weights
+from seqrl_jax.settings import Count, Depth, PositiveFloat, RunSteps
 from seqrl_jax.tasks.environment import Environment, split_key_cheaply
 
 
-class Sequence(NamedTuple):
-    """What is replayed: the steps of one rollout, and the memory's state before it (None where it is not stored)."""
+class Sequences(NamedTuple):
+    """What is replayed: the steps of one rollout, and the carry before it (None where it is not stored)."""
 
     rollout: Rollout
-    memory: Any
+    carry: Carry | None
 
 
 class QState(NamedTuple):
-    """Weights, those of the target, the optimiser's state, the replay, the units, and where things stand.
+    """What is learned, the target's weights, the replay, magnitudes, where things stand, the memory's diagnostics."""
 
-    collapsed_for: see `latent.count_collapsed`.
-    """
-
-    weights: Any
-    target: Any
-    optimiser: Any
+    train: TrainState
+    target: Weights
     replay: Replay
     magnitude: Magnitude
     position: Position
     updates: Array
-    collapsed_for: Array
+    diagnostics: Any
     key: Array
 
 
-TRACED = (
-    "learning_rate",
-    "run_steps",
-    "max_gradient_norm",
-    "epsilon_end",
-    "exploration_share",
-    "temperature",
-    "priority_exponent",
-    "importance_exponent",
-)
-STATIC = (
-    "memory",
-    "soft",
-    "n_steps",
-    "double",
-    "replayed",
-    "burn_in",
-    "rescale_values",
-    "num_envs",
-    "rollout_length",
-    "replay_blocks",
-    "batch_sequences",
-    "learning_steps",
-    "target_period",
-    "bootstrap_truncated",
-)
-
-
-@partial(jax.tree_util.register_dataclass, data_fields=TRACED, meta_fields=STATIC)
-@dataclass(frozen=True)
-class QLearning(MemorylessAgent):
+@hyperparameters
+class QLearning(ReadingAgent, MemorylessAgent):
     """Q-learning with replay and a target network.
 
     Attributes:
         learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run.
         max_gradient_norm: the global norm above which gradients are scaled down.
-        epsilon_end: chance that a random action begins to repeat (see `explore`) once `exploration_share` of the run is
-            over; until then it falls from 1.
-        soft: act by softmax(Q / temperature), and value an observation by temperature logsumexp(Q / temperature);
-            temperature is in units of the largest return.
-        priority_exponent: alpha, 0 for uniform replay. importance_exponent: beta, of the weights that make up for it.
-        memory: the backbone. double: whether Q chooses and Q' values. n_steps: n of the n-step return, which fades
-            behind exploratory actions as exploration does (see `estimators.on_policy`).
-        replayed, burn_in: where a sequence's memory comes from (above). rescale_values: learn h(Q) (see `rescale`).
-        num_envs: B. rollout_length: T, the length of a sequence. replay_blocks: rollouts that are kept.
+        memory: the backbone. previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
+        target: what is learned towards. exploration: which random actions are taken.
+        start: where a sequence begins. buffer: what is kept of the past, and how it is drawn.
+        n_steps: n of the n-step return. rescale_values: learn h(Q) of returns as they are (see `estimators.rescale`);
+            otherwise Q is learned in units of the largest return.
+        num_envs: B. rollout_length: T, the length of a sequence.
         batch_sequences: sequences per gradient step. learning_steps: gradient steps per rollout.
         target_period: updates after which the target network becomes the current one.
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
@@ -137,21 +105,17 @@ class QLearning(MemorylessAgent):
     learning_rate: PositiveFloat = 0.003
     run_steps: RunSteps = 300_000.0
     max_gradient_norm: PositiveFloat = 1.0
-    epsilon_end: Probability = 0.02
-    exploration_share: Fraction = 0.7
-    temperature: PositiveFloat = 0.02
-    priority_exponent: Exponent = 0.0
-    importance_exponent: Share = 0.6
-    memory: Memory | Latent = GRU(32)
-    soft: bool = False
+    memory: MemoryField = GRU(32)
+    previous_action: bool | None = None
+    previous_reward: bool = False
+    target: TargetField = Double()
+    exploration: ExplorationField = EpsilonZ()
+    start: StartField = Whole()
+    buffer: BufferField = Uniform()
     n_steps: Depth = 5
-    double: bool = True
-    replayed: Literal["whole", "zero", "stored"] = "whole"
-    burn_in: bool = False
     rescale_values: bool = False
     num_envs: Count = 16
     rollout_length: Count = 32
-    replay_blocks: Count = 8
     batch_sequences: Count = 16
     learning_steps: Count = 4
     target_period: Count = 4
@@ -159,28 +123,32 @@ class QLearning(MemorylessAgent):
 
     def __post_init__(self) -> None:
         check(self)
-        enough = self.replay_blocks >= 2 or not self.burn_in
-        require(enough, "the memory burns in on the rollout before", burn_in=True, replay_blocks=self.replay_blocks)
+        self.require_readable()
+        enough = self.blocks >= 2 or not self.start.burn_in
+        capacity, block = self.buffer.capacity, self.steps_per_update
+        why = f"the memory burns in on the rollout before, and two of them are {2 * block} steps"
+        require(enough, why, burn_in=True, capacity=capacity)
 
     @property
     def steps_per_update(self) -> int:
         return self.num_envs * self.rollout_length
 
     @property
-    def memoryless(self) -> bool:
-        return self.memory.reach == 1
+    def blocks(self) -> int:
+        """Rollouts that the buffer holds."""
+        return max(1, self.buffer.capacity // self.steps_per_update)
 
     @property
     def marked_wrong(self) -> bool:
-        return self.memory.reach is not None
+        return not self.reads_history
 
     @property
     def acts(self) -> Literal["greedy", "sampled"]:
-        return "sampled" if self.soft else "greedy"
+        return self.target.acts
 
     def for_run(self, horizon: int, steps: int) -> Self:
         num_envs, length, sequences = self.num_envs, self.rollout_length, self.batch_sequences
-        if self.replayed == "whole":
+        if self.start.whole:
             num_envs, length = whole_episodes(num_envs, length, horizon)
             sequences = max(1, sequences * self.rollout_length // length)
         longer = num_envs * length / self.steps_per_update
@@ -192,198 +160,193 @@ class QLearning(MemorylessAgent):
             # Gradient steps follow environment steps, also where one environment is already more than there were.
             learning_steps=max(1, round(self.learning_steps * longer)),
             memory=self.memory.for_horizon(horizon_class(horizon)),
+            # Room for more steps than a run makes would stay empty.
+            buffer=dataclasses.replace(
+                self.buffer, capacity=min(self.buffer.capacity, max(steps, 2 * num_envs * length))
+            ),
         )
         return dataclasses.replace(fitted, run_steps=float(updates_in(fitted, steps) * fitted.steps_per_update))
 
     def init(self, key: Array, env: Environment, params: Any) -> QState:
-        if self.replayed == "whole":
+        if self.start.whole:
             refuse_short("rollout_length", self.rollout_length, env)
         key, weights_key, begin_key, example_key = jax.random.split(key, 4)
-        function = self.function(env)
-        weights = function.init(weights_key)
-        memory = Acting(function.initialise(weights, self.num_envs), no_repeat(self.num_envs))
-        position = begin(begin_key, env, params, self.num_envs, memory)
+        weights = init_weights(self.network_in(env), weights_key)
+        position = begin(begin_key, env, params, self.num_envs, self._initial_carry(self.num_envs))
         shapes = jax.eval_shape(lambda: self._collect(env, params, weights, position, jnp.int32(0), example_key)[1])
         return QState(
-            weights=weights,
+            train=train_state(self._optimiser, weights),
             target=weights,
-            optimiser=self._optimiser(1.0).init(weights),
-            replay=replay.empty(self.replay_blocks, shapes),
+            replay=replay.empty(self.blocks, shapes),
             magnitude=no_magnitude(),
             position=position,
             updates=jnp.int32(0),
-            collapsed_for=jnp.int32(0),
+            diagnostics=self.memory.initial_diagnostics(),
             key=key,
         )
 
     def update(self, env: Environment, params: Any, state: QState) -> tuple[QState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
-        position, block = self._collect(env, params, state.weights, state.position, state.updates, collect_key)
-        memories = replay.add(state.replay, block)
+        weights = state.train.weights
+        position, block = self._collect(env, params, weights, state.position, state.updates, collect_key)
+        buffer = replay.add(state.replay, block)
         magnitude = measured(state.magnitude, block.rollout, env.discount(params))
-        steps = state.updates * self.steps_per_update
-        exploring = falling(steps, self.run_steps, 0.0)
-        optimiser_now = self._optimiser(falling(steps, self.run_steps, LAST_RATE))
+        train = state.train._replace(weights=self._rescaled(weights, state.magnitude, magnitude))
+        target = self._rescaled(state.target, state.magnitude, magnitude)
+        exploring = falling(state.updates * self.steps_per_update, self.run_steps, 0.0)
 
-        def learn(carry: tuple[Any, Any, Replay], key: Array) -> tuple[tuple[Any, Any, Replay], dict[str, Array]]:
-            weights, optimiser, memories = carry
-            drawn = replay.sample(key, memories, self.batch_sequences, self.priority_exponent, self.burn_in)
+        def learn(carry: tuple[TrainState, Replay], key: Array) -> tuple[tuple[TrainState, Replay], dict[str, Array]]:
+            train, buffer = carry
+            draw_key, loss_key = jax.random.split(key)
+            exponent, burn_in = self.buffer.priority_exponent, self.start.burn_in
+            drawn = replay.sample(draw_key, buffer, self.batch_sequences, exponent, burn_in)
             gradient, (error, metrics) = jax.grad(self._loss, argnums=2, has_aux=True)(
-                env, params, weights, state.target, memories, drawn, magnitude, exploring, split_key_cheaply(key)
+                env, params, train.weights, target, buffer, drawn, magnitude, exploring, loss_key
             )
-            change, optimiser = optimiser_now.update(gradient, optimiser, weights)
             priority = 0.9 * jnp.abs(error).max(0) + 0.1 * jnp.abs(error).mean(0)
-            return (
-                optax.apply_updates(weights, change),
-                optimiser,
-                replay.set_priority(memories, drawn, priority),
-            ), metrics
+            buffer = replay.set_priority(buffer, drawn, priority)
+            return (train.apply(self._optimiser, gradient), buffer), metrics
 
-        carry = (state.weights, state.optimiser, memories)
-        (weights, optimiser, memories), metrics = jax.lax.scan(
-            learn, carry, jax.random.split(learn_key, self.learning_steps)
+        (train, buffer), metrics = jax.lax.scan(
+            learn, (train, buffer), jax.random.split(learn_key, self.learning_steps)
         )
         updates = state.updates + 1
-        renew = updates % self.target_period == 0
-        target = jax.tree.map(lambda new, old: jnp.where(renew, new, old), weights, state.target)
+        target = optax.periodic_update(train.weights, target, updates, self.target_period)
         metrics = jax.tree.map(jnp.mean, metrics)
-        collapsed_for = count_collapsed(state.collapsed_for, metrics)
-        return QState(weights, target, optimiser, memories, magnitude, position, updates, collapsed_for, key), metrics
+        diagnostics = self.memory.diagnose(state.diagnostics, metrics)
+        return QState(train, target, buffer, magnitude, position, updates, diagnostics, key), metrics
 
     def alarms(self, state: QState) -> dict[str, Array]:
-        return {POSTERIOR_COLLAPSE: state.collapsed_for >= COLLAPSED}
+        return self.memory.alarms(state.diagnostics)
 
     def probabilities(self, env: Environment, params: Any, state: QState) -> Array:
-        q, mask = self._values(self.function(env).table(state.weights)), env.action_mask(params)
-        return jax.nn.softmax(masked(q, mask) / self.temperature) if self.soft else greedy_table(q, mask)
+        q = self._values(table(self.network_in(env), state.train.weights))
+        return self.target.policy(q, env.action_mask(params)).probs
 
     def policy(self, env: Environment, params: Any, state: QState) -> Policy:
         choose = lambda key, out: self._choose(key, out, env.action_mask(params))
-        start = self.function(env).initialise(state.weights, 1)
-        return single(self.acting(env, params, state.weights), start, choose)
+        return policy_of(self.acting(env, params, state), self.memory.initial_carry(1), choose)
 
-    def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array:
-        q = self._values(outputs_at_start(self.function(env), state.weights, env, params, key))
-        return state.magnitude.value * jnp.mean(self._value(q, q, env.action_mask(params)))
+    def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array | None:
+        if not self.target.is_return:
+            return None
+        q = self._values(outputs_at_start(self.network_in(env), state.train.weights, env, params, key))
+        return self._unit(state.magnitude) * jnp.mean(self.target.value(q, q, env.action_mask(params)))
 
-    def acting(self, env: Environment, params: Any, weights: Any) -> Step:
-        """What acts with these weights: action values along an episode."""
-        return self.function(env).acting(weights)
+    def acting(self, env: Environment, params: Any, state: QState) -> Step:
+        """What acts: the network's outputs along an episode."""
+        return acting(self.network_in(env), state.train.weights)
 
     def _collect(
-        self, env: Environment, params: Any, weights: Any, position: Position, updates: Array, key: Array
-    ) -> tuple[Position, Sequence]:
+        self, env: Environment, params: Any, weights: Weights, position: Position, updates: Array, key: Array
+    ) -> tuple[Position, Sequences]:
         """One rollout: where the environments stand, and its sequences [B, T, ...]."""
         begin_key, collect_key = jax.random.split(key)
-        function = self.function(env)
-        if self.replayed == "whole":
-            memory = Acting(function.initialise(weights, self.num_envs), no_repeat(self.num_envs))
-            position = begin(begin_key, env, params, self.num_envs, memory)
-        step, mask, epsilon = (
-            self.acting(env, params, weights),
-            env.action_mask(params),
-            falling(updates * self.steps_per_update, self.exploration_share * self.run_steps, self.epsilon_end),
-        )
+        if self.start.whole:
+            position = begin(begin_key, env, params, self.num_envs, self._initial_carry(self.num_envs))
+        step, mask = acting(self.network_in(env), weights), env.action_mask(params)
+        progress = (updates * self.steps_per_update).astype(jnp.float32) / self.run_steps
 
-        def act(key: Array, memory: Acting, seen: StepInput) -> tuple[Acting, Array]:
+        def act(key: Array, carry: tuple[Carry, Any], inputs: StepInput) -> tuple[tuple[Carry, Any], Array]:
             own_key, explore_key = jax.random.split(key)
-            carry, out = step(memory.carry, seen, split_key_cheaply(key))
+            memory, out = step(carry[0], inputs, split_key_cheaply(key))
             own = self._choose(own_key, out, mask)
-            repeat, action = explore(explore_key, memory.repeat, seen.first, own, mask, epsilon)
-            return Acting(carry, repeat), action
+            exploring, action = self.exploration.explore(explore_key, carry[1], inputs.first, own, mask, progress)
+            return (memory, exploring), action
 
         after, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
         by_env = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout._replace(state=None))
-        return after, Sequence(by_env, position.memory.carry if self.replayed == "stored" else None)
+        return after, Sequences(by_env, position.carry[0] if self.start.stored else None)
 
     def _loss(
         self,
         env: Environment,
         params: Any,
-        weights: Any,
-        target: Any,
-        memories: Replay,
+        weights: Weights,
+        target_weights: Weights,
+        buffer: Replay,
         drawn: replay.Draw,
         magnitude: Magnitude,
         exploring: Array,
         key: Array,
     ) -> tuple[Array, tuple[Array, dict[str, Array]]]:
         """The loss, and TD errors [T, M] with metrics."""
-        function, mask = self.function(env), env.action_mask(params)
-        block = replay.read(memories, drawn.slot, drawn.env)
-        by_time = lambda tree: jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), tree)
-        r = by_time(block.rollout)
-        start, target_start = self._starts(function, weights, target, block, memories, drawn)
+        network, mask = self.network_in(env), env.action_mask(params)
+        block = replay.read(buffer, drawn.slot, drawn.env)
+        r = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), block.rollout)
+        start, target_start = self._starts(network, weights, target_weights, block, buffer, drawn)
+        draw_key, target_key, auxiliary_key = jax.random.split(key, 3)
 
-        pairs = lambda weights, start: function.unroll_pairs(
-            weights, start, r.seen, r.action, r.next_obs, self.bootstrap_truncated, key
+        pairs = lambda weights, start, key: unroll_pairs(
+            network, weights, start, r.inputs, r.next_inputs, self.bootstrap_truncated, key
         )
-        (here, after), (_, target_after) = pairs(weights, start), pairs(target, target_start)
-        next_q = self._values(target_after)
-        chooser = self._values(after) if self.double else next_q
-        value = jax.lax.stop_gradient(self._value(chooser, next_q, mask))
-        follows = jnp.bool_(True) if self.soft else r.action == greedy(here, mask)
+        here, after = pairs(weights, start, draw_key)
+        target_here, target_after = map(self._values, pairs(target_weights, target_start, target_key))
+        q = self._values(here)
         goal = estimators.n_step_return(
-            r.reward / magnitude.value,
+            r.reward / self._unit(magnitude),
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
-            estimators.on_policy(r.last, follows, exploring),
-            value,
+            self.target.continues(r.last, r.action, q, mask, exploring),
+            self.target.value(self._values(after), target_after, mask),
             self.n_steps,
+            self.target.bonus(target_here, r.action, mask),
         )
-        predicted = of_action(here, r.action)
-        error = predicted - jax.lax.stop_gradient(estimators.rescale(goal) if self.rescale_values else goal)
-        weight = (1 / jnp.maximum(drawn.probability, 1e-9)) ** self.importance_exponent
-        weight = weight / weight.max()
-        loss = 0.5 * jnp.mean(weight * jnp.square(error))
-        model_loss, terms = function.model_loss(
-            weights, start, r.experience(magnitude), env.observation_mask(params), key
+        goal = jax.lax.stop_gradient(estimators.rescale(goal) if self.rescale_values else goal)
+        error = of_action(here, r.action) - goal
+        weight = (1 / jnp.maximum(drawn.probability, 1e-9)) ** self.buffer.importance_exponent
+        loss = 0.5 * jnp.mean(weight / weight.max() * jnp.square(error))
+        experience = r.experience(magnitude)
+        auxiliary, terms = auxiliary_loss(
+            network, weights, start, experience, env.observation_mask(params), auxiliary_key
         )
         metrics = {
             "td_error": jnp.sqrt(jnp.mean(jnp.square(error))),
-            "q": magnitude.value * mean_over_actions(self._values(here), mask),
+            "q": self._unit(magnitude) * mean_over_actions(q, mask),
         }
-        return loss + model_loss, (error, metrics | terms)
+        return loss + auxiliary, (error, metrics | terms)
 
     def _starts(
         self,
-        function: HistoryFunction,
-        weights: Any,
-        target: Any,
-        block: Sequence,
-        memories: Replay,
+        network: HistoryNetwork,
+        weights: Weights,
+        target_weights: Weights,
+        block: Sequences,
+        buffer: Replay,
         drawn: replay.Draw,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Carry, Carry]:
         """The carries with which the sequences begin, for the current and for the target weights; no gradient."""
+        begins = lambda block: block.carry if self.start.stored else self.memory.initial_carry(self.batch_sequences)
+        if not self.start.burn_in:
+            return begins(block), begins(block)
+        before = replay.read(buffer, replay.before(buffer, drawn.slot), drawn.env)
+        inputs = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), before.rollout.inputs)
+        warm = lambda weights: unroll(network, weights, begins(before), inputs)[0]
+        return jax.lax.stop_gradient((warm(weights), warm(target_weights)))
 
-        def at_start(weights: Any, sequence: Sequence) -> Any:
-            if self.replayed == "stored":
-                return sequence.memory
-            return function.initialise(weights, self.batch_sequences)
-
-        if not self.burn_in:
-            return at_start(weights, block), at_start(target, block)
-        before = replay.read(memories, replay.before(memories, drawn.slot), drawn.env)
-        seen = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), before.rollout.seen)
-        warm = lambda weights: function.carry_after(weights, at_start(weights, before), seen)
-        return jax.lax.stop_gradient((warm(weights), warm(target)))
+    def _initial_carry(self, batch: int) -> tuple[Carry, Any]:
+        return self.memory.initial_carry(batch), self.exploration.initial_carry(batch)
 
     def _choose(self, key: Array, out: Array, mask: Array) -> Array:
-        q = self._values(out)
-        return sample(key, masked(q, mask) / self.temperature) if self.soft else greedy(q, mask)
-
-    def _value(self, chooser: Array, q: Array, mask: Array) -> Array:
-        """The value [...] of what `q` [..., A] says, at the action that `chooser` prefers."""
-        if self.soft:
-            return self.temperature * jax.nn.logsumexp(masked(q, mask) / self.temperature, axis=-1)
-        return of_action(q, greedy(chooser, mask))
+        policy = self.target.policy(self._values(out), mask)
+        return policy.mode() if self.acts == "greedy" else policy.sample(seed=key)
 
     def _values(self, out: Array) -> Array:
-        """Q in units of the largest return, from the network's outputs."""
+        """Q in its unit, from the network's outputs."""
         return estimators.unrescale(out) if self.rescale_values else out
 
-    def function(self, env: Environment) -> HistoryFunction:
-        return function_of(self.memory, env.num_actions, env)
+    def _unit(self, magnitude: Magnitude) -> Array:
+        """Of Q, in units of return: rescaled values are learned as they are."""
+        return jnp.float32(1.0) if self.rescale_values else magnitude.value
 
-    def _optimiser(self, share: Array | float) -> optax.GradientTransformation:
-        adam = optax.adam(self.learning_rate * share, eps=1e-5)
-        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), adam)
+    def _rescaled(self, weights: Weights, before: Magnitude, after: Magnitude) -> Weights:
+        """Weights that say in the new unit what they said in the old one."""
+        return scale_outputs(weights, self._unit(before) / self._unit(after))
+
+    def network_in(self, env: Environment) -> HistoryNetwork:
+        """Outputs: action values, rescaled or in units of the largest return."""
+        return self.network(env, env.num_actions)
+
+    @property
+    def _optimiser(self) -> optax.GradientTransformation:
+        steps = self.run_steps / self.steps_per_update * self.learning_steps
+        return annealed_adam(self.learning_rate, self.max_gradient_norm, steps)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.belief import OnBelief
-from seqrl_jax.agents.latent import Latent
+from seqrl_jax.agents.exploration import EpsilonGreedy
+from seqrl_jax.agents.impala import IMPALA
 from seqrl_jax.agents.latent_plan import LatentPlan
 from seqrl_jax.agents.model_based import NaiveModel
 from seqrl_jax.agents.policy_gradient import (
@@ -22,7 +22,11 @@ from seqrl_jax.agents.policy_gradient import (
 from seqrl_jax.agents.ppo import PPO
 from seqrl_jax.agents.pqn import PQN
 from seqrl_jax.agents.q_learning import QLearning
-from seqrl_jax.memory import GRU, MEMORIES, FeedForward, Table, Transformer, Window, memory_name
+from seqrl_jax.agents.replay import Prioritised, Uniform
+from seqrl_jax.agents.starts import Stored, Zero
+from seqrl_jax.agents.targets import Max, Soft
+from seqrl_jax.agents.tuned import tuned
+from seqrl_jax.networks import GRU, LSTM, FeedForward, Latent, Table, Transformer, Window
 
 MONTE_CARLO: dict[str, Any] = {
     "memory": GRU(32),
@@ -34,8 +38,7 @@ MONTE_CARLO: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """An agent with its shipped hyperparameters, one set for all tasks (`benchmarks/sweep.py` and
-    `benchmarks/sweep_history.py` found them)."""
+    """An agent with its shipped hyperparameters, one set for all tasks (see `tuned`)."""
 
     agent: Agent
     about: str
@@ -78,17 +81,60 @@ AGENTS: dict[str, Entry] = {
         ),
         "recurrent actor-critic, legitimate again",
     ),
-    "ppo": Entry(PPO(), "recurrent PPO: clipped surrogate with GAE(lambda) on V(history)"),
+    "ppo": Entry(tuned("ppo", PPO()), "recurrent PPO: clipped surrogate with GAE(lambda) on V(history)"),
+    "impala": Entry(tuned("impala", IMPALA()), "recurrent actor-critic with V-trace, several passes over a rollout"),
+    "dqn": Entry(
+        QLearning(
+            memory=FeedForward(32),
+            target=Max(),
+            exploration=EpsilonGreedy(),
+            buffer=Uniform(capacity=50_000),
+            n_steps=1,
+        ),
+        "one-step Q-learning on the observation from a large buffer: the plain baseline",
+    ),
     "q_obs": Entry(QLearning(memory=FeedForward(32)), "double Q-learning on the observation"),
     "q_window": Entry(QLearning(memory=Window(2, 32)), "double Q-learning on the last two observations"),
-    "drqn": Entry(QLearning(), "recurrent double Q-learning, whole-episode replay"),
+    "drqn": Entry(tuned("drqn", QLearning()), "recurrent double Q-learning, whole-episode replay"),
     "r2d2": Entry(
-        QLearning(replayed="stored", burn_in=True, rescale_values=True, priority_exponent=0.9),
+        QLearning(start=Stored(burn_in=True), rescale_values=True, buffer=Prioritised()),
         "drqn with stored state, burn-in, rescaled values and prioritised sequences",
     ),
+    "drqn_paper": Entry(
+        QLearning(
+            learning_rate=0.00025,
+            memory=LSTM(32),
+            previous_action=False,
+            target=Max(),
+            exploration=EpsilonGreedy(epsilon_end=0.1, exploration_share=0.1),
+            start=Zero(),
+            buffer=Uniform(capacity=400_000),
+            n_steps=1,
+            rollout_length=10,
+            batch_sequences=32,
+            learning_steps=40,
+            target_period=62,
+        ),
+        "DRQN as published: random updates from an empty carry, a target 10,000 steps old, no actions in the history",
+    ),
+    "r2d2_paper": Entry(
+        QLearning(
+            learning_rate=0.0001,
+            memory=LSTM(32),
+            previous_reward=True,
+            exploration=EpsilonGreedy(epsilon_end=0.05, exploration_share=0.1),
+            start=Stored(burn_in=True),
+            buffer=Prioritised(capacity=4_000_000),
+            rescale_values=True,
+            rollout_length=40,
+            batch_sequences=64,
+            target_period=625,
+        ),
+        "R2D2 as published: sequences of 40 behind a burn-in of 40, a target 2,500 gradient steps old",
+    ),
     "q_transformer": Entry(QLearning(memory=Transformer(32)), "Q-learning on the history through attention"),
-    "soft_q": Entry(QLearning(soft=True), "recurrent soft Q-learning: a stochastic policy"),
-    "pqn": Entry(PQN(), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
+    "soft_q": Entry(QLearning(target=Soft()), "recurrent soft Q-learning: a stochastic policy"),
+    "pqn": Entry(tuned("pqn", PQN()), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
     "latent_q": Entry(QLearning(memory=Latent()), "Q-learning on the state of a latent model (sequence VAE)"),
     "latent_ppo": Entry(PPO(memory=Latent()), "PPO on the state of a latent model (sequence VAE)"),
     "latent_plan": Entry(LatentPlan(), "value iteration over the states of a latent model"),
@@ -111,34 +157,9 @@ def make_agent(spec: str) -> Agent:
     """
     name, settings = naming.parse(spec)
     agent = naming.lookup("agent", name, AGENTS).agent
-    return agent.with_learner(_configured(spec, agent.learner, settings))
-
-
-def _configured(spec: str, agent: Any, settings: dict[str, str]) -> Any:
-    """The agent with these settings of its own and of its memory, if it has one."""
-    if agent.memory is None:
-        values = naming.arguments(spec, settings, naming.settable(type(agent)))
-        return naming.made(spec, lambda: dataclasses.replace(agent, **values))
-    memory = agent.memory
-    if "memory" in settings:
-        other = settings.pop("memory")
-        kind = naming.made(spec, lambda: naming.lookup("memory", other, MEMORIES))
-        has_width = all("width" in naming.settable(one) for one in (type(memory), kind))
-        memory = kind(width=memory.width) if has_width else kind()
-    own, of_memory = naming.settable(type(agent)), naming.settable(type(memory))
-    values = naming.arguments(spec, settings, {**own, **of_memory})
-    its_values = {key: value for key, value in values.items() if key in of_memory}
-    own_values = {key: value for key, value in values.items() if key in own}
-    return naming.made(
-        spec, lambda: dataclasses.replace(agent, memory=dataclasses.replace(memory, **its_values), **own_values)
-    )
+    return agent.with_learner(naming.configured(spec, agent.learner, settings))
 
 
 def agent_settings(name: str) -> list[naming.Setting]:
-    """What can be set of an agent and of its memory, as it ships. Raises: SpecError for an unknown name."""
-    agent = naming.lookup("agent", name, AGENTS).agent.learner
-    listed = naming.describe_settings(type(agent), vars(agent))
-    if agent.memory is not None:
-        listed.append(naming.Setting("memory", f"one of {', '.join(MEMORIES)}", memory_name(agent.memory)))
-        listed += naming.describe_settings(type(agent.memory), vars(agent.memory))
-    return listed
+    """What can be set of an agent and of its parts, as it ships. Raises: SpecError for an unknown name."""
+    return naming.describe(naming.lookup("agent", name, AGENTS).agent.learner)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
+from seqrl_jax.naming import Choice
+from seqrl_jax.settings import Capacity, Exponent, Share
 
 
 class Replay(NamedTuple):
@@ -23,6 +27,33 @@ class Replay(NamedTuple):
     def newest(self) -> Array:
         """The slot of the block that was added last."""
         return (self.added - 1) % self.priority.shape[0]
+
+
+@hyperparameters
+class Uniform:
+    """Sequences are drawn alike. Attribute: capacity: environment steps of a run that are kept."""
+
+    capacity: Capacity = 4096
+
+    priority_exponent = 0.0
+    importance_exponent = 0.0
+
+
+@hyperparameters
+class Prioritised:
+    """Sequences are drawn by their TD errors. Source: Schaul et al. (2016), sec. 3; Kapturowski et al. (2019).
+
+    Attributes: capacity: environment steps of a run that are kept. priority_exponent: alpha, 0 for all alike.
+        importance_exponent: beta, of the weights that make up for it.
+    """
+
+    capacity: Capacity = 4096
+    priority_exponent: Exponent = 0.9
+    importance_exponent: Share = 0.6
+
+
+BUFFERS = {"uniform": Uniform, "prioritised": Prioritised}
+BufferField = Annotated[Uniform | Prioritised, Choice(BUFFERS), TRACED]
 
 
 class Draw(NamedTuple):

@@ -10,31 +10,22 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax import estimators
+from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.tasks.environment import Environment, auto_reset
-
-
-class StepInput(NamedTuple):
-    """What an agent is given at a step: o_t, whether it begins an episode, and a_{t-1}, which means nothing if so.
-
-    Arrays [..., *O], [...] bool and [...] int32.
-    """
-
-    obs: Array
-    first: Array
-    previous: Array
 
 
 class Rollout(NamedTuple):
     """T steps of B environments that start again when an episode ends; every field is [T, B, ...].
 
-    obs: o_t. previous: a_{t-1}. action: a_t. reward: r_t. terminated, truncated: how step t ended its episode, if it
-    did. next_obs: the observation that really followed step t, also at an episode's end. time: steps that the episode
-    had seen before t, so `time == 0` marks o_t as a first observation. state: the environment's hidden state behind
-    o_t, for the agents whose name says that they look.
+    obs: o_t. previous_action, previous_reward: a_{t-1}, r_{t-1}. action: a_t. reward: r_t. terminated, truncated: how
+    step t ended its episode, if it did. next_obs: the observation that really followed step t, also at an episode's
+    end. time: steps that the episode had before t, so `time == 0` marks o_t as a first observation. state: the
+    environment's hidden state behind o_t, for the agents whose name says that they look.
     """
 
     obs: Array
-    previous: Array
+    previous_action: Array
+    previous_reward: Array
     action: Array
     reward: Array
     terminated: Array
@@ -48,8 +39,14 @@ class Rollout(NamedTuple):
         return self.time == 0
 
     @property
-    def seen(self) -> StepInput:
-        return StepInput(self.obs, self.first, self.previous)
+    def inputs(self) -> StepInput:
+        """What the agent was given."""
+        return StepInput(self.obs, self.first, self.previous_action, self.previous_reward)
+
+    @property
+    def next_inputs(self) -> StepInput:
+        """What it would be given after each step if no episode ended there."""
+        return StepInput(self.next_obs, jnp.zeros_like(self.first), self.action, self.reward)
 
     @property
     def last(self) -> Array:
@@ -57,41 +54,35 @@ class Rollout(NamedTuple):
 
     def experience(self, magnitude: Magnitude) -> Experience:
         """What a model learns from."""
-        return Experience(self.seen, self.action, self.reward / magnitude.reward, self.terminated)
+        return Experience(self.inputs, self.action, self.reward / magnitude.reward, self.terminated)
 
 
 class Position(NamedTuple):
-    """Where B environments and the agent's memories of them stand between two rollouts; all [B, ...].
+    """Where B environments and the agent stand between two rollouts; all [B, ...].
 
-    obs: what is seen now. previous: the action before. state: of the environments. time: steps into the episode.
-    memory: the carry before `obs`.
+    inputs: what the agent is given next. state: of the environments. time: steps into the episode. carry: the agent's,
+    before `inputs`.
     """
 
-    obs: Array
-    previous: Array
+    inputs: StepInput
     state: Any
     time: Array
-    memory: Any
-
-
-class Experience(NamedTuple):
-    """What a model of the world learns from: what was seen, done, paid (in units of the largest return) and ended."""
-
-    seen: StepInput
-    action: Array
-    reward: Array
-    terminated: Array
+    carry: Any
 
 
 Act = Callable[[Array, Any, StepInput], tuple[Any, Array]]
-"""(key, memory, what is seen [B]) -> memory, actions [B]."""
+"""(key, carry, inputs [B]) -> carry, actions [B]."""
 
 
-def begin(key: Array, env: Environment, params: Any, num_envs: int, memory: Any) -> Position:
-    """Reset B environments, beside carries [B, ...] that have seen nothing."""
+def begin(key: Array, env: Environment, params: Any, num_envs: int, carry: Any) -> Position:
+    """Reset B environments, beside carries [B, ...] that have read nothing."""
     obs, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
-    nothing = jnp.zeros(num_envs, jnp.int32)
-    return Position(obs, nothing, state, nothing, memory)
+    return Position(first_inputs(obs, num_envs), state, jnp.zeros(num_envs, jnp.int32), carry)
+
+
+def first_inputs(obs: Array, *batch: int) -> StepInput:
+    """What an agent is given of first observations [*batch, *O]."""
+    return StepInput(obs, jnp.ones(batch, bool), jnp.zeros(batch, jnp.int32), jnp.zeros(batch))
 
 
 def collect(
@@ -99,21 +90,23 @@ def collect(
 ) -> tuple[Position, Rollout]:
     """Run `length` steps of every environment: where they stand after, and the steps.
 
-    The memory is told which observations begin an episode, and has to clear itself there.
+    The agent is given which observations begin an episode, and has to clear its carry there.
     """
     restarting = auto_reset(env)
     num_envs = position.time.shape[0]
 
     def step(position: Position, key: Array) -> tuple[Position, Rollout]:
         act_key, env_key = jax.random.split(key)
-        memory, action = act(act_key, position.memory, StepInput(position.obs, position.time == 0, position.previous))
+        obs, _, previous_action, previous_reward = position.inputs
+        carry, action = act(act_key, position.carry, position.inputs)
         after = jax.vmap(restarting.step, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, num_envs), position.state, action, params
         )
         ended = after.terminated | after.truncated
-        seen = Rollout(
-            obs=position.obs,
-            previous=position.previous,
+        made = Rollout(
+            obs=obs,
+            previous_action=previous_action,
+            previous_reward=previous_reward,
             action=action,
             reward=after.reward,
             terminated=after.terminated,
@@ -122,7 +115,8 @@ def collect(
             time=position.time,
             state=position.state,
         )
-        return Position(after.obs, action, after.state, jnp.where(ended, 0, position.time + 1), memory), seen
+        inputs = StepInput(after.obs, ended, action, after.reward)
+        return Position(inputs, after.state, jnp.where(ended, 0, position.time + 1), carry), made
 
     return jax.lax.scan(step, position, jax.random.split(key, length))
 

@@ -19,10 +19,20 @@ from typing import Any
 
 import numpy as np
 
+from seqrl_jax.agents import make_agent
+from seqrl_jax.agents.policy_gradient import (
+    PolicyGradient,
+    generalised_advantage,
+    minus_baseline,
+    reward_to_go,
+    total_return,
+)
+from seqrl_jax.agents.ppo import PPO
 from seqrl_jax.exact import fixed_points
-from seqrl_jax.exact.chain import Chain, belief_chain, state_chain
+from seqrl_jax.exact.chain import Chain, belief_chain, history_chain, state_chain
 from seqrl_jax.exact.gradients import (
     Moments,
+    class_values,
     critic,
     expected_estimate,
     moments,
@@ -41,6 +51,7 @@ TRIES = 4
 LAG_MOVE = 0.1
 CLIP = 1.2
 BELIEF_LIMIT = 3000
+HISTORY_LIMIT = 5000
 NO_GRADIENT = 1e-12
 VALID = 1e-9
 
@@ -92,34 +103,67 @@ def policy_logits(task: TabularPOMDP) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(task.num_observations, task.num_actions))
 
 
-def estimates(task: TabularPOMDP, policy: np.ndarray) -> dict[str, Moments]:
-    """The exact moments of every agent's estimate; those of a history need beliefs that can be listed."""
+def estimators() -> list[str]:
+    """The agents whose estimates are compared, by the names that make them."""
+    return [
+        "reinforce",
+        "reward_to_go",
+        "pg_obs_baseline",
+        "pg_state_baseline",
+        "pg_history_baseline",
+        "a2c_history",
+        "a2c_history:previous_action=false",
+        *("a2c_obs" if lambda_ == 0 else f"gae:lambda_={lambda_:g}" for lambda_ in LAMBDAS),
+        "ppo",
+        "ppo:previous_action=false",
+    ]
+
+
+def estimate(agent: PolicyGradient | PPO, task: TabularPOMDP, policy: np.ndarray) -> Moments | None:
+    """The exact moments of an agent's estimate, with the critic that it would converge to on *what it is given*.
+
+    Everything is read off the agent: what its critic sees, whether its own actions are in that, and what stands in the
+    gradient's weight. None where what it sees cannot be listed.
+    """
+    sees, weight, lambda_ = _critic_of(agent)
     chain, gamma = state_chain(task), task.discount
-    of = lambda classes, lambda_: critic(chain, policy, classes, lambda_)[classes]
-    returns = lambda baseline: moments(chain, policy, gamma, baseline=baseline)
-    found = {
-        "reinforce": total_return_moments(chain, policy),
-        "reward_to_go": returns(0.0),
-        "pg_obs_baseline": returns(of(chain.label, 1.0)),
-        "pg_state_baseline": returns(of(chain.state, 1.0)),
-    }
-    histories = history_values(task, policy)
-    if histories is not None:
-        history_chain, value = histories
-        found["pg_history_baseline"] = moments(history_chain, policy, gamma, baseline=value)
-        found["a2c_history"] = moments(history_chain, policy, 0.0, value=value)
-    for lambda_ in LAMBDAS:
-        name = "a2c_obs" if lambda_ == 0 else f"gae:lambda_={lambda_:g}"
-        found[name] = moments(chain, policy, gamma * lambda_, value=of(chain.label, lambda_))
-    return found
+    if weight is total_return:
+        return total_return_moments(chain, policy)
+    if weight is reward_to_go:
+        return moments(chain, policy, gamma)
+    if sees == "history" and agent.reads_actions:
+        on_beliefs = history_values(task, policy)
+        if on_beliefs is None:
+            return None
+        chain, value = on_beliefs
+    elif sees == "history":
+        blind = history_chain(task, False, HISTORY_LIMIT)
+        if blind is None:
+            return None
+        chain, value = blind, class_values(blind, policy, blind.history)[blind.history]
+    else:
+        classes = chain.state if sees == "state" else chain.label
+        value = critic(chain, policy, classes, lambda_)[classes]
+    if weight is minus_baseline:
+        return moments(chain, policy, gamma, baseline=value)
+    return moments(chain, policy, gamma * lambda_, value=value)
+
+
+def _critic_of(agent: PolicyGradient | PPO) -> tuple[str, Callable[..., Any], float]:
+    """(what its critic sees, what weighs the score, lambda). PPO's first step is along the weighted score of GAE."""
+    if isinstance(agent, PPO):
+        sees = "history" if agent.memory.reach is None else "observation"
+        return sees, generalised_advantage, agent.lambda_
+    assert isinstance(agent, PolicyGradient), "only estimates of policy gradients are compared"
+    return agent.critic, agent.weight, agent.lambda_
 
 
 def history_values(task: TabularPOMDP, policy: np.ndarray) -> tuple[Chain, np.ndarray] | None:
     """A chain over (state, belief) and V(history) [H, N] on it; None where the beliefs are too many."""
-    known = belief_chain(task, BELIEF_LIMIT)
-    if known is None:
+    graph = belief_chain(task, BELIEF_LIMIT)
+    if graph is None:
         return None
-    chain, beliefs = known
+    chain, beliefs = graph
     states = state_chain(task)
     value = np.zeros((task.horizon + 1, task.num_observations, task.num_states))
     value[:, states.label, states.state] = node_values(states, policy)
@@ -133,16 +177,21 @@ def gradient_rows(task: TabularPOMDP) -> list[Row]:
     truth = true_gradient(task, logits)
     length = float(np.linalg.norm(truth))
     rows = []
-    for name, found in estimates(task, softmax(logits)).items():
-        error, norm = found.mean - truth, float(np.linalg.norm(found.mean))
+    for name in estimators():
+        agent = make_agent(name)
+        assert isinstance(agent, PolicyGradient | PPO)
+        estimated = estimate(agent, task, softmax(logits))
+        if estimated is None:
+            continue
+        error, norm = estimated.mean - truth, float(np.linalg.norm(estimated.mean))
         there = length > NO_GRADIENT
         rows.append(
             {
                 "estimator": name,
-                "cosine": float((truth * found.mean).sum()) / (length * norm) if there and norm > 0 else None,
+                "cosine": float((truth * estimated.mean).sum()) / (length * norm) if there and norm > 0 else None,
                 "relative_bias": float(np.linalg.norm(error)) / length if there else None,
                 "bias": float(np.abs(error).max()),
-                "std": max(found.variance, 0.0) ** 0.5 / length if there else None,
+                "std": max(estimated.variance, 0.0) ** 0.5 / length if there else None,
             }
         )
     return rows
@@ -241,6 +290,7 @@ def summary_rows(result: Audit) -> list[Row]:
         "actor-critic, V(o), TD(0)": ("a2c_obs", "a2c_obs"),
         "actor-critic, V(o), GAE(.95)": ("gae:lambda_=0.95", "gae:lambda_=0.95"),
         "actor-critic, V(history), TD(0)": (None, "a2c_history"),
+        "actor-critic, V(history without own actions), TD(0)": (None, "a2c_history:previous_action=false"),
     }
     rows = []
     for method, (seen, hidden) in gradients.items():

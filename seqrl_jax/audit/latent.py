@@ -9,10 +9,14 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from seqrl_jax.agents.action_values import of_action
 from seqrl_jax.agents.base import Agent
-from seqrl_jax.agents.latent import LatentFunction
-from seqrl_jax.agents.networks import of_action
-from seqrl_jax.agents.rollout import Rollout, StepInput, begin, collect, no_magnitude
+from seqrl_jax.agents.latent_plan import posterior
+from seqrl_jax.agents.network import HistoryNetwork, auxiliary_loss
+from seqrl_jax.agents.rollout import Rollout, begin, collect, no_magnitude
+from seqrl_jax.networks.base import DRAWS
+from seqrl_jax.networks.experience import StepInput
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.tasks.filter import first_belief, first_predictive, next_belief, predictive
 from seqrl_jax.tasks.simulator import TabularEnv, TabularParams
 
@@ -40,11 +44,11 @@ def play(
 ) -> Rollout:
     """[length, envs]: the agent's policy at work, from fresh episodes on."""
     policy = agent.policy(env, params, state)
-    start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (envs, *jnp.shape(leaf))), policy.initialise())
+    start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (envs, *jnp.shape(leaf))), policy.initial_carry())
 
-    def act(key: Array, carry: Any, seen: StepInput) -> tuple[Any, Array]:
-        clear = lambda fresh, old: jnp.where(seen.first.reshape(-1, *[1] * (old.ndim - 1)), fresh, old)
-        return jax.vmap(policy.act)(jax.random.split(key, envs), jax.tree.map(clear, start, carry), seen.obs)
+    def act(key: Array, carry: Any, inputs: StepInput) -> tuple[Any, Array]:
+        clear = lambda fresh, old: jnp.where(inputs.first.reshape(-1, *[1] * (old.ndim - 1)), fresh, old)
+        return jax.vmap(policy.act)(jax.random.split(key, envs), jax.tree.map(clear, start, carry), inputs)
 
     begin_key, collect_key = jax.random.split(key)
     return collect(collect_key, env, params, begin(begin_key, env, params, envs, start), act, length)[1]
@@ -53,52 +57,62 @@ def play(
 def beliefs(params: TabularParams, rollout: Rollout) -> Array:
     """[T, B, S]: the exact filter along a rollout that begins with fresh episodes."""
 
-    def step(belief: Array, seen: StepInput) -> tuple[Array, Array]:
-        here = jnp.where(
-            seen.first, first_belief(params, seen.obs), next_belief(params, belief, seen.previous, seen.obs)
-        )
+    def step(belief: Array, inputs: StepInput) -> tuple[Array, Array]:
+        later = next_belief(params, belief, inputs.previous_action, inputs.obs)
+        here = jnp.where(inputs.first, first_belief(params, inputs.obs), later)
         return here, here
 
-    along = lambda seen: jax.lax.scan(step, jnp.zeros(params.terminal.shape[0]), seen)[1]
-    return jax.vmap(along, in_axes=1, out_axes=1)(rollout.seen)
+    along = lambda inputs: jax.lax.scan(step, jnp.zeros(params.terminal.shape[0]), inputs)[1]
+    return jax.vmap(along, in_axes=1, out_axes=1)(rollout.inputs)
 
 
 def knowledge(
     key: Array,
-    function: LatentFunction,
-    weights: Any,
+    network: HistoryNetwork,
+    weights: Weights,
     env: TabularEnv,
     params: TabularParams,
     rollout: Rollout,
     samples: int,
 ) -> Knowledge:
-    """What the model knows along a rollout that begins with fresh episodes."""
-    predict_key, code_key = jax.random.split(key)
+    """What the model knows along a rollout that begins with fresh episodes.
+
+    Args: network: its memory is the latent model. samples: of z per prediction, and their square of z_0.
+    """
+    first_key, predict_key, bound_key = jax.random.split(key, 3)
     exact = beliefs(params, rollout)
     expects = jax.vmap(jax.vmap(lambda belief, action: predictive(params, belief, action, env.num_observations)))
-    seen, ends = expects(exact, rollout.action)
+    following, ends = expects(exact, rollout.action)
     event = jnp.where(rollout.terminated, env.num_observations, rollout.next_obs)
-    floor = jnp.log(jnp.maximum(of_action(jnp.concatenate([seen, ends[..., None]], -1), event), 1e-12))
+    floor = jnp.log(jnp.maximum(of_action(jnp.concatenate([following, ends[..., None]], -1), event), 1e-12))
 
-    hidden = function.filtered(weights, function.initialise(weights, rollout.time.shape[1]), rollout.seen)
-    log_law = function.log_predictive(weights, hidden, rollout.action, predict_key, samples)
-    laws = function.posterior(weights, hidden)
-    code = function.memory.code(laws, None)
-    fitted = _probe(code, rollout.state.number, env.num_states)
-    start = function.initialise(weights, rollout.time.shape[1])
-    _, terms = function.model_loss(
-        weights, start, rollout.experience(no_magnitude()), env.observation_mask(params), code_key
+    carry = network.memory.initial_carry(rollout.time.shape[1])
+    _, hidden, law = network.apply(weights, carry, rollout.inputs, method=posterior)
+    log_law = _log_predictive(predict_key, network, weights, hidden, rollout.action, samples)
+    _, terms = auxiliary_loss(
+        network, weights, carry, rollout.experience(no_magnitude()), env.observation_mask(params), bound_key
     )
     first_floor = jnp.log(jnp.maximum(first_predictive(params, env.num_observations), 1e-12))[rollout.obs]
-    first_log_law = function.log_first(weights, predict_key, samples * samples)[rollout.obs]
+    log_first = lambda net: net.memory.log_first(samples * samples)
+    first_log_law = network.apply(weights, rngs={DRAWS: first_key}, method=log_first)[rollout.obs]
     begun = lambda logs: jnp.where(rollout.first, logs, 0.0)
     return Knowledge(
         log_loss=-jnp.mean(of_action(log_law, event) + begun(first_log_law)),
         filter_log_loss=-jnp.mean(floor + begun(first_floor)),
-        probe=fitted,
+        probe=_probe(network.memory.mean_state(law), rollout.state.number, env.num_states),
         belief_entropy=-jnp.mean(jnp.sum(jnp.where(exact > 0, exact * jnp.log(jnp.maximum(exact, 1e-30)), 0.0), -1)),
         divergence=terms["divergence"],
     )
+
+
+def _log_predictive(
+    key: Array, network: HistoryNetwork, weights: Weights, hidden: Array, action: Array, samples: int
+) -> Array:
+    """[..., O + 1]: see `Latent.log_predictive`, as a mean over samples of z."""
+    of_one = lambda net: net.memory.log_predictive(hidden, action)
+    one = lambda key: network.apply(weights, rngs={DRAWS: key}, method=of_one)
+    logs = jax.lax.map(one, jax.random.split(key, samples))
+    return jax.nn.logsumexp(logs, 0) - jnp.log(jnp.float32(samples))
 
 
 def _probe(code: Array, state: Array, num_states: int) -> Array:

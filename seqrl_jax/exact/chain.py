@@ -15,6 +15,8 @@ from seqrl_jax.exact.belief import belief_graph
 from seqrl_jax.exact.state import expected_reward
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
+NOWHERE = -1
+
 
 @dataclass(frozen=True, eq=False)
 class Chain:
@@ -89,6 +91,42 @@ def belief_chain(task: TabularPOMDP, limit: int) -> tuple[Chain, np.ndarray] | N
     return _chain(task, graph.label, first, successor), known.belief
 
 
+def history_chain(task: TabularPOMDP, own_actions: bool, limit: int) -> Chain | None:
+    """Nodes are the pairs (state, history) that can occur, as a tree; None where there are more than `limit` histories.
+
+    Args: own_actions: whether a history is o_0, a_0, ... o_t, or o_0, ... o_t alone.
+    """
+    law = np.einsum("ast,ato->asto", task.transition * ~task.terminal, task.observation)
+    moves = {(a, s): np.argwhere(law[a, s]) for a in range(task.num_actions) for s in range(task.num_states)}
+    possible: list[set[int]] = [set() for _ in range(task.num_observations)]
+    for s, o in np.argwhere(task.initial[:, None] * task.initial_observation):
+        possible[o].add(int(s))
+    label, layer = list(range(task.num_observations)), list(range(task.num_observations))
+    successor: dict[tuple[int, int, int], int] = {}
+    for _ in range(task.horizon - 1):
+        following = []
+        for history in layer:
+            children: dict[tuple[int, int], int] = {}
+            for s in possible[history]:
+                for a in range(task.num_actions):
+                    for s2, o in moves[a, s]:
+                        key = (a if own_actions else 0, int(o))
+                        child = children.setdefault(key, len(label))
+                        if child == len(label):
+                            label.append(int(o))
+                            possible.append(set())
+                            following.append(child)
+                        possible[child].add(int(s2))
+                        successor[history, a, int(o)] = child
+            if len(label) > limit:
+                return None
+        layer = following
+    table = np.full((len(label), task.num_actions, task.num_observations), NOWHERE)
+    for place, child in successor.items():
+        table[place] = child
+    return _chain(task, np.array(label), np.arange(task.num_observations), table)
+
+
 def occupancy(chain: Chain, policy: np.ndarray) -> np.ndarray:
     """[H, N]: the probability that an episode is alive in a node at step t, under a policy [O, A]."""
     by_node = policy[chain.label]
@@ -100,7 +138,8 @@ def occupancy(chain: Chain, policy: np.ndarray) -> np.ndarray:
 
 
 def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: np.ndarray) -> Chain:
-    """Args: label: [M], the observation that `history` ends with. first: [O], that after o_0. successor: [M, A, O]."""
+    """Args: label: [M], the observation that `history` ends with. first: [O], that after o_0. successor: [M, A, O], or
+    NOWHERE behind the horizon, where nothing is followed."""
     alive = task.transition * ~task.terminal
     law = np.einsum("ast,ato->asto", alive, task.observation)
     joint = task.initial[:, None] * task.initial_observation
@@ -113,6 +152,8 @@ def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: 
         for a in range(task.num_actions):
             for s2, o2 in moves[a, s]:
                 pair = (s2, successor[history, a, o2])
+                if pair[1] == NOWHERE:
+                    continue
                 if pair not in number:
                     number[pair] = len(pairs)
                     pairs.append(pair)

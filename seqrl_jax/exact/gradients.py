@@ -92,6 +92,17 @@ def critic(
     return values
 
 
+def class_values(chain: Chain, policy: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """[C]: what the policy [O, A] earns on average from nodes of a class [N] on; 0 for classes that it never meets.
+
+    Where a class is met at one step only, as a history is, every TD(lambda) converges to it.
+    """
+    met = occupancy(chain, policy)
+    earned = (met * node_values(chain, policy)[:-1]).sum(0)
+    weight = np.bincount(classes, met.sum(0))
+    return np.bincount(classes, earned) / np.where(weight > 0, weight, 1.0)
+
+
 def expected_estimate(
     chain: Chain,
     policy: np.ndarray,

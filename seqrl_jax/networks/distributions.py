@@ -46,12 +46,16 @@ def uniform(mask: Array, *batch: int) -> Categorical:
     return Categorical(jnp.zeros((*batch, *mask.shape)), mask)
 
 
-class Greedy(distrax.Greedy):
-    """distrax's, whose mode is the first of equals, read off the values and not off the distribution over them."""
+class Greedy(distrax.Categorical):
+    """The outcome of the largest value, the first of equals (`distrax.Greedy` draws among them).
+
+    Args: values: [..., A]. mask: [A] bool, False where an outcome is impossible.
+    """
 
     def __init__(self, values: Array, mask: Array) -> None:
-        super().__init__(masked(values, mask), dtype=jnp.int32)
-        self._values = masked(values, mask)
+        self._best = jnp.argmax(masked(values, mask), -1).astype(jnp.int32)
+        super().__init__(probs=jax.nn.one_hot(self._best, mask.shape[-1]), dtype=jnp.int32)
 
     def mode(self) -> Array:
-        return jnp.argmax(self._values, -1).astype(jnp.int32)
+        """[...] int32."""
+        return self._best

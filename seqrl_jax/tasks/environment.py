@@ -36,12 +36,11 @@ class Discrete:
 class Box:
     """Observations are float arrays of this shape.
 
-    blocks: (size, how many of them are not zero at once) of each part of the flattened array, where a part is mostly
-    zeros; empty: one part, none of it zero. First layers are scaled by it.
+    active: how many of its numbers are not zero at once, None for all. First layers are scaled by it.
     """
 
     shape: tuple[int, ...]
-    blocks: tuple[tuple[int, int], ...] = ()
+    active: int | None = None
 
 
 Space = Discrete | Box

@@ -16,8 +16,10 @@ import numpy as np
 from jax import Array
 
 from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, horizon_class, updates_in
+from seqrl_jax.agents.rollout import first_inputs
 from seqrl_jax.exact.controller import Controller
 from seqrl_jax.exact.state import evaluate_memoryless
+from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.axis import RunAxis, Where, over_runs
@@ -162,18 +164,19 @@ def simulate(key: Array, env: Environment, params: Any, policy: Policy, episodes
     """
 
     def step(carry: tuple[Any, ...], key: Array) -> tuple[tuple[Any, ...], Array]:
-        obs, state, memory, alive, weight = carry
+        inputs, state, memory, alive, weight = carry
         act_key, env_key = jax.random.split(key)
-        memory, action = policy.act(act_key, memory, obs)
+        memory, action = policy.act(act_key, memory, inputs)
         after = env.step(env_key, state, action, params)
-        paid = jnp.where(alive, weight * after.reward, 0.0)
+        reward = jnp.where(alive, weight * after.reward, 0.0)
         alive = alive & ~(after.terminated | after.truncated)
-        return (after.obs, after.state, memory, alive, weight * env.discount(params)), paid
+        inputs = StepInput(after.obs, jnp.bool_(False), action, after.reward)
+        return (inputs, after.state, memory, alive, weight * env.discount(params)), reward
 
     def episode(key: Array) -> Array:
         reset_key, run_key = jax.random.split(key)
         obs, state = env.reset(reset_key, params)
-        carry = (obs, state, policy.initialise(), jnp.bool_(True), jnp.float32(1.0))
+        carry = (first_inputs(obs), state, policy.initial_carry(), jnp.bool_(True), jnp.float32(1.0))
         return jax.lax.scan(step, carry, jax.random.split(run_key, horizon))[1].sum()
 
     return jax.vmap(episode)(jax.random.split(key, episodes))
@@ -185,8 +188,8 @@ def controller_policy(controller: Controller) -> Policy:
         jnp.asarray(table, jnp.int32) for table in (controller.start, controller.action, controller.successor)
     )
 
-    def act(_: Array, node: Array, obs: Array) -> tuple[Array, Array]:
-        node = jnp.where(node < 0, start[obs], successor[jnp.maximum(node, 0), obs])
+    def act(_: Array, node: Array, inputs: StepInput) -> tuple[Array, Array]:
+        node = jnp.where(node < 0, start[inputs.obs], successor[jnp.maximum(node, 0), inputs.obs])
         return node, action[node]
 
     return Policy(lambda: jnp.int32(-1), act)

@@ -1,6 +1,5 @@
 """What holds for every agent in the registry."""
 
-import dataclasses
 import re
 
 import jax
@@ -9,8 +8,9 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import AGENTS, PolicyGradient, QLearning, configuration, make_agent, train
-from seqrl_jax.memory import MEMORIES, Table, Transformer
-from seqrl_jax.naming import SpecError
+from seqrl_jax.agents.rollout import first_inputs
+from seqrl_jax.naming import SpecError, choices, settable
+from seqrl_jax.networks import MEMORIES, Table, Transformer
 from seqrl_jax.tasks import make, stack, tabular_env, tabular_params
 from seqrl_jax.tracks.evaluation import exact_scores, simulate
 
@@ -23,24 +23,25 @@ SMALL = "width=8,num_envs=4"
 SLOW = "learning_rate=0.001"
 """PPO makes 400 gradient steps in 50 updates, over which rounding grows to what can be seen at its own rate."""
 SPECS = [
-    *(name for name, entry in AGENTS.items() if isinstance(entry.agent.memory, Table)),
+    *(name for name, entry in AGENTS.items() if isinstance(getattr(entry.agent, "memory", None), Table)),
     *(
         f"{name}:{SMALL}"
         for name, entry in AGENTS.items()
         if isinstance(entry.agent, PolicyGradient) and not entry.agent.memoryless
     ),
     *(
-        f"{name}:{SMALL},batch_sequences=4,replay_blocks=4"
+        f"{name}:{SMALL},batch_sequences=4,learning_steps=4,capacity=1024"
         for name, entry in AGENTS.items()
         if isinstance(entry.agent, QLearning)
     ),
     f"pqn:{SMALL},minibatches=2",
     "pqn:memory=table,num_envs=4,minibatches=2",
     *(f"ppo:memory={name},{SMALL},minibatches=2,{SLOW}" for name in MEMORIES if name != "table"),
+    f"impala:{SMALL},minibatches=2,{SLOW}",
     "reward_to_go:memory=none,width=8",
-    f"belief_q:{SMALL},batch_sequences=4,replay_blocks=4",
+    f"belief_q:{SMALL},batch_sequences=4,capacity=512",
     f"belief_ppo:{SMALL},minibatches=2,{SLOW}",
-    f"latent_q:kind=gaussian,use=sample,{SMALL},batch_sequences=4,replay_blocks=4",
+    f"latent_q:kind=gaussian,use=sample,{SMALL},batch_sequences=4,capacity=512",
     f"latent_ppo:{SMALL},minibatches=2,{SLOW}",
     "window_model:num_envs=4",
 ]
@@ -105,7 +106,7 @@ def test_masked_actions_have_no_probability(trained):
         assert (table[:, 3] == 0).all()
         np.testing.assert_allclose(table.sum(-1), 1, rtol=1e-5)
     policy = agent.policy(env, tiger, run)
-    acts = jax.vmap(lambda key: policy.act(key, policy.initialise(), jnp.int32(0))[1])
+    acts = jax.vmap(lambda key: policy.act(key, policy.initial_carry(), first_inputs(jnp.int32(0)))[1])
     assert (np.asarray(acts(jax.random.split(jax.random.key(0), 500))) < 3).all()
 
 
@@ -136,11 +137,54 @@ def test_a_memory_is_set_beside_the_agent():
     assert configuration(agent)["memory"] == "transformer" and configuration(agent)["heads"] == 2
 
 
-def test_no_key_of_a_memory_is_one_of_an_agent():
-    for entry in AGENTS.values():
-        own = {field.name for field in dataclasses.fields(entry.agent)}
-        shared = own & {field.name for kind in MEMORIES.values() for field in dataclasses.fields(kind)}
-        assert not ("memory" in own and shared)
+@pytest.mark.parametrize("name", AGENTS)
+def test_no_key_of_a_part_is_one_of_the_agent_or_of_another_part(name):
+    learner = make_agent(name).learner
+    parts = {field: choice.kinds.values() for field, choice in choices(type(learner)).items()}
+    keys = [{key for kind in kinds for key in settable(kind)} for kinds in parts.values()]
+    every = [*settable(type(learner)), *parts, *(key for of_part in keys for key in of_part)]
+    assert len(every) == len(set(every))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("drqn:temperature=0.1", "unknown key 'temperature'"),
+        ("drqn:burn_in=true", "unknown key 'burn_in'"),
+        ("drqn:priority_exponent=0.5", "unknown key 'priority_exponent'"),
+        ("drqn:start=stored,burn_in=true,capacity=512", "two of them are 1024 steps"),
+        ("q_obs:previous_action=true", "reads observations alone"),
+        ("ppo:memory=none,previous_reward=true", "reads observations alone"),
+        ("latent_plan:memory=gru", "unknown memory 'gru'"),
+    ],
+)
+def test_a_setting_that_cannot_matter_cannot_be_given(spec, said):
+    with pytest.raises(SpecError, match=re.escape(said)):
+        make_agent(spec)
+
+
+def test_a_part_brings_its_own_settings():
+    agent = make_agent("drqn:target=soft,temperature=0.1,start=stored,burn_in=true,exploration=epsilon,epsilon_end=0.1")
+    config = configuration(agent)
+    assert (config["target"], config["temperature"]) == ("soft", 0.1)
+    assert (config["start"], config["burn_in"]) == ("stored", True)
+    assert (config["exploration"], config["epsilon_end"]) == ("epsilon", 0.1)
+
+
+def test_floats_of_an_agent_and_of_its_parts_are_traced_and_nothing_else_is():
+    agent = make_agent("soft_q")
+    leaves = jax.tree.leaves(agent)
+    assert agent.target.temperature in leaves and agent.exploration.epsilon_end in leaves
+    assert all(isinstance(leaf, float) for leaf in leaves)
+
+
+def test_whoever_reads_a_history_without_its_own_actions_is_marked_wrong():
+    for name in ("ppo", "drqn", "pqn", "a2c_history", "latent_q", "latent_plan"):
+        assert not make_agent(name).marked_wrong
+        assert make_agent(f"{name}:previous_action=false").marked_wrong
+        assert not make_agent(f"{name}:previous_reward=true").marked_wrong
+    # A baseline of anything but the next observation leaves the mean as it is, whatever the policy reads.
+    assert not make_agent("pg_history_baseline:previous_action=false").marked_wrong
 
 
 def test_the_configuration_names_every_hyperparameter_once():

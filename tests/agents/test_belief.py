@@ -8,6 +8,7 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.belief import BeliefEnv
+from seqrl_jax.agents.rollout import StepInput, first_inputs
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 from seqrl_jax.tracks.evaluation import simulate
@@ -25,8 +26,8 @@ def test_acting_sees_the_beliefs_that_learning_saw():
         def policy(self, env, params, state):
             inner = super().policy(env, params, state)
 
-            def act(key, carry, obs):
-                shown.append(np.asarray(obs))
+            def act(key, carry, inputs):
+                shown.append(np.asarray(inputs.obs))
                 return carry, jnp.int32(task.actions.index("listen"))
 
             return inner._replace(act=act)
@@ -37,12 +38,13 @@ def test_acting_sees_the_beliefs_that_learning_saw():
     believing = BeliefEnv(env)
     obs, inner = believing.reset(jax.random.key(1), params)
     raw, _ = env.reset(jax.random.key(1), params)
-    carry = policy.initialise()
+    carry, inputs = policy.initial_carry(), first_inputs(raw)
     for t in range(6):
-        carry, action = policy.act(jax.random.key(0), carry, raw)
+        carry, action = policy.act(jax.random.key(0), carry, inputs)
         np.testing.assert_allclose(shown[-1], obs, atol=1e-6)
         after = believing.step(jax.random.key(2 + t), inner, action, params)
         raw = env.step(jax.random.key(2 + t), inner.state, action, params).obs
+        inputs = StepInput(raw, jnp.bool_(False), action, jnp.float32(0.0))
         if after.terminated:
             break
         obs, inner = after.obs, after.state

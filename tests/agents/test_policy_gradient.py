@@ -9,7 +9,7 @@ import pytest
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.rollout import Magnitude
 from seqrl_jax.exact.state import evaluate_memoryless
-from seqrl_jax.memory import Table
+from seqrl_jax.networks import Table
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 
@@ -43,8 +43,8 @@ def sampled_gradients(name, task, logits, value):
         value = np.random.default_rng(1).normal(size=task.num_states)
     # A magnitude larger than any return stays what it is.
     state = state._replace(
-        policy=kernel(state.policy, logits),
-        value=kernel(state.value, value[:, None] / LARGE),
+        policy=state.policy._replace(weights=kernel(state.policy.weights, logits)),
+        value=state.value._replace(weights=kernel(state.value.weights, value[:, None] / LARGE)),
         magnitude=Magnitude(jnp.float32(LARGE), jnp.float32(LARGE)),
     )
     estimate = jax.jit(jax.vmap(lambda key: agent.estimate(env, params, state, key)[0].policy))

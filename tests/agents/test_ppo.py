@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.agents.networks import sample
+from seqrl_jax.agents.network import acting, unroll
 from seqrl_jax.agents.ppo import clipped_surrogate
 from seqrl_jax.agents.rollout import collect
-from seqrl_jax.memory import MEMORIES
+from seqrl_jax.networks import MEMORIES
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tracks.evaluation import simulate
 
@@ -52,23 +52,41 @@ def test_what_acts_is_what_learns():
     task = make("peek_maze")
     env, params, agent = tabular_env(task), tabular_params(task), make_agent("ppo:width=8,num_envs=4")
     state, _ = agent.update(env, params, agent.init(jax.random.key(0), env, params))
-    function, start = agent.function(env), state.position.memory
-    step = function.acting(state.weights)
+    network, weights, start = agent.network_in(env), state.train.weights, state.position.carry
+    step = acting(network, weights)
 
-    def act(key, memory, seen):
-        carry, out = step(memory[0], seen, None)
-        return (carry, out), sample(key, agent._logits(env, params, out))
+    def act(key, carry, inputs):
+        carry, out = step(carry[0], inputs, None)
+        return (carry, out), agent.policy_from(env, params, out).sample(seed=key)
 
-    kept, position = [], state.position._replace(memory=(start, jnp.zeros((4, env.num_actions + 1))))
+    acted, position = [], state.position._replace(carry=(start, jnp.zeros((4, env.num_actions + 1))))
     steps = []
     for number in range(12):
         position, rollout = collect(jax.random.key(number), env, params, position, act, 1)
-        kept.append(position.memory[1])
+        acted.append(position.carry[1])
         steps.append(rollout)
     rollout = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *steps)
-    read = function.unroll(state.weights, start, rollout.seen)
+    _, read = unroll(network, weights, start, rollout.inputs)
     assert rollout.last.any()
-    np.testing.assert_allclose(jnp.stack(kept), read, atol=1e-5)
+    np.testing.assert_allclose(jnp.stack(acted), read, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ppo", "impala"])
+def test_a_larger_return_changes_the_unit_and_not_what_the_value_says(name):
+    task = make("peek_maze")
+    env, params, agent = tabular_env(task), tabular_params(task), make_agent(f"{name}:width=8,num_envs=4")
+    state = agent.init(jax.random.key(0), env, params)
+    weights = jax.tree.map(lambda leaf: leaf + 0.1, state.train.weights)
+    unit = lambda value: state.magnitude._replace(value=jnp.float32(value))
+    scaled = agent._rescaled(env, weights, unit(2.0), unit(8.0))
+    outputs = [
+        unroll(
+            agent.network_in(env), w, state.position.carry, jax.tree.map(lambda leaf: leaf[None], state.position.inputs)
+        )[1]
+        for w in (weights, scaled)
+    ]
+    np.testing.assert_allclose(2.0 * outputs[0][..., -1], 8.0 * outputs[1][..., -1], rtol=1e-5)
+    np.testing.assert_array_equal(outputs[0][..., :-1], outputs[1][..., :-1])
 
 
 def test_recurrent_ppo_beats_every_memoryless_policy():

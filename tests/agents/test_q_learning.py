@@ -1,21 +1,22 @@
 """Targets by hand, sequences against the steps that made them, and problems whose values are known."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent, replay, train
-from seqrl_jax.agents.exploration import explore, no_repeat
+from seqrl_jax.agents.exploration import EpsilonGreedy, EpsilonZ
+from seqrl_jax.agents.network import step, unroll
 from seqrl_jax.agents.replay import Draw
-from seqrl_jax.agents.rollout import Magnitude, StepInput
+from seqrl_jax.agents.rollout import Magnitude
+from seqrl_jax.agents.targets import Double, Max, Soft
+from seqrl_jax.networks import StepInput
 from seqrl_jax.tasks import TabularPOMDP, make, tabular_env, tabular_params, validated
 from seqrl_jax.tasks.build import build, ends, goes, uniform
 from seqrl_jax.tracks.evaluation import exact_scores
 
-SMALL = "width=8,num_envs=4,rollout_length=8,batch_sequences=4,replay_blocks=4"
+SMALL = "width=8,num_envs=4,rollout_length=8,batch_sequences=4,capacity=128"
 
 
 def two_cues(horizon=4):
@@ -65,8 +66,55 @@ def clock(horizon=3) -> TabularPOMDP:
 
 def with_table(state, table):
     """The state of an agent with a `Table` memory whose Q is this [O, A]."""
-    weights = jax.tree.map(lambda _: jnp.asarray(table, jnp.float32), state.weights)
-    return state._replace(weights=weights, target=weights)
+    weights = jax.tree.map(lambda _: jnp.asarray(table, jnp.float32), state.train.weights)
+    return state._replace(train=state.train._replace(weights=weights), target=weights)
+
+
+def td_errors(agent, env, params, state):
+    """A rollout of the agent [B, T, ...], and the TD errors [T, B] on it, in units of return."""
+    _, block = agent._collect(env, params, state.target, state.position, state.updates, jax.random.key(1))
+    buffer = replay.add(state.replay, block)
+    drawn = Draw(jnp.zeros(agent.num_envs, jnp.int32), jnp.arange(agent.num_envs), jnp.ones(agent.num_envs))
+    one, zero = Magnitude(jnp.float32(1.0), jnp.float32(1.0)), jnp.float32(0.0)
+    _, (error, _) = agent._loss(env, params, state.target, state.target, buffer, drawn, one, zero, jax.random.key(2))
+    return block, error
+
+
+def staircase(horizon=6):
+    """The observation is the time; the second action pays 1, the first .3, until the horizon."""
+    return build(
+        name="staircase",
+        states=range(horizon + 1),
+        actions=["low", "high"],
+        observations=[f"at_{time}" for time in range(horizon + 1)],
+        start=uniform([0]),
+        step=lambda time, action: goes(min(time + 1, horizon), 1.0 if action == "high" else 0.3),
+        observe=lambda time: f"at_{time}",
+        discount=0.9,
+        horizon=horizon,
+    )
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 5])
+@pytest.mark.parametrize("epsilon", [0.0, 1.0])
+def test_soft_optimal_values_have_no_td_error_whatever_is_done(n_steps, epsilon):
+    """The return of n steps counts the entropy of the steps between, also of exploratory ones: without it the error is
+    up to a temperature times log 2 for each of them."""
+    task, temperature = staircase(), 0.5
+    env, params = tabular_env(task), tabular_params(task)
+    agent = make_agent(
+        f"soft_q:memory=table,temperature={temperature},n_steps={n_steps},num_envs=8,rollout_length=16,"
+        f"exploration=epsilon,epsilon_end={epsilon},exploration_share=1e-8"
+    ).for_run(task.horizon, 1000)
+    q, value = np.zeros((task.num_observations, 2)), 0.0
+    for time in reversed(range(task.horizon)):
+        q[time] = np.array([0.3, 1.0]) + task.discount * value
+        value = temperature * np.logaddexp(*(q[time] / temperature))
+    state = with_table(agent.init(jax.random.key(0), env, params), q)._replace(updates=jnp.int32(10))
+    block, error = td_errors(agent, env, params, state)
+    assert set(np.asarray(block.rollout.action).ravel()) == {0, 1}
+    # What follows the rollout's last steps inside an episode is not cut: they bootstrap from the value there.
+    np.testing.assert_allclose(error, 0.0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("bootstrap", "last"), [(False, 1.0), (True, 1.0 + 0.9 * 40.0)])
@@ -79,11 +127,7 @@ def test_the_target_at_the_horizon_uses_the_real_last_observation_or_nothing(boo
     agent = make_agent(spec.lower())
     q = 10.0 * np.arange(1, task.num_observations + 1)[:, None]
     state = with_table(agent.init(jax.random.key(0), env, params), q)
-    _, block = agent._collect(env, params, state.weights, state.position, jnp.int32(0), jax.random.key(1))
-    memories = replay.add(state.replay, block)
-    drawn = Draw(jnp.zeros(2, jnp.int32), jnp.arange(2), jnp.ones(2))
-    one, zero, key = Magnitude(jnp.float32(1.0), jnp.float32(1.0)), jnp.float32(0.0), jax.random.key(2)
-    _, (error, _) = agent._loss(env, params, state.weights, state.target, memories, drawn, one, zero, key)
+    block, error = td_errors(agent, env, params, state)
     targets = np.asarray(q[np.asarray(block.rollout.obs.T), 0] - error)
     by_time = {0: 1 + 0.9 * 20, 1: 1 + 0.9 * 30, 2: last}
     expected = np.vectorize(by_time.get)(np.asarray(block.rollout.time.T))
@@ -100,10 +144,12 @@ def test_targets_see_the_first_observation(spec):
     sizes = "width=16,num_envs=16,rollout_length=8,learning_rate=0.01,run_steps=20000,exploration_share=0.5"
     agent = make_agent(f"{spec},{sizes}")
     state, _ = jax.jit(lambda key: train(agent, env, params, key, 160 * agent.steps_per_update))(jax.random.key(0))
-    function = agent.function(env)
+    network = agent.network_in(env)
+    nothing = jnp.zeros((2, 1))
     for cue in (0, 1):
-        seen = StepInput(jnp.array([[cue], [2]]), jnp.array([[True], [False]]), jnp.zeros((2, 1), jnp.int32))
-        q = function.unroll(state.weights, function.initialise(state.weights, 1), seen)
+        first = jnp.array([[True], [False]])
+        inputs = StepInput(jnp.array([[cue], [2]]), first, jnp.zeros((2, 1), jnp.int32), nothing)
+        _, q = unroll(network, state.train.weights, agent.memory.initial_carry(1), inputs)
         np.testing.assert_allclose(q[0, 0], [0.5, 0.5], atol=0.05)
         np.testing.assert_allclose(q[1, 0], [cue == 0, cue == 1], atol=0.05)
     claim = agent.claim(env, params, state, jax.random.key(1))
@@ -122,100 +168,140 @@ def test_q_of_the_observation_claims_what_it_does_not_earn():
 
 
 def acted_and_replayed(spec, task_spec="peek_maze:horizon=8", updates=3):
-    """(state, block, Q of the block read as the agent would): the block is the newest, made by the same weights."""
+    """(first, Q as acted, Q as replayed) of the newest block, made by the same weights."""
+    agent, network, weights, begun, buffer, drawn = replayed(spec, task_spec, updates)
+    block = replay.read(buffer, drawn.slot, drawn.env)
+    carry, _ = agent._starts(network, weights, weights, block, buffer, drawn)
+    inputs = jax.tree.map(jnp.transpose, block.rollout.inputs)
+    _, read = unroll(network, weights, carry, inputs)
+    carry, stepped = begun, []
+    for t in range(len(inputs.first)):
+        carry, q = step(network, weights, carry, jax.tree.map(lambda leaf, t=t: leaf[t], inputs))
+        stepped.append(q)
+    return np.asarray(inputs.first), np.asarray(jnp.stack(stepped)), np.asarray(read)
+
+
+def replayed(spec, task_spec, updates):
+    """(agent, its network, weights, the carry with which the newest block began, the buffer, a draw of that block)."""
     task = make(task_spec)
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent(spec)
     state = agent.init(jax.random.key(0), env, params)
-    weights = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(2), leaf.shape), state.weights)
-    position, memories = state.position, state.replay
+    noise = lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(2), leaf.shape)
+    weights = jax.tree.map(noise, state.train.weights)
+    position, buffer = state.position, state.replay
     for number in range(updates):
         start = position
         position, block = agent._collect(env, params, weights, position, jnp.int32(0), jax.random.key(number))
-        memories = replay.add(memories, block)
+        buffer = replay.add(buffer, block)
+    begun = agent.memory.initial_carry(4) if agent.start.whole else start.carry[0]
     drawn = Draw(jnp.full(4, updates - 1), jnp.arange(4), jnp.ones(4))
-    function = agent.function(env)
-    read = replay.read(memories, drawn.slot, drawn.env)
-    carry, _ = agent._starts(function, weights, weights, read, memories, drawn)
-    seen = jax.tree.map(jnp.transpose, read.rollout.seen)
-    replayed = function.unroll(weights, carry, seen)
-    began = function.initialise(weights, 4) if agent.replayed == "whole" else start.memory.carry
-    stepped = []
-    for t in range(len(seen.first)):
-        began, q = function.step(weights, began, jax.tree.map(lambda leaf, t=t: leaf[t], seen))
-        stepped.append(q)
-    return np.asarray(seen.first), np.asarray(jnp.stack(stepped)), np.asarray(replayed)
+    return agent, agent.network_in(env), weights, begun, buffer, drawn
 
 
-@pytest.mark.parametrize("how", ["replayed=whole", "replayed=stored", "replayed=stored,burn_in=true"])
+@pytest.mark.parametrize("how", ["start=whole", "start=stored", "start=stored,burn_in=true"])
 def test_a_replayed_sequence_is_what_the_acting_network_saw(how):
     first, stepped, replayed = acted_and_replayed(f"drqn:{SMALL},{how}")
     assert first[1:].any(), "an episode ends inside"
     np.testing.assert_allclose(stepped, replayed, atol=1e-5)
 
 
-def test_from_an_empty_state_a_sequence_is_another_until_an_episode_begins():
-    first, stepped, replayed = acted_and_replayed(f"drqn:{SMALL},replayed=zero")
-    known = np.cumsum(first, 0) > 0
-    assert not known.all()
-    np.testing.assert_allclose(stepped[known], replayed[known], atol=1e-5)
-    assert (np.abs(stepped - replayed).max(-1)[~known] > 1e-3).all()
+def test_from_an_empty_carry_a_sequence_is_another_until_an_episode_begins():
+    first, stepped, replayed = acted_and_replayed(f"drqn:{SMALL},start=zero")
+    begun = np.cumsum(first, 0) > 0
+    assert not begun.all()
+    np.testing.assert_allclose(stepped[begun], replayed[begun], atol=1e-5)
+    assert (np.abs(stepped - replayed).max(-1)[~begun] > 1e-3).all()
 
 
 def test_burn_in_passes_no_gradient():
-    """With a stored state of the block before as an input, its gradient through the burn-in is zero."""
-    task = make("peek_maze")
-    env, params = tabular_env(task), tabular_params(task)
-    agent = make_agent(f"drqn:{SMALL},replayed=stored,burn_in=true")
-    state = agent.init(jax.random.key(0), env, params)
-    weights = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(2), leaf.shape), state.weights)
-    position, memories = state.position, state.replay
-    for number in range(2):
-        position, block = agent._collect(env, params, weights, position, jnp.int32(0), jax.random.key(number))
-        memories = replay.add(memories, block)
-    drawn = Draw(jnp.ones(4, jnp.int32), jnp.arange(4), jnp.ones(4))
-    function = agent.function(env)
+    """With a stored carry of the block before as an input, its gradient through the burn-in is zero."""
+    spec = f"drqn:{SMALL},start=stored,burn_in=true"
+    agent, network, weights, _, buffer, drawn = replayed(spec, "peek_maze", updates=2)
 
     def total(weights):
-        read = replay.read(memories, drawn.slot, drawn.env)
-        return jax.tree.leaves(agent._starts(function, weights, weights, read, memories, drawn)[0])[0].sum()
+        block = replay.read(buffer, drawn.slot, drawn.env)
+        return jax.tree.leaves(agent._starts(network, weights, weights, block, buffer, drawn)[0])[0].sum()
 
     assert total(weights) != 0
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(jax.grad(total)(weights)))
 
 
+def test_values_in_another_unit_are_the_same_values():
+    """A larger return than any before changes the unit in which values are learned, not what they say."""
+    task = staircase()
+    env, params = tabular_env(task), tabular_params(task)
+    agent = make_agent("drqn:memory=table,num_envs=4,rollout_length=8").for_run(task.horizon, 1000)
+    q = np.arange(2.0 * task.num_observations).reshape(-1, 2)
+    weights = with_table(agent.init(jax.random.key(0), env, params), q).target
+    unit = lambda value: Magnitude(jnp.float32(1.0), jnp.float32(value))
+    scaled = agent._rescaled(weights, unit(2.0), unit(8.0))
+    np.testing.assert_allclose(8.0 * jax.tree.leaves(scaled)[0], 2.0 * q, rtol=1e-6)
+
+
+def test_rescaled_values_are_learned_as_they_are():
+    """h(Q) shrinks large returns: of returns divided by the largest there would be nothing to shrink."""
+    agent = make_agent("r2d2")
+    assert agent._unit(Magnitude(jnp.float32(3.0), jnp.float32(50.0))) == 1.0
+
+
+Q, TARGET_Q, MASK = jnp.array([1.0, 2.0, 5.0]), jnp.array([7.0, 3.0, 9.0]), jnp.array([True, True, False])
+
+
 def test_soft_values_are_those_of_the_soft_policy():
     """V = temperature logsumexp(Q / temperature) = E[Q] + temperature H(pi), over the task's own actions."""
-    agent = make_agent("soft_q:temperature=0.5")
-    q, mask = jnp.array([1.0, 0.2, 9.0]), jnp.array([True, True, False])
+    target, q = Soft(0.5), jnp.array([1.0, 0.2, 9.0])
     pi = np.exp([2.0, 0.4]) / np.exp([2.0, 0.4]).sum()
     expected = (pi * np.array([1.0, 0.2])).sum() - 0.5 * (pi * np.log(pi)).sum()
-    np.testing.assert_allclose(agent._value(q, q, mask), expected, rtol=1e-6)
-    keys = jax.random.split(jax.random.key(0), 10_000)
-    drawn = np.asarray(jax.vmap(lambda key: agent._choose(key, q, mask))(keys))
+    np.testing.assert_allclose(target.value(q, q, MASK), expected, rtol=1e-6)
+    np.testing.assert_allclose(target.bonus(q, jnp.int32(1), MASK), -0.5 * np.log(pi[1]), rtol=1e-5)
+    drawn = np.asarray(target.policy(q, MASK).sample(seed=jax.random.key(0), sample_shape=10_000))
     # Five standard errors: false alarms 6e-7.
     np.testing.assert_allclose((drawn == 0).mean(), pi[0], atol=5 * 0.5 / 100)
     assert (drawn < 2).all()
 
 
 def test_double_q_values_the_action_that_the_other_network_chose():
-    agent = dataclasses.replace(make_agent("drqn"), double=True)
-    chooser, valued, mask = jnp.array([1.0, 2.0, 5.0]), jnp.array([7.0, 3.0, 9.0]), jnp.array([True, True, False])
-    assert agent._value(chooser, valued, mask) == 3.0
+    assert Double().value(Q, TARGET_Q, MASK) == 3.0
+    assert Max().value(Q, TARGET_Q, MASK) == 7.0
+    assert Double().policy(Q, MASK).mode() == 1
 
 
-def test_a_whim_holds_for_its_length_and_ends_with_the_episode():
-    """P(n >= k) = 1 / k, counted over 20,000 whims: within 5 standard errors, false alarms 3e-6 in all."""
-    count = 20_000
-    mask, own = jnp.array([True, True, False]), jnp.full(count, 2, jnp.int32)
-    first = jnp.zeros(count, bool)
-    repeat, action = explore(jax.random.key(0), no_repeat(count), first, own, mask, 1.0)
+def test_a_soft_value_makes_no_claim_about_returns():
+    task = staircase()
+    env, params = tabular_env(task), tabular_params(task)
+    agent = make_agent("soft_q:memory=table").for_run(task.horizon, 1000)
+    assert agent.claim(env, params, agent.init(jax.random.key(0), env, params), jax.random.key(1)) is None
+
+
+def test_a_repeated_action_holds_for_its_length_and_ends_with_the_episode():
+    """P(n >= k) = 1 / k, counted over 20,000 of them: within 5 standard errors, false alarms 3e-6 in all."""
+    count, always, never = 20_000, jnp.float32(0.0), jnp.float32(1.0)
+    exploration = EpsilonZ(epsilon_end=0.0, exploration_share=1.0)
+    own, first = jnp.full(count, 2, jnp.int32), jnp.zeros(count, bool)
+    explore = lambda key, carry, first, progress: exploration.explore(
+        jax.random.key(key), carry, first, own, MASK, progress
+    )
+    repeat, action = explore(0, exploration.initial_carry(count), first, always)
     assert set(np.asarray(action).tolist()) == {0, 1}, "a random action is one that the task has"
     length = np.asarray(repeat.left) + 1
     for k in (2, 3, 5, 10):
         assert abs((length >= k).mean() - 1 / k) < 5 * (1 / k * (1 - 1 / k) / count) ** 0.5
-    held, again = explore(jax.random.key(1), repeat, first, own, mask, 0.0)
+    left, again = explore(1, repeat, first, never)
     np.testing.assert_array_equal(np.asarray(again), np.where(length > 1, np.asarray(action), 2))
-    np.testing.assert_array_equal(held.left, np.maximum(length - 2, 0))
-    _, fresh = explore(jax.random.key(1), repeat, ~first, own, mask, 0.0)
+    np.testing.assert_array_equal(left.left, np.maximum(length - 2, 0))
+    _, fresh = explore(1, repeat, ~first, never)
     assert (fresh == 2).all()
+
+
+def test_epsilon_greedy_explores_as_often_as_its_schedule_says():
+    """Half of the way from 1 to .2 it is .6; a random action is the policy's own in a half of the cases."""
+    count = 20_000
+    exploration = EpsilonGreedy(epsilon_end=0.2, exploration_share=0.5)
+    own = jnp.zeros(count, jnp.int32)
+    explore = lambda progress: exploration.explore(
+        jax.random.key(0), (), jnp.zeros(count, bool), own, MASK, jnp.float32(progress)
+    )[1]
+    for progress, epsilon in ((0.25, 0.6), (0.75, 0.2)):
+        share = float((explore(progress) != 0).mean())
+        assert abs(share - epsilon / 2) < 5 * (epsilon / 2 * (1 - epsilon / 2) / count) ** 0.5

@@ -17,9 +17,10 @@ def tmaze():
 
     @jax.jit
     def roll(key):
-        def act(key, counted, seen):
-            """The memory counts the steps that it has seen."""
-            return jnp.where(seen.first, 0, counted) + 1, jax.random.randint(key, seen.obs.shape, 0, env.num_actions)
+        def act(key, counted, inputs):
+            """The carry counts the steps that it has seen."""
+            action = jax.random.randint(key, inputs.obs.shape, 0, env.num_actions)
+            return jnp.where(inputs.first, 0, counted) + 1, action
 
         return collect(key, env, params, begin(key, env, params, B, jnp.zeros(B, jnp.int32)), act, T)
 
@@ -45,14 +46,22 @@ def test_time_counts_from_the_first_observation(tmaze):
     np.testing.assert_array_equal(rollout.time[rollout.truncated], task.horizon - 1)
 
 
+def test_what_was_done_and_paid_is_shown_with_the_next_observation(tmaze):
+    _, _, position, rollout = tmaze
+    np.testing.assert_array_equal(rollout.previous_action[1:], rollout.action[:-1])
+    np.testing.assert_array_equal(rollout.previous_reward[1:], rollout.reward[:-1])
+    np.testing.assert_array_equal(position.inputs.previous_action, rollout.action[-1])
+    np.testing.assert_array_equal(position.inputs.first, rollout.last[-1])
+
+
 def test_the_next_rollout_goes_on_where_this_one_stopped(tmaze):
     _, _, position, rollout = tmaze
     np.testing.assert_array_equal(position.time, np.where(rollout.last[-1], 0, rollout.time[-1] + 1))
 
 
-def test_the_memory_has_seen_the_running_episode_and_no_other(tmaze):
+def test_the_carry_has_seen_the_running_episode_and_no_other(tmaze):
     _, _, position, rollout = tmaze
-    np.testing.assert_array_equal(position.memory, rollout.time[-1] + 1)
+    np.testing.assert_array_equal(position.carry, rollout.time[-1] + 1)
 
 
 def test_nothing_is_bootstrapped_at_the_horizon_unless_asked(tmaze):

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from seqrl_jax import cli
-from seqrl_jax.audit.audit import VALID, audit, summary_rows
+from seqrl_jax.agents import make_agent
+from seqrl_jax.audit.audit import VALID, audit, estimate, estimators, policy_logits, summary_rows
 from seqrl_jax.audit.report import as_json, bias_picture, write_audit
+from seqrl_jax.exact.chain import history_chain
+from seqrl_jax.exact.gradients import class_values, moments, softmax, true_gradient
+from seqrl_jax.tasks import make
 
 VALID_ESTIMATES = {
     "reinforce",
@@ -14,60 +18,91 @@ VALID_ESTIMATES = {
     "pg_history_baseline",
     "pg_state_baseline",
     "a2c_history",
+    "ppo",
 }
 
 
 @pytest.fixture(scope="module")
-def told(solved):
+def audited(solved):
     tasks = [solved(spec) for spec in ("two_doors", "repeat_previous:horizon=4")]
     best = [solution.values["memoryless_stochastic"].lower for _, solution in tasks]
     return audit([task for task, _ in tasks], best)
 
 
-def test_valid_estimates_are_valid_and_bootstrapping_on_the_observation_is_not(told):
-    rows = {(row["task"], row["estimator"]): row for row in told.gradients}
+def test_valid_estimates_are_valid_and_bootstrapping_on_the_observation_is_not(audited):
+    rows = {(row["task"], row["estimator"]): row for row in audited.gradients}
     for name in VALID_ESTIMATES | {"gae:lambda_=1"}:
         assert rows["two_doors", name]["bias"] < VALID and rows["two_doors", name]["relative_bias"] < VALID
     biases = [rows["two_doors", name]["relative_bias"] for name in ("a2c_obs", "gae:lambda_=0.5", "gae:lambda_=0.95")]
     assert biases == sorted(biases, reverse=True) and biases[-1] > 0.01
 
 
-def test_where_there_is_no_gradient_nothing_is_relative_to_it(told):
-    row = next(row for row in told.gradients if row["task"].startswith("repeat") and row["estimator"] == "a2c_obs")
+@pytest.mark.parametrize(
+    ("spec", "blind"),
+    [("aliased_line:horizon=7", 0.471), ("locked_doors:horizon=4", 0.464), ("switched_corridor:horizon=7", 0.088)],
+)
+def test_a_history_without_own_actions_is_another_history(spec, blind):
+    """TD(0) with the true value of each history, by enumeration: valid with actions, biased by these shares without."""
+    task = make(spec)
+    policy = softmax(policy_logits(task))
+    truth = true_gradient(task, policy_logits(task))
+    for own_actions, expected in ((True, 0.0), (False, blind)):
+        chain = history_chain(task, own_actions, limit=1000)
+        value = class_values(chain, policy, chain.history)[chain.history]
+        bias = np.linalg.norm(moments(chain, policy, 0.0, value=value).mean - truth) / np.linalg.norm(truth)
+        assert bias == pytest.approx(expected, abs=5e-4)
+        agent = make_agent(f"a2c_history:previous_action={own_actions}".lower())
+        assert np.linalg.norm(estimate(agent, task, policy).mean - truth) == pytest.approx(bias * np.linalg.norm(truth))
+
+
+@pytest.mark.parametrize("name", estimators())
+def test_a_row_is_of_the_estimator_that_the_agent_uses(name):
+    """Marked wrong is whoever is biased on some task, and nobody else: a row cannot certify another estimator."""
+    biased = []
+    for spec in ("aliased_line:horizon=7", "locked_doors:horizon=4", "switched_corridor:horizon=7"):
+        task = make(spec)
+        truth = true_gradient(task, policy_logits(task))
+        estimated = estimate(make_agent(name), task, softmax(policy_logits(task)))
+        biased.append(np.linalg.norm(estimated.mean - truth) / np.linalg.norm(truth) > VALID)
+    assert any(biased) == make_agent(name).marked_wrong
+
+
+def test_where_there_is_no_gradient_nothing_is_relative_to_it(audited):
+    row = next(row for row in audited.gradients if row["task"].startswith("repeat") and row["estimator"] == "a2c_obs")
     assert row["relative_bias"] is None and row["cosine"] is None and row["bias"] < VALID
 
 
-def test_baselines_lower_the_spread(told):
-    std = {row["estimator"]: row["std"] for row in told.gradients if row["task"] == "two_doors"}
+def test_baselines_lower_the_spread(audited):
+    std = {row["estimator"]: row["std"] for row in audited.gradients if row["task"] == "two_doors"}
     assert std["pg_history_baseline"] < std["pg_obs_baseline"] < std["reward_to_go"] < std["reinforce"]
 
 
-def test_claims_are_met_where_everything_is_seen(told):
-    for row in told.claims:
+def test_claims_are_met_where_everything_is_seen(audited):
+    for row in audited.claims:
         if row["setting"] == "observed":
             assert row["claims"] == pytest.approx(row["earns"])
-    hidden = {r["method"]: r for r in told.claims if r["task"] == "two_doors" and r["setting"] != "observed"}
+    hidden = {r["method"]: r for r in audited.claims if r["task"] == "two_doors" and r["setting"] != "observed"}
     assert all(row["claims"] > row["earns"] + 0.5 for row in hidden.values())
 
 
-def test_old_data_lose_their_worth(told):
-    shares = [row["effective_share"] for row in told.old_data if row["task"] == "two_doors"]
+def test_old_data_lose_their_worth(audited):
+    shares = [row["effective_share"] for row in audited.old_data if row["task"] == "two_doors"]
     assert shares == sorted(shares, reverse=True) and 0 < shares[-1] < shares[0] < 1
 
 
-def test_the_summary_puts_a_number_behind_every_word(told):
-    rows = {row["method"]: row for row in summary_rows(told)}
+def test_the_summary_puts_a_number_behind_every_word(audited):
+    rows = {row["method"]: row for row in summary_rows(audited)}
     assert rows["policy gradient, reward to go"]["partially observed"]["word"] == "valid"
     wrong = rows["actor-critic, V(o), TD(0)"]
     assert wrong["observed"]["word"] == "valid" and wrong["partially observed"]["word"] == "wrong"
-    largest = max(r["relative_bias"] for r in told.gradients if r["estimator"] == "a2c_obs" and r["relative_bias"])
+    largest = max(r["relative_bias"] for r in audited.gradients if r["estimator"] == "a2c_obs" and r["relative_bias"])
     assert wrong["partially observed"]["number"] == largest
 
 
-def test_it_is_written_whole(told, tmp_path):
-    record, picture = write_audit(told, tmp_path / "new")
-    assert json.loads(record.read_text())["rows"] == json.loads(json.dumps(as_json(told)["rows"]))
-    assert picture.read_bytes().startswith(b"\x89PNG") and bias_picture(told)[:4] == b"\x89PNG"
+def test_it_is_written_whole(audited, tmp_path):
+    record, picture = write_audit(audited, tmp_path / "new")
+    assert json.loads(record.read_text())["rows"] == json.loads(json.dumps(as_json(audited)["rows"]))
+    assert picture.read_bytes().startswith(b"\x89PNG") and bias_picture(audited)[:4] == b"\x89PNG"
 
 
 def test_the_command_prints_rows_for_machines_and_tables_for_people(capsys):

@@ -20,7 +20,7 @@ from seqrl_jax.exact.gradients import (
     true_gradient,
 )
 from seqrl_jax.exact.state import evaluate_memoryless
-from seqrl_jax.memory import Table
+from seqrl_jax.networks import Table
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tasks.tabular import with_discount
 
@@ -161,8 +161,10 @@ def test_the_agents_own_estimates_agree(spec, name):
     value = rng.normal(size=task.num_states if agent.critic == "state" else task.num_observations)
     by_node = value[chain.state if agent.critic == "state" else chain.label]
     state = agent.init(jax.random.key(0), env, params)
-    table = lambda weights, entries: jax.tree.map(lambda _: jnp.asarray(entries, jnp.float32), weights)
-    # A unit larger than any return stays what it is.
+    table = lambda train, entries: train._replace(
+        weights=jax.tree.map(lambda _: jnp.asarray(entries, jnp.float32), train.weights)
+    )
+    # A magnitude larger than any return stays what it is.
     state = state._replace(
         policy=table(state.policy, logits),
         value=table(state.value, value[:, None] / LARGE),

@@ -10,9 +10,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.agents.history import HistoryFunction
-from seqrl_jax.agents.rollout import Magnitude, StepInput
-from seqrl_jax.memory import GRU
+from seqrl_jax.agents.network import unroll
+from seqrl_jax.agents.rollout import Magnitude
+from seqrl_jax.networks import GRU, StepInput
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
 ROLLOUTS, ENVS, LARGE = 400, 256, 64
@@ -35,12 +35,13 @@ def listed(episodes):
     return task, np.array(probability), s, o, a, r, within
 
 
-def along(function, weights, o):
-    """Outputs [N, T, ...] of a function of the history along observations [N, T]."""
+def along(network, weights, o, a, r):
+    """Outputs [N, T, ...] of a function of the history along episodes [N, T]."""
+    before = lambda array: jnp.asarray(np.concatenate([np.zeros_like(array[:, :1]), array[:, :-1]], 1))
     first = jnp.zeros(o.shape, bool).at[:, 0].set(True)
-    seen = StepInput(jnp.asarray(o), first, jnp.zeros(o.shape, jnp.int32))
-    by_time = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), seen)
-    return function.unroll(weights, function.initialise(weights, len(o)), by_time).swapaxes(0, 1)
+    inputs = StepInput(jnp.asarray(o), first, before(a), before(r))
+    by_time = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), inputs)
+    return unroll(network, weights, network.memory.initial_carry(len(o)), by_time)[1].swapaxes(0, 1)
 
 
 def shaken(weights, seed):
@@ -59,22 +60,26 @@ def test_estimates_of_recurrent_agents_agree_with_the_sum_over_all_episodes(list
     state = agent.init(jax.random.key(0), env, params)
     # A magnitude larger than any return stays what it is.
     magnitude = Magnitude(jnp.float32(LARGE), jnp.float32(LARGE))
-    state = state._replace(policy=shaken(state.policy, 1), value=shaken(state.value, 2), magnitude=magnitude)
-    state = state._replace(value=jax.tree.map(lambda leaf: leaf / 8, state.value))
+    policy_weights, value_weights = shaken(state.policy.weights, 1), shaken(state.value.weights, 2)
+    value_weights = jax.tree.map(lambda leaf: leaf / 8, value_weights)
+    state = state._replace(
+        policy=state.policy._replace(weights=policy_weights),
+        value=state.value._replace(weights=value_weights),
+        magnitude=magnitude,
+    )
 
-    policy = HistoryFunction(GRU(4), task.num_actions, env.observation_space)
+    policy = agent.policy_network(env)
     log_law = lambda weights: jnp.take_along_axis(
-        jax.nn.log_softmax(along(policy, weights, o)), jnp.asarray(a)[..., None], -1
+        jax.nn.log_softmax(along(policy, weights, o, a, r)), jnp.asarray(a)[..., None], -1
     )[..., 0]
-    met = chance * np.exp((np.asarray(log_law(state.policy), np.float64) * within).sum(1))
+    met = chance * np.exp((np.asarray(log_law(policy_weights), np.float64) * within).sum(1))
     assert met.sum() == pytest.approx(1, abs=1e-5)
 
     gamma_t = task.discount ** np.arange(task.horizon)
     if name == "pg_state_baseline":
-        value = LARGE * np.asarray(state.value["head"]["kernel"])[s, 0]
+        value = LARGE * np.asarray(value_weights["params"]["head"]["kernel"])[s, 0]
     else:
-        critic = HistoryFunction(GRU(4), 1, env.observation_space)
-        value = LARGE * np.asarray(along(critic, state.value, o))[..., 0]
+        value = LARGE * np.asarray(along(agent.network(env, 1), value_weights, o, a, r))[..., 0]
     if name == "a2c_history":
         value = value * within
         following = np.concatenate([value[:, 1:], np.zeros((len(value), 1))], 1)
@@ -84,7 +89,7 @@ def test_estimates_of_recurrent_agents_agree_with_the_sum_over_all_episodes(list
         psi = to_go - gamma_t * value
     psi = jnp.asarray(psi * within, jnp.float32)
 
-    each = jax.jacrev(lambda weights: jnp.sum(psi * log_law(weights), 1))(state.policy)
+    each = jax.jacrev(lambda weights: jnp.sum(psi * log_law(weights), 1))(policy_weights)
     each = np.concatenate([np.asarray(leaf, np.float64).reshape(len(met), -1) for leaf in jax.tree.leaves(each)], 1)
     mean = met @ each
     variance = met @ np.square(each).sum(1) - np.square(mean).sum()
@@ -101,5 +106,5 @@ def test_estimates_of_recurrent_agents_agree_with_the_sum_over_all_episodes(list
         objective = lambda weights: jnp.sum(
             jnp.asarray(chance, jnp.float32) * jnp.exp(jnp.sum(log_law(weights) * within, 1)) * reward
         )
-        truth = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.grad(objective)(state.policy))])
+        truth = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.grad(objective)(policy_weights))])
         np.testing.assert_allclose(mean, truth, atol=1e-4)

@@ -9,11 +9,11 @@ import pytest
 
 from seqrl_jax.checkpoint import load_tree, save_tree
 from seqrl_jax.keys import key_of
-from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.stage import Stage, key_of_stage
 from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.naming import SpecError
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.code import Package
 from seqrl_jax.results.record import Record
 from seqrl_jax.tracks import lm

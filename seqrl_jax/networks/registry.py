@@ -1,13 +1,14 @@
-"""The backbones by name. A new backbone is one class and one line here."""
+"""The memories by name. A new memory is one class and one line here."""
 
 from __future__ import annotations
 
-from seqrl_jax.memory.attention import Transformer
-from seqrl_jax.memory.base import Memory
-from seqrl_jax.memory.feedforward import FeedForward, Table
-from seqrl_jax.memory.linear import LRU, LinearAttention, MinGRU
-from seqrl_jax.memory.recurrent import GRU, LSTM
-from seqrl_jax.memory.window import Window
+from seqrl_jax.networks.attention import Transformer
+from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.feedforward import FeedForward, Table
+from seqrl_jax.networks.latent import Latent
+from seqrl_jax.networks.linear import LRU, LinearAttention, MinGRU
+from seqrl_jax.networks.recurrent import GRU, LSTM
+from seqrl_jax.networks.window import Window
 
 MEMORIES: dict[str, type[Memory]] = {
     "table": Table,
@@ -19,6 +20,7 @@ MEMORIES: dict[str, type[Memory]] = {
     "mingru": MinGRU,
     "linear_attention": LinearAttention,
     "transformer": Transformer,
+    "latent": Latent,
 }
 
 

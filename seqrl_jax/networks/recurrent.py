@@ -7,31 +7,30 @@ product over all steps behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.memory.base import Block, cleared, kernel
-from seqrl_jax.naming import check
+from seqrl_jax.networks.base import Codes, Memory, cleared, input_init
 from seqrl_jax.settings import Depth, Dtype, Number, Width
 
-Carry = tuple[Array, ...]
+States = tuple[Array, ...]
 Gates = tuple[Array, ...]
 """One array [..., B, H] for every gate. Slices of one wide array would keep the compiler from vectorising the cell."""
 
-Cell = Callable[[Gates, Gates, Carry], Carry]
+Cell = Callable[[Gates, Gates, States], States]
 """(input's share, state's share, carry) -> carry. Elementwise; carry[0] is the state h [B, H]."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def recur(
-    cell: Cell, block: int, recurrent: Gates, bias: Gates, start: Carry, drive: Gates, first: Array
-) -> tuple[Carry, Carry]:
+    cell: Cell, block: int, recurrent: Gates, bias: Gates, start: States, drive: Gates, first: Array
+) -> tuple[States, States]:
     """Run a cell whose state enters each gate as `h @ recurrent + bias`.
 
     Args:
@@ -41,7 +40,7 @@ def recur(
     Returns: the carry after the last step, and the carries after every step [T, B, H].
     """
 
-    def step(carry: Carry, at: tuple[Gates, Array]) -> tuple[Carry, Carry]:
+    def step(carry: States, at: tuple[Gates, Array]) -> tuple[States, States]:
         drive_t, first_t = at
         carry = cleared(carry, first_t)
         carry = cell(drive_t, _share(carry[0], recurrent, bias), carry)
@@ -51,11 +50,11 @@ def recur(
 
 
 def _recur_forward(
-    cell: Cell, block: int, recurrent: Gates, bias: Gates, start: Carry, drive: Gates, first: Array
-) -> tuple[tuple[Carry, Carry], Any]:
+    cell: Cell, block: int, recurrent: Gates, bias: Gates, start: States, drive: Gates, first: Array
+) -> tuple[tuple[States, States], Any]:
     """The same, keeping what the cell's own derivative needs at every step."""
 
-    def step(carry: Carry, at: tuple[Gates, Array]) -> tuple[Carry, tuple[Carry, Any]]:
+    def step(carry: States, at: tuple[Gates, Array]) -> tuple[States, tuple[States, Any]]:
         drive_t, first_t = at
         carry = cleared(carry, first_t)
         carry, pull = jax.vjp(cell, drive_t, _share(carry[0], recurrent, bias), carry)
@@ -65,12 +64,12 @@ def _recur_forward(
     return (last, carries), (recurrent, start[0], first, carries[0], pulls)
 
 
-def _recur_backward(cell: Cell, block: int, kept: Any, gradient: tuple[Carry, Carry]) -> tuple[Any, ...]:
-    recurrent, start, first, states, pulls = kept
+def _recur_backward(cell: Cell, block: int, residuals: Any, gradient: tuple[States, States]) -> tuple[Any, ...]:
+    recurrent, start, first, states, pulls = residuals
     d_last, d_carries = gradient
     transposed = tuple(kernel.T for kernel in recurrent)
 
-    def step(d_carry: Carry, at: Any) -> tuple[Carry, tuple[Gates, Gates]]:
+    def step(d_carry: States, at: Any) -> tuple[States, tuple[Gates, Gates]]:
         pull, first_t, d_carry_t = at
         d_drive, d_hidden, (d_state, *d_rest) = pull(jax.tree.map(jnp.add, d_carry, d_carry_t))
         d_state = d_state + sum(_dot(d, kernel) for d, kernel in zip(d_hidden, transposed, strict=True))
@@ -97,7 +96,7 @@ def _dot(left: Array, right: Array) -> Array:
     return jnp.dot(left.astype(right.dtype), right, preferred_element_type=jnp.float32)
 
 
-def gru_cell(drive: Gates, hidden: Gates, carry: Carry) -> Carry:
+def gru_cell(drive: Gates, hidden: Gates, carry: States) -> States:
     """`h' = (1 - z) n + z h`, the reset gate applied behind the product. Source: Cho et al. (2014), as in cuDNN."""
     (state,) = carry
     reset = jax.nn.sigmoid(drive[0] + hidden[0])
@@ -106,7 +105,7 @@ def gru_cell(drive: Gates, hidden: Gates, carry: Carry) -> Carry:
     return (new + update * (state - new),)
 
 
-def lstm_cell(drive: Gates, hidden: Gates, carry: Carry) -> Carry:
+def lstm_cell(drive: Gates, hidden: Gates, carry: States) -> States:
     """`c' = f c + i g`, `h' = o tanh(c')`. Source: Hochreiter & Schmidhuber (1997); Gers et al. (2000)."""
     _, cell = carry
     into, forget, out, new = (d + h for d, h in zip(drive, hidden, strict=True))
@@ -114,8 +113,7 @@ def lstm_cell(drive: Gates, hidden: Gates, carry: Carry) -> Carry:
     return jax.nn.sigmoid(out) * jnp.tanh(cell), cell
 
 
-@dataclass(frozen=True)
-class Gated:
+class Gated(Memory):
     """What the gated cells share.
 
     Attributes:
@@ -129,66 +127,45 @@ class Gated:
     dtype: Dtype = "float32"
     gate_bias: Number = 1.0
 
-    def __post_init__(self) -> None:
-        check(self)
-
     cell: ClassVar[Any]
     gates: ClassVar[int]
     keep_gate: ClassVar[int]
-    carries: ClassVar[int]
+    states: ClassVar[int]
 
-    @property
-    def reach(self) -> None:
-        return None
+    @nn.nowrap
+    def initial_carry(self, batch: int) -> States:
+        return (jnp.zeros((batch, self.width)),) * self.states
 
-    def features(self, inputs: int) -> int:
-        return self.width
-
-    def for_horizon(self, horizon: int) -> Self:
-        return self
-
-    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
-        from_input, from_state = jax.random.split(key)
-        each = lambda key, inputs: jax.vmap(lambda key: kernel(key, inputs, self.width))(
-            jax.random.split(key, self.gates)
-        )
-        return {
-            "input": each(from_input, inputs),
-            "input_bias": jnp.zeros((self.gates, self.width)).at[self.keep_gate].set(self.gate_bias),
-            "recurrent": each(from_state, self.width),
-            "recurrent_bias": jnp.zeros((self.gates, self.width)),
-        }
-
-    def initialise(self, weights: Any, batch: int) -> Carry:
-        return (jnp.zeros((batch, self.width)),) * self.carries
-
-    def step(self, weights: Any, carry: Carry, x: Array, first: Array) -> tuple[Carry, Array]:
-        carry, ys = self.unroll(weights, carry, x[None], first[None])
-        return carry, ys[0]
-
-    def unroll(self, weights: Any, carry: Carry, xs: Array, firsts: Array) -> tuple[Carry, Array]:
-        apart = lambda stacked: tuple(stacked[gate] for gate in range(self.gates))
-        drive = _share(xs, apart(weights["input"].astype(self.dtype)), apart(weights["input_bias"]))
-        recurrent, bias = apart(weights["recurrent"].astype(self.dtype)), apart(weights["recurrent_bias"])
-        carry, carries = recur(type(self).cell, self.block, recurrent, bias, carry, drive, firsts)
-        return carry, carries[0]
+    @nn.compact
+    def __call__(self, carry: States, xs: Codes, firsts: Array) -> tuple[States, Array]:
+        keeping = lambda key, shape, dtype: jnp.zeros(shape, dtype).at[self.keep_gate].set(self.gate_bias)
+        kernel = lambda name, init, inputs: self.param(name, init, (self.gates, inputs, self.width), jnp.float32)
+        bias = lambda name, init: tuple(self.param(name, init, (self.gates, self.width), jnp.float32))
+        by_gate = lambda stacked: tuple(stacked.astype(self.dtype))
+        inputs = [kernel(f"input_kernel_{k}", input_init, x.shape[-1]) for k, x in enumerate(xs)]
+        drive = _share(jnp.concatenate(xs, -1), by_gate(jnp.concatenate(inputs, 1)), bias("input_bias", keeping))
+        recurrent = by_gate(kernel("recurrent_kernel", GATE_INIT, self.width))
+        recurrent_bias = bias("recurrent_bias", nn.initializers.zeros)
+        carry, states = recur(type(self).cell, self.block, recurrent, recurrent_bias, carry, drive, firsts)
+        return carry, states[0]
 
 
-@dataclass(frozen=True)
+GATE_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "normal", batch_axis=0)
+
+
 class GRU(Gated):
     """Gated recurrent unit. Carry: (h [B, H],). Gates: reset, update, new."""
 
     cell = staticmethod(gru_cell)
     gates = 3
     keep_gate = 1
-    carries = 1
+    states = 1
 
 
-@dataclass(frozen=True)
 class LSTM(Gated):
     """Long short-term memory. Carry: (h, c), both [B, H]. Gates: input, forget, output, new."""
 
     cell = staticmethod(lstm_cell)
     gates = 4
     keep_gate = 1
-    carries = 2
+    states = 2

@@ -1,0 +1,154 @@
+"""The hyperparameters that agents ship with, chosen on tasks and seeds that no table reports.
+
+    python benchmarks/tune.py ppo pqn drqn --results benchmarks/results/tuning
+
+Every agent gets one setting for all tasks (cross-environment hyperparameter setting: Patterson, Neumann, White & White,
+2024, sec. 5). All settings of its grid run on all tuning tasks and seeds in one compiled program. Returns are made
+comparable between tasks by the place that they take among all returns of that task in the sweep (its empirical
+distribution function), so that no task counts for more because it pays more. The setting with the largest mean is
+written to `seqrl_jax/agents/tuned.json`, which the registry reads; all scores, and the picture of the score against the
+learning rate, go into the directory of results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import rankdata
+
+from seqrl_jax.agents import make_agent
+from seqrl_jax.agents.tuned import PATH
+from seqrl_jax.figures import new_figure, png
+from seqrl_jax.files import write_whole
+from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.tasks import make
+from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tracks.base import Budget
+from seqrl_jax.tracks.training import train_rows
+
+TASKS = (
+    "locked_doors:doors=4",
+    "two_doors:leave=0.25",
+    "peek_maze:arm=3",
+    "aliased_line:horizon=14",
+    "grey_line:horizon=14",
+    "switched_corridor:horizon=14",
+    "tiger:accuracy=0.75",
+    "tiger_repeated:accuracy=0.75",
+    "tmaze:length=4",
+    "heaven_hell:length=1",
+    "rock_sample:rocks=2",
+    "repeat_previous:symbols=3,delay=1",
+    "flicker_grid:blank=0.5",
+    "mini_hallway:cells=9",
+    "blind_spot:traffic=0.4",
+    "hidden_market:persistence=0.9",
+)
+SEEDS = tuple(range(2000, 2003))
+STEPS = 150_000
+ACTOR_CRITIC = {
+    "learning_rate": (0.001, 0.003, 0.01, 0.03),
+    "entropy_cost": (0.01, 0.03, 0.06),
+    "lambda_": (0.9, 0.97),
+}
+GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
+    "ppo": ACTOR_CRITIC,
+    "impala": ACTOR_CRITIC,
+    "pqn": {
+        "learning_rate": (0.001, 0.002, 0.004, 0.008),
+        "lambda_": (0.8, 0.9, 0.97),
+        "exploration_share": (0.5, 0.8),
+    },
+    "drqn": {"learning_rate": (0.001, 0.003, 0.006), "exploration_share": (0.5, 0.8), "epsilon_end": (0.02, 0.05)},
+}
+"""Agent -> traced setting -> values tried."""
+
+
+class Problem:
+    """A tuning task: it needs no certified values."""
+
+    def __init__(self, spec: str) -> None:
+        self.task: TabularPOMDP = make(spec)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("agents", nargs="*", default=list(GRIDS), help=f"of {', '.join(GRIDS)}")
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
+    for name in options.agents:
+        settings = combinations(GRIDS[name])
+        returns = sweep(name, settings, options.steps)
+        scores = cdf_scores(returns)
+        best = settings[int(np.argmax(scores))]
+        write_measurement(
+            options.results / f"{name}.json",
+            {
+                "agent": name,
+                "tasks": TASKS,
+                "seeds": SEEDS,
+                "steps": options.steps,
+                "chosen": best,
+                "rows": [
+                    {"settings": setting, "score": float(score), "returns": by_task.mean(1).round(6).tolist()}
+                    for setting, score, by_task in zip(settings, scores, returns, strict=True)
+                ],
+            },
+        )
+        write_whole(options.results / f"{name}.png", sensitivity(name, settings, scores))
+        chosen = json.loads(PATH.read_text(encoding="utf-8")) | {
+            name: {key: f"{value:g}" for key, value in best.items()}
+        }
+        write_whole(PATH, (json.dumps(dict(sorted(chosen.items())), indent=1) + "\n").encode())
+        print(
+            f"{name}: {best} ({scores.max():.3f}; all settings {np.sort(scores)[::-1].round(3).tolist()})", flush=True
+        )
+
+
+def combinations(grid: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
+    """Every setting of a grid."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def sweep(name: str, settings: list[dict[str, float]], steps: int) -> np.ndarray:
+    """[settings, tasks, seeds]: the final returns; a run that failed has none, minus infinity."""
+    spec = lambda setting: f"{name}:" + ",".join(f"{key}={value:g}" for key, value in setting.items())
+    agents = [make_agent(spec(setting)) for setting in settings]
+    trained = train_rows(agents, [Problem(task) for task in TASKS], Budget(steps, 1, SEEDS))
+    scores = np.array([[[np.nan if x is None else x for x in task] for task in row.scores] for row in trained])
+    return np.where(np.isfinite(scores), scores, -np.inf)
+
+
+def cdf_scores(returns: np.ndarray) -> np.ndarray:
+    """[settings]: the mean place of a setting's returns among all returns of the same task, in [0, 1].
+
+    Args: returns: [settings, tasks, seeds]. Ties share their places.
+    """
+    places = np.stack([rankdata(task.ravel()).reshape(task.shape) for task in returns.swapaxes(0, 1)], 1)
+    runs = returns.shape[0] * returns.shape[2]
+    return ((places - 0.5) / runs).mean((1, 2))
+
+
+def sensitivity(name: str, settings: list[dict[str, float]], scores: np.ndarray) -> bytes:
+    """PNG: the score against the learning rate, one line for every choice of the other settings."""
+    figure = new_figure(1, 1, 0.5)
+    axes = figure.add_subplot()
+    others = lambda setting: ", ".join(f"{key}={value:g}" for key, value in setting.items() if key != "learning_rate")
+    for label in dict.fromkeys(map(others, settings)):
+        line = [(s["learning_rate"], score) for s, score in zip(settings, scores, strict=True) if others(s) == label]
+        axes.plot(*zip(*line, strict=True), marker="o", label=label)
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{name}: learning rate")
+    axes.set_ylabel("mean place among all returns of a task")
+    axes.legend(fontsize=7)
+    return png(figure, 110)
+
+
+if __name__ == "__main__":
+    main()

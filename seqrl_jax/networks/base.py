@@ -1,0 +1,134 @@
+"""What a memory is: a carry, and outputs along a rollout."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.networks.experience import Experience
+from seqrl_jax.networks.module import Carry, Module
+from seqrl_jax.tasks.environment import Space
+
+Codes = tuple[Array, ...]
+"""What a memory reads, [..., I_k] each, of norm about one together. They stand apart because each may be padded."""
+DRAWS = "draw"
+"""The name of the random numbers by which a memory draws its state; without them it uses the state's mean."""
+
+
+class Memory(Module):
+    """A sequence backbone: its fields describe shapes, and no method but `__call__` and `auxiliary_loss` reads weights.
+
+    What holds of every memory, for B sequences side by side: a rollout at once equals its steps one by one and its
+    parts one after another; where `firsts` is true the input begins an episode, and nothing that was carried reaches
+    this output or a later one, nor does a gradient.
+    """
+
+    @property
+    def reach(self) -> int | None:
+        """How many inputs the output may depend on, this one included; None: all of the episode so far."""
+        return None
+
+    @property
+    def tabular(self) -> bool:
+        """Whether its outputs are its inputs: a linear function of them is a table, and needs no bias."""
+        return False
+
+    @property
+    def draws(self) -> bool:
+        """Whether its state is a draw, another one each time that it reads the same."""
+        return False
+
+    @nn.nowrap
+    def for_horizon(self, horizon: int) -> Self:
+        """The memory with every static length that must hold a whole episode made long enough."""
+        return self
+
+    @nn.nowrap
+    def for_environment(self, space: Space, num_actions: int) -> Self:
+        """The memory fitted to what it sees and does, where it has a model of that."""
+        return self
+
+    @nn.nowrap
+    def initial_carry(self, batch: int) -> Carry:
+        """The carry [B, ...] before an episode."""
+        raise NotImplementedError
+
+    def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
+        """Args: xs: codes [T, B, I_k]; firsts: [T, B] bool.
+        Returns: the carry after the last step, and outputs [T, B, F]."""
+        raise NotImplementedError
+
+    def auxiliary_loss(
+        self, carry: Carry, xs: Codes, experience: Experience, observation_mask: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        """What the memory learns by itself along a rollout, and the terms of it, in means: nothing.
+
+        Args: carry, xs: as in `__call__`. observation_mask: [O] bool, the observations that the task has.
+        """
+        return jnp.float32(0), {}
+
+    @nn.nowrap
+    def initial_diagnostics(self) -> Any:
+        """What is known of a run's health before its first update."""
+        return ()
+
+    @nn.nowrap
+    def diagnose(self, diagnostics: Any, terms: dict[str, Array]) -> Any:
+        """The diagnostics after another update with these terms of the auxiliary loss."""
+        return diagnostics
+
+    @nn.nowrap
+    def alarms(self, diagnostics: Any) -> dict[str, Array]:
+        """Sentences of which a reader of the scores should know, each with whether it holds."""
+        return {}
+
+
+DENSE_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+"""Of layers whose inputs have a variance of one each, which it keeps. Drawn elementwise: a batched orthogonal
+initialiser deadlocks on two cores."""
+
+
+def input_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Of first layers [..., I, F], whose inputs have a norm of one together (see `Encoder`): standard normal numbers.
+
+    Each row is drawn by its own index, so that inputs padded at their end find the same for what they had before.
+    """
+    *_, rows, _ = shape
+    row = lambda number: jax.random.normal(jax.random.fold_in(key, number), (*shape[:-2], shape[-1]), dtype)
+    return jnp.moveaxis(jax.vmap(row)(jnp.arange(rows)), 0, -2)
+
+
+class InputDense(nn.Module):
+    """A linear layer over codes, with a kernel of its own for each of them: [..., features]."""
+
+    features: int
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, xs: Codes) -> Array:
+        kernels = [self.param(f"kernel_{k}", input_init, (x.shape[-1], self.features)) for k, x in enumerate(xs)]
+        out = jnp.concatenate(xs, -1) @ jnp.concatenate(kernels)
+        return out + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else out
+
+
+def output_init(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+    """Of last layers [I, F] whose outputs may be padded: as `DENSE_INIT`, each column drawn by its own index."""
+    return input_init(key, shape[::-1], dtype).T * shape[0] ** -0.5
+
+
+def plain_layer_norm() -> nn.LayerNorm:
+    """Layer normalisation without gain and bias, which the layer behind it can express."""
+    return nn.LayerNorm(use_bias=False, use_scale=False, use_fast_variance=False)
+
+
+def cleared(carry: Any, first: Array) -> Any:
+    """The carry [B, ...], zero where an episode begins."""
+    return jax.tree.map(lambda leaf: jnp.where(_like(first, leaf), jnp.zeros_like(leaf), leaf), carry)
+
+
+def _like(flag: Array, leaf: Array) -> Array:
+    return flag.reshape(flag.shape + (1,) * (leaf.ndim - flag.ndim))

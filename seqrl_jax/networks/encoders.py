@@ -1,0 +1,79 @@
+"""What an agent sees at a step, as one vector."""
+
+from __future__ import annotations
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.networks.base import DENSE_INIT, Codes
+from seqrl_jax.networks.experience import StepInput
+from seqrl_jax.tasks.environment import Discrete, Space
+
+
+class Encoder(nn.Module):
+    """Codes of o_t and, if wanted, of a_{t-1} and r_{t-1}, of norm about one together.
+
+    Integers become one-hot codes, images [H, W, C] are convolved, other arrays enter as they are.
+
+    Attributes:
+        space: of the observations. num_actions: A.
+        previous_action, previous_reward: whether a_{t-1} and r_{t-1} are seen.
+    """
+
+    space: Space
+    num_actions: int
+    previous_action: bool = False
+    previous_reward: bool = False
+
+    @nn.compact
+    def __call__(self, inputs: StepInput) -> Codes:
+        parts = [self._observation(inputs.obs)]
+        if self.previous_action:
+            # No action has an index of -1: its code is zero.
+            action = jnp.where(inputs.first, -1, inputs.previous_action)
+            parts.append(jax.nn.one_hot(action, self.num_actions))
+        if self.previous_reward:
+            parts.append(symlog(jnp.where(inputs.first, 0.0, inputs.previous_reward))[..., None])
+        return tuple(part * len(parts) ** -0.5 for part in parts)
+
+    def _observation(self, obs: Array) -> Array:
+        if isinstance(self.space, Discrete):
+            return code(obs, self.space)
+        if len(self.space.shape) == 3:
+            return Convolutions()(obs)
+        return code(obs, self.space) * (self.space.active or code_size(self.space)) ** -0.5
+
+
+class Convolutions(nn.Module):
+    """Two layers of 3 x 3 convolutions and a linear one, for images [..., H, W, C]: [..., width] of norm about one."""
+
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, image: Array) -> Array:
+        x = image.astype(jnp.float32)
+        for channels in (16, 32):
+            x = nn.relu(nn.Conv(channels, (3, 3), kernel_init=DENSE_INIT)(x))
+        flat = x.reshape(*x.shape[:-3], -1)
+        return nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(flat)) * self.width**-0.5
+
+
+def code(obs: Array, space: Space) -> Array:
+    """One-hot codes of integer observations, flat vectors of arrays: [..., F] float32."""
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(obs, space.size)
+    return obs.reshape(*obs.shape[: obs.ndim - len(space.shape)], -1).astype(jnp.float32)
+
+
+def code_size(space: Space) -> int:
+    """F of `code`."""
+    return space.size if isinstance(space, Discrete) else math.prod(space.shape)
+
+
+def symlog(x: Array) -> Array:
+    """`sign(x) log(1 + |x|)`, so that rewards of any size can be read. Source: Hafner et al. (2023), eq. 10."""
+    return jnp.sign(x) * jnp.log1p(jnp.abs(x))

@@ -1,0 +1,133 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqrl_jax.agents.network import (
+    HistoryNetwork,
+    acting,
+    init_weights,
+    policy_of,
+    scale_outputs,
+    step,
+    table,
+    unroll,
+    unroll_pairs,
+)
+from seqrl_jax.networks import MEMORIES, FeedForward, StepInput, Table
+from seqrl_jax.tasks.environment import Box, Discrete
+
+T, B, SYMBOLS, ACTIONS = 10, 3, 4, 2
+
+
+def network_of(name, **reads):
+    memory = MEMORIES[name](width=8) if name != "table" else Table()
+    return HistoryNetwork(memory, 2, Discrete(SYMBOLS), ACTIONS, **reads)
+
+
+def moved(weights, seed=1):
+    """Away from the zeros with which the last layer begins."""
+    return jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(seed), leaf.shape), weights)
+
+
+@pytest.fixture(scope="module", params=["table", "window", "gru", "transformer"])
+def case(request):
+    """(network, weights, a rollout of inputs with ends inside, and what really followed)."""
+    reads = request.param in ("gru", "transformer")
+    network = network_of(request.param, previous_action=reads, previous_reward=reads)
+    weights = moved(init_weights(network, jax.random.key(0)))
+    obs = jax.random.randint(jax.random.key(2), (T + 1, B), 0, SYMBOLS)
+    action = jax.random.randint(jax.random.key(4), (T + 1, B), 0, ACTIONS)
+    reward = jax.random.normal(jax.random.key(5), (T + 1, B))
+    first = jax.random.bernoulli(jax.random.key(3), 0.3, (T, B)).at[0].set(True)
+    last = jnp.concatenate([first[1:], jnp.zeros((1, B), bool)])
+    real = jnp.where(last, (obs[1:] + 1) % SYMBOLS, obs[1:])
+    inputs = StepInput(obs[:-1], first, action[:-1], reward[:-1])
+    return network, weights, inputs, StepInput(real, jnp.zeros((T, B), bool), action[1:], reward[1:])
+
+
+def truth(network, weights, inputs, following):
+    """Outputs at o_t and at what really followed, one step after another."""
+    carry, here, after = network.memory.initial_carry(B), [], []
+    for t in range(T):
+        at = lambda tree, t=t: jax.tree.map(lambda leaf: leaf[t], tree)
+        carry, out = step(network, weights, carry, at(inputs))
+        here.append(out)
+        after.append(step(network, weights, carry, at(following))[1])
+    return jnp.stack(here), jnp.stack(after)
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_the_second_output_is_at_the_observation_that_really_followed(case, across):
+    network, weights, inputs, following = case
+    here, after = unroll_pairs(network, weights, network.memory.initial_carry(B), inputs, following, across)
+    true_here, true_after = truth(*case)
+    np.testing.assert_allclose(here, true_here, atol=1e-5)
+    going_on = np.asarray(jnp.concatenate([~inputs.first[1:], jnp.ones((1, B), bool)]))
+    assert not going_on.all()
+    used = np.ones_like(going_on) if across else going_on
+    np.testing.assert_allclose(np.asarray(after)[used], np.asarray(true_after)[used], atol=1e-5)
+
+
+def test_a_policy_begins_with_an_empty_carry(case):
+    network, weights, inputs, _ = case
+    policy = policy_of(acting(network, weights), network.memory.initial_carry(1), lambda key, out: out)
+    inputs = inputs._replace(first=jnp.zeros((T, B), bool).at[0].set(True))
+    carry, outs = policy.initial_carry(), []
+    for t in range(T):
+        carry, out = policy.act(jax.random.key(0), carry, jax.tree.map(lambda leaf, t=t: leaf[t, 0], inputs))
+        outs.append(out)
+    _, read = unroll(network, weights, network.memory.initial_carry(B), inputs)
+    np.testing.assert_allclose(jnp.stack(outs), read[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("field", ["previous_action", "previous_reward"])
+def test_a_network_reads_what_is_said_and_nothing_else(field):
+    """Another a_{t-1} or r_{t-1} changes the outputs of whoever reads it, except where an episode begins."""
+    inputs = StepInput(
+        jnp.zeros((1, 2), jnp.int32), jnp.array([[True, False]]), jnp.zeros((1, 2), jnp.int32), jnp.zeros((1, 2))
+    )
+    other = inputs._replace(**{field: getattr(inputs, field) + 1})
+    for reads in (True, False):
+        network = network_of("gru", **{field: reads})
+        weights = moved(init_weights(network, jax.random.key(0)))
+        outputs = [unroll(network, weights, network.memory.initial_carry(2), given)[1][0] for given in (inputs, other)]
+        differs = np.abs(outputs[0] - outputs[1]).max(-1) > 1e-4
+        assert differs.tolist() == [False, reads]
+
+
+@pytest.mark.parametrize("memory", [Table(), FeedForward(8)])
+def test_a_table_is_the_function_at_every_observation(memory):
+    network = HistoryNetwork(memory, 2, Discrete(SYMBOLS), ACTIONS)
+    weights = moved(init_weights(network, jax.random.key(0)))
+    nothing = jnp.zeros(SYMBOLS, jnp.int32)
+    every = StepInput(jnp.arange(SYMBOLS), jnp.zeros(SYMBOLS, bool), nothing, jnp.zeros(SYMBOLS))
+    carry = memory.initial_carry(SYMBOLS)
+    _, stepped = step(network, weights, carry, every)
+    np.testing.assert_allclose(table(network, weights), stepped, atol=1e-6)
+    np.testing.assert_allclose(acting(network, weights)(carry, every, None)[1], stepped, atol=1e-6)
+
+
+def test_a_function_of_the_history_is_no_table():
+    network = network_of("gru")
+    with pytest.raises(AssertionError, match="no table"):
+        table(network, init_weights(network, jax.random.key(0)))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (5, 5, 2)])
+def test_arrays_and_images_are_read(shape):
+    network = HistoryNetwork(MEMORIES["gru"](width=8), 2, Box(shape), ACTIONS, previous_action=True)
+    weights = init_weights(network, jax.random.key(0))
+    nothing = jnp.zeros((T, B), jnp.int32)
+    inputs = StepInput(jnp.ones((T, B, *shape)), jnp.zeros((T, B), bool), nothing, jnp.zeros((T, B)))
+    run = lambda weights, inputs: unroll(network, weights, network.memory.initial_carry(B), inputs)[1]
+    assert run(weights, inputs).shape == (T, B, 2) and (run(weights, inputs) == 0).all(), "outputs begin at zero"
+    weights = moved(weights)
+    assert (run(weights, inputs) != run(weights, inputs._replace(obs=2 * inputs.obs))).any()
+
+
+def test_scaled_outputs_are_scaled_outputs(case):
+    network, weights, inputs, _ = case
+    scale = jnp.array([2.0, 0.5])
+    run = lambda weights: unroll(network, weights, network.memory.initial_carry(B), inputs)[1]
+    np.testing.assert_allclose(run(scale_outputs(weights, scale)), scale * run(weights), rtol=1e-5, atol=1e-6)
