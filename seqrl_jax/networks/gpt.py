@@ -188,5 +188,5 @@ def linear(size: int, dtype: str, deviation: float) -> nn.Dense:
 
 
 def layer_norm() -> nn.LayerNorm:
-    """In float32. The variance is not computed as a difference of large numbers, which may be negative."""
-    return nn.LayerNorm(LAYER_NORM_EPSILON, use_fast_variance=False)
+    """GPT-2's, in float32."""
+    return nn.LayerNorm(LAYER_NORM_EPSILON)
