@@ -4,7 +4,7 @@
 
 On fully observed tasks a recurrent Q-network does as well as one of the observation (the interval of the difference
 contains 0); where the screen flickers it does better. Both agents are the same code with the same hyperparameters but
-for the memory, and both have Q(h) through layers of the same width.
+for the memory, and both have Q(h) through layers of the same width; with the memory comes the agent's own last action.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqrl_jax.memory import GRU, Memory, Window, dense
+from seqrl_jax.networks import GRU, Memory, Weights, Window
 from seqrl_jax.results.provenance import write_measurement
 
 HORIZONS = (32, 64, 128, 256, 512)
@@ -24,13 +24,14 @@ BATCH, INPUTS, WIDTH = 16, 8, 64
 
 
 def temporary_bytes(memory: Memory, horizon: int) -> int:
-    weights = memory.init(jax.random.key(0), dense(INPUTS))
+    carry = memory.initial_carry(BATCH)
 
-    def loss(weights: dict, xs: jax.Array, firsts: jax.Array) -> jax.Array:
-        return jnp.square(memory.unroll(weights, memory.initialise(weights, BATCH), xs, firsts)[1]).mean()
+    def loss(weights: Weights, xs: jax.Array, firsts: jax.Array) -> jax.Array:
+        return jnp.square(memory.apply(weights, carry, (xs,), firsts)[1]).mean()
 
     xs = jax.ShapeDtypeStruct((horizon, BATCH, INPUTS), jnp.float32)
     firsts = jax.ShapeDtypeStruct((horizon, BATCH), jnp.bool_)
+    weights = jax.eval_shape(lambda xs, firsts: memory.init(jax.random.key(0), carry, (xs,), firsts), xs, firsts)
     return jax.jit(jax.grad(loss)).lower(weights, xs, firsts).compile().memory_analysis().temp_size_in_bytes
 
 

@@ -63,7 +63,8 @@ def main() -> None:
             if not name.startswith("latent"):
                 return value, None
             rollout = play(look_key, agent, env, params, state, ENVS, 2 * horizon)
-            return value, knowledge(play_key, agent.function(env), state.weights, env, params, rollout, SAMPLES)
+            network, weights = agent.network_in(env), state.train.weights
+            return value, knowledge(play_key, network, weights, env, params, rollout, SAMPLES)
 
         began = time.perf_counter()
         keys = jax.vmap(jax.random.key)(jnp.arange(options.seeds))

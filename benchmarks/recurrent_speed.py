@@ -17,8 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,11 @@ from jax import Array
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.base import updates_in
-from seqrl_jax.memory import GRU, Block
+from seqrl_jax.networks import GRU, Memory
+from seqrl_jax.networks.base import Codes
+from seqrl_jax.networks.module import Carry
 from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.settings import Width
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tracks.evaluation import simulate
 
@@ -52,22 +54,23 @@ class ScannedGRU(nn.Module):
         return nn.GRUCell(self.width, recurrent_kernel_init=nn.initializers.lecun_normal())(carry, x)
 
 
-@dataclass(frozen=True)
-class Textbook(GRU):
-    """A `Memory` of it."""
+class Textbook(Memory):
+    """A memory of it."""
 
-    def init(self, key: Array, inputs: Sequence[Block]) -> Any:
-        size = sum(block.size for block in inputs)
-        example = (jnp.zeros((1, 1, size)), jnp.zeros((1, 1), bool))
-        return ScannedGRU(self.width).init(key, jnp.zeros((1, self.width)), example)
+    width: Width = 64
 
-    def unroll(self, weights: Any, carry: Any, xs: Array, firsts: Array) -> tuple[Any, Array]:
+    @nn.nowrap
+    def initial_carry(self, batch: int) -> Carry:
+        return (jnp.zeros((batch, self.width)),)
+
+    @nn.compact
+    def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         (state,) = carry
-        state, ys = ScannedGRU(self.width).apply(weights, state, (xs, firsts))
+        state, ys = ScannedGRU(self.width)(state, (jnp.concatenate(xs, -1), firsts))
         return (state,), ys
 
 
-def ppo(memory: GRU, num_envs: int = 64, rollout_length: int = 128) -> Any:
+def ppo(memory: Memory, num_envs: int = 64, rollout_length: int = 128) -> Any:
     return dataclasses.replace(make_agent("ppo"), memory=memory, num_envs=num_envs, rollout_length=rollout_length)
 
 

@@ -26,12 +26,14 @@ import numpy as np
 from jax import Array
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.agents.networks import masked
+from seqrl_jax.agents.network import unroll
+from seqrl_jax.networks.distributions import masked
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 
 LENGTH, BLOCKS, ENVS = 5, 64, 32
-SPEC = f"drqn:replayed=stored,rollout_length={LENGTH},num_envs={ENVS},replay_blocks={BLOCKS},batch_sequences=64"
+CAPACITY = BLOCKS * LENGTH * ENVS
+SPEC = f"drqn:start=stored,rollout_length={LENGTH},num_envs={ENVS},capacity={CAPACITY},batch_sequences=64"
 STARTS = ("zero", "stored", "burn_in")
 
 
@@ -40,24 +42,23 @@ def errors(agent: Any, env: Any, params: Any, state: Any, reach: int) -> dict[st
 
     reach: blocks that surely hold the beginning of every episode.
     """
-    function, mask = agent.function(env), env.action_mask(params)
+    network, weights, mask = agent.network_in(env), state.train.weights, env.action_mask(params)
     # Oldest block first, so that the ring is a stream of BLOCKS * LENGTH steps of every environment.
     order = (jnp.arange(BLOCKS) + state.replay.added) % BLOCKS
     data = jax.tree.map(lambda leaf: leaf[order], state.replay.data)
     by_time = lambda leaf: leaf.transpose(0, 2, 1)
-    first, seen = by_time(data.rollout.time == 0), jax.tree.map(by_time, data.rollout.seen)
-    stored = data.memory
+    inputs, stored = jax.tree.map(by_time, data.rollout.inputs), data.carry
 
     def value(start: Any, blocks: Array) -> Array:
         """max_a Q over the last of consecutive blocks, [LENGTH, B]."""
-        q = function.unroll(state.weights, start, jax.tree.map(lambda leaf: leaf[blocks].reshape(-1, ENVS), seen))
-        return jnp.max(masked(q, mask), -1)[-LENGTH:]
+        along = jax.tree.map(lambda leaf: leaf[blocks].reshape(-1, ENVS), inputs)
+        return jnp.max(masked(unroll(network, weights, start, along)[1], mask), -1)[-LENGTH:]
 
     def one(block: Array) -> dict[str, Array]:
         at = lambda tree, place: jax.tree.map(lambda leaf: leaf[place], tree)
-        empty = function.initialise(state.weights, ENVS)
+        empty = network.memory.initial_carry(ENVS)
         true = value(empty, block - jnp.arange(reach, -1, -1))
-        inherited = jnp.cumsum(first[block], 0) == 0
+        inherited = jnp.cumsum(inputs.first[block], 0) == 0
         count = jnp.maximum(inherited.sum(), 1)
         found = {
             "zero": value(empty, block[None]),

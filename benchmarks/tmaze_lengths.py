@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.memory import MEMORIES
+from seqrl_jax.networks import MEMORIES
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.results.statistics import estimate
 from seqrl_jax.tasks import make, stack
@@ -28,11 +28,13 @@ from seqrl_jax.tracks.evaluation import simulate
 LENGTHS = (5, 10, 20, 50, 100, 200)
 GOOD, BLIND = 4.0, (4.0 - 0.1) / 2
 EPISODES = 500
+LEFT_OUT = ("table", "none", "latent")
+"""What remembers nothing, and what learns a model of the world beside."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--memories", nargs="+", default=[name for name in MEMORIES if name not in ("table", "none")])
+    parser.add_argument("--memories", nargs="+", default=[name for name in MEMORIES if name not in LEFT_OUT])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--updates", type=int, default=150)
     parser.add_argument("--out", type=Path)
