@@ -13,9 +13,10 @@ import difflib
 import inspect
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import import_module
 from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -52,6 +53,31 @@ class Choice:
     def name(self, part: object) -> str:
         """The name of a part's kind, or its class's where it has none."""
         return next((name for name, kind in self.kinds.items() if type(part) is kind), type(part).__name__)
+
+
+@dataclass(frozen=True)
+class Imported(Mapping[str, type]):
+    """A table of kinds in a module that is imported when somebody looks something up.
+
+    What holds a part then does not depend on the code of every kind that might stand there, nor do results made with
+    it (see `results.code`); the code of the part that does stand there counts by itself.
+    """
+
+    module: str
+    table: str
+
+    def __getitem__(self, name: str) -> type:
+        return self._kinds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    @property
+    def _kinds(self) -> Mapping[str, type]:
+        return cast(Mapping[str, type], getattr(import_module(self.module), self.table))
 
 
 def parse(spec: str) -> tuple[str, dict[str, str]]:
