@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from seqrl_jax.agents import AGENTS, configuration, make_agent
 from seqrl_jax.files import write_whole
 from seqrl_jax.report.overall import STATISTICS, overall
 from seqrl_jax.report.sections import Section, sections
@@ -28,6 +29,7 @@ from seqrl_jax.tracks.registry import TRACKS
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SHORT = "short of J*, "
+BLIND = "ppo:previous_action=false"
 BOUNDS = {"memoryless_deterministic": "best deterministic", "memoryless_stochastic": "best memoryless"}
 
 
@@ -61,6 +63,18 @@ def headline_table() -> str:
         shown = (with_interval(found[task, agent].scales["memory"].value) for agent in agents)
         lines.append(f"| `{task}` | {' | '.join(shown)} |")
     return "\n".join([*lines, "", _origin("headline", section)])
+
+
+def reads_table() -> str:
+    """What the policy of every agent is a function of, as the agents themselves say."""
+    readers: dict[str, list[str]] = {}
+    for spec in (*AGENTS, BLIND):
+        agent = make_agent(spec)
+        readers.setdefault(str(agent.reads), []).append(_head(spec, agent.marked_wrong))
+    lines = ["| what the policy sees | agents |", "|---|---|"]
+    lines += [f"| {reads} | {', '.join(agents)} |" for reads, agents in readers.items()]
+    privileged = ", ".join(_head(name) for name in AGENTS if configuration(make_agent(name)).get("critic") == "state")
+    return "\n".join([*lines, "", f"In training the baseline of {privileged} sees the hidden state as well."])
 
 
 def claims_table() -> str:
@@ -281,6 +295,7 @@ def main() -> None:
     contents = {
         "quick table": quick_table(),
         "headline table": headline_table(),
+        "reads": reads_table(),
         "claims": claims_table(),
         "audit": audit_table(),
         "latent": latent_table(),
