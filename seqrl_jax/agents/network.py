@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,9 @@ def unroll(
     network: HistoryNetwork, weights: Weights, carry: Carry, inputs: StepInput, key: Array | None = None
 ) -> tuple[Carry, Array]:
     """The carry, and outputs [T, B, outputs] along inputs [T, B]. key: of memories that draw their state."""
+    chex.assert_rank(inputs.first, 2)
+    chex.assert_equal_shape([inputs.first, inputs.previous_action, inputs.previous_reward])
+    chex.assert_equal_shape_prefix([inputs.first, inputs.obs], 2)
     return network.apply(weights, carry, inputs, rngs=_draws(key))
 
 

@@ -21,6 +21,8 @@ HEADLINE = (
     "mini_hallway",
 )
 """The tasks by which agents with memory are judged."""
+AS_PUBLISHED = ("drqn_paper", "r2d2_paper")
+"""Agents with the settings of their papers, which make up to twenty times as many gradient steps as shipped ones."""
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -46,10 +48,24 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="pomdp",
-            about="every tabular task, every agent and the oracles",
+            about="every tabular task, every agent at its own settings and the oracles",
             track=POMDP.name,
             tasks=(*POMDP.tasks, "tmaze:length=10"),
-            methods=tuple(POMDP.methods),
+            methods=tuple(method for method in POMDP.methods if method not in AS_PUBLISHED),
+            seeds=10,
+            steps=200_000,
+            evaluations=10,
+        ),
+        Suite(
+            name="exploration",
+            about="single random actions or repeated ones, for learners at their shipped and published settings",
+            track=POMDP.name,
+            tasks=("locked_doors", "heaven_hell", "tmaze:length=10"),
+            methods=tuple(
+                f"{learner}:exploration={kind}"
+                for learner in ("q_obs", "drqn", "pqn", "r2d2", *AS_PUBLISHED)
+                for kind in ("epsilon", "ez")
+            ),
             seeds=10,
             steps=200_000,
             evaluations=10,

@@ -1,0 +1,77 @@
+"""What is shipped is what a program chose, on tasks and seeds that no table reports."""
+
+import importlib.util
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from seqrl_jax.agents import make_agent
+from seqrl_jax.agents.tuned import choices
+from seqrl_jax.naming import values_of
+from seqrl_jax.results import store
+from seqrl_jax.tasks import make
+from seqrl_jax.tracks.suites import SUITES
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@pytest.fixture(scope="module")
+def tune():
+    spec = importlib.util.spec_from_file_location("tune", ROOT / "benchmarks" / "tune.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_table_reports_what_was_tuned_on(tune):
+    reported = {task for suite in SUITES.values() for task in suite.tasks}
+    assert not reported & set(tune.TASKS)
+    # Not under another spelling either: no tuning task has the data of a reported one.
+    same = lambda a, b: all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("transition", "reward"))
+    shipped = [make(task) for task in reported if SUITES["pomdp"].track == "pomdp" and task in SUITES["pomdp"].tasks]
+    for task in map(make, tune.TASKS):
+        twins = [
+            other
+            for other in shipped
+            if other.horizon == task.horizon and other.transition.shape == task.transition.shape
+        ]
+        assert not any(same(task, other) and np.array_equal(task.observation, other.observation) for other in twins), (
+            task.name
+        )
+
+
+def test_no_table_uses_a_seed_of_the_tuning(tune):
+    recorded = {
+        seed
+        for name in ("quick", "headline", "pomdp")
+        for record in store.read(RESULTS / name)[0]
+        for seed in record.seeds
+    }
+    assert not recorded & set(tune.SEEDS)
+
+
+@pytest.mark.parametrize("name", choices())
+def test_what_is_shipped_was_chosen(tune, name):
+    """By the score that the recorded returns give, computed again."""
+    recorded = msgspec.json.decode((RESULTS / "tuning" / f"{name}.json").read_bytes())
+    best = max(recorded["rows"], key=lambda row: row["score"])["settings"]
+    assert recorded["chosen"] == best
+    assert tuple(recorded["tasks"]) == tune.TASKS and tuple(recorded["seeds"]) == tune.SEEDS
+    shipped = values_of(make_agent(name))
+    assert {key: shipped[key] for key in best} == best
+    assert [row["settings"] for row in recorded["rows"]] == tune.combinations(tune.GRIDS[name])
+
+
+def test_a_place_among_returns_counts_every_task_alike(tune):
+    """Two settings, two tasks, two seeds: by hand. What one task pays a thousand times changes nothing."""
+    returns = np.array([[[1.0, 2.0], [5.0, 5.0]], [[3.0, 4.0], [5.0, 0.0]]])
+    first = np.array([[0.125, 0.375], [0.625, 0.625]]).mean()
+    second = np.array([[0.625, 0.875], [0.625, 0.125]]).mean()
+    np.testing.assert_allclose(tune.cdf_scores(returns), [first, second])
+    returns[:, 0] *= 1000
+    np.testing.assert_allclose(tune.cdf_scores(returns), [first, second])
+    returns[0, 1, 0] = -np.inf
+    assert tune.cdf_scores(returns)[0] < first
