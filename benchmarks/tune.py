@@ -5,8 +5,8 @@
 Every agent gets one setting for all tasks (cross-environment hyperparameter setting: Patterson, Neumann, White & White,
 2024, sec. 5). All settings of its grid run on all tuning tasks and seeds in one compiled program. Returns are made
 comparable between tasks by the place that they take among all returns of that task in the sweep (its empirical
-distribution function), so that no task counts for more because it pays more. The setting with the largest mean is
-written to `seqrl_jax/agents/tuned.json`, which the registry reads; all scores, and the picture of the score against the
+distribution function), so that no task counts for more because it pays more; returns closer than what evaluation can
+tell apart share a place. The setting with the largest mean is written to `seqrl_jax/agents/tuned.json`, which the registry reads; all scores, and the picture of the score against the
 learning rate, go into the directory of results.
 """
 
@@ -50,9 +50,11 @@ TASKS = (
 )
 SEEDS = tuple(range(2000, 2003))
 STEPS = 150_000
+RESOLUTION = 0.01
+"""Of returns, as a share of their range in the sweep: a task that nearly all settings solve does not rank them."""
 ACTOR_CRITIC = {
-    "learning_rate": (0.001, 0.003, 0.01, 0.03),
-    "entropy_cost": (0.01, 0.03, 0.06),
+    "learning_rate": (0.001, 0.003, 0.01, 0.03, 0.1),
+    "entropy_cost": (0.01, 0.03, 0.06, 0.12),
     "lambda_": (0.9, 0.97),
 }
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
@@ -96,7 +98,7 @@ def main() -> None:
                 "steps": options.steps,
                 "chosen": best,
                 "rows": [
-                    {"settings": setting, "score": float(score), "returns": by_task.mean(1).round(6).tolist()}
+                    {"settings": setting, "score": float(score), "returns": _numbers(by_task)}
                     for setting, score, by_task in zip(settings, scores, returns, strict=True)
                 ],
             },
@@ -128,11 +130,24 @@ def sweep(name: str, settings: list[dict[str, float]], steps: int) -> np.ndarray
 def cdf_scores(returns: np.ndarray) -> np.ndarray:
     """[settings]: the mean place of a setting's returns among all returns of the same task, in [0, 1].
 
-    Args: returns: [settings, tasks, seeds]. Ties share their places.
+    Args: returns: [settings, tasks, seeds], minus infinity of failed runs. Ties share their places.
     """
-    places = np.stack([rankdata(task.ravel()).reshape(task.shape) for task in returns.swapaxes(0, 1)], 1)
+    by_task = [_rounded(task) for task in returns.swapaxes(0, 1)]
+    places = np.stack([rankdata(task.ravel()).reshape(task.shape) for task in by_task], 1)
     runs = returns.shape[0] * returns.shape[2]
     return ((places - 0.5) / runs).mean((1, 2))
+
+
+def _rounded(returns: np.ndarray) -> np.ndarray:
+    """Of one task, in steps of RESOLUTION of their range."""
+    finite = returns[np.isfinite(returns)]
+    step = RESOLUTION * np.ptp(finite) if finite.size else 0.0
+    return np.round((returns - finite.min()) / step) if step > 0 else returns
+
+
+def _numbers(by_task: np.ndarray) -> list[list[float | None]]:
+    """[tasks][seeds], None of failed runs."""
+    return [[round(float(x), 6) if np.isfinite(x) else None for x in task] for task in by_task]
 
 
 def sensitivity(name: str, settings: list[dict[str, float]], scores: np.ndarray) -> bytes:

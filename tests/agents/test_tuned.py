@@ -63,6 +63,10 @@ def test_what_is_shipped_was_chosen(tune, name):
     shipped = values_of(make_agent(name))
     assert {key: shipped[key] for key in best} == best
     assert [row["settings"] for row in recorded["rows"]] == tune.combinations(tune.GRIDS[name])
+    returns = np.array(
+        [[[-np.inf if x is None else x for x in task] for task in row["returns"]] for row in recorded["rows"]]
+    )
+    np.testing.assert_allclose(tune.cdf_scores(returns), [row["score"] for row in recorded["rows"]], atol=1e-3)
 
 
 def test_a_place_among_returns_counts_every_task_alike(tune):
@@ -75,3 +79,10 @@ def test_a_place_among_returns_counts_every_task_alike(tune):
     np.testing.assert_allclose(tune.cdf_scores(returns), [first, second])
     returns[0, 1, 0] = -np.inf
     assert tune.cdf_scores(returns)[0] < first
+
+
+def test_a_task_that_all_settings_solve_ranks_none_of_them(tune):
+    """Differences below a hundredth of the range are ties, so that luck in evaluation is no merit."""
+    returns = np.array([[[1.0, 1.0]], [[1.0001, 1.0002]], [[0.0, 0.5]]])
+    scores = tune.cdf_scores(returns)
+    assert scores[0] == scores[1] > scores[2]
