@@ -6,8 +6,8 @@ Every agent gets one setting for all tasks (cross-environment hyperparameter set
 2024, sec. 5). All settings of its grid run on all tuning tasks and seeds in one compiled program. Returns are made
 comparable between tasks by the place that they take among all returns of that task in the sweep (its empirical
 distribution function), so that no task counts for more because it pays more; returns closer than what evaluation can
-tell apart share a place. The setting with the largest mean is written to `seqrl_jax/agents/tuned.json`, which the registry reads; all scores, and the picture of the score against the
-learning rate, go into the directory of results.
+tell apart share a place. The setting with the largest mean is written to `seqrl_jax/agents/tuned.json`, which the
+registry reads; all returns, and the picture of the score against the learning rate, go into the directory of results.
 """
 
 from __future__ import annotations

@@ -21,6 +21,14 @@ class Categorical(distrax.Categorical):
     def __init__(self, logits: Array, mask: Array | None = None) -> None:
         super().__init__(logits if mask is None else masked(logits, mask), dtype=jnp.int32)
 
+    def log_prob(self, value: Array) -> Array:
+        """[...] of outcomes [...] in 0 ... A - 1: distrax also answers for others, at the cost of a one-hot code."""
+        return jnp.take_along_axis(self.logits, value[..., None], -1)[..., 0]
+
+    def entropy(self) -> Array:
+        """[...]: no logit is infinite, so that no product has to be guarded."""
+        return -jnp.sum(jnp.exp(self.logits) * self.logits, -1)
+
     def _sample_n(self, key: Array, n: int) -> Array:
         cumulative = jnp.cumsum(jnp.exp(self.logits), -1)  # distrax keeps logits normalised
         # At most (1 - 2^-23) of the sum, which is rounded to less than it: never an outcome without probability.
