@@ -57,14 +57,14 @@ def main() -> None:
         agent: Any = make_agent(name).for_run(horizon, options.steps)
 
         def one(params: Any, key: Any, agent: Any = agent, name: str = name) -> Any:
-            train_key, play_key, look_key = jax.random.split(key, 3)
+            train_key, play_key, look_key, predict_key = jax.random.split(key, 4)
             state, _ = train(agent, env, params, train_key, options.steps)
             value = simulate(play_key, env, params, agent.policy(env, params, state), EPISODES, horizon).mean()
             if not name.startswith("latent"):
                 return value, None
             rollout = play(look_key, agent, env, params, state, ENVS, 2 * horizon)
             network, weights = agent.network_in(env), state.train.weights
-            return value, knowledge(play_key, network, weights, env, params, rollout, SAMPLES)
+            return value, knowledge(predict_key, network, weights, env, params, rollout, state.magnitude, SAMPLES)
 
         began = time.perf_counter()
         keys = jax.vmap(jax.random.key)(jnp.arange(options.seeds))

@@ -168,8 +168,16 @@ def on_policy(last_t: Array, follows_t: Array, exploring: Array | float) -> Arra
     Args: last_t: [T, ...] bool. follows_t: [T, ...] bool, whether a_t was greedy. exploring: a scalar in [0, 1].
     Returns: [T, ...]; nothing is known of what follows the last step, whose entry is 1 unless the episode ends.
     """
-    goes_on = jnp.where(follows_t, 1.0, exploring) * jnp.ones(last_t.shape)
-    goes_on = jnp.concatenate([goes_on[1:], jnp.ones_like(goes_on[:1])])
+    return weighted_by_next(last_t, jnp.where(follows_t, 1.0, exploring))
+
+
+def weighted_by_next(last_t: Array, weight_t: Array) -> Array:
+    """`continues_t` where a return goes on behind step t by the weight of a_{t+1}, and ends with the episode.
+
+    Args: last_t: [T, ...] bool. weight_t: [T, ...], of a_t, in [0, 1].
+    Returns: [T, ...]; nothing is known of what follows the last step, whose entry is 1 unless the episode ends.
+    """
+    goes_on = jnp.concatenate([weight_t[1:], jnp.ones_like(weight_t[:1])])
     return jnp.where(last_t, 0.0, goes_on)
 
 

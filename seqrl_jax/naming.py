@@ -80,6 +80,11 @@ class Imported(Mapping[str, type]):
         return cast(Mapping[str, type], getattr(import_module(self.module), self.table))
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """Beside the type of a number that follows from the run, so that no name sets it."""
+
+
 def parse(spec: str) -> tuple[str, dict[str, str]]:
     """Split `NAME:key=value,...` into the name and its settings, values as text.
 
@@ -305,7 +310,9 @@ def _number(kind: type, text: str) -> int | float:
 def _is_plain(domain: Any) -> bool:
     inner, _ = _without_none(domain)
     if get_origin(inner) is Annotated:
-        inner = get_args(inner)[0]
+        inner, *notes = get_args(inner)
+        if Fitted() in notes:
+            return False
     return inner in (int, float, bool) or get_origin(inner) is Literal
 
 

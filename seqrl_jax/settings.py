@@ -22,8 +22,6 @@ Capacity = Annotated[int, Meta(ge=1, le=100_000_000)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Steps = Annotated[int, Meta(ge=1, le=10**12)]
 """How many steps a whole run makes."""
-RunSteps = Annotated[float, Meta(ge=1, le=1e12)]
-"""The same where it is a traced number."""
 
 Episodes = Annotated[int, Meta(ge=2, le=10_000_000)]
 """Enough for a standard error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jax import Array
 
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import TrainState, annealed_adam, epochs_over, falling, train_state
+from seqrl_jax.agents.learning import TrainState, annealed_adam, epochs_over, falling, share_of_run, train_state
 from seqrl_jax.agents.network import (
     HistoryNetwork,
     acting,
@@ -34,12 +34,12 @@ from seqrl_jax.agents.rollout import (
     measured,
     no_magnitude,
 )
-from seqrl_jax.naming import check, require
+from seqrl_jax.naming import Fitted, check, require
 from seqrl_jax.networks import GRU
 from seqrl_jax.networks.distributions import Categorical, masked_categorical
 from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.networks.module import Carry, Weights
-from seqrl_jax.settings import Count, PositiveFloat, RunSteps, Weight
+from seqrl_jax.settings import Count, PositiveFloat, Weight
 from seqrl_jax.tasks.environment import Environment
 
 
@@ -96,7 +96,7 @@ class ActorCritic(ReadingAgent, MemorylessAgent):
     """
 
     learning_rate: PositiveFloat = 0.01
-    run_steps: RunSteps = 300_000.0
+    run_steps: Annotated[float, Fitted()] = 300_000.0
     entropy_cost: Weight = 0.06
     value_cost: Weight = 0.5
     max_gradient_norm: PositiveFloat = 0.5
@@ -173,7 +173,9 @@ class ActorCritic(ReadingAgent, MemorylessAgent):
         weights = self._rescaled(env, state.train.weights, state.magnitude, magnitude)
         steps = self._steps(rollout, magnitude, gamma)
         batch = self.prepared(env, params, weights, start, steps)
-        entropy_cost = self.entropy_cost * falling(state.updates * self.steps_per_update, self.run_steps, 0.0)
+        entropy_cost = self.entropy_cost * falling(
+            share_of_run(state.updates, self.steps_per_update, self.run_steps), 1.0, 0.0
+        )
 
         def loss(weights: Weights, carry: Carry, part: tuple[Steps, Any], key: Array) -> tuple[Array, dict[str, Array]]:
             steps, batch = part

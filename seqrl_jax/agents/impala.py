@@ -5,7 +5,8 @@
 
 Data are old here because a rollout is passed over several times, and each pass reads values and ratios anew. With a
 memory of the whole history this is valid under partial observability where nothing is clipped; on the observation, a
-window or a history without own actions it bootstraps from values that different states share.
+window or a history without own actions it bootstraps from values that different states share (at lambda = 1: at the end
+of a rollout alone).
 Source: Espeholt et al. (2018), sec. 4.
 """
 
@@ -40,7 +41,7 @@ class IMPALA(ActorCritic):
 
     @property
     def marked_wrong(self) -> bool:
-        return not self.reads_history
+        return not self.reads_history and float(self.lambda_) < 1
 
     def prepared(self, env: Environment, params: Any, weights: Weights, carry: Carry, steps: Steps) -> Array:
         """[T, B]: log-probabilities of the actions, under the policy that took them."""

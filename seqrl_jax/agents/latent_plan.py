@@ -22,11 +22,11 @@ from seqrl_jax.agents import replay
 from seqrl_jax.agents.action_values import CLAIM_RESETS, first_observations, greedy
 from seqrl_jax.agents.base import Policy, horizon_class, refuse_short, updates_in, whole_episodes
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
-from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import TrainState, annealed_adam, train_state
+from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
+from seqrl_jax.agents.learning import TrainState, annealed_adam, share_of_run, train_state
 from seqrl_jax.agents.network import HistoryNetwork, Step, auxiliary_loss, init_weights, policy_of
 from seqrl_jax.agents.reading import ReadingAgent
-from seqrl_jax.agents.replay import BufferField, Replay, Uniform
+from seqrl_jax.agents.replay import Replay, Uniform
 from seqrl_jax.agents.rollout import (
     Magnitude,
     Rollout,
@@ -37,11 +37,11 @@ from seqrl_jax.agents.rollout import (
     measured,
     no_magnitude,
 )
-from seqrl_jax.naming import Choice, check, require
+from seqrl_jax.naming import Choice, Fitted, check, require
 from seqrl_jax.networks import Latent
 from seqrl_jax.networks.distributions import masked
 from seqrl_jax.networks.module import Carry, Weights
-from seqrl_jax.settings import Count, PositiveFloat, RunSteps
+from seqrl_jax.settings import Count, PositiveFloat
 from seqrl_jax.tasks.environment import Environment
 
 
@@ -71,13 +71,13 @@ class LatentPlan(ReadingAgent):
     """
 
     learning_rate: PositiveFloat = 0.003
-    run_steps: RunSteps = 300_000.0
+    run_steps: Annotated[float, Fitted()] = 300_000.0
     max_gradient_norm: PositiveFloat = 1.0
     memory: Annotated[Latent, Choice({"latent": Latent})] = Latent(groups=1, classes=32)
     previous_action: bool | None = None
     previous_reward: bool = False
     exploration: ExplorationField = EpsilonZ()
-    buffer: BufferField = Uniform()
+    buffer: Annotated[Uniform, Choice({"uniform": Uniform}), TRACED] = Uniform()
     num_envs: Count = 16
     rollout_length: Count = 32
     batch_sequences: Count = 16
@@ -92,6 +92,8 @@ class LatentPlan(ReadingAgent):
         require(table, why, kind=latent.kind, groups=latent.groups)
         why = "planning needs dynamics of z alone: leave out the recurrent path"
         require(not latent.recurrent_prior, why, recurrent_prior=True)
+        why = "the plan weighs the posterior's probabilities, and nothing is learned on top of it"
+        require(not (latent.draws or latent.pass_gradient), why, use=latent.use, pass_gradient=latent.pass_gradient)
 
     @property
     def steps_per_update(self) -> int:
@@ -201,7 +203,7 @@ class LatentPlan(ReadingAgent):
         """One rollout from fresh episodes on, its sequences [B, T, ...]."""
         begin_key, collect_key = jax.random.split(key)
         step, mask = self._acting(env, params, weights), env.action_mask(params)
-        progress = (updates * self.steps_per_update).astype(jnp.float32) / self.run_steps
+        progress = share_of_run(updates, self.steps_per_update, self.run_steps)
 
         def act(key: Array, carry: tuple[Carry, Any], inputs: StepInput) -> tuple[tuple[Carry, Any], Array]:
             memory, q = step(carry[0], inputs, None)

@@ -41,9 +41,14 @@ def annealed_adam(
     return optax.chain(optax.clip_by_global_norm(max_gradient_norm), optax.adam(schedule, eps=1e-5))
 
 
-def falling(steps: Array, over: Array | float, end: Array | float) -> Array:
-    """A schedule: from 1 in a straight line down to `end`, which is reached after `over` steps and stays."""
-    return jnp.maximum(1.0 - (1.0 - end) * steps.astype(jnp.float32) / over, end)
+def share_of_run(updates: Array, steps_per_update: int, run_steps: Array | float) -> Array:
+    """How much of a run is over, in float32: a long run has more steps than an int32 can count."""
+    return updates.astype(jnp.float32) * steps_per_update / run_steps
+
+
+def falling(passed: Array, over: Array | float, end: Array | float) -> Array:
+    """A schedule: from 1 in a straight line down to `end`, which is reached once `over` has passed, and stays."""
+    return jnp.maximum(1.0 - (1.0 - end) * passed.astype(jnp.float32) / over, end)
 
 
 Loss = Callable[[Weights, Any, Any, Array], tuple[Array, dict[str, Array]]]

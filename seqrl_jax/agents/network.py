@@ -91,7 +91,7 @@ def network_for(
 
 def init_weights(network: HistoryNetwork, key: Array) -> Weights:
     """The network's first weights; they do not depend on how far a task was padded."""
-    space, size = network.space, 1
+    space = network.space
     obs = jnp.zeros((1, 1), jnp.int32) if isinstance(space, Discrete) else jnp.zeros((1, 1, *space.shape))
     nothing, whole = jnp.zeros((1, 1)), jnp.zeros((1, 1), jnp.int32)
     inputs = StepInput(obs, jnp.ones((1, 1), bool), whole, nothing)

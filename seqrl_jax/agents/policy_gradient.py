@@ -150,6 +150,8 @@ class PolicyGradient(ReadingAgent, MemorylessAgent):
     def __post_init__(self) -> None:
         check(self)
         self.require_readable()
+        why = "a plain policy gradient does not train a model of the world"
+        require(not self.memory.has_model, why, memory=type(self.memory).__name__.lower())
         blind = self.critic == "state" and self.bootstrap_truncated
         why = "a critic of the state ends with the horizon: it does not see the state behind it"
         require(not blind, why, critic=self.critic, bootstrap_truncated=self.bootstrap_truncated)

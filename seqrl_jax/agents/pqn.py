@@ -13,7 +13,7 @@ Source: Gallici et al. (2025), sec. 4 and algorithm 1; Sutton & Barto (2018), se
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from seqrl_jax.agents.action_values import greedy, mean_over_actions, of_action,
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import TrainState, annealed_adam, epochs_over, falling, train_state
+from seqrl_jax.agents.learning import TrainState, annealed_adam, epochs_over, falling, share_of_run, train_state
 from seqrl_jax.agents.network import (
     HistoryNetwork,
     acting,
@@ -47,12 +47,12 @@ from seqrl_jax.agents.rollout import (
     measured,
     no_magnitude,
 )
-from seqrl_jax.naming import check, require
+from seqrl_jax.naming import Fitted, check, require
 from seqrl_jax.networks import GRU
 from seqrl_jax.networks.distributions import Greedy, masked
 from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.networks.module import Carry, Weights
-from seqrl_jax.settings import Count, PositiveFloat, RunSteps, Share
+from seqrl_jax.settings import Count, PositiveFloat, Share
 from seqrl_jax.tasks.environment import Environment, split_key_cheaply
 
 
@@ -89,7 +89,7 @@ class PQN(ReadingAgent, MemorylessAgent):
     """
 
     learning_rate: PositiveFloat = 0.002
-    run_steps: RunSteps = 300_000.0
+    run_steps: Annotated[float, Fitted()] = 300_000.0
     lambda_: Share = 0.9
     max_gradient_norm: PositiveFloat = 1.0
     memory: MemoryField = GRU(32)
@@ -141,8 +141,7 @@ class PQN(ReadingAgent, MemorylessAgent):
         key, collect_key, learn_key = jax.random.split(state.key, 3)
         network, mask, start = self.network_in(env), env.action_mask(params), state.position.carry[0]
         step = acting(network, state.train.weights)
-        steps = state.updates * self.steps_per_update
-        progress = steps.astype(jnp.float32) / self.run_steps
+        progress = share_of_run(state.updates, self.steps_per_update, self.run_steps)
 
         def act(key: Array, carry: tuple[Carry, Any], inputs: StepInput) -> tuple[tuple[Carry, Any], Array]:
             memory, q = step(carry[0], inputs, split_key_cheaply(key))
@@ -157,7 +156,7 @@ class PQN(ReadingAgent, MemorylessAgent):
         target = estimators.lambda_return(
             r.reward / magnitude.value,
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
-            estimators.on_policy(r.last, r.action == greedy(here, mask), falling(steps, self.run_steps, 0.0)),
+            estimators.on_policy(r.last, r.action == greedy(here, mask), falling(progress, 1.0, 0.0)),
             jnp.max(masked(after, mask), -1),
             self.lambda_,
         )

@@ -7,7 +7,7 @@ Markov: the target bootstraps from the value of an observation, which different 
 is right, if the memory's carry is: what a sequence that begins inside an episode begins with is for `start` to say.
 
 A transformer's carry is its cache of keys and values, thousands of numbers per step, each stale as soon as the weights
-change. So `q_transformer` stores observations only and reads whole episodes: nothing is stale, at a cost of T^2 scores.
+change. So `q_transformer` stores no carry and reads whole episodes: nothing is stale, at a cost of T^2 scores.
 
 Sources: van Hasselt et al. (2016); Hausknecht & Stone (2015) for the recurrent form; Kapturowski et al. (2019) for the
 stored carry, burn-in, rescaling and sequence priorities; Haarnoja et al. (2017) for the soft form.
@@ -16,7 +16,7 @@ stored carry, burn-in, rescaling and sequence priorities; Haarnoja et al. (2017)
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from seqrl_jax.agents.action_values import mean_over_actions, of_action, outputs
 from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, refuse_short, updates_in, whole_episodes
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import TrainState, annealed_adam, falling, train_state
+from seqrl_jax.agents.learning import TrainState, annealed_adam, falling, share_of_run, train_state
 from seqrl_jax.agents.network import (
     HistoryNetwork,
     Step,
@@ -56,11 +56,11 @@ from seqrl_jax.agents.rollout import (
 )
 from seqrl_jax.agents.starts import StartField, Whole
 from seqrl_jax.agents.targets import Double, TargetField
-from seqrl_jax.naming import check, require
+from seqrl_jax.naming import Fitted, check, require
 from seqrl_jax.networks import GRU
 from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.networks.module import Carry, Weights
-from seqrl_jax.settings import Count, Depth, PositiveFloat, RunSteps
+from seqrl_jax.settings import Count, Depth, PositiveFloat
 from seqrl_jax.tasks.environment import Environment, split_key_cheaply
 
 
@@ -103,7 +103,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
     """
 
     learning_rate: PositiveFloat = 0.003
-    run_steps: RunSteps = 300_000.0
+    run_steps: Annotated[float, Fitted()] = 300_000.0
     max_gradient_norm: PositiveFloat = 1.0
     memory: MemoryField = GRU(32)
     previous_action: bool | None = None
@@ -193,7 +193,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
         magnitude = measured(state.magnitude, block.rollout, env.discount(params))
         train = state.train._replace(weights=self._rescaled(weights, state.magnitude, magnitude))
         target = self._rescaled(state.target, state.magnitude, magnitude)
-        exploring = falling(state.updates * self.steps_per_update, self.run_steps, 0.0)
+        exploring = falling(share_of_run(state.updates, self.steps_per_update, self.run_steps), 1.0, 0.0)
 
         def learn(carry: tuple[TrainState, Replay], key: Array) -> tuple[tuple[TrainState, Replay], dict[str, Array]]:
             train, buffer = carry
@@ -245,7 +245,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
         if self.start.whole:
             position = begin(begin_key, env, params, self.num_envs, self._initial_carry(self.num_envs))
         step, mask = acting(self.network_in(env), weights), env.action_mask(params)
-        progress = (updates * self.steps_per_update).astype(jnp.float32) / self.run_steps
+        progress = share_of_run(updates, self.steps_per_update, self.run_steps)
 
         def act(key: Array, carry: tuple[Carry, Any], inputs: StepInput) -> tuple[tuple[Carry, Any], Array]:
             own_key, explore_key = jax.random.split(key)
@@ -286,7 +286,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
         goal = estimators.n_step_return(
             r.reward / self._unit(magnitude),
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
-            self.target.continues(r.last, r.action, q, mask, exploring),
+            self.target.continues(r.last, r.action, q, target_here, mask, exploring),
             self.target.value(self._values(after), target_after, mask),
             self.n_steps,
             self.target.bonus(target_here, r.action, mask),

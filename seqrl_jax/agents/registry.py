@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seqrl_jax import naming
@@ -34,6 +34,11 @@ MONTE_CARLO: dict[str, Any] = {
     "value_learning_rate": 0.003,
     "num_envs": 16,
 }
+
+
+PPO_TUNED = tuned("ppo", PPO())
+Q_TUNED = tuned("drqn", QLearning())
+"""What Q-learners differ in is what their names say."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ AGENTS: dict[str, Entry] = {
         ),
         "recurrent actor-critic, legitimate again",
     ),
-    "ppo": Entry(tuned("ppo", PPO()), "recurrent PPO: clipped surrogate with GAE(lambda) on V(history)"),
+    "ppo": Entry(PPO_TUNED, "recurrent PPO: clipped surrogate with GAE(lambda) on V(history)"),
     "impala": Entry(tuned("impala", IMPALA()), "recurrent actor-critic with V-trace, several passes over a rollout"),
     "dqn": Entry(
         QLearning(
@@ -93,11 +98,11 @@ AGENTS: dict[str, Entry] = {
         ),
         "one-step Q-learning on the observation from a large buffer: the plain baseline",
     ),
-    "q_obs": Entry(QLearning(memory=FeedForward(32)), "double Q-learning on the observation"),
-    "q_window": Entry(QLearning(memory=Window(2, 32)), "double Q-learning on the last two observations"),
-    "drqn": Entry(tuned("drqn", QLearning()), "recurrent double Q-learning, whole-episode replay"),
+    "q_obs": Entry(replace(Q_TUNED, memory=FeedForward()), "double Q-learning on the observation"),
+    "q_window": Entry(replace(Q_TUNED, memory=Window()), "double Q-learning on the last two observations"),
+    "drqn": Entry(Q_TUNED, "recurrent double Q-learning, whole-episode replay"),
     "r2d2": Entry(
-        QLearning(start=Stored(burn_in=True), rescale_values=True, buffer=Prioritised()),
+        replace(Q_TUNED, start=Stored(burn_in=True), rescale_values=True, buffer=Prioritised()),
         "drqn with stored state, burn-in, rescaled values and prioritised sequences",
     ),
     "drqn_paper": Entry(
@@ -132,11 +137,11 @@ AGENTS: dict[str, Entry] = {
         ),
         "R2D2 as published: sequences of 40 behind a burn-in of 40, a target 2,500 gradient steps old",
     ),
-    "q_transformer": Entry(QLearning(memory=Transformer(32)), "Q-learning on the history through attention"),
-    "soft_q": Entry(QLearning(target=Soft()), "recurrent soft Q-learning: a stochastic policy"),
+    "q_transformer": Entry(replace(Q_TUNED, memory=Transformer()), "Q-learning on the history through attention"),
+    "soft_q": Entry(replace(Q_TUNED, target=Soft()), "recurrent soft Q-learning: a stochastic policy"),
     "pqn": Entry(tuned("pqn", PQN()), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
-    "latent_q": Entry(QLearning(memory=Latent()), "Q-learning on the state of a latent model (sequence VAE)"),
-    "latent_ppo": Entry(PPO(memory=Latent()), "PPO on the state of a latent model (sequence VAE)"),
+    "latent_q": Entry(replace(Q_TUNED, memory=Latent()), "Q-learning on the state of a latent model (sequence VAE)"),
+    "latent_ppo": Entry(replace(PPO_TUNED, memory=Latent()), "PPO on the state of a latent model (sequence VAE)"),
     "latent_plan": Entry(LatentPlan(), "value iteration over the states of a latent model"),
     "naive_model": Entry(NaiveModel(), "planning on counts of p(o' | o, a) from uniform data"),
     "window_model": Entry(NaiveModel(window=2), "planning on counts of what follows the last two observations"),

@@ -42,7 +42,7 @@ class Target(Protocol):
         """[...]: what has to be added to the return that goes on behind an action, beside the rewards."""
         ...
 
-    def continues(self, last: Array, action: Array, q: Array, mask: Array, exploring: Array) -> Array:
+    def continues(self, last: Array, action: Array, q: Array, target_q: Array, mask: Array, exploring: Array) -> Array:
         """[T, B]: how much of a return goes on behind each step (see `estimators.on_policy`). exploring: a scalar that
         falls from 1 to 0 over the run."""
         ...
@@ -65,7 +65,7 @@ class _Greedy:
     def bonus(self, target_q: Array, action: Array, mask: Array) -> Array:
         return jnp.zeros(action.shape)
 
-    def continues(self, last: Array, action: Array, q: Array, mask: Array, exploring: Array) -> Array:
+    def continues(self, last: Array, action: Array, q: Array, target_q: Array, mask: Array, exploring: Array) -> Array:
         return estimators.on_policy(last, action == greedy(q, mask), exploring)
 
 
@@ -89,11 +89,13 @@ class Double(_Greedy):
 class Soft:
     """V = temperature logsumexp(Q / temperature), the value of acting by softmax(Q / temperature) where entropy pays.
 
-    Its return goes on behind *any* action: for the optimal soft values V(h) = Q(h, a) - temperature log pi(a given h)
-    holds whatever a is, so that with the second term as a bonus no exploratory action biases the target.
+    For the optimal soft values V(h) = Q(h, a) - temperature log pi(a given h) holds whatever a is, so that with the
+    second term as a bonus no exploratory action biases a return that goes on behind it. It goes on by pi(a given h) of
+    the target network, V standing in for the rest: that is a tree backup, whose error shrinks whatever the behaviour.
+    Going on in full has the same fixed point and diverges: a Q that is wrong at an action counts at every step.
 
-    Attributes: temperature: in units of the largest return.
-    Source: Haarnoja et al. (2017), eq. 5-6; Nachum et al. (2017), eq. 14, for consistency along paths.
+    Attributes: temperature: in units of the largest return, or of return where values are rescaled.
+    Source: Haarnoja et al. (2017), eq. 5-6; Nachum et al. (2017), eq. 14; Precup et al. (2000) for tree backup.
     """
 
     temperature: PositiveFloat = 0.02
@@ -116,8 +118,8 @@ class Soft:
     def bonus(self, target_q: Array, action: Array, mask: Array) -> Array:
         return self.value(target_q, target_q, mask) - of_action(target_q, action)
 
-    def continues(self, last: Array, action: Array, q: Array, mask: Array, exploring: Array) -> Array:
-        return jnp.where(last, 0.0, 1.0)
+    def continues(self, last: Array, action: Array, q: Array, target_q: Array, mask: Array, exploring: Array) -> Array:
+        return estimators.weighted_by_next(last, self.policy(target_q, mask).prob(action))
 
 
 TARGETS = {"double": Double, "max": Max, "soft": Soft}

@@ -123,9 +123,12 @@ def estimate(agent: PolicyGradient | PPO, task: TabularPOMDP, policy: np.ndarray
     """The exact moments of an agent's estimate, with the critic that it would converge to on *what it is given*.
 
     Everything is read off the agent: what its critic sees, whether its own actions are in that, and what stands in the
-    gradient's weight. None where what it sees cannot be listed.
+    gradient's weight. None where what it sees cannot be listed, and where it leaves gamma^t out of a discounted task.
     """
     sees, weight, lambda_ = _critic_of(agent)
+    undiscounted = isinstance(agent, PPO) and not agent.discounted_occupancy and task.discount < 1
+    if sees == "window" or undiscounted:
+        return None
     chain, gamma = state_chain(task), task.discount
     if weight is total_return:
         return total_return_moments(chain, policy)
@@ -151,11 +154,10 @@ def estimate(agent: PolicyGradient | PPO, task: TabularPOMDP, policy: np.ndarray
 
 def _critic_of(agent: PolicyGradient | PPO) -> tuple[str, Callable[..., Any], float]:
     """(what its critic sees, what weighs the score, lambda). PPO's first step is along the weighted score of GAE."""
+    of_memory = {1: "observation", None: "history"}.get(agent.memory.reach, "window")
     if isinstance(agent, PPO):
-        sees = "history" if agent.memory.reach is None else "observation"
-        return sees, generalised_advantage, agent.lambda_
-    assert isinstance(agent, PolicyGradient), "only estimates of policy gradients are compared"
-    return agent.critic, agent.weight, agent.lambda_
+        return of_memory, generalised_advantage, agent.lambda_
+    return of_memory if agent.critic == "history" else agent.critic, agent.weight, agent.lambda_
 
 
 def history_values(task: TabularPOMDP, policy: np.ndarray) -> tuple[Chain, np.ndarray] | None:

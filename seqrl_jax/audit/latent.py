@@ -13,7 +13,7 @@ from seqrl_jax.agents.action_values import of_action
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.latent_plan import posterior
 from seqrl_jax.agents.network import HistoryNetwork, auxiliary_loss
-from seqrl_jax.agents.rollout import Rollout, begin, collect, no_magnitude
+from seqrl_jax.agents.rollout import Magnitude, Rollout, begin, collect
 from seqrl_jax.networks.base import DRAWS
 from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.networks.module import Weights
@@ -73,11 +73,13 @@ def knowledge(
     env: TabularEnv,
     params: TabularParams,
     rollout: Rollout,
+    magnitude: Magnitude,
     samples: int,
 ) -> Knowledge:
     """What the model knows along a rollout that begins with fresh episodes.
 
-    Args: network: its memory is the latent model. samples: of z per prediction, and their square of z_0.
+    Args: network: its memory is the latent model. magnitude: of rewards, as the run had it. samples: of z per
+        prediction, and their square of z_0.
     """
     first_key, predict_key, bound_key = jax.random.split(key, 3)
     exact = beliefs(params, rollout)
@@ -88,12 +90,11 @@ def knowledge(
 
     carry = network.memory.initial_carry(rollout.time.shape[1])
     _, hidden, law = network.apply(weights, carry, rollout.inputs, method=posterior)
-    log_law = _log_predictive(predict_key, network, weights, hidden, rollout.action, samples)
-    _, terms = auxiliary_loss(
-        network, weights, carry, rollout.experience(no_magnitude()), env.observation_mask(params), bound_key
-    )
+    mask = env.observation_mask(params)
+    log_law = _log_predictive(predict_key, network, weights, hidden, rollout.action, mask, samples)
+    _, terms = auxiliary_loss(network, weights, carry, rollout.experience(magnitude), mask, bound_key)
     first_floor = jnp.log(jnp.maximum(first_predictive(params, env.num_observations), 1e-12))[rollout.obs]
-    log_first = lambda net: net.memory.log_first(samples * samples)
+    log_first = lambda net: net.memory.log_first(samples * samples, mask)
     first_log_law = network.apply(weights, rngs={DRAWS: first_key}, method=log_first)[rollout.obs]
     begun = lambda logs: jnp.where(rollout.first, logs, 0.0)
     return Knowledge(
@@ -106,10 +107,10 @@ def knowledge(
 
 
 def _log_predictive(
-    key: Array, network: HistoryNetwork, weights: Weights, hidden: Array, action: Array, samples: int
+    key: Array, network: HistoryNetwork, weights: Weights, hidden: Array, action: Array, mask: Array, samples: int
 ) -> Array:
     """[..., O + 1]: see `Latent.log_predictive`, as a mean over samples of z."""
-    of_one = lambda net: net.memory.log_predictive(hidden, action)
+    of_one = lambda net: net.memory.log_predictive(hidden, action, mask)
     one = lambda key: network.apply(weights, rngs={DRAWS: key}, method=of_one)
     logs = jax.lax.map(one, jax.random.split(key, samples))
     return jax.nn.logsumexp(logs, 0) - jnp.log(jnp.float32(samples))

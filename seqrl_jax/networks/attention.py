@@ -37,7 +37,7 @@ class Transformer(Memory):
     Source: Vaswani et al. (2017); Xiong et al. (2020) for the place of the normalisation.
     """
 
-    width: Width = 64
+    width: Width = 32
     heads: Depth = 4
     layers: Depth = 1
     context: Count = 32

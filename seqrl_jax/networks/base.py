@@ -38,6 +38,11 @@ class Memory(Module):
         return False
 
     @property
+    def has_model(self) -> bool:
+        """Whether it is learned by an auxiliary loss, without which it knows nothing."""
+        return False
+
+    @property
     def draws(self) -> bool:
         """Whether its state is a draw, another one each time that it reads the same."""
         return False

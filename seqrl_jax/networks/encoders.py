@@ -17,7 +17,8 @@ from seqrl_jax.tasks.environment import Discrete, Space
 class Encoder(nn.Module):
     """Codes of o_t and, if wanted, of a_{t-1} and r_{t-1}, of norm about one together.
 
-    Integers become one-hot codes, images [H, W, C] are convolved, other arrays enter as they are.
+    Integers become one-hot codes, images [H, W, C] are convolved, other arrays enter
+    flat, divided by the root of how many numbers are not zero at once.
 
     Attributes:
         space: of the observations. num_actions: A.

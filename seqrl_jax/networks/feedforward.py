@@ -33,7 +33,7 @@ class Table(Memory):
 class FeedForward(Memory):
     """Two hidden layers of `width` tanh units over the current input."""
 
-    width: Width = 64
+    width: Width = 32
 
     @property
     def reach(self) -> int:

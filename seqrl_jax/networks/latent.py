@@ -77,6 +77,10 @@ class Latent(Memory):
     world: World | None = None
 
     @property
+    def has_model(self) -> bool:
+        return True
+
+    @property
     def draws(self) -> bool:
         return self.use == "sample"
 
@@ -173,18 +177,18 @@ class Latent(Memory):
         """`COLLAPSED` such updates are a posterior collapse (Bowman et al., 2016): nothing is remembered."""
         return {POSTERIOR_COLLAPSE: diagnostics >= COLLAPSED}
 
-    def log_first(self, samples: int) -> Array:
+    def log_first(self, samples: int, observation_mask: Array) -> Array:
         """[O]: log P(o_0), as a mean over samples of z_0."""
         laws = jnp.broadcast_to(self.start, (samples, self.law_size))
-        logs = nn.log_softmax(self.decoder(self._state_of(laws, drawn=True)))
+        logs = masked_categorical(self.decoder(self._state_of(laws, drawn=True)), observation_mask).logits
         return nn.logsumexp(logs, 0) - jnp.log(jnp.float32(samples))
 
-    def log_predictive(self, hidden: Array, action: Array) -> Array:
+    def log_predictive(self, hidden: Array, action: Array, observation_mask: Array) -> Array:
         """[..., O + 1]: log P(o_{t+1}, the episode goes on), and last log P(it ends), for one sample of z."""
         state = self._state_of(self.posterior_law(hidden), drawn=True)
         _, end = self.outcome(state, action)
         following = self._state_of(self.prior(state, action, hidden), drawn=True)
-        logs = nn.log_softmax(self.decoder(following)) + nn.log_sigmoid(-end)[..., None]
+        logs = masked_categorical(self.decoder(following), observation_mask).logits + nn.log_sigmoid(-end)[..., None]
         return jnp.concatenate([logs, nn.log_sigmoid(end)[..., None]], -1)
 
     @nn.nowrap

@@ -49,7 +49,7 @@ class LRU(Memory):
     start |lambda| is spread over [radius, outer_radius]. Source: Orvieto et al. (2023), sec. 3.
     """
 
-    width: Width = 64
+    width: Width = 32
     radius: Radius = 0.5
     outer_radius: Part = 0.999
 
@@ -87,7 +87,7 @@ class MinGRU(Memory):
     Source: Feng et al. (2024), sec. 3.1.
     """
 
-    width: Width = 64
+    width: Width = 32
     gate_bias: Number = -1.0
 
     @nn.nowrap
@@ -113,7 +113,7 @@ class LinearAttention(Memory):
     Source: Katharopoulos et al. (2020), eq. 9-11 and 16-20.
     """
 
-    width: Width = 64
+    width: Width = 32
     heads: Depth = 4
     chunk: Count = 32
 

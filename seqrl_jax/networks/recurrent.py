@@ -122,7 +122,7 @@ class Gated(Memory):
             remember longer.
     """
 
-    width: Width = 64
+    width: Width = 32
     block: Depth = 1
     dtype: Dtype = "float32"
     gate_bias: Number = 1.0

@@ -18,7 +18,7 @@ class Window(Memory):
     """
 
     window: Depth = 2
-    width: Width = 64
+    width: Width = 32
 
     @property
     def reach(self) -> int:

@@ -22,7 +22,7 @@ HEADLINE = (
 )
 """The tasks by which agents with memory are judged."""
 AS_PUBLISHED = ("drqn_paper", "r2d2_paper")
-"""Agents with the settings of their papers, which make up to twenty times as many gradient steps as shipped ones."""
+"""Agents with the settings of their papers, which replay up to twenty times as many steps as shipped ones."""
 
 SUITES: dict[str, Suite] = {
     suite.name: suite

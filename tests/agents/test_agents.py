@@ -44,6 +44,7 @@ SPECS = [
     f"belief_ppo:{SMALL},minibatches=2,{SLOW}",
     f"latent_q:kind=gaussian,use=sample,{SMALL},batch_sequences=4,capacity=512",
     f"latent_ppo:{SMALL},minibatches=2,{SLOW}",
+    f"latent_plan:{SMALL},batch_sequences=4,classes=8",
     "window_model:num_envs=4",
 ]
 TASKS = ("peek_maze", "tiger")
@@ -157,6 +158,10 @@ def test_no_key_of_a_part_is_one_of_the_agent_or_of_another_part(name):
         ("q_obs:previous_action=true", "reads observations alone"),
         ("ppo:memory=none,previous_reward=true", "reads observations alone"),
         ("latent_plan:memory=gru", "unknown memory 'gru'"),
+        ("latent_plan:buffer=prioritised", "unknown buffer 'prioritised'"),
+        ("latent_plan:use=sample", "nothing is learned on top"),
+        ("ppo:run_steps=1000", "unknown key 'run_steps'"),
+        ("pg_history_baseline:memory=latent", "does not train a model of the world"),
     ],
 )
 def test_a_setting_that_cannot_matter_cannot_be_given(spec, said):

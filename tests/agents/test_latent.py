@@ -14,7 +14,7 @@ from seqrl_jax.audit.latent import beliefs, knowledge, play
 from seqrl_jax.networks import GRU, Experience, Latent, StepInput
 from seqrl_jax.networks.base import DRAWS
 from seqrl_jax.networks.latent import POSTERIOR_COLLAPSE
-from seqrl_jax.tasks import make, tabular_env, tabular_params
+from seqrl_jax.tasks import make, stack, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 
 T, B = 9, 3
@@ -320,7 +320,14 @@ def test_a_trained_model_knows_nearly_what_the_filter_knows():
         state, _ = train(agent, env, params, key, 60_000)
         rollout = play(jax.random.key(1), agent, env, params, state, 64, 32)
         return knowledge(
-            jax.random.key(2), agent.network_in(env), state.train.weights, env, params, rollout, samples=32
+            jax.random.key(2),
+            agent.network_in(env),
+            state.train.weights,
+            env,
+            params,
+            rollout,
+            state.magnitude,
+            samples=32,
         )
 
     told = jax.jit(jax.vmap(known))(jax.random.split(jax.random.key(0), 3))
@@ -415,3 +422,22 @@ def test_latent_agents_model_arrays_of_numbers(spec):
     for term in ("observation_loss", "end_loss"):
         assert metrics[term].shape == (60,)
         assert metrics[term][-10:].mean() < 0.7 * metrics[term][:3].mean(), term
+
+
+def test_what_a_model_is_said_to_expect_does_not_depend_on_padding():
+    """Beside a task with more observations, none of which it can see, its log-loss is what it is alone."""
+    tasks = [make("locked_doors"), make("flicker_grid")]
+    agent = make_agent("latent_q:width=8,num_envs=4,batch_sequences=4").for_run(32, 4000)
+
+    def known(env, params):
+        state, _ = train(agent, env, params, jax.random.key(0), 4000)
+        rollout = play(jax.random.key(1), agent, env, params, state, 8, 32)
+        return knowledge(
+            jax.random.key(2), agent.network_in(env), state.train.weights, env, params, rollout, state.magnitude, 8
+        )
+
+    env, params = stack(tasks)
+    together = jax.jit(lambda params: known(env, params))(jax.tree.map(lambda leaf: leaf[0], params))
+    alone = jax.jit(lambda params: known(tabular_env(tasks[0]), params))(tabular_params(tasks[0]))
+    np.testing.assert_allclose(together.log_loss, alone.log_loss, rtol=0.02)
+    np.testing.assert_allclose(together.divergence, alone.divergence, rtol=0.02)

@@ -55,7 +55,15 @@ def test_a_history_without_own_actions_is_another_history(spec, blind):
         assert np.linalg.norm(estimate(agent, task, policy).mean - truth) == pytest.approx(bias * np.linalg.norm(truth))
 
 
-@pytest.mark.parametrize("name", estimators())
+ODD = [
+    "a2c_history:memory=table",
+    "ppo:memory=none",
+    "ppo:lambda_=1,previous_action=false",
+    "pg_history_baseline:memory=gru",
+]
+
+
+@pytest.mark.parametrize("name", [*estimators(), *ODD])
 def test_a_row_is_of_the_estimator_that_the_agent_uses(name):
     """Marked wrong is whoever is biased on some task, and nobody else: a row cannot certify another estimator."""
     biased = []
@@ -65,6 +73,12 @@ def test_a_row_is_of_the_estimator_that_the_agent_uses(name):
         estimated = estimate(make_agent(name), task, softmax(policy_logits(task)))
         biased.append(np.linalg.norm(estimated.mean - truth) / np.linalg.norm(truth) > VALID)
     assert any(biased) == make_agent(name).marked_wrong
+
+
+@pytest.mark.parametrize("name", ["a2c_history:memory=window", "ppo:memory=window", "ppo:discounted_occupancy=false"])
+def test_what_cannot_be_listed_has_no_row(name):
+    task = make("aliased_line:horizon=7,discount=0.9")
+    assert estimate(make_agent(name), task, softmax(policy_logits(task))) is None
 
 
 def test_where_there_is_no_gradient_nothing_is_relative_to_it(audited):
