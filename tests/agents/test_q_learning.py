@@ -120,7 +120,7 @@ def test_soft_optimal_values_have_no_td_error_whatever_is_done(n_steps, epsilon)
 @pytest.mark.parametrize("n_steps", [1, 2, 5])
 def test_soft_targets_bring_wrong_values_closer_whatever_is_done(n_steps):
     """From values that are wrong by up to 5, under random actions: no target is further off than the discount allows
-    (a hundredth more, as the weights are those of the wrong values). Returns that go on in full are 4 times too far."""
+    (a hundredth more, as the weights are those of the wrong values). Returns that go on in full fail here."""
     task, temperature = staircase(), 0.5
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent(
