@@ -19,7 +19,7 @@ from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.registry import METHODS, make_method, make_model, make_task_and_model, method_settings
 from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.sft import Supervised
-from seqrl_jax.naming import SpecError
+from seqrl_jax.naming import Fitted, SpecError
 from seqrl_jax.networks import Window
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.rnn import RNN
@@ -152,7 +152,9 @@ def undeclared(function):
         bare, _ = inner(hints.get(key)) if key not in of_flax else (None, False)
         if bare in (int, float, str):
             yield key
-        elif get_origin(bare) is Annotated and get_args(bare)[0] in (int, float, str):
+        elif (
+            get_origin(bare) is Annotated and get_args(bare)[0] in (int, float, str) and Fitted() not in get_args(bare)
+        ):
             _, low, high = ends(bare)
             assert low < high and math.isfinite(low) and math.isfinite(high), f"{function}: {key} has an open end"
 
