@@ -96,28 +96,13 @@ class LatentPlan(ReadingAgent):
         require(not (latent.draws or latent.pass_gradient), why, use=latent.use, pass_gradient=latent.pass_gradient)
 
     @property
-    def steps_per_update(self) -> int:
-        return self.num_envs * self.rollout_length
-
-    @property
-    def marked_wrong(self) -> bool:
-        return not self.reads_history
-
-    @property
     def acts(self) -> Literal["greedy"]:
         return "greedy"
 
     def for_run(self, horizon: int, steps: int) -> Self:
-        num_envs, length = whole_episodes(self.num_envs, self.rollout_length, horizon)
-        longer = num_envs * length / self.steps_per_update
-        fitted = dataclasses.replace(
-            self,
-            num_envs=num_envs,
-            rollout_length=length,
-            batch_sequences=max(1, self.batch_sequences * self.rollout_length // length),
-            learning_steps=max(1, round(self.learning_steps * longer)),
-            plan_steps=max(self.plan_steps, horizon_class(horizon)),
-        )
+        shape = whole_episodes(self.num_envs, self.rollout_length, horizon)
+        plan_steps = max(self.plan_steps, horizon_class(horizon))
+        fitted = dataclasses.replace(replay.resized(self, *shape), plan_steps=plan_steps)
         return dataclasses.replace(fitted, run_steps=float(updates_in(fitted, steps) * fitted.steps_per_update))
 
     def init(self, key: Array, env: Environment, params: Any) -> PlanState:

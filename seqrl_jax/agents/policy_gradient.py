@@ -157,10 +157,6 @@ class PolicyGradient(ReadingAgent, MemorylessAgent):
         require(not blind, why, critic=self.critic, bootstrap_truncated=self.bootstrap_truncated)
 
     @property
-    def steps_per_update(self) -> int:
-        return self.num_envs * self.rollout_length
-
-    @property
     def marked_wrong(self) -> bool:
         bootstraps = self.weight is generalised_advantage and float(self.lambda_) < 1
         return bootstraps and not (self.critic == "history" and self.reads_history)

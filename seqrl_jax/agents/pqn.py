@@ -12,47 +12,38 @@ Source: Gallici et al. (2025), sec. 4 and algorithm 1; Sutton & Barto (2018), se
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from seqrl_jax import estimators
 from seqrl_jax.agents.action_values import greedy, mean_over_actions, of_action, outputs_at_start
-from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, updates_in
+from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import TrainState, annealed_adam, epochs_over, falling, share_of_run, train_state
+from seqrl_jax.agents.learning import epochs_over, falling, share_of_run
 from seqrl_jax.agents.network import (
     HistoryNetwork,
     acting,
     auxiliary_loss,
-    init_weights,
     policy_of,
     scale_outputs,
     table,
     unroll,
     unroll_pairs,
 )
-from seqrl_jax.agents.reading import MemoryField, ReadingAgent
+from seqrl_jax.agents.on_policy import OnPolicy, OnPolicyState
 from seqrl_jax.agents.rollout import (
-    Magnitude,
-    Position,
-    begin,
     bootstrap_discount,
     collect,
     measured,
-    no_magnitude,
 )
-from seqrl_jax.naming import Fitted, check, require
-from seqrl_jax.networks import GRU
 from seqrl_jax.networks.distributions import Greedy, masked
 from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.networks.module import Carry, Weights
-from seqrl_jax.settings import Count, PositiveFloat, Share
+from seqrl_jax.settings import PositiveFloat, Share
 from seqrl_jax.tasks.environment import Environment, split_key_cheaply
 
 
@@ -63,81 +54,24 @@ class PQNBatch(NamedTuple):
     target: Array
 
 
-class PQNState(NamedTuple):
-    """What is learned, magnitudes, where the environments stand, updates so far, the memory's diagnostics, the key."""
-
-    train: TrainState
-    magnitude: Magnitude
-    position: Position
-    updates: Array
-    diagnostics: Any
-    key: Array
-
-
 @hyperparameters
-class PQN(ReadingAgent, MemorylessAgent):
-    """PQN with a memory.
-
-    Attributes:
-        learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run. lambda_: of the returns.
-        max_gradient_norm: the global norm above which gradients are scaled down.
-        memory: the backbone. previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
-        exploration: which random actions are taken.
-        num_envs: B. rollout_length: T; episodes go on across rollouts.
-        epochs, minibatches: passes over a rollout, and parts of each.
-        bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
-    """
+class PQN(OnPolicy):
+    """PQN with a memory. Attributes: lambda_: of the returns. exploration: which random actions are taken; the others:
+    see `OnPolicy`."""
 
     learning_rate: PositiveFloat = 0.002
-    run_steps: Annotated[float, Fitted()] = 300_000.0
-    lambda_: Share = 0.9
     max_gradient_norm: PositiveFloat = 1.0
-    memory: MemoryField = GRU(32)
-    previous_action: bool | None = None
-    previous_reward: bool = False
+    lambda_: Share = 0.9
     exploration: ExplorationField = EpsilonZ()
-    num_envs: Count = 16
-    rollout_length: Count = 32
-    epochs: Count = 4
-    minibatches: Count = 4
-    bootstrap_truncated: bool = False
-
-    def __post_init__(self) -> None:
-        check(self)
-        self.require_readable()
-        parts = {"num_envs": self.num_envs, "minibatches": self.minibatches}
-        require(self.num_envs % self.minibatches == 0, "the environments do not divide into equal parts", **parts)
-
-    @property
-    def steps_per_update(self) -> int:
-        return self.num_envs * self.rollout_length
-
-    @property
-    def marked_wrong(self) -> bool:
-        return not self.reads_history
 
     @property
     def acts(self) -> Literal["greedy"]:
         return "greedy"
 
-    def for_run(self, horizon: int, steps: int) -> Self:
-        memory, made = self.memory.for_horizon(horizon_class(horizon)), updates_in(self, steps) * self.steps_per_update
-        return dataclasses.replace(self, memory=memory, run_steps=float(made))
+    def initial_carry(self, batch: int) -> tuple[Carry, Any]:
+        return self.memory.initial_carry(batch), self.exploration.initial_carry(batch)
 
-    def init(self, key: Array, env: Environment, params: Any) -> PQNState:
-        key, weights_key, begin_key = jax.random.split(key, 3)
-        weights = init_weights(self.network_in(env), weights_key)
-        carry = (self.memory.initial_carry(self.num_envs), self.exploration.initial_carry(self.num_envs))
-        return PQNState(
-            train=train_state(self._optimiser, weights),
-            magnitude=no_magnitude(),
-            position=begin(begin_key, env, params, self.num_envs, carry),
-            updates=jnp.int32(0),
-            diagnostics=self.memory.initial_diagnostics(),
-            key=key,
-        )
-
-    def update(self, env: Environment, params: Any, state: PQNState) -> tuple[PQNState, dict[str, Array]]:
+    def update(self, env: Environment, params: Any, state: OnPolicyState) -> tuple[OnPolicyState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
         network, mask, start = self.network_in(env), env.action_mask(params), state.position.carry[0]
         step = acting(network, state.train.weights)
@@ -174,33 +108,25 @@ class PQN(ReadingAgent, MemorylessAgent):
         batch = PQNBatch(r.experience(magnitude), target)
         train = state.train._replace(weights=weights)
         train, metrics = epochs_over(
-            learn_key, self._optimiser, train, loss, start, batch, self.epochs, self.minibatches
+            learn_key, self.optimiser, train, loss, start, batch, self.epochs, self.minibatches
         )
         metrics = jax.tree.map(jnp.mean, metrics)
         error = jnp.sqrt(metrics.pop("squared_error"))
         metrics = {"td_error": error, "q": magnitude.value * mean_over_actions(here, mask), **metrics}
         diagnostics = self.memory.diagnose(state.diagnostics, metrics)
-        return PQNState(train, magnitude, position, state.updates + 1, diagnostics, key), metrics
+        return OnPolicyState(train, magnitude, position, state.updates + 1, diagnostics, key), metrics
 
-    def alarms(self, state: PQNState) -> dict[str, Array]:
-        return self.memory.alarms(state.diagnostics)
-
-    def probabilities(self, env: Environment, params: Any, state: PQNState) -> Array:
+    def probabilities(self, env: Environment, params: Any, state: OnPolicyState) -> Array:
         return Greedy(table(self.network_in(env), state.train.weights), env.action_mask(params)).probs
 
-    def policy(self, env: Environment, params: Any, state: PQNState) -> Policy:
+    def policy(self, env: Environment, params: Any, state: OnPolicyState) -> Policy:
         choose = lambda key, q: Greedy(q, env.action_mask(params)).mode()
         return policy_of(acting(self.network_in(env), state.train.weights), self.memory.initial_carry(1), choose)
 
-    def claim(self, env: Environment, params: Any, state: PQNState, key: Array) -> Array:
+    def claim(self, env: Environment, params: Any, state: OnPolicyState, key: Array) -> Array:
         q = outputs_at_start(self.network_in(env), state.train.weights, env, params, key)
         return state.magnitude.value * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
 
     def network_in(self, env: Environment) -> HistoryNetwork:
         """Outputs: action values in units of the largest return."""
         return self.network(env, env.num_actions, normalise=True)
-
-    @property
-    def _optimiser(self) -> optax.GradientTransformation:
-        steps = self.run_steps / self.steps_per_update * self.epochs * self.minibatches
-        return annealed_adam(self.learning_rate, self.max_gradient_norm, steps)

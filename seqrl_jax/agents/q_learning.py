@@ -130,40 +130,24 @@ class QLearning(ReadingAgent, MemorylessAgent):
         require(enough, why, burn_in=True, capacity=capacity)
 
     @property
-    def steps_per_update(self) -> int:
-        return self.num_envs * self.rollout_length
-
-    @property
     def blocks(self) -> int:
         """Rollouts that the buffer holds."""
         return max(1, self.buffer.capacity // self.steps_per_update)
-
-    @property
-    def marked_wrong(self) -> bool:
-        return not self.reads_history
 
     @property
     def acts(self) -> Literal["greedy", "sampled"]:
         return self.target.acts
 
     def for_run(self, horizon: int, steps: int) -> Self:
-        num_envs, length, sequences = self.num_envs, self.rollout_length, self.batch_sequences
+        num_envs, length = self.num_envs, self.rollout_length
         if self.start.whole:
             num_envs, length = whole_episodes(num_envs, length, horizon)
-            sequences = max(1, sequences * self.rollout_length // length)
-        longer = num_envs * length / self.steps_per_update
+        # Room for more steps than a run makes would stay empty.
+        capacity = min(self.buffer.capacity, max(steps, 2 * num_envs * length))
         fitted = dataclasses.replace(
-            self,
-            num_envs=num_envs,
-            rollout_length=length,
-            batch_sequences=sequences,
-            # Gradient steps follow environment steps, also where one environment is already more than there were.
-            learning_steps=max(1, round(self.learning_steps * longer)),
+            replay.resized(self, num_envs, length),
             memory=self.memory.for_horizon(horizon_class(horizon)),
-            # Room for more steps than a run makes would stay empty.
-            buffer=dataclasses.replace(
-                self.buffer, capacity=min(self.buffer.capacity, max(steps, 2 * num_envs * length))
-            ),
+            buffer=dataclasses.replace(self.buffer, capacity=capacity),
         )
         return dataclasses.replace(fitted, run_steps=float(updates_in(fitted, steps) * fitted.steps_per_update))
 

@@ -20,11 +20,23 @@ class ReadingAgent(Agent, Protocol):
     previous_action: whether it reads a_{t-1} beside o_t; None: where it keeps the whole history. A history without the
         agent's own actions is another thing, on which a value is an average over what they were.
     previous_reward: whether it reads r_{t-1} as well.
+    num_envs, rollout_length: B and T of the rollouts that it learns from.
     """
 
     memory: MemoryField
     previous_action: bool | None
     previous_reward: bool
+    num_envs: int
+    rollout_length: int
+
+    @property
+    def steps_per_update(self) -> int:
+        return self.num_envs * self.rollout_length
+
+    @property
+    def marked_wrong(self) -> bool:
+        """An agent that bootstraps is wrong on anything but the history."""
+        return not self.reads_history
 
     def require_readable(self) -> None:
         """For `__post_init__`. Raises: SpecError: with its actions, an agent without memory keeps notes in them."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+import dataclasses
+from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,38 @@ class Prioritised:
 
 BUFFERS = {"uniform": Uniform, "prioritised": Prioritised}
 BufferField = Annotated[Uniform | Prioritised, Choice(BUFFERS), TRACED]
+
+
+class Replaying(Protocol):
+    """The fields of an agent that learns from replayed sequences."""
+
+    @property
+    def num_envs(self) -> int: ...
+
+    @property
+    def rollout_length(self) -> int: ...
+
+    @property
+    def batch_sequences(self) -> int: ...
+
+    @property
+    def learning_steps(self) -> int: ...
+
+
+AnyReplaying = TypeVar("AnyReplaying", bound=Replaying)
+
+
+def resized(agent: AnyReplaying, num_envs: int, length: int) -> AnyReplaying:
+    """An agent whose rollouts have another shape: as many steps in a batch, and as many gradient steps for an
+    environment step, also where one environment is already more than there were."""
+    longer = num_envs * length / (agent.num_envs * agent.rollout_length)
+    return dataclasses.replace(  # type: ignore[type-var]
+        agent,
+        num_envs=num_envs,
+        rollout_length=length,
+        batch_sequences=max(1, agent.batch_sequences * agent.rollout_length // length),
+        learning_steps=max(1, round(agent.learning_steps * longer)),
+    )
 
 
 class Draw(NamedTuple):

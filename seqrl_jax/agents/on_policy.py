@@ -1,0 +1,97 @@
+"""What agents share that learn from each rollout in a few passes: rollouts that go on, one network, no replay."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from seqrl_jax.agents.base import MemorylessAgent, horizon_class, updates_in
+from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.agents.learning import TrainState, annealed_adam, train_state
+from seqrl_jax.agents.network import HistoryNetwork, init_weights
+from seqrl_jax.agents.reading import MemoryField, ReadingAgent
+from seqrl_jax.agents.rollout import Magnitude, Position, begin, no_magnitude
+from seqrl_jax.naming import Fitted, check, require
+from seqrl_jax.networks import GRU
+from seqrl_jax.settings import Count, PositiveFloat
+from seqrl_jax.tasks.environment import Environment
+
+
+class OnPolicyState(NamedTuple):
+    """What is learned, magnitudes, where the environments stand, updates so far, the memory's diagnostics, the key."""
+
+    train: TrainState
+    magnitude: Magnitude
+    position: Position
+    updates: Array
+    diagnostics: Any
+    key: Array
+
+
+@hyperparameters
+class OnPolicy(ReadingAgent, MemorylessAgent):
+    """An agent of which `network_in`, `initial_carry` and the rule itself are left to say.
+
+    Attributes:
+        learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run.
+        max_gradient_norm: the global norm above which gradients are scaled down.
+        memory: the backbone. previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
+        num_envs: B. rollout_length: T; episodes go on across rollouts.
+        epochs, minibatches: passes over a rollout, and parts of each.
+        bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
+    """
+
+    learning_rate: PositiveFloat = 0.01
+    run_steps: Annotated[float, Fitted()] = 300_000.0
+    max_gradient_norm: PositiveFloat = 0.5
+    memory: MemoryField = GRU(32)
+    previous_action: bool | None = None
+    previous_reward: bool = False
+    num_envs: Count = 16
+    rollout_length: Count = 32
+    epochs: Count = 4
+    minibatches: Count = 4
+    bootstrap_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
+        self.require_readable()
+        parts = {"num_envs": self.num_envs, "minibatches": self.minibatches}
+        require(self.num_envs % self.minibatches == 0, "the environments do not divide into equal parts", **parts)
+
+    def network_in(self, env: Environment) -> HistoryNetwork:
+        """What is learned."""
+        raise NotImplementedError
+
+    def initial_carry(self, batch: int) -> Any:
+        """Of B environments that are about to begin: the memory's, and what acting needs besides."""
+        return self.memory.initial_carry(batch)
+
+    def for_run(self, horizon: int, steps: int) -> Self:
+        memory, made = self.memory.for_horizon(horizon_class(horizon)), updates_in(self, steps) * self.steps_per_update
+        return dataclasses.replace(self, memory=memory, run_steps=float(made))
+
+    def init(self, key: Array, env: Environment, params: Any) -> OnPolicyState:
+        key, weights_key, begin_key = jax.random.split(key, 3)
+        return OnPolicyState(
+            train=train_state(self.optimiser, init_weights(self.network_in(env), weights_key)),
+            magnitude=no_magnitude(),
+            position=begin(begin_key, env, params, self.num_envs, self.initial_carry(self.num_envs)),
+            updates=jnp.int32(0),
+            diagnostics=self.memory.initial_diagnostics(),
+            key=key,
+        )
+
+    def alarms(self, state: OnPolicyState) -> dict[str, Array]:
+        return self.memory.alarms(state.diagnostics)
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        """Of all gradient steps of a run."""
+        steps = self.run_steps / self.steps_per_update * self.epochs * self.minibatches
+        return annealed_adam(self.learning_rate, self.max_gradient_norm, steps)
