@@ -64,14 +64,14 @@ def main() -> None:
         print(f"{row.what:<42}{row.steps_per_second / 1e6:8.2f} M steps/s   cold {row.compile_seconds:.1f} s")
     print(f"{OURS} / {THEIRS}: {statistics.median(ratios):.2f} (median of {len(ratios)} alternating pairs)")
     if options.out:
-        told = {
+        measured = {
             "rows": [asdict(row) for row in rows],
             "ratio": statistics.median(ratios),
             "command": " ".join(["python", *sys.argv]),
             "versions": {**provenance.versions(), "gymnax": importlib.metadata.version("gymnax")},
             "commit": provenance.commit(),
         }
-        write_whole(options.out, (json.dumps(told, indent=1) + "\n").encode())
+        write_whole(options.out, (json.dumps(measured, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

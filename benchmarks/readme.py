@@ -128,32 +128,32 @@ def _value(estimate: Estimate | None) -> str:
 
 def audit_table() -> str:
     """The lecture's summary: a number behind every word."""
-    told = _read("audit/audit.json")
+    measured = _read("audit/audit.json")
     lines = ["| method | fully observed | partially observed | the number is |", "|---|---|---|---|"]
-    for row in told["summary"]:
+    for row in measured["summary"]:
         percent = row["unit"].startswith("relative")
         shown = (_word(row[setting], percent) for setting in ("observed", "partially observed"))
         method = row["method"].replace("|", "\\|")
         lines.append(f"| {method} | {' | '.join(shown)} | {row['unit']} |")
-    return "\n".join([*lines, "", f"`{told['command']}`, exact, jax {told['versions']['jax']}."])
+    return "\n".join([*lines, "", f"`{measured['command']}`, exact, jax {measured['versions']['jax']}."])
 
 
 def latent_table() -> str:
     """Agents on a learned state and on the exact belief, and what the learned model knows."""
-    told = _read("latent_cpu.json")
-    rows = {(row["agent"], row["task"]): row for row in told["rows"]}
+    measured = _read("latent_cpu.json")
+    rows = {(row["agent"], row["task"]): row for row in measured["rows"]}
     lines = [
         "| task | memory score of `latent_q` | of `belief_q` | log-loss, model / filter | state, probe / belief |",
         "|---|---:|---:|---:|---:|",
     ]
-    for task in dict.fromkeys(row["task"] for row in told["rows"]):
+    for task in dict.fromkeys(row["task"] for row in measured["rows"]):
         latent, belief = rows["latent_q", task], rows["belief_q", task]
         shown = (with_interval(estimate(row["memory"])) for row in (latent, belief))
         pairs = (("log_loss", "filter_log_loss"), ("probe", "belief_entropy"))
         nats = (f"{latent[one]:.3f} / {latent[other]:.3f}" for one, other in pairs)
         lines.append(f"| `{task}` | {' | '.join(shown)} | {' | '.join(nats)} |")
-    where = f"{told['seeds']} seeds, {told['steps']:,} steps per run, on {told['device']}"
-    return "\n".join([*lines, "", f"`{told['command']}`: {where}, jax {told['versions']['jax']}."])
+    where = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
+    return "\n".join([*lines, "", f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
 
 
 def alignment_table() -> str:
@@ -186,20 +186,20 @@ def alignment_table() -> str:
 
 def overoptimisation_table(name: str) -> str:
     """Where the gold reward peaks and ends when a proxy is climbed to the end."""
-    told = _read(f"{name}.json")
-    rows = {(row["proxy"], row["pairs"], row["noise"]): row for row in told["rows"]}
-    proxies = list(dict.fromkeys(row["proxy"] for row in told["rows"]))
-    noises = list(dict.fromkeys(row["noise"] for row in told["rows"]))
+    measured = _read(f"{name}.json")
+    rows = {(row["proxy"], row["pairs"], row["noise"]): row for row in measured["rows"]}
+    proxies = list(dict.fromkeys(row["proxy"] for row in measured["rows"]))
+    noises = list(dict.fromkeys(row["noise"] for row in measured["rows"]))
     columns = [(proxy, noise) for proxy in proxies for noise in noises]
     heads = [f"{proxy}{f', noise {noise:g}' if noise else ''}" for proxy, noise in columns]
     lines = [f"| pairs | {' | '.join(heads)} |", "|---|" + "---:|" * len(columns)]
-    for pairs in dict.fromkeys(row["pairs"] for row in told["rows"]):
+    for pairs in dict.fromkeys(row["pairs"] for row in measured["rows"]):
         mine = [rows[proxy, pairs, noise] for proxy, noise in columns]
         shown = (f"{two(row['gold_peak'])} / {two(row['gold_end'])}" for row in mine)
         lines.append(f"| {pairs:,} | {' | '.join(shown)} |")
-    seeds = f"{told['seeds']} seed{'s' if told['seeds'] > 1 else ''}"
-    where = f"{seeds}, on {told['device']}, jax {told['versions']['jax']}"
-    return "\n".join([*lines, "", f"`{told['command']}`: {where}."])
+    seeds = f"{measured['seeds']} seed{'s' if measured['seeds'] > 1 else ''}"
+    where = f"{seeds}, on {measured['device']}, jax {measured['versions']['jax']}"
+    return "\n".join([*lines, "", f"`{measured['command']}`: {where}."])
 
 
 def measurements() -> str:
@@ -246,9 +246,9 @@ def _recurrent_speed() -> list[str]:
 
 def _replay() -> list[str]:
     ring = _read("replay_ring_cpu.json")
-    told = ", ".join(f"{row['flashbax_over_ring']:.1f} with {row['runs']} stacked runs" for row in ring["rows"])
+    ratios = ", ".join(f"{row['flashbax_over_ring']:.1f} with {row['runs']} stacked runs" for row in ring["rows"])
     return [
-        f"- Replay, time of flashbax {ring['flashbax']} over ours: {told}.",
+        f"- Replay, time of flashbax {ring['flashbax']} over ours: {ratios}.",
         f"  `{ring['command']}`, {ring['device']}.",
     ]
 

@@ -166,21 +166,21 @@ def main() -> None:
     options = parser.parse_args()
 
     textbook = [against_textbook(width, options.repeats) for width in options.widths]
-    told: dict[str, Any] = {"textbook": textbook}
+    measured: dict[str, Any] = {"textbook": textbook}
     print(json.dumps(textbook, indent=1), flush=True)
     if options.peers:
-        told["peers"] = []
+        measured["peers"] = []
         for width, ours in zip(options.widths, textbook, strict=True):
             theirs = peer(options.peer_python, width)
             ratio = ours["steps_per_second"]["seqrl_jax"] / theirs["steps_per_second"]
-            told["peers"].append({"what": ours["what"], "ratio": ratio, **theirs})
-        print(json.dumps(told["peers"], indent=1), flush=True)
-    told["seeds"] = over_seeds(options.repeats)
-    print(json.dumps(told["seeds"], indent=1), flush=True)
-    told["recall"] = recall()
-    print(json.dumps(told["recall"], indent=1), flush=True)
+            measured["peers"].append({"what": ours["what"], "ratio": ratio, **theirs})
+        print(json.dumps(measured["peers"], indent=1), flush=True)
+    measured["seeds"] = over_seeds(options.repeats)
+    print(json.dumps(measured["seeds"], indent=1), flush=True)
+    measured["recall"] = recall()
+    print(json.dumps(measured["recall"], indent=1), flush=True)
     if options.out:
-        write_measurement(options.out, told)
+        write_measurement(options.out, measured)
 
 
 if __name__ == "__main__":

@@ -50,15 +50,15 @@ def main() -> None:
         stacked.append(cold([problems]))
         one_by_one.append(cold([[problem] for problem in problems]))
         print(f"repeat {repeat}: stacked {stacked[-1]:.1f} s, one after another {one_by_one[-1]:.1f} s", flush=True)
-    told = {
+    measured = {
         "what": f"{options.agent}, {len(problems)} tasks x {options.seeds} seeds x {options.steps} steps, cold",
         "stacked_seconds": stacked,
         "one_after_another_seconds": one_by_one,
         "ratio_of_medians": statistics.median(one_by_one) / statistics.median(stacked),
     }
-    print(f"{told['what']}: {told['ratio_of_medians']:.1f} times as fast in one program")
+    print(f"{measured['what']}: {measured['ratio_of_medians']:.1f} times as fast in one program")
     if options.out:
-        write_measurement(options.out, told)
+        write_measurement(options.out, measured)
 
 
 if __name__ == "__main__":

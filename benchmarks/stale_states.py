@@ -66,8 +66,8 @@ def errors(agent: Any, env: Any, params: Any, state: Any, reach: int) -> dict[st
             "burn_in": value(at(stored, block - 1), jnp.stack([block - 1, block])),
         }
         centre = jnp.sum(true * inherited) / count
-        told = {name: jnp.sum(jnp.square(q - true) * inherited) / count for name, q in found.items()}
-        return {**told, "spread": jnp.sum(jnp.square(true - centre) * inherited) / count}
+        measured = {name: jnp.sum(jnp.square(q - true) * inherited) / count for name, q in found.items()}
+        return {**measured, "spread": jnp.sum(jnp.square(true - centre) * inherited) / count}
 
     return jax.vmap(one)(jnp.arange(BLOCKS - 1, reach, -1))
 
@@ -97,14 +97,14 @@ def main() -> None:
 
         return jax.lax.scan(point, state, length=(options.updates - BLOCKS) // 20)[1]
 
-    told = run(jax.random.split(jax.random.key(0), options.seeds))
-    told = {name: np.asarray(values, np.float64) for name, values in told.items()}
-    spread = told["spread"].mean((1, 2))[:, None]
+    measured = run(jax.random.split(jax.random.key(0), options.seeds))
+    measured = {name: np.asarray(values, np.float64) for name, values in measured.items()}
+    spread = measured["spread"].mean((1, 2))[:, None]
     rows = []
-    for age in range(told["zero"].shape[2]):
+    for age in range(measured["zero"].shape[2]):
         row: dict[str, Any] = {"age": age}
         for name in STARTS:
-            per_seed = np.sqrt(told[name][:, :, age].mean(1, keepdims=True) / spread)
+            per_seed = np.sqrt(measured[name][:, :, age].mean(1, keepdims=True) / spread)
             row[name] = float(per_seed.mean())
             row[f"{name}_error"] = float(per_seed.std(ddof=1) / len(per_seed) ** 0.5)
         rows.append(row)

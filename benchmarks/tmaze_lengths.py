@@ -61,8 +61,8 @@ def main() -> None:
         for length, scores in zip(LENGTHS, (values - BLIND) / (GOOD - BLIND), strict=True):
             row = {"memory": name, "length": length, **estimate(scores).as_json()}
             rows.append({**row, "seeds": options.seeds, "steps": steps, "program_seconds": seconds})
-        told = ", ".join(f"{row['length']}: {row['value']:.2f}" for row in rows if row["memory"] == name)
-        print(f"{name:<18}{told}   ({seconds:.0f} s)", flush=True)
+        line = ", ".join(f"{row['length']}: {row['value']:.2f}" for row in rows if row["memory"] == name)
+        print(f"{name:<18}{line}   ({seconds:.0f} s)", flush=True)
         if options.out:
             write_measurement(options.out, {"rows": rows})
 

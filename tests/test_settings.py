@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqrl_jax import cli, naming
+from seqrl_jax import cli, naming, parts
 from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.registry import METHODS, make_method, make_model, make_task_and_model, method_settings
@@ -47,7 +47,7 @@ def places():
     for name, entry in AGENTS.items():
         agent = entry.agent.learner
         yield Place(f"{name}:", dict(naming.settable(type(agent))), make_agent)
-        for field, choice in naming.choices(type(agent)).items():
+        for field, choice in parts.choices(type(agent)).items():
             yield Place(f"{name}:", dict(naming.settable(type(getattr(agent, field)))), make_agent)
             for part, kind in choice.kinds.items():
                 yield Place(f"{name}:{field}={part},", dict(naming.settable(kind)), make_agent)
@@ -165,7 +165,7 @@ EVERY = [
     *dict.fromkeys(
         part
         for entry in AGENTS.values()
-        for choice in naming.choices(type(entry.agent.learner)).values()
+        for choice in parts.choices(type(entry.agent.learner)).values()
         for part in choice.kinds.values()
     ),
     *dict.fromkeys(type(entry.method) for entry in METHODS.values()),

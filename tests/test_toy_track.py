@@ -1,4 +1,4 @@
-"""A new track is one object: what it says is enough to be listed, run, told, reported and compared."""
+"""A new track is one object: what it says is enough to be listed, run, listed, reported and compared."""
 
 import json
 
@@ -30,12 +30,12 @@ def test_a_new_track_gets_every_command(seqrl, tmp_path):
     assert "coins" in [suite["name"] for suite in listed["suites"]]
     assert "penny (toy): fair" in seqrl("list", "penny")
 
-    told = json.loads(seqrl("run", SUITE.name, "--out", tmp_path, "--json"))
-    agents = {(row["task"], row["agent"]): row for row in told["rows"] if row["kind"] == "agent"}
+    listed = json.loads(seqrl("run", SUITE.name, "--out", tmp_path, "--json"))
+    agents = {(row["task"], row["agent"]): row for row in listed["rows"] if row["kind"] == "agent"}
     assert set(agents) == {(task, method) for task in Toy.tasks for method in Toy.methods}
     assert all(row["track"] == "toy" and row["certified"] and row["seeds"] == 2 for row in agents.values())
-    assert told["errors"] == [] and told["damaged"] == []
-    assert json.loads(seqrl("table", tmp_path, "--json"))["rows"] == told["rows"]
+    assert listed["errors"] == [] and listed["damaged"] == []
+    assert json.loads(seqrl("table", tmp_path, "--json"))["rows"] == listed["rows"]
 
     text = seqrl("table", tmp_path)
     assert "toy: 3 tasks, 3 methods" in text and "wrong†" in text and "0 for a guess, 1 for the best bet" in text

@@ -1,4 +1,4 @@
-"""A whole track in under 60 lines: all that a new one must say to be listed, run, resumed, told and reported."""
+"""A whole track in under 60 lines: all that a new one must say to be listed, run, resumed, listed and reported."""
 
 import time
 from collections import namedtuple

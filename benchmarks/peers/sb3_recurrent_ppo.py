@@ -7,7 +7,7 @@ All environments are stepped in one compiled call behind stable_baselines3's own
 that the time measured is the peer's. One LSTM is shared by policy and value, heads are linear, and epochs and
 minibatches are those of the shipped PPO. The LSTM has four gates where a GRU has three. One update is made before the
 clock starts;
-1 and 2 torch threads are tried, and the better one is told.
+1 and 2 torch threads are tried, and the better one counts.
 """
 
 from __future__ import annotations

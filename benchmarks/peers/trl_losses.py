@@ -9,8 +9,8 @@ them is said here, and nothing else:
 
 - IPO: TRL divides h by the completion's length. On completions of one length n its loss with beta is ours with
   beta / n, divided by n^2.
-- GRPO and Dr. GRPO: since 1.16 TRL multiplies the KL's estimate by the ratio (DeepSeek-V3.2) unless told not to; here
-  it is told not to, as in Shao et al. (2024).
+- GRPO and Dr. GRPO: since 1.16 TRL multiplies the KL's estimate by the ratio (DeepSeek-V3.2) unless that is switched
+  off, as it is here and in Shao et al. (2024).
 - Dr. GRPO: TRL divides by the longest completion's length, ours does not: a factor L.
 - PPO: TRL takes the mean over tokens (again L, as all have L) and whitens the advantages. Its value model has a body of
   its own; with equal weights the two bodies' gradients add up to that of a shared one.

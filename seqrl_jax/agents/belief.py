@@ -1,4 +1,4 @@
-"""Agents that are told the belief: any agent, acting on the exact Bayes filter instead of the observation.
+"""Agents that are given the belief: any agent, acting on the exact Bayes filter instead of the observation.
 
 The belief and the time are all that a history is worth (Åström, 1965), so this is the ceiling of every method that
 learns a state of its own: what is lost here is lost by the control, not by the memory. The filter reads the task's

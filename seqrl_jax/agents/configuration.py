@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from seqrl_jax.agents.base import Agent
-from seqrl_jax.naming import values_of
+from seqrl_jax.parts import values_of
 
 
 def configuration(agent: Agent) -> dict[str, Any]:

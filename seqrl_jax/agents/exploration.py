@@ -10,8 +10,8 @@ from jax import Array
 
 from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
 from seqrl_jax.agents.learning import falling
-from seqrl_jax.naming import Choice
 from seqrl_jax.networks.distributions import uniform
+from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Fraction, Probability
 
 

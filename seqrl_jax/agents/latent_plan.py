@@ -37,10 +37,11 @@ from seqrl_jax.agents.rollout import (
     measured,
     no_magnitude,
 )
-from seqrl_jax.naming import Choice, Fitted, check, require
+from seqrl_jax.naming import Fitted, check, require
 from seqrl_jax.networks import Latent
 from seqrl_jax.networks.distributions import masked
 from seqrl_jax.networks.module import Carry, Weights
+from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Count, PositiveFloat
 from seqrl_jax.tasks.environment import Environment
 

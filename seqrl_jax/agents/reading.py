@@ -6,8 +6,9 @@ from typing import Annotated, Protocol
 
 from seqrl_jax.agents.base import Agent, Reads
 from seqrl_jax.agents.network import HistoryNetwork, network_for
-from seqrl_jax.naming import Choice, Imported, require
+from seqrl_jax.naming import require
 from seqrl_jax.networks import Memory
+from seqrl_jax.parts import Choice, Imported
 from seqrl_jax.tasks.environment import Environment
 
 MemoryField = Annotated[Memory, Choice(Imported("seqrl_jax.networks.registry", "MEMORIES"))]

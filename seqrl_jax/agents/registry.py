@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from seqrl_jax import naming
+from seqrl_jax import naming, parts
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.belief import OnBelief
 from seqrl_jax.agents.exploration import EpsilonGreedy
@@ -162,9 +162,9 @@ def make_agent(spec: str) -> Agent:
     """
     name, settings = naming.parse(spec)
     agent = naming.lookup("agent", name, AGENTS).agent
-    return agent.with_learner(naming.configured(spec, agent.learner, settings))
+    return agent.with_learner(parts.configured(spec, agent.learner, settings))
 
 
 def agent_settings(name: str) -> list[naming.Setting]:
     """What can be set of an agent and of its parts, as it ships. Raises: SpecError for an unknown name."""
-    return naming.describe(naming.lookup("agent", name, AGENTS).agent.learner)
+    return parts.describe(naming.lookup("agent", name, AGENTS).agent.learner)

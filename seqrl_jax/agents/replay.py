@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
-from seqrl_jax.naming import Choice
+from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Capacity, Exponent, Share
 
 

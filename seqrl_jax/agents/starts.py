@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Protocol
 
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.naming import Choice
+from seqrl_jax.parts import Choice
 
 
 class Start(Protocol):

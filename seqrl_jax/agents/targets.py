@@ -12,8 +12,8 @@ from jax import Array
 from seqrl_jax import estimators
 from seqrl_jax.agents.action_values import greedy, of_action
 from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
-from seqrl_jax.naming import Choice
 from seqrl_jax.networks.distributions import Categorical, Greedy, masked
+from seqrl_jax.parts import Choice
 from seqrl_jax.settings import PositiveFloat
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from seqrl_jax.agents.base import Agent
-from seqrl_jax.naming import configured
+from seqrl_jax.parts import configured
 
 AnyAgent = TypeVar("AnyAgent", bound=Agent)
 PATH = Path(__file__).with_name("tuned.json")

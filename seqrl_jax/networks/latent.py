@@ -37,7 +37,7 @@ from seqrl_jax.tasks.environment import Discrete, Space
 Classes = Annotated[int, Meta(ge=2, le=16_384)]
 SMALLEST_DEVIATION = 0.01
 QUIET, COLLAPSED = 1e-3, 1000
-POSTERIOR_COLLAPSE = "posterior collapse, its latent state told nothing for 1,000 updates or more"
+POSTERIOR_COLLAPSE = "posterior collapse, its latent state carried no information for 1,000 updates or more"
 
 
 class World(NamedTuple):
@@ -165,7 +165,7 @@ class Latent(Memory):
 
     @nn.nowrap
     def initial_diagnostics(self) -> Array:
-        """Updates in a row in which the posterior told nothing that the prior did not say, so far none."""
+        """Updates in a row in which the posterior said nothing that the prior did not, so far none."""
         return jnp.int32(0)
 
     @nn.nowrap

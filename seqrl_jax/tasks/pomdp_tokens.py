@@ -30,7 +30,7 @@ EVERY = slice(None)
 
 
 class PomdpFileError(ValueError):
-    """A `.POMDP` file that cannot be read, told in one line: `PATH:LINE: what is wrong, near 'TOKEN'`.
+    """A `.POMDP` file that cannot be read, named in one line: `PATH:LINE: what is wrong, near 'TOKEN'`.
 
     Attributes:
         line: counted from 1; 0 when no line is to blame.

@@ -10,8 +10,9 @@ import pytest
 
 from seqrl_jax.agents import AGENTS, PolicyGradient, QLearning, configuration, make_agent, train
 from seqrl_jax.agents.rollout import first_inputs
-from seqrl_jax.naming import SpecError, choices, settable
+from seqrl_jax.naming import SpecError, settable
 from seqrl_jax.networks import MEMORIES, Table, Transformer
+from seqrl_jax.parts import choices
 from seqrl_jax.tasks import make, stack, tabular_env, tabular_params
 from seqrl_jax.tracks.evaluation import exact_scores, simulate
 

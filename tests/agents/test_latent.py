@@ -200,11 +200,11 @@ def test_the_smoother_sees_the_whole_episode_and_no_other(case):
         pytest.skip("filters")
     laws = lambda seen: np.asarray(smoothed(network, weights, seen))
     # The first environment has episodes of steps 0-3 and 4-8: step 3 tells of 0-3, step 4 of itself and no earlier one.
-    for step_, told in ((3, slice(0, 4)), (4, slice(4, 5))):
+    for step_, reported in ((3, slice(0, 4)), (4, slice(4, 5))):
         other = laws(seen._replace(reward=seen.reward.at[step_, 0].add(1.0)))
         moved = np.abs(other - laws(seen)).max(-1) > 0
-        assert moved[told, 0].all()
-        moved[told, 0] = False
+        assert moved[reported, 0].all()
+        moved[reported, 0] = False
         assert not moved.any()
 
 
@@ -330,10 +330,10 @@ def test_a_trained_model_knows_nearly_what_the_filter_knows():
             samples=32,
         )
 
-    told = jax.jit(jax.vmap(known))(jax.random.split(jax.random.key(0), 3))
-    excess = np.asarray(told.log_loss / told.filter_log_loss) - 1
+    reported = jax.jit(jax.vmap(known))(jax.random.split(jax.random.key(0), 3))
+    excess = np.asarray(reported.log_loss / reported.filter_log_loss) - 1
     assert (excess < 0.15).all() and (excess > -0.02).all(), excess
-    assert (np.asarray(told.probe) > np.asarray(told.belief_entropy) - 0.05).all()
+    assert (np.asarray(reported.probe) > np.asarray(reported.belief_entropy) - 0.05).all()
 
 
 def test_a_plan_is_value_iteration_over_the_models_states():

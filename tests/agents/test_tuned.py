@@ -9,7 +9,7 @@ import pytest
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.tuned import choices
-from seqrl_jax.naming import values_of
+from seqrl_jax.parts import values_of
 from seqrl_jax.results import store
 from seqrl_jax.tasks import make
 from seqrl_jax.tracks.suites import SUITES

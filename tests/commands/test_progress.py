@@ -13,7 +13,7 @@ from seqrl_jax.tracks.base import Budget
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that goes when it is reported to."""
 
     now = 100.0
 

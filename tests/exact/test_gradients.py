@@ -94,16 +94,16 @@ def test_valid_estimates_have_no_bias(problem):
     task, logits, b = problem
     policy, chain, gamma = softmax(logits), state_chain(task), task.discount
     truth = true_gradient(task, logits)
-    told, value = history_values(task, policy)
+    reported, value = history_values(task, policy)
     state_baseline = np.random.default_rng(0).normal(size=task.num_states)[chain.state]
     for found in (
         total_return_moments(chain, policy),
         moments(chain, policy, gamma),
         moments(chain, policy, gamma, baseline=b[chain.label]),
         moments(chain, policy, gamma, baseline=state_baseline),
-        moments(told, policy, gamma, baseline=value),
-        moments(told, policy, 0.0, value=value),
-        moments(told, policy, 0.5 * gamma, value=value),
+        moments(reported, policy, gamma, baseline=value),
+        moments(reported, policy, 0.0, value=value),
+        moments(reported, policy, 0.5 * gamma, value=value),
     ):
         np.testing.assert_allclose(found.mean, truth, atol=1e-11)
 
@@ -122,10 +122,10 @@ def test_the_two_chains_tell_the_same_story(problem):
     )
     # Where a node is met, the state has the probability that the belief gives it.
     met = occupancy(large, policy)
-    for t, told in product(range(task.horizon), range(len(beliefs))):
-        here = np.bincount(large.state[large.history == told], met[t][large.history == told], task.num_states)
+    for t, reported in product(range(task.horizon), range(len(beliefs))):
+        here = np.bincount(large.state[large.history == reported], met[t][large.history == reported], task.num_states)
         if here.sum() > 1e-12:
-            np.testing.assert_allclose(here / here.sum(), beliefs[told], atol=1e-9)
+            np.testing.assert_allclose(here / here.sum(), beliefs[reported], atol=1e-9)
 
 
 def test_a_critic_of_state_and_time_is_exact_and_one_of_the_label_averages(problem):

@@ -36,8 +36,8 @@ def test_methods_of_one_run_are_compared_on_the_tasks_of_both(section, record):
 def test_a_run_against_itself_differs_by_nothing(runs):
     first, _ = runs
     for row in [*compare(first, pairs(first, first, None)), *compare_overall(first, pairs(first, first, None))]:
-        told = for_machines(row)["difference"]
-        assert told == {"value": 0.0, "low": 0.0, "high": 0.0}
+        reported = for_machines(row)["difference"]
+        assert reported == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_no_common_seed_is_no_difference(section, record):

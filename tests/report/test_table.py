@@ -64,9 +64,9 @@ def test_where_memory_gains_next_to_nothing_there_is_no_memory_score(section, re
 def test_one_seed_has_no_interval(section, record):
     found = row(rows(section(record(metrics={"return": [0.3]}))), kind="agent")
     assert found.score.value == 0.3 and found.score.low is None and found.score.high is None
-    told = for_machines(found)
-    assert told["score"] == {"mean": 0.3, "low": None, "high": None}
-    assert told["normalised"]["low"] is None and told["normalised"]["mean"] == pytest.approx(0.3)
+    reported = for_machines(found)
+    assert reported["score"] == {"mean": 0.3, "low": None, "high": None}
+    assert reported["normalised"]["low"] is None and reported["normalised"]["mean"] == pytest.approx(0.3)
 
 
 def test_failed_seeds_are_left_out_of_a_cell_and_count_as_nothing_gained_over_tasks(section, record):
@@ -92,17 +92,19 @@ def test_a_task_that_proves_too_little_shows_its_return_alone(section, record, k
     made = section(record(bounds=known, bounded_by=[]))
     found = row(rows(made), kind="agent")
     assert not found.certified and found.scales == {} and found.score.value == pytest.approx(0.3)
-    told = for_machines(found)
-    assert told["normalised"] is None and told["memory"] is None
+    reported = for_machines(found)
+    assert reported["normalised"] is None and reported["memory"] is None
     assert [line for line in overall(made) if line.kind == "agent"] == []
 
 
 def test_machines_get_every_field_of_the_contract(section, record):
-    told = [for_machines(found) for found in rows(section(record()))]
+    reported = [for_machines(found) for found in rows(section(record()))]
     contract = {"task", "agent", "seeds", "failed", "score", "normalised", "memory"}
     more = {"track", "kind", "marked_wrong", "policy", "certified", "metrics", "warnings"}
-    assert all(set(one) == contract | more for one in told)
-    assert all(set(one[name]) >= {"mean", "low", "high"} for one in told for name in ("score", "normalised", "memory"))
+    assert all(set(one) == contract | more for one in reported)
+    assert all(
+        set(one[name]) >= {"mean", "low", "high"} for one in reported for name in ("score", "normalised", "memory")
+    )
 
 
 def test_over_tasks_every_statistic_has_its_own_interval_and_the_worst_task_is_named(section, record):

@@ -37,9 +37,9 @@ def test_a_path_below_the_working_directory_stays_relative(monkeypatch, tmp_path
 def test_a_measurement_says_where_it_comes_from(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/x/seqrl", "throughput"])
     provenance.write_measurement(tmp_path / "a.json", {"rows": [1, 2]})
-    told = json.loads((tmp_path / "a.json").read_text())
-    assert told["rows"] == [1, 2] and told["command"] == "seqrl throughput"
-    assert {"jax", "numpy", "python"} <= set(told["versions"]) and told["device"]
+    reported = json.loads((tmp_path / "a.json").read_text())
+    assert reported["rows"] == [1, 2] and reported["command"] == "seqrl throughput"
+    assert {"jax", "numpy", "python"} <= set(reported["versions"]) and reported["device"]
 
 
 def test_the_commit_is_that_of_the_checkout():

@@ -57,8 +57,8 @@ def test_a_suite_is_run_told_and_found_again(tmp_path, seqrl):
     assert (tmp_path / "report.html").exists()
     written = (tmp_path / "report.html").stat().st_mtime_ns
     code, out, lines = seqrl("run", "coins", "--out", tmp_path, "--json")
-    told = json.loads(out)
-    assert (code, lines) == (0, []) and {(row["task"], row["agent"]) for row in told["rows"]} >= {
+    reported = json.loads(out)
+    assert (code, lines) == (0, []) and {(row["task"], row["agent"]) for row in reported["rows"]} >= {
         (task, method) for task in Toy.tasks for method in Toy.methods
     }
     assert (tmp_path / "report.html").stat().st_mtime_ns == written, "nothing changed, so it stands"

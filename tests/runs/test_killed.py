@@ -31,8 +31,8 @@ def test_twenty_kills_at_random_times_lose_at_most_a_chunk_each_and_change_no_bi
 def test_a_kill_before_any_change_of_a_file_changes_no_bit(kill):
     """Every one in turn: between the two records of a row and before its checkpoint goes among them."""
     struck = kill("before_each_change")
-    told = [line for line in struck if line.startswith("os.rename .slow") or line == "os.remove manifest.json"]
-    assert [line.partition("--")[0] for line in told[-3:]] == ["os.rename .slow"] * 2 + ["os.remove manifest.json"]
+    reported = [line for line in struck if line.startswith("os.rename .slow") or line == "os.remove manifest.json"]
+    assert [line.partition("--")[0] for line in reported[-3:]] == ["os.rename .slow"] * 2 + ["os.remove manifest.json"]
     assert struck[-1] == "os.rmdir .run"
 
 

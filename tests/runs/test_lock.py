@@ -68,8 +68,8 @@ def test_two_processes_that_start_together_do_not_both_write(tmp_path, filling):
     first, second = filling(tmp_path, 0.05), filling(tmp_path, 0.05)
     codes = sorted([first.wait(60), second.wait(60)])
     assert codes == [0, 1]
-    told = first.stderr.read() + second.stderr.read()
-    assert f"is writing to {tmp_path}" in told
+    reported = first.stderr.read() + second.stderr.read()
+    assert f"is writing to {tmp_path}" in reported
 
 
 def test_a_lock_of_a_file_that_is_no_longer_there_does_not_count(tmp_path, lock, monkeypatch):

@@ -32,7 +32,7 @@ class Noted(Toy):
 
 
 class Listening(Unwatched):
-    """Keeps what it is told."""
+    """Keeps what it is reported."""
 
     def __init__(self):
         self.notes, self.cells, self.chunks, self.started = [], [], [], None

@@ -34,8 +34,8 @@ def shown(task, state, action=None):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_has_a_paragraph_a_picture_and_a_seed_idea(name):
-    told = describe(name)
-    assert len(told.paragraph) > 80 and told.picture.strip() and len(told.idea) > 40
+    reported = describe(name)
+    assert len(reported.paragraph) > 80 and reported.picture.strip() and len(reported.idea) > 40
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -69,9 +69,12 @@ def test_the_last_action_and_reward_are_the_ones_that_were():
     act = lambda key, memory, seen: (memory, jax.random.randint(key, seen.obs.shape, 0, env.num_actions))
     position = begin(jax.random.key(0), env, params, 64, ())
     rollout = jax.jit(lambda key: collect(key, env, params, position, act, 40)[1])(jax.random.key(1))
-    told = [name.split("|") for name in task.observations]
+    reported = [name.split("|") for name in task.observations]
     next_obs = np.asarray(rollout.next_obs)
-    actions, rewards = np.array([name[0] for name in told])[next_obs], np.array([name[1] for name in told])[next_obs]
+    actions, rewards = (
+        np.array([name[0] for name in reported])[next_obs],
+        np.array([name[1] for name in reported])[next_obs],
+    )
     np.testing.assert_array_equal(actions, np.array(task.actions)[np.asarray(rollout.action)])
     np.testing.assert_allclose(rewards.astype(float), np.asarray(rollout.reward), atol=1e-6)
 

@@ -122,10 +122,10 @@ def test_a_fingerprint_is_of_prompts_and_rewards(problem):
 
 def test_the_budget_cuts_every_stage_or_leaves_it_as_shipped(problem):
     config = lambda steps: LM.config("rlhf", problem, dataclasses.replace(BUDGET, steps=steps))
-    updates = lambda told: (
-        told["method"]["reward_model"]["updates"],
-        told["method"]["policy"]["updates"],
-        told["supervised"]["updates"],
+    updates = lambda reported: (
+        reported["method"]["reward_model"]["updates"],
+        reported["method"]["policy"]["updates"],
+        reported["supervised"]["updates"],
     )
     assert updates(config(LM.steps_as_shipped)) == (2000, 1500, 1500)
     assert updates(config(1600)) == (1600, 1500, 1500)
