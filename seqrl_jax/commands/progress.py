@@ -62,7 +62,8 @@ class Tally:
         self._row_begun = progress.begun_at / progress.chunks
 
     def cell(self) -> None:
-        """A cell is written."""
+        """A cell is written: all of its row are made by then, though rows that learn nothing report no chunks."""
+        self._row_share = 1.0 - self._row_begun
         self.done += 1
         self._in_row = max(0, self._in_row - 1)
 

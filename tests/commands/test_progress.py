@@ -44,6 +44,19 @@ def test_time_left_follows_from_what_this_process_ran():
     assert tally.left == 4 and tally.seconds_left == pytest.approx(80)
 
 
+def test_a_row_without_chunks_is_made_when_its_first_cell_is_written():
+    """Four of eight cells come at once after 12 seconds: the other four take as long."""
+    clock = Clock()
+    tally = Tally(clock)
+    tally.starts(8, 0)
+    tally.row(4)
+    clock.now += 12
+    tally.cell()
+    assert tally.seconds_left == pytest.approx(12)
+    tally.cell()
+    assert tally.seconds_left == pytest.approx(12)
+
+
 def test_chunks_of_an_earlier_process_took_this_one_no_time():
     clock = Clock()
     tally = Tally(clock)
