@@ -5,9 +5,10 @@
 Every agent gets one setting for all tasks (cross-environment hyperparameter setting: Patterson, Neumann, White & White,
 2024, sec. 5). All settings of its grid run on all tuning tasks and seeds in one compiled program. Returns are made
 comparable between tasks by the place that they take among all returns of that task in the sweep (its empirical
-distribution function), so that no task counts for more because it pays more; returns closer than what evaluation can
-tell apart share a place. The setting with the largest mean is written to `seqrl_jax/agents/tuned.json`, which the
-registry reads; all returns, and the picture of the score against the learning rate, go into the directory of results.
+distribution function), so that no task counts for more because it pays more; returns that evaluation cannot tell apart
+share a place, or tasks that nearly every setting solves would be ranked by luck. The setting with the largest mean is
+written to `seqrl_jax/agents/tuned.json`, which the registry reads; all returns, and the picture of the score against
+the learning rate, go into the directory of results.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from scipy.stats import rankdata
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.tuned import PATH
+from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.figures import new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.results.provenance import write_measurement
@@ -50,11 +52,12 @@ TASKS = (
 )
 SEEDS = tuple(range(2000, 2003))
 STEPS = 150_000
-RESOLUTION = 0.01
-"""Of returns, as a share of their range in the sweep: a task that nearly all settings solve does not rank them."""
+ERRORS_APART, RANGE_APART = 5.0, 0.01
+"""Places are counted down from the best return, as wide as so many standard errors (the median of the sweep) or as this
+share of the range: the best of a hundred equal runs lies 2.5 errors too high."""
 ACTOR_CRITIC = {
-    "learning_rate": (0.001, 0.003, 0.01, 0.03, 0.1),
-    "entropy_cost": (0.01, 0.03, 0.06, 0.12),
+    "learning_rate": (0.001, 0.003, 0.01, 0.03),
+    "entropy_cost": (0.03, 0.06, 0.12),
     "lambda_": (0.9, 0.97),
 }
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
@@ -65,7 +68,11 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
         "lambda_": (0.8, 0.9, 0.97),
         "exploration_share": (0.5, 0.8),
     },
-    "drqn": {"learning_rate": (0.001, 0.003, 0.006), "exploration_share": (0.5, 0.8), "epsilon_end": (0.02, 0.05)},
+    "drqn": {
+        "learning_rate": (0.001, 0.003, 0.006, 0.012),
+        "exploration_share": (0.5, 0.8),
+        "epsilon_end": (0.02, 0.05),
+    },
 }
 """Agent -> traced setting -> values tried."""
 
@@ -84,10 +91,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
+    use_every_core()
     for name in options.agents:
         settings = combinations(GRIDS[name])
-        returns = sweep(name, settings, options.steps)
-        scores = cdf_scores(returns)
+        returns, errors = sweep(name, settings, options.steps)
+        scores = cdf_scores(returns, errors)
         best = settings[int(np.argmax(scores))]
         write_measurement(
             options.results / f"{name}.json",
@@ -97,6 +105,7 @@ def main() -> None:
                 "seeds": SEEDS,
                 "steps": options.steps,
                 "chosen": best,
+                "standard_errors": errors.round(6).tolist(),
                 "rows": [
                     {"settings": setting, "score": float(score), "returns": _numbers(by_task)}
                     for setting, score, by_task in zip(settings, scores, returns, strict=True)
@@ -118,31 +127,34 @@ def combinations(grid: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def sweep(name: str, settings: list[dict[str, float]], steps: int) -> np.ndarray:
-    """[settings, tasks, seeds]: the final returns; a run that failed has none, minus infinity."""
+def sweep(name: str, settings: list[dict[str, float]], steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """[settings, tasks, seeds]: the final returns; a run that failed has none, minus infinity. [tasks]: the median of
+    their standard errors, 0 where they are exact."""
     spec = lambda setting: f"{name}:" + ",".join(f"{key}={value:g}" for key, value in setting.items())
     agents = [make_agent(spec(setting)) for setting in settings]
     trained = train_rows(agents, [Problem(task) for task in TASKS], Budget(steps, 1, SEEDS))
-    scores = np.array([[[np.nan if x is None else x for x in task] for task in row.scores] for row in trained])
-    return np.where(np.isfinite(scores), scores, -np.inf)
+    scores = np.array([row.scores for row in trained], float)
+    errors = np.array([row.standard_errors for row in trained], float)
+    return np.where(np.isfinite(scores), scores, -np.inf), np.nanmedian(errors, (0, 2))
 
 
-def cdf_scores(returns: np.ndarray) -> np.ndarray:
+def cdf_scores(returns: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """[settings]: the mean place of a setting's returns among all returns of the same task, in [0, 1].
 
-    Args: returns: [settings, tasks, seeds], minus infinity of failed runs. Ties share their places.
+    Args: returns: [settings, tasks, seeds], minus infinity of failed runs. errors: [tasks], their standard errors. Ties
+        share their places.
     """
-    by_task = [_rounded(task) for task in returns.swapaxes(0, 1)]
+    by_task = [_rounded(task, error) for task, error in zip(returns.swapaxes(0, 1), errors, strict=True)]
     places = np.stack([rankdata(task.ravel()).reshape(task.shape) for task in by_task], 1)
     runs = returns.shape[0] * returns.shape[2]
     return ((places - 0.5) / runs).mean((1, 2))
 
 
-def _rounded(returns: np.ndarray) -> np.ndarray:
-    """Of one task, in steps of RESOLUTION of their range."""
+def _rounded(returns: np.ndarray, error: float) -> np.ndarray:
+    """Of one task, counted down from the best in steps that evaluation can tell apart."""
     finite = returns[np.isfinite(returns)]
-    step = RESOLUTION * np.ptp(finite) if finite.size else 0.0
-    return np.round((returns - finite.min()) / step) if step > 0 else returns
+    step = max(RANGE_APART * np.ptp(finite), ERRORS_APART * error) if finite.size else 0.0
+    return -np.floor((finite.max() - returns) / step) if step > 0 else returns
 
 
 def _numbers(by_task: np.ndarray) -> list[list[float | None]]:

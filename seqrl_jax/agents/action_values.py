@@ -39,5 +39,5 @@ def first_observations(env: Environment, params: Any, key: Array) -> Array:
 
 def outputs_at_start(network: HistoryNetwork, weights: Weights, env: Environment, params: Any, key: Array) -> Array:
     """[CLAIM_RESETS, outputs] at as many first observations."""
-    inputs = first_inputs(first_observations(env, params, key), CLAIM_RESETS)
+    inputs = first_inputs(env, first_observations(env, params, key), CLAIM_RESETS)
     return step(network, weights, network.memory.initial_carry(CLAIM_RESETS), inputs)[1]

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.agents.action_law import action_law, law_size
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.hyperparameters import hyperparameters
 from seqrl_jax.agents.learning import epochs_over, falling, share_of_run
@@ -29,7 +30,6 @@ from seqrl_jax.agents.rollout import (
     measured,
 )
 from seqrl_jax.naming import require
-from seqrl_jax.networks.distributions import Categorical, masked_categorical
 from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.settings import Weight
@@ -141,12 +141,12 @@ class ActorCritic(OnPolicy):
         return policy_of(acting(self.network_in(env), state.train.weights), self.memory.initial_carry(1), choose)
 
     def network_in(self, env: Environment) -> HistoryNetwork:
-        """Outputs: the logits of the policy, and behind them the value in units of the largest return."""
-        return self.network(env, env.num_actions + 1)
+        """Outputs: the law of the action, and behind it the value in units of the largest return."""
+        return self.network(env, law_size(env.action_space) + 1)
 
-    def policy_from(self, env: Environment, params: Any, out: Array) -> Categorical:
-        """[...]: what acts by outputs [..., A + 1]."""
-        return masked_categorical(out[..., :-1], env.action_mask(params))
+    def policy_from(self, env: Environment, params: Any, out: Array) -> Any:
+        """[...]: what acts by outputs [..., law_size + 1]."""
+        return action_law(env.action_space, out[..., :-1], env.action_mask(params))
 
     def _steps(self, rollout: Rollout, magnitude: Magnitude, gamma: Array) -> Steps:
         time = rollout.time.astype(jnp.float32)
@@ -161,5 +161,5 @@ class ActorCritic(OnPolicy):
 
     def _rescaled(self, env: Environment, weights: Weights, before: Magnitude, after: Magnitude) -> Weights:
         """The weights whose value says the same in the new unit as it said in the old one."""
-        scale = jnp.ones(env.num_actions + 1).at[-1].set(before.value / after.value)
+        scale = jnp.ones(law_size(env.action_space) + 1).at[-1].set(before.value / after.value)
         return scale_outputs(weights, scale)

@@ -17,7 +17,7 @@ from jax import Array
 from seqrl_jax.agents.base import Agent, Policy, Reads
 from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
 from seqrl_jax.networks.experience import StepInput
-from seqrl_jax.tasks.environment import Box, Environment, Transition
+from seqrl_jax.tasks.environment import Box, Discrete, Environment, Transition, everything_in
 from seqrl_jax.tasks.filter import first_belief, next_belief
 from seqrl_jax.tasks.simulator import TabularEnv, TabularParams
 
@@ -36,8 +36,8 @@ class BeliefEnv:
     env: TabularEnv
 
     @property
-    def num_actions(self) -> int:
-        return self.env.num_actions
+    def action_space(self) -> Discrete:
+        return self.env.action_space
 
     @property
     def observation_space(self) -> Box:
@@ -61,7 +61,7 @@ class BeliefEnv:
         return self.env.action_mask(params)
 
     def observation_mask(self, params: TabularParams) -> Array:
-        return jnp.ones(1, bool)
+        return everything_in(self.observation_space)
 
     def discount(self, params: TabularParams) -> Array:
         return self.env.discount(params)

@@ -43,7 +43,7 @@ from seqrl_jax.networks.distributions import masked
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Count, PositiveFloat
-from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tasks.environment import Environment, num_actions
 
 
 class PlanState(NamedTuple):
@@ -147,7 +147,7 @@ class LatentPlan(ReadingAgent):
         return policy_of(self._acting(env, params, state.train.weights), self.memory.initial_carry(1), choose)
 
     def claim(self, env: Environment, params: Any, state: PlanState, key: Array) -> Array:
-        inputs = first_inputs(first_observations(env, params, key), CLAIM_RESETS)
+        inputs = first_inputs(env, first_observations(env, params, key), CLAIM_RESETS)
         step = self._acting(env, params, state.train.weights)
         _, q = step(self.memory.initial_carry(CLAIM_RESETS), inputs, None)
         return state.magnitude.reward * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
@@ -156,9 +156,9 @@ class LatentPlan(ReadingAgent):
         """[K, A]: what each action is worth with the whole horizon to go, in units of the largest reward."""
         refuse_short("plan_steps", self.plan_steps, env)
         size = self.memory.classes
-        states = jnp.repeat(jnp.eye(size), env.num_actions, 0)
-        actions = jnp.tile(jnp.arange(env.num_actions), size)
-        table = lambda values: values.reshape(size, env.num_actions, *values.shape[1:])
+        states = jnp.repeat(jnp.eye(size), num_actions(env), 0)
+        actions = jnp.tile(jnp.arange(num_actions(env)), size)
+        table = lambda values: values.reshape(size, num_actions(env), *values.shape[1:])
         model = lambda method, *arguments: self.network_in(env).apply(weights, *arguments, method=method)
         moves = table(jax.nn.softmax(model(lambda net: net.memory.dynamics(states, actions))))
         reward, end = (table(part) for part in model(lambda net: net.memory.outcome(states, actions)))
@@ -168,7 +168,7 @@ class LatentPlan(ReadingAgent):
             better = reward + onward * jnp.einsum("kaj,j->ka", moves, jnp.max(masked(q, mask), -1))
             return jnp.where(number < env.horizon(params), better, q), None
 
-        start = jnp.zeros((size, env.num_actions))
+        start = jnp.zeros((size, num_actions(env)))
         return jax.lax.stop_gradient(jax.lax.scan(sweep, start, jnp.arange(self.plan_steps))[0])
 
     def network_in(self, env: Environment) -> HistoryNetwork:

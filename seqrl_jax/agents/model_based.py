@@ -23,7 +23,7 @@ from seqrl_jax.agents.rollout import Position, StepInput, begin, collect
 from seqrl_jax.naming import check
 from seqrl_jax.networks.distributions import masked, uniform
 from seqrl_jax.settings import Count, Depth, Horizon
-from seqrl_jax.tasks.environment import Discrete, Environment
+from seqrl_jax.tasks.environment import Discrete, Environment, num_actions
 
 MOST_COUNTS = 2**27
 
@@ -91,7 +91,7 @@ class NaiveModel(Agent):
         if reason := self.refuses(env):
             raise ValueError(reason)
         key, begin_key = jax.random.split(key)
-        contexts, num_a, num_o = self._contexts(env), env.num_actions, _observations(env)
+        contexts, num_a, num_o = self._contexts(env), num_actions(env), _observations(env)
         counts = Counts(jnp.zeros((contexts, num_a, num_o)), jnp.zeros((contexts, num_a)), jnp.zeros((contexts, num_a)))
         position = begin(begin_key, env, params, self.num_envs, jnp.zeros(self.num_envs, jnp.int32))
         return NaiveState(counts, position, key)
@@ -155,7 +155,7 @@ class NaiveModel(Agent):
     def refuses(self, env: Environment) -> str | None:
         if not isinstance(env.observation_space, Discrete):
             return "a model of counts needs discrete observations: these are arrays of numbers"
-        if self._contexts(env) * env.num_actions * env.observation_space.size > MOST_COUNTS:
+        if self._contexts(env) * num_actions(env) * env.observation_space.size > MOST_COUNTS:
             windows = f"{self._contexts(env)} windows of {self.window} out of {env.observation_space.size} observations"
             return f"{windows} are too many to count what follows them"
         return None

@@ -16,7 +16,7 @@ from seqrl_jax.networks.base import DRAWS, Memory, plain_layer_norm
 from seqrl_jax.networks.encoders import Encoder
 from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.networks.module import Carry, Module, Weights
-from seqrl_jax.tasks.environment import Discrete, Environment, Space, split_key_cheaply
+from seqrl_jax.tasks.environment import Discrete, Environment, Space, everything_in, split_key_cheaply, zeros_in
 
 Step = Callable[[Carry, StepInput, Array | None], tuple[Carry, Array]]
 """(carry, inputs [B], key or None) -> carry, outputs [B, outputs]."""
@@ -26,7 +26,7 @@ class HistoryNetwork(Module):
     """Its last layer starts at zero, so that all outputs do.
 
     Attributes:
-        memory: the backbone. outputs: how many. space: of the observations. num_actions: A.
+        memory: the backbone. outputs: how many. space: of the observations. action_space: of the actions.
         previous_action, previous_reward: whether a_{t-1} and r_{t-1} are read beside o_t.
         normalise: whether the features are normalised before the last layer (Ba et al., 2016).
     """
@@ -34,13 +34,13 @@ class HistoryNetwork(Module):
     memory: Memory
     outputs: int
     space: Space
-    num_actions: int
+    action_space: Space
     previous_action: bool = False
     previous_reward: bool = False
     normalise: bool = False
 
     def setup(self) -> None:
-        self.encoder = Encoder(self.space, self.num_actions, self.previous_action, self.previous_reward)
+        self.encoder = Encoder(self.space, self.action_space, self.previous_action, self.previous_reward)
         tabular = self.memory.tabular
         self.head = nn.Dense(self.outputs, use_bias=not tabular, kernel_init=nn.initializers.zeros)
         self.norm = None
@@ -83,22 +83,20 @@ def network_for(
             f"{type(memory).__name__} is too short for the longest episode, {env.longest} steps: "
             "fit the agent with `for_run(env.longest, steps)`"
         )
-    fitted = memory.for_environment(env.observation_space, env.num_actions)
+    fitted = memory.for_environment(env.observation_space, env.action_space)
     return HistoryNetwork(
-        fitted, outputs, env.observation_space, env.num_actions, previous_action, previous_reward, normalise
+        fitted, outputs, env.observation_space, env.action_space, previous_action, previous_reward, normalise
     )
 
 
 def init_weights(network: HistoryNetwork, key: Array) -> Weights:
     """The network's first weights; they do not depend on how far a task was padded."""
-    space = network.space
-    obs = jnp.zeros((1, 1), jnp.int32) if isinstance(space, Discrete) else jnp.zeros((1, 1, *space.shape))
-    nothing, whole = jnp.zeros((1, 1)), jnp.zeros((1, 1), jnp.int32)
-    inputs = StepInput(obs, jnp.ones((1, 1), bool), whole, nothing)
-    experience = Experience(inputs, whole, nothing, jnp.zeros((1, 1), bool))
-    size = space.size if isinstance(space, Discrete) else 1
+    obs, action = zeros_in(network.space, 1, 1), zeros_in(network.action_space, 1, 1)
+    nothing = jnp.zeros((1, 1))
+    inputs = StepInput(obs, jnp.ones((1, 1), bool), action, nothing)
+    experience = Experience(inputs, action, nothing, jnp.zeros((1, 1), bool))
     carry = network.memory.initial_carry(1)
-    return network.init(key, carry, experience, jnp.ones(size, bool), method="everything")
+    return network.init(key, carry, experience, everything_in(network.space), method="everything")
 
 
 def unroll(
@@ -106,8 +104,8 @@ def unroll(
 ) -> tuple[Carry, Array]:
     """The carry, and outputs [T, B, outputs] along inputs [T, B]. key: of memories that draw their state."""
     chex.assert_rank(inputs.first, 2)
-    chex.assert_equal_shape([inputs.first, inputs.previous_action, inputs.previous_reward])
-    chex.assert_equal_shape_prefix([inputs.first, inputs.obs], 2)
+    chex.assert_equal_shape([inputs.first, inputs.previous_reward])
+    chex.assert_equal_shape_prefix([inputs.first, inputs.obs, inputs.previous_action], 2)
     return network.apply(weights, carry, inputs, rngs=_draws(key))
 
 
@@ -174,8 +172,8 @@ def table(network: HistoryNetwork, weights: Weights) -> Array:
     assert isinstance(network.space, Discrete), "only discrete observations can be listed"
     assert network.memory.reach == 1, "a function of the history is no table over observations"
     size = network.space.size
-    nothing = jnp.zeros(size, jnp.int32)
-    every = StepInput(jnp.arange(size), jnp.ones(size, bool), nothing, jnp.zeros(size))
+    action = zeros_in(network.action_space, size)
+    every = StepInput(jnp.arange(size), jnp.ones(size, bool), action, jnp.zeros(size))
     return step(network, weights, network.memory.initial_carry(size), every)[1]
 
 

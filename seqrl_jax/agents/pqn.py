@@ -44,7 +44,7 @@ from seqrl_jax.networks.distributions import Greedy, masked
 from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.settings import PositiveFloat, Share
-from seqrl_jax.tasks.environment import Environment, split_key_cheaply
+from seqrl_jax.tasks.environment import Environment, num_actions, split_key_cheaply
 
 
 class PQNBatch(NamedTuple):
@@ -129,4 +129,4 @@ class PQN(OnPolicy):
 
     def network_in(self, env: Environment) -> HistoryNetwork:
         """Outputs: action values in units of the largest return."""
-        return self.network(env, env.num_actions, normalise=True)
+        return self.network(env, num_actions(env), normalise=True)

@@ -61,7 +61,7 @@ from seqrl_jax.networks import GRU
 from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.settings import Count, Depth, PositiveFloat
-from seqrl_jax.tasks.environment import Environment, split_key_cheaply
+from seqrl_jax.tasks.environment import Environment, num_actions, split_key_cheaply
 
 
 class Sequences(NamedTuple):
@@ -328,7 +328,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
 
     def network_in(self, env: Environment) -> HistoryNetwork:
         """Outputs: action values, rescaled or in units of the largest return."""
-        return self.network(env, env.num_actions)
+        return self.network(env, num_actions(env))
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:

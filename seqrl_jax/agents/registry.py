@@ -12,13 +12,7 @@ from seqrl_jax.agents.exploration import EpsilonGreedy
 from seqrl_jax.agents.impala import IMPALA
 from seqrl_jax.agents.latent_plan import LatentPlan
 from seqrl_jax.agents.model_based import NaiveModel
-from seqrl_jax.agents.policy_gradient import (
-    PolicyGradient,
-    generalised_advantage,
-    minus_baseline,
-    reward_to_go,
-    total_return,
-)
+from seqrl_jax.agents.policy_gradient import PolicyGradient
 from seqrl_jax.agents.ppo import PPO
 from seqrl_jax.agents.pqn import PQN
 from seqrl_jax.agents.q_learning import QLearning
@@ -26,12 +20,12 @@ from seqrl_jax.agents.replay import Prioritised, Uniform
 from seqrl_jax.agents.starts import Stored, Zero
 from seqrl_jax.agents.targets import Max, Soft
 from seqrl_jax.agents.tuned import tuned
+from seqrl_jax.agents.weights import GeneralisedAdvantage, MinusBaseline, RewardToGo, TotalReturn
 from seqrl_jax.networks import GRU, LSTM, FeedForward, Latent, Table, Transformer, Window
 
 MONTE_CARLO: dict[str, Any] = {
     "memory": GRU(32),
     "learning_rate": 0.01,
-    "value_learning_rate": 0.003,
     "num_envs": 16,
 }
 
@@ -50,16 +44,16 @@ class Entry:
 
 
 AGENTS: dict[str, Entry] = {
-    "reinforce": Entry(PolicyGradient(weight=total_return), "policy gradient with the total return"),
-    "reward_to_go": Entry(PolicyGradient(weight=reward_to_go), "policy gradient with the reward to go"),
+    "reinforce": Entry(PolicyGradient(weight=TotalReturn()), "policy gradient with the total return"),
+    "reward_to_go": Entry(PolicyGradient(weight=RewardToGo()), "policy gradient with the reward to go"),
     "pg_obs_baseline": Entry(
-        PolicyGradient(weight=minus_baseline), "reward to go minus b(o), fitted to Monte-Carlo returns"
+        PolicyGradient(weight=MinusBaseline()), "reward to go minus b(o), fitted to Monte-Carlo returns"
     ),
     "a2c_obs": Entry(
-        PolicyGradient(weight=generalised_advantage, lambda_=0.0), "actor-critic with r + gamma V(o') - V(o)"
+        PolicyGradient(weight=GeneralisedAdvantage(lambda_=0.0)), "actor-critic with r + gamma V(o') - V(o)"
     ),
     "gae": Entry(
-        PolicyGradient(weight=generalised_advantage, lambda_=0.9),
+        PolicyGradient(weight=GeneralisedAdvantage(lambda_=0.9)),
         "the dial between: GAE(lambda) with V(o), valid at lambda = 1 only",
     ),
     "ppo_obs": Entry(
@@ -67,21 +61,18 @@ AGENTS: dict[str, Entry] = {
         "clipped surrogate with GAE(lambda) on V(o)",
     ),
     "pg_history_baseline": Entry(
-        PolicyGradient(weight=minus_baseline, critic="history", **MONTE_CARLO),
+        PolicyGradient(weight=MinusBaseline("history", value_learning_rate=0.003), **MONTE_CARLO),
         "recurrent policy, reward to go minus b(history)",
     ),
     "pg_state_baseline": Entry(
-        PolicyGradient(weight=minus_baseline, critic="state", **MONTE_CARLO),
+        PolicyGradient(weight=MinusBaseline("state", value_learning_rate=0.003), **MONTE_CARLO),
         "recurrent policy, reward to go minus b(state): a privileged baseline",
     ),
     "a2c_history": Entry(
         PolicyGradient(
-            weight=generalised_advantage,
-            lambda_=0.0,
-            critic="history",
+            weight=GeneralisedAdvantage("history", value_learning_rate=0.01, lambda_=0.0),
             memory=GRU(32),
             learning_rate=0.003,
-            value_learning_rate=0.01,
             num_envs=8,
         ),
         "recurrent actor-critic, legitimate again",

@@ -11,7 +11,7 @@ from jax import Array
 
 from seqrl_jax import estimators
 from seqrl_jax.networks.experience import Experience, StepInput
-from seqrl_jax.tasks.environment import Environment, auto_reset
+from seqrl_jax.tasks.environment import Environment, auto_reset, zeros_in
 
 
 class Rollout(NamedTuple):
@@ -77,12 +77,12 @@ Act = Callable[[Array, Any, StepInput], tuple[Any, Array]]
 def begin(key: Array, env: Environment, params: Any, num_envs: int, carry: Any) -> Position:
     """Reset B environments, beside carries [B, ...] that have read nothing."""
     obs, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
-    return Position(first_inputs(obs, num_envs), state, jnp.zeros(num_envs, jnp.int32), carry)
+    return Position(first_inputs(env, obs, num_envs), state, jnp.zeros(num_envs, jnp.int32), carry)
 
 
-def first_inputs(obs: Array, *batch: int) -> StepInput:
+def first_inputs(env: Environment, obs: Array, *batch: int) -> StepInput:
     """What an agent is given of first observations [*batch, *O]."""
-    return StepInput(obs, jnp.ones(batch, bool), jnp.zeros(batch, jnp.int32), jnp.zeros(batch))
+    return StepInput(obs, jnp.ones(batch, bool), zeros_in(env.action_space, *batch), jnp.zeros(batch))
 
 
 def collect(

@@ -20,14 +20,9 @@ from typing import Any
 import numpy as np
 
 from seqrl_jax.agents import make_agent
-from seqrl_jax.agents.policy_gradient import (
-    PolicyGradient,
-    generalised_advantage,
-    minus_baseline,
-    reward_to_go,
-    total_return,
-)
+from seqrl_jax.agents.policy_gradient import PolicyGradient
 from seqrl_jax.agents.ppo import PPO
+from seqrl_jax.agents.weights import GeneralisedAdvantage, MinusBaseline, TotalReturn, WeightField
 from seqrl_jax.exact import fixed_points
 from seqrl_jax.exact.chain import Chain, belief_chain, history_chain, state_chain
 from seqrl_jax.exact.gradients import (
@@ -125,14 +120,14 @@ def estimate(agent: PolicyGradient | PPO, task: TabularPOMDP, policy: np.ndarray
     Everything is read off the agent: what its critic sees, whether its own actions are in that, and what stands in the
     gradient's weight. None where what it sees cannot be listed, and where it leaves gamma^t out of a discounted task.
     """
-    sees, weight, lambda_ = _critic_of(agent)
+    sees, weight = _critic_of(agent)
     undiscounted = isinstance(agent, PPO) and not agent.discounted_occupancy and task.discount < 1
     if sees == "window" or undiscounted:
         return None
     chain, gamma = state_chain(task), task.discount
-    if weight is total_return:
+    if isinstance(weight, TotalReturn):
         return total_return_moments(chain, policy)
-    if weight is reward_to_go:
+    if weight.critic is None:
         return moments(chain, policy, gamma)
     if sees == "history" and agent.reads_actions:
         on_beliefs = history_values(task, policy)
@@ -146,18 +141,18 @@ def estimate(agent: PolicyGradient | PPO, task: TabularPOMDP, policy: np.ndarray
         chain, value = blind, class_values(blind, policy, blind.history)[blind.history]
     else:
         classes = chain.state if sees == "state" else chain.label
-        value = critic(chain, policy, classes, lambda_)[classes]
-    if weight is minus_baseline:
+        value = critic(chain, policy, classes, weight.lambda_)[classes]
+    if isinstance(weight, MinusBaseline):
         return moments(chain, policy, gamma, baseline=value)
-    return moments(chain, policy, gamma * lambda_, value=value)
+    return moments(chain, policy, gamma * weight.lambda_, value=value)
 
 
-def _critic_of(agent: PolicyGradient | PPO) -> tuple[str, Callable[..., Any], float]:
-    """(what its critic sees, what weighs the score, lambda). PPO's first step is along the weighted score of GAE."""
+def _critic_of(agent: PolicyGradient | PPO) -> tuple[str | None, WeightField]:
+    """What its critic sees, and what weighs the score. PPO's first step is along the weighted score of GAE."""
     of_memory = {1: "observation", None: "history"}.get(agent.memory.reach, "window")
     if isinstance(agent, PPO):
-        return of_memory, generalised_advantage, agent.lambda_
-    return of_memory if agent.critic == "history" else agent.critic, agent.weight, agent.lambda_
+        return of_memory, GeneralisedAdvantage("history", lambda_=agent.lambda_)
+    return of_memory if agent.weight.critic == "history" else agent.weight.critic, agent.weight
 
 
 def history_values(task: TabularPOMDP, policy: np.ndarray) -> tuple[Chain, np.ndarray] | None:

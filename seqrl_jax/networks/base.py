@@ -53,7 +53,7 @@ class Memory(Module):
         return self
 
     @nn.nowrap
-    def for_environment(self, space: Space, num_actions: int) -> Self:
+    def for_environment(self, observation_space: Space, action_space: Space) -> Self:
         """The memory fitted to what it sees and does, where it has a model of that."""
         return self
 

@@ -21,12 +21,12 @@ class Encoder(nn.Module):
     flat, divided by the root of how many numbers are not zero at once.
 
     Attributes:
-        space: of the observations. num_actions: A.
+        space: of the observations. action_space: of the actions.
         previous_action, previous_reward: whether a_{t-1} and r_{t-1} are seen.
     """
 
     space: Space
-    num_actions: int
+    action_space: Space
     previous_action: bool = False
     previous_reward: bool = False
 
@@ -34,9 +34,8 @@ class Encoder(nn.Module):
     def __call__(self, inputs: StepInput) -> Codes:
         parts = [self._observation(inputs.obs)]
         if self.previous_action:
-            # No action has an index of -1: its code is zero.
-            action = jnp.where(inputs.first, -1, inputs.previous_action)
-            parts.append(jax.nn.one_hot(action, self.num_actions))
+            done = action_code(inputs.previous_action, self.action_space)
+            parts.append(jnp.where(inputs.first[..., None], 0.0, done))
         if self.previous_reward:
             parts.append(symlog(jnp.where(inputs.first, 0.0, inputs.previous_reward))[..., None])
         return tuple(part * len(parts) ** -0.5 for part in parts)
@@ -68,6 +67,11 @@ def code(obs: Array, space: Space) -> Array:
     if isinstance(space, Discrete):
         return jax.nn.one_hot(obs, space.size)
     return obs.reshape(*obs.shape[: obs.ndim - len(space.shape)], -1).astype(jnp.float32)
+
+
+def action_code(action: Array, space: Space) -> Array:
+    """[..., F] of actions: their codes, of norm about one."""
+    return code(action, space) * (1.0 if isinstance(space, Discrete) else code_size(space) ** -0.5)
 
 
 def code_size(space: Space) -> int:

@@ -10,7 +10,7 @@ from jax import Array
 class StepInput(NamedTuple):
     """What an agent may be given at a step: o_t, whether it begins an episode, a_{t-1} and r_{t-1}.
 
-    Arrays [..., *O], [...] bool, [...] int32 and [...] float32. The last two mean nothing where an episode begins.
+    Arrays [..., *O], [...] bool, [..., *A] and [...] float32. The last two mean nothing where an episode begins.
     """
 
     obs: Array

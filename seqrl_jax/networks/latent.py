@@ -16,6 +16,7 @@ for the recurrent path, Hafner et al. (2021) for straight-through categorical st
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Literal, NamedTuple
 
 import distrax
@@ -25,9 +26,10 @@ import jax.numpy as jnp
 from jax import Array
 from msgspec import Meta
 
+from seqrl_jax.naming import require
 from seqrl_jax.networks.base import DENSE_INIT, DRAWS, Codes, InputDense, Memory, output_init
 from seqrl_jax.networks.distributions import Categorical, masked_categorical
-from seqrl_jax.networks.encoders import code, code_size
+from seqrl_jax.networks.encoders import action_code, code, code_size
 from seqrl_jax.networks.experience import Experience
 from seqrl_jax.networks.module import Carry
 from seqrl_jax.networks.recurrent import GRU
@@ -41,10 +43,10 @@ POSTERIOR_COLLAPSE = "posterior collapse, its latent state carried no informatio
 
 
 class World(NamedTuple):
-    """What a model is of: the space of observations, and how many actions there are."""
+    """What a model is of: the spaces of observations and of actions."""
 
     space: Space
-    num_actions: int
+    action_space: Space
 
 
 class Latent(Memory):
@@ -76,6 +78,12 @@ class Latent(Memory):
     reward_deviation: PositiveFloat = 0.1
     world: World | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        classes = {field.name: field.default for field in dataclasses.fields(self)}["classes"]
+        why = "a Gaussian state is numbers, without classes"
+        require(self.kind == "categorical" or self.classes == classes, why, classes=self.classes, kind=self.kind)
+
     @property
     def has_model(self) -> bool:
         return True
@@ -95,8 +103,8 @@ class Latent(Memory):
         return self.groups * (self.classes if self.kind == "categorical" else 2)
 
     @nn.nowrap
-    def for_environment(self, space: Space, num_actions: int) -> Latent:
-        return self.clone(world=World(space, num_actions))
+    def for_environment(self, observation_space: Space, action_space: Space) -> Latent:
+        return self.clone(world=World(observation_space, action_space))
 
     @nn.nowrap
     def initial_carry(self, batch: int) -> Carry:
@@ -104,13 +112,13 @@ class Latent(Memory):
 
     def setup(self) -> None:
         assert self.world is not None, "a latent model is made for an environment: see `for_environment`"
-        space, num_actions = self.world
+        space, action_space = self.world
         dense = lambda size: nn.Dense(size, kernel_init=DENSE_INIT)
         self.filter = GRU(self.width)
         self.posterior_law = dense(self.law_size)
         self.start = self.param("start", nn.initializers.zeros, (self.law_size,))
-        self.dynamics = _Outcomes(num_actions, self.width, self.law_size)
-        self.outcomes = _Outcomes(num_actions, self.width, 2)
+        self.dynamics = _Outcomes(action_space, self.width, self.law_size)
+        self.outcomes = _Outcomes(action_space, self.width, 2)
         self.decoder = nn.Sequential([dense(self.width), nn.tanh, nn.Dense(code_size(space), kernel_init=output_init)])
         self.readout = nn.Sequential([dense(2 * self.width), nn.tanh, dense(2 * self.width), nn.tanh])
         if self.smoothing:
@@ -235,7 +243,7 @@ class Latent(Memory):
     def _smoothed(self, hidden: Array, xs: Codes, experience: Experience) -> Array:
         """[T, B, law_size]: q(z_t | all that the episode shows and pays within the rollout)."""
         assert self.world is not None
-        action = jax.nn.one_hot(experience.action, self.world.num_actions)
+        action = action_code(experience.action, self.world.action_space)
         outcome = jnp.stack([experience.reward, experience.terminated.astype(jnp.float32)], -1)
         later = tuple(part * 3**-0.5 for part in (*xs, action, outcome * 2**-0.5))
         first = experience.inputs.first
@@ -253,16 +261,16 @@ class Latent(Memory):
 
 
 class _Outcomes(nn.Module):
-    """What comes of an action in a state: one hidden layer over both, [..., C] and [...] -> [..., outputs]."""
+    """What comes of an action in a state: one hidden layer over both, [..., C] and actions [...] -> [..., outputs]."""
 
-    num_actions: int
+    action_space: Space
     width: int
     outputs: int
 
     @nn.compact
     def __call__(self, state: Array, action: Array) -> Array:
         of_state = nn.Dense(self.width, kernel_init=DENSE_INIT, name="state")(state)
-        chosen = jax.nn.one_hot(action, self.num_actions)
+        chosen = action_code(action, self.action_space)
         of_action = InputDense(self.width, use_bias=False, name="action")((chosen,))
         hidden = nn.tanh((of_state + of_action) * 2**-0.5)
         return nn.Dense(self.outputs, kernel_init=DENSE_INIT, name="out")(hidden)

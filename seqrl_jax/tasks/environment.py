@@ -27,16 +27,16 @@ class Transition(NamedTuple):
 
 @dataclass(frozen=True)
 class Discrete:
-    """Observations are integers in [0, size)."""
+    """Integers in [0, size)."""
 
     size: int
 
 
 @dataclass(frozen=True)
 class Box:
-    """Observations are float arrays of this shape.
+    """Float arrays of this shape.
 
-    active: how many of its numbers are not zero at once, None for all. First layers are scaled by it.
+    active: how many of an observation's numbers are not zero at once, None for all. First layers are scaled by it.
     """
 
     shape: tuple[int, ...]
@@ -53,7 +53,10 @@ class Environment(Protocol):
     """
 
     @property
-    def num_actions(self) -> int: ...
+    def action_space(self) -> Space:
+        """Continuous actions are measured in halves of their range: -1 and 1 are its ends, and what lies beyond counts
+        as the end."""
+        ...
 
     @property
     def observation_space(self) -> Space: ...
@@ -68,7 +71,8 @@ class Environment(Protocol):
     def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition: ...
 
     def action_mask(self, params: Any) -> Array:
-        """[A] bool: the actions that this task has (tasks stacked to one shape may have fewer than A)."""
+        """[A] bool: the actions that this task has, of a discrete space (tasks stacked to one shape may have fewer than
+        A); [1] true of any other."""
         ...
 
     def observation_mask(self, params: Any) -> Array:
@@ -97,8 +101,8 @@ class AutoReset:
     env: Environment
 
     @property
-    def num_actions(self) -> int:
-        return self.env.num_actions
+    def action_space(self) -> Space:
+        return self.env.action_space
 
     @property
     def observation_space(self) -> Space:
@@ -136,6 +140,23 @@ class AutoReset:
 def auto_reset(env: Environment) -> AutoReset:
     """Wrap `env` so that `step` begins the next episode when one ends (see `AutoReset`)."""
     return AutoReset(env)
+
+
+def num_actions(env: Environment) -> int:
+    """A, of an environment whose actions are numbered. Raises: ValueError for any other."""
+    if not isinstance(env.action_space, Discrete):
+        raise ValueError(f"actions are arrays of shape {env.action_space.shape}, this needs numbered ones")
+    return env.action_space.size
+
+
+def everything_in(space: Space) -> Array:
+    """The mask of a space of which nothing is left out: [size] true of a discrete one, [1] of any other."""
+    return jnp.ones(space.size if isinstance(space, Discrete) else 1, bool)
+
+
+def zeros_in(space: Space, *batch: int) -> Array:
+    """Zeros that stand for elements [*batch, ...] of a space: int32 of a discrete one, float32 of a box."""
+    return jnp.zeros(batch, jnp.int32) if isinstance(space, Discrete) else jnp.zeros((*batch, *space.shape))
 
 
 def split_key_cheaply(key: Array) -> Array:

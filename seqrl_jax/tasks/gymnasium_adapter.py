@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from seqrl_jax.keys import key_of
-from seqrl_jax.tasks.environment import Discrete, Environment, split_key_cheaply
+from seqrl_jax.tasks.environment import Discrete, Environment, Space, split_key_cheaply
 
 if TYPE_CHECKING:
     from gymnasium.vector import VectorEnv
@@ -25,18 +25,14 @@ class ToGymnasium:
     """
 
     def __init__(self, env: Environment, params: Any, num_envs: int, seed: int = 0) -> None:
-        gymnasium, space = _gymnasium(), env.observation_space
+        gymnasium = _gymnasium()
         batch_space = gymnasium.vector.utils.batch_space
         self.num_envs = num_envs
         # gymnasium's own statistics lose each later episode's first step under SAME_STEP, and most of its observation
         # wrappers refuse that mode.
         self.metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
-        self.single_action_space = gymnasium.spaces.Discrete(env.num_actions)
-        self.single_observation_space = (
-            gymnasium.spaces.Discrete(space.size)
-            if isinstance(space, Discrete)
-            else gymnasium.spaces.Box(-np.inf, np.inf, space.shape, np.float32)
-        )
+        self.single_action_space = _gymnasium_space(env.action_space, 1.0)
+        self.single_observation_space = _gymnasium_space(env.observation_space, np.inf)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._key = key_of(seed)
@@ -79,10 +75,13 @@ class ToGymnasium:
         if self._state is None:
             raise _gymnasium().error.ResetNeeded("call reset() before the first step()")
         self._key, key = jax.random.split(self._key)
-        obs, self._state, reward, *ends = self._step(key, self._state, np.asarray(actions, np.int32), self._ended)
+        obs, self._state, reward, *ends = self._step(key, self._state, self._action(actions), self._ended)
         terminated, truncated = (np.array(end) for end in ends)
         self._ended = terminated | truncated
         return self._observation(obs), np.asarray(reward, np.float64), terminated, truncated, {}
+
+    def _action(self, actions: Any) -> np.ndarray:
+        return np.asarray(actions, np.int32 if self.single_action_space.dtype == np.int64 else np.float32)
 
     def _observation(self, obs: Array) -> np.ndarray:
         return np.asarray(obs).astype(self.observation_space.dtype)
@@ -94,6 +93,13 @@ def to_gymnasium(env: Environment, params: Any, num_envs: int, seed: int = 0) ->
     Args: seed: of all copies, until `reset` is given another. Raises: ImportError without gymnasium.
     """
     return _joined(_gymnasium().vector.VectorEnv)(env, params, num_envs, seed)
+
+
+def _gymnasium_space(space: Space, end: float) -> Any:
+    spaces = _gymnasium().spaces
+    if isinstance(space, Discrete):
+        return spaces.Discrete(space.size)
+    return spaces.Box(-end, end, space.shape, np.float32)
 
 
 @cache

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array
 
-from seqrl_jax.tasks.environment import Box, Discrete, Environment, Transition
+from seqrl_jax.tasks.environment import Box, Discrete, Environment, Space, Transition, everything_in
 
 if TYPE_CHECKING:
     from gymnax.environments import environment, spaces
@@ -29,8 +31,8 @@ class FromGymnax:
     truncates."""
 
     inner: Any
-    num_actions: int
-    observation_space: Discrete | Box
+    action_space: Space
+    observation_space: Space
     longest: int
 
     def reset(self, key: Array, params: GymnaxParams) -> tuple[Array, Any]:
@@ -38,23 +40,30 @@ class FromGymnax:
         return self._observation(obs), state
 
     def step(self, key: Array, state: Any, action: Array, params: GymnaxParams) -> Transition:
+        action = self._action(action, params)
         obs, state, reward, terminated, info = self.inner.step_env(key, state, action, params.inner)
         terminated = jnp.asarray(terminated, bool)
         truncated = jnp.asarray(self.inner.is_truncated(state, params.inner), bool) & ~terminated
         return Transition(self._observation(obs), state, jnp.asarray(reward, jnp.float32), terminated, truncated, info)
 
     def action_mask(self, params: GymnaxParams) -> Array:
-        return jnp.ones(self.num_actions, bool)
+        return everything_in(self.action_space)
 
     def observation_mask(self, params: GymnaxParams) -> Array:
-        space = self.observation_space
-        return jnp.ones(space.size if isinstance(space, Discrete) else 1, bool)
+        return everything_in(self.observation_space)
 
     def discount(self, params: GymnaxParams) -> Array:
         return params.discount
 
     def horizon(self, params: GymnaxParams) -> Array:
         return jnp.asarray(params.inner.max_steps_in_episode, jnp.int32)
+
+    def _action(self, action: Array, params: GymnaxParams) -> Array:
+        if isinstance(self.action_space, Discrete):
+            return action
+        space = self.inner.action_space(params.inner)
+        middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
+        return jnp.asarray(middle + half * jnp.clip(action, -1, 1), space.dtype)
 
     def _observation(self, obs: Array) -> Array:
         # gymnax has boxes of integers (FourRooms); ours hold floats.
@@ -65,17 +74,27 @@ def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, Gym
     """A gymnax environment and its params as ours.
 
     Args: env, params: as `gymnax.make` returns. discount: of the returns that agents maximise.
-    Raises: TypeError when the actions are not discrete or the observations no single array.
+    Raises: TypeError when actions or observations are no single array, ValueError when actions have no ends.
     """
-    spaces = _gymnax().environments.spaces
-    actions, seen = env.action_space(params), env.observation_space(params)
-    if not isinstance(actions, spaces.Discrete):
-        raise TypeError(f"{env.name}: actions are {type(actions).__name__}, only Discrete ones can be adapted")
-    if not isinstance(seen, spaces.Discrete | spaces.Box):
-        raise TypeError(f"{env.name}: observations are {type(seen).__name__}, expected Discrete or Box")
-    space = Discrete(int(seen.n)) if isinstance(seen, spaces.Discrete) else Box(tuple(seen.shape))
-    adapted = FromGymnax(env, int(actions.n), space, int(params.max_steps_in_episode))
+    actions = env.action_space(params)
+    adapted = FromGymnax(
+        env,
+        _space(actions, f"{env.name}: actions"),
+        _space(env.observation_space(params), f"{env.name}: observations"),
+        int(params.max_steps_in_episode),
+    )
+    if isinstance(adapted.action_space, Box) and not np.isfinite([actions.low, actions.high]).all():
+        raise ValueError(f"{env.name}: actions from {actions.low} to {actions.high} have no range to be measured in")
     return adapted, GymnaxParams(params, jnp.float32(discount))
+
+
+def _space(theirs: Any, what: str) -> Space:
+    spaces = _gymnax().environments.spaces
+    if isinstance(theirs, spaces.Discrete):
+        return Discrete(int(theirs.n))
+    if isinstance(theirs, spaces.Box):
+        return Box(tuple(theirs.shape))
+    raise TypeError(f"{what} are {type(theirs).__name__}, expected Discrete or Box")
 
 
 @struct.dataclass
@@ -125,22 +144,28 @@ class ToGymnax:
 
     @property
     def num_actions(self) -> int:
-        return self.env.num_actions
+        """As gymnax counts them: of continuous actions, their numbers."""
+        space = self.env.action_space
+        return space.size if isinstance(space, Discrete) else math.prod(space.shape)
 
-    def action_space(self, params: ToGymnaxParams) -> spaces.Discrete:
-        return _gymnax().environments.spaces.Discrete(self.env.num_actions)
+    def action_space(self, params: ToGymnaxParams) -> spaces.Space:
+        return _gymnax_space(self.env.action_space, 1.0)
 
     def observation_space(self, params: ToGymnaxParams) -> spaces.Space:
-        spaces, space = _gymnax().environments.spaces, self.env.observation_space
-        if isinstance(space, Discrete):
-            return spaces.Discrete(space.size)
-        return spaces.Box(-jnp.inf, jnp.inf, space.shape, jnp.float32)
+        return _gymnax_space(self.env.observation_space, float("inf"))
 
 
 def to_gymnax(env: Environment, params: Any) -> tuple[environment.Environment, ToGymnaxParams]:
     """Our environment and params as gymnax's, in the form that `gymnax.make` returns."""
     adapted = _joined(_gymnax().environments.environment.Environment)(env, params)
     return adapted, adapted.default_params
+
+
+def _gymnax_space(space: Space, end: float) -> Any:
+    spaces = _gymnax().environments.spaces
+    if isinstance(space, Discrete):
+        return spaces.Discrete(space.size)
+    return spaces.Box(-end, end, space.shape, jnp.float32)
 
 
 @cache

@@ -80,6 +80,10 @@ class TabularEnv:
     longest: int
 
     @property
+    def action_space(self) -> Discrete:
+        return Discrete(self.num_actions)
+
+    @property
     def observation_space(self) -> Discrete:
         return Discrete(self.num_observations)
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.results import provenance
-from seqrl_jax.tasks.environment import Environment, auto_reset
+from seqrl_jax.tasks.environment import Environment, auto_reset, num_actions
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def random_policy_rollout(env: Environment, params: Any, batch: int, steps: int)
         after = jax.vmap(restarting.step, in_axes=(0, 0, 0, None))(keys, state, action, params)
         return after.obs, after.state, after.reward
 
-    return rollout(reset, step, env.num_actions, batch, steps)
+    return rollout(reset, step, num_actions(env), batch, steps)
 
 
 def rollout(

@@ -176,7 +176,7 @@ def simulate(key: Array, env: Environment, params: Any, policy: Policy, episodes
     def episode(key: Array) -> Array:
         reset_key, run_key = jax.random.split(key)
         obs, state = env.reset(reset_key, params)
-        carry = (first_inputs(obs), state, policy.initial_carry(), jnp.bool_(True), jnp.float32(1.0))
+        carry = (first_inputs(env, obs), state, policy.initial_carry(), jnp.bool_(True), jnp.float32(1.0))
         return jax.lax.scan(step, carry, jax.random.split(run_key, horizon))[1].sum()
 
     return jax.vmap(episode)(jax.random.split(key, episodes))

@@ -109,7 +109,7 @@ def test_masked_actions_have_no_probability(trained):
         assert (table[:, 3] == 0).all()
         np.testing.assert_allclose(table.sum(-1), 1, rtol=1e-5)
     policy = agent.policy(env, tiger, run)
-    acts = jax.vmap(lambda key: policy.act(key, policy.initial_carry(), first_inputs(jnp.int32(0)))[1])
+    acts = jax.vmap(lambda key: policy.act(key, policy.initial_carry(), first_inputs(env, jnp.int32(0)))[1])
     assert (np.asarray(acts(jax.random.split(jax.random.key(0), 500))) < 3).all()
 
 
@@ -206,7 +206,8 @@ def test_the_configuration_names_every_hyperparameter_once():
         ("ppo:clipp=.1", "did you mean clip"),
         ("ppo:clip=high", "expected a number"),
         ("ppo:num_envs=2.5", "expected a whole number"),
-        ("reinforce:weight=x", "unknown key 'weight'"),
+        ("reinforce:weight=x", "unknown weight 'x'"),
+        ("reinforce:critic=state", "unknown key 'critic'"),
         ("ppo:memory=gru2", "did you mean gru"),
         ("ppo:memory=lru,heads=2", "unknown key 'heads'"),
     ],

@@ -38,7 +38,7 @@ def test_acting_sees_the_beliefs_that_learning_saw():
     believing = BeliefEnv(env)
     obs, inner = believing.reset(jax.random.key(1), params)
     raw, _ = env.reset(jax.random.key(1), params)
-    carry, inputs = policy.initial_carry(), first_inputs(raw)
+    carry, inputs = policy.initial_carry(), first_inputs(env, raw)
     for t in range(6):
         carry, action = policy.act(jax.random.key(0), carry, inputs)
         np.testing.assert_allclose(shown[-1], obs, atol=1e-6)

@@ -54,7 +54,8 @@ def case(request):
     """(network, weights, experience of two episodes and a half, some of which end)."""
     kind = "gaussian" if request.param == "gaussian" else "categorical"
     options = {"recurrent_prior": request.param == "recurrent", "smoothing": request.param == "smoothing"}
-    latent = Latent(width=8, kind=kind, groups=2, classes=3, **options)
+    classes = {} if kind == "gaussian" else {"classes": 3}
+    latent = Latent(width=8, kind=kind, groups=2, **classes, **options)
     env = tabular_env(make("peek_maze"))
     network = network_for(env, latent, 2, previous_action=True, previous_reward=True)
     keys = jax.random.split(jax.random.key(2), 4)
@@ -374,7 +375,7 @@ def test_a_planner_trains_its_model_and_nothing_else():
 def test_what_cannot_be_planned_is_refused():
     for settings, said in (
         ("groups=2", "one group"),
-        ("kind=gaussian", "one group"),
+        ("kind=gaussian", "without classes"),
         ("recurrent_prior=true", "alone"),
     ):
         with pytest.raises(ValueError, match=said):
@@ -415,7 +416,7 @@ def test_latent_agents_model_arrays_of_numbers(spec):
         steps = 60 * agent.steps_per_update
         state, metrics = jax.jit(lambda key: train(agent, env, params, key, steps))(jax.random.key(0))
         policy = agent.for_run(env.longest, steps).policy(env, params, state)
-        inputs = first_inputs(env.reset(jax.random.key(1), params)[0])
+        inputs = first_inputs(env, env.reset(jax.random.key(1), params)[0])
         _, action = jax.jit(policy.act)(jax.random.key(2), policy.initial_carry(), inputs)
     assert int(action) in (0, 1)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))

@@ -22,7 +22,7 @@ T, B, SYMBOLS, ACTIONS = 10, 3, 4, 2
 
 def network_of(name, **reads):
     memory = MEMORIES[name](width=8) if name != "table" else Table()
-    return HistoryNetwork(memory, 2, Discrete(SYMBOLS), ACTIONS, **reads)
+    return HistoryNetwork(memory, 2, Discrete(SYMBOLS), Discrete(ACTIONS), **reads)
 
 
 def moved(weights, seed=1):
@@ -98,7 +98,7 @@ def test_a_network_reads_what_is_said_and_nothing_else(field):
 
 @pytest.mark.parametrize("memory", [Table(), FeedForward(8)])
 def test_a_table_is_the_function_at_every_observation(memory):
-    network = HistoryNetwork(memory, 2, Discrete(SYMBOLS), ACTIONS)
+    network = HistoryNetwork(memory, 2, Discrete(SYMBOLS), Discrete(ACTIONS))
     weights = moved(init_weights(network, jax.random.key(0)))
     nothing = jnp.zeros(SYMBOLS, jnp.int32)
     every = StepInput(jnp.arange(SYMBOLS), jnp.zeros(SYMBOLS, bool), nothing, jnp.zeros(SYMBOLS))
@@ -116,7 +116,7 @@ def test_a_function_of_the_history_is_no_table():
 
 @pytest.mark.parametrize("shape", [(2, 3), (5, 5, 2)])
 def test_arrays_and_images_are_read(shape):
-    network = HistoryNetwork(MEMORIES["gru"](width=8), 2, Box(shape), ACTIONS, previous_action=True)
+    network = HistoryNetwork(MEMORIES["gru"](width=8), 2, Box(shape), Discrete(ACTIONS), previous_action=True)
     weights = init_weights(network, jax.random.key(0))
     nothing = jnp.zeros((T, B), jnp.int32)
     inputs = StepInput(jnp.ones((T, B, *shape)), jnp.zeros((T, B), bool), nothing, jnp.zeros((T, B)))

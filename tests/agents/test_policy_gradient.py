@@ -8,6 +8,7 @@ import pytest
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.rollout import Magnitude
+from seqrl_jax.agents.weights import MinusBaseline
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.networks import Table
 from seqrl_jax.tasks import make, tabular_env, tabular_params
@@ -39,12 +40,12 @@ def sampled_gradients(name, task, logits, value):
     agent = dataclasses.replace(make_agent(name), num_envs=ENVS, rollout_length=task.horizon, memory=Table())
     state = agent.init(jax.random.key(0), env, params)
     kernel = lambda weights, table: jax.tree.map(lambda _: jnp.asarray(table, jnp.float32), weights)
-    if agent.critic == "state":
+    if agent.weight.critic == "state":
         value = np.random.default_rng(1).normal(size=task.num_states)
     # A magnitude larger than any return stays what it is.
     state = state._replace(
         policy=state.policy._replace(weights=kernel(state.policy.weights, logits)),
-        value=state.value._replace(weights=kernel(state.value.weights, value[:, None] / LARGE)),
+        value=state.value and state.value._replace(weights=kernel(state.value.weights, value[:, None] / LARGE)),
         magnitude=Magnitude(jnp.float32(LARGE), jnp.float32(LARGE)),
     )
     estimate = jax.jit(jax.vmap(lambda key: agent.estimate(env, params, state, key)[0].policy))
@@ -102,4 +103,4 @@ def test_a_critic_of_the_state_needs_numbered_states():
 
 def test_an_unknown_critic_is_named():
     with pytest.raises(ValueError, match="critic is 'oracle', expected one of observation, history, state"):
-        dataclasses.replace(make_agent("pg_obs_baseline"), critic="oracle")
+        MinusBaseline("oracle")

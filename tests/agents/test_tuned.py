@@ -66,7 +66,12 @@ def test_what_is_shipped_was_chosen(tune, name):
     returns = np.array(
         [[[-np.inf if x is None else x for x in task] for task in row["returns"]] for row in recorded["rows"]]
     )
-    np.testing.assert_allclose(tune.cdf_scores(returns), [row["score"] for row in recorded["rows"]], atol=1e-3)
+    scores = tune.cdf_scores(returns, np.array(recorded["standard_errors"]))
+    np.testing.assert_allclose(scores, [row["score"] for row in recorded["rows"]], atol=1e-3)
+
+
+def test_every_agent_that_can_be_tuned_was(tune):
+    assert set(choices()) == set(tune.GRIDS)
 
 
 def test_a_place_among_returns_counts_every_task_alike(tune):
@@ -74,15 +79,18 @@ def test_a_place_among_returns_counts_every_task_alike(tune):
     returns = np.array([[[1.0, 2.0], [5.0, 5.0]], [[3.0, 4.0], [5.0, 0.0]]])
     first = np.array([[0.125, 0.375], [0.625, 0.625]]).mean()
     second = np.array([[0.625, 0.875], [0.625, 0.125]]).mean()
-    np.testing.assert_allclose(tune.cdf_scores(returns), [first, second])
+    exact = np.zeros(2)
+    np.testing.assert_allclose(tune.cdf_scores(returns, exact), [first, second])
     returns[:, 0] *= 1000
-    np.testing.assert_allclose(tune.cdf_scores(returns), [first, second])
+    np.testing.assert_allclose(tune.cdf_scores(returns, exact), [first, second])
     returns[0, 1, 0] = -np.inf
-    assert tune.cdf_scores(returns)[0] < first
+    assert tune.cdf_scores(returns, exact)[0] < first
 
 
 def test_a_task_that_all_settings_solve_ranks_none_of_them(tune):
-    """Differences below a hundredth of the range are ties, so that luck in evaluation is no merit."""
+    """Differences below a hundredth of the range, or that evaluation cannot tell, are ties: luck is no merit."""
     returns = np.array([[[1.0, 1.0]], [[1.0001, 1.0002]], [[0.0, 0.5]]])
-    scores = tune.cdf_scores(returns)
+    scores = tune.cdf_scores(returns, np.zeros(1))
     assert scores[0] == scores[1] > scores[2]
+    lucky = np.random.default_rng(0).normal(size=(30, 1, 3))
+    assert np.ptp(tune.cdf_scores(lucky, np.ones(1))) < np.ptp(tune.cdf_scores(lucky, np.zeros(1))) / 3

@@ -158,8 +158,8 @@ def test_the_agents_own_estimates_agree(spec, name):
     logits = rng.normal(size=(task.num_observations, task.num_actions)).astype(np.float32)
     policy = softmax(logits.astype(np.float64))
     agent = dataclasses.replace(make_agent(name), num_envs=ENVS, rollout_length=task.horizon, memory=Table())
-    value = rng.normal(size=task.num_states if agent.critic == "state" else task.num_observations)
-    by_node = value[chain.state if agent.critic == "state" else chain.label]
+    value = rng.normal(size=task.num_states if agent.weight.critic == "state" else task.num_observations)
+    by_node = value[chain.state if agent.weight.critic == "state" else chain.label]
     state = agent.init(jax.random.key(0), env, params)
     table = lambda train, entries: train._replace(
         weights=jax.tree.map(lambda _: jnp.asarray(entries, jnp.float32), train.weights)
@@ -167,7 +167,7 @@ def test_the_agents_own_estimates_agree(spec, name):
     # A magnitude larger than any return stays what it is.
     state = state._replace(
         policy=table(state.policy, logits),
-        value=table(state.value, value[:, None] / LARGE),
+        value=state.value and table(state.value, value[:, None] / LARGE),
         magnitude=Magnitude(jnp.float32(LARGE), jnp.float32(LARGE)),
     )
     estimate = jax.jit(jax.vmap(lambda key: agent.estimate(env, params, state, key)[0].policy))

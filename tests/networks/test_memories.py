@@ -32,7 +32,7 @@ SMALL = {
     "mingru": MinGRU(8),
     "linear_attention": LinearAttention(8, heads=2, chunk=4),
     "transformer": Transformer(8, heads=2, layers=2, context=6),
-    "latent": Latent(8, groups=2, classes=3, pass_gradient=True).for_environment(Discrete(4), 2),
+    "latent": Latent(8, groups=2, classes=3, pass_gradient=True).for_environment(Discrete(4), Discrete(2)),
 }
 HISTORY = [name for name, memory in SMALL.items() if memory.reach is None]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.tasks import Box, make, tabular_env, tabular_params
+from seqrl_jax.tasks import Box, Discrete, make, tabular_env, tabular_params
 from seqrl_jax.tasks.gymnasium_adapter import to_gymnasium
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax, to_gymnax
 
@@ -32,7 +32,9 @@ def test_a_gymnax_step_is_its_own_without_the_reset(cartpole):
     theirs, their_params = cartpole
     env, params = from_gymnax(theirs, their_params, discount=0.9)
     assert (
-        env.num_actions == 2 and env.observation_space == Box((4,)) and float(env.discount(params)) == np.float32(0.9)
+        env.action_space == Discrete(2)
+        and env.observation_space == Box((4,))
+        and float(env.discount(params)) == np.float32(0.9)
     )
     key = jax.random.key(0)
     obs, state = env.reset(key, params)
@@ -56,6 +58,28 @@ def test_falling_over_is_termination(cartpole):
         if after.terminated:
             break
     assert after.terminated and not after.truncated
+
+
+def test_continuous_actions_are_measured_in_halves_of_their_range():
+    """Pendulum's torque lies in [-2, 2]; what is beyond an end counts as the end."""
+    theirs, their_params = gymnax.make("Pendulum-v1")
+    env, params = from_gymnax(theirs, their_params, discount=0.99)
+    assert env.action_space == Box((1,))
+    key = jax.random.key(0)
+    _, state = env.reset(key, params)
+    for action, torque in [(0.5, 1.0), (-1.0, -2.0), (7.0, 2.0)]:
+        ours = env.step(key, state, jnp.array([action]), params)
+        obs, _, reward, *_ = theirs.step_env(key, state, jnp.array([torque]), their_params)
+        np.testing.assert_allclose(ours.obs, obs)
+        np.testing.assert_allclose(ours.reward, reward)
+    back, back_params = to_gymnax(env, params)
+    space = back.action_space(back_params)
+    assert (space.low, space.high, space.shape) == (-1.0, 1.0, (1,))
+    vector = to_gymnasium(env, params, 3)
+    assert vector.single_action_space == gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    vector.reset(seed=0)
+    _, reward, *_ = vector.step(vector.action_space.sample())
+    assert reward.shape == (3,) and (reward < 0).all()
 
 
 def test_agents_train_on_adapted_environments(cartpole):
@@ -157,9 +181,14 @@ def test_there_and_back_is_the_same_environment():
         state, their_state = after.state, their_after.state
 
 
-def test_continuous_actions_are_refused():
+def test_spaces_that_no_agent_reads_are_refused(monkeypatch):
     env, params = gymnax.make("Pendulum-v1")
-    with pytest.raises(TypeError, match="only Discrete"):
+    spaces = gymnax.environments.spaces
+    monkeypatch.setattr(type(env), "action_space", lambda *_: spaces.Box(-jnp.inf, jnp.inf, (1,)))
+    with pytest.raises(ValueError, match="no range"):
+        from_gymnax(env, params, discount=0.99)
+    monkeypatch.setattr(type(env), "action_space", lambda *_: spaces.Tuple([spaces.Discrete(2)] * 2))
+    with pytest.raises(TypeError, match="actions are Tuple, expected Discrete or Box"):
         from_gymnax(env, params, discount=0.99)
 
 
