@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -36,53 +37,49 @@ def belief_graph(task: TabularPOMDP, limit: int = 300_000) -> BeliefGraph | None
     have not ended: Kaelbling, Littman & Cassandra (1998), section 3.3.
     """
     num_a, num_s, num_o = task.observation.shape
-    alive = task.transition * ~task.terminal
-    # branch[s, (a, o, s')] = P(s', o, not ended | s, a).
-    branch = np.einsum("ast,ato->saot", alive, task.observation).reshape(num_s, -1)
-    joint = (task.initial[:, None] * task.initial_observation).T
-    start_o = np.flatnonzero(joint.sum(1) > IMPOSSIBLE)
-    start_p = joint[start_o].sum(1)
+    branch = _branches(task)
+    joint = sparse.csr_matrix((task.initial[:, None] * task.initial_observation).T)
+    layer = _distinct(joint, np.arange(num_o), np.zeros(num_o, int), num_s)
 
     known: dict[bytes, int] = {}
-    beliefs: list[np.ndarray] = []
+    beliefs: list[sparse.csr_matrix] = []
     labels: list[np.ndarray] = []
     edges: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def number(belief: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Node numbers of these rows, and the beliefs and labels of the rows that are new."""
-        rounded = np.round(belief, DIGITS) + 0.0
-        keys = np.ascontiguousarray(np.column_stack([rounded, label])).view(f"V{8 * (num_s + 1)}").ravel()
-        distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        fresh = [i for i, key in zip(first, distinct) if key.tobytes() not in known]
+    def number(met: _Met) -> tuple[np.ndarray, sparse.csr_matrix, np.ndarray]:
+        """Node numbers of the beliefs, and those that are new with their labels."""
+        fresh = [i for i, key in enumerate(met.keys) if key not in known]
         for i in fresh:
-            known[keys[i].tobytes()] = len(known)
-        numbers = np.array([known[key.tobytes()] for key in distinct])
-        return numbers[inverse], belief[fresh], label[fresh]
+            known[met.keys[i]] = len(known)
+        return np.array([known[key] for key in met.keys], int)[met.which], met.belief[fresh], met.label[fresh]
 
-    start_nodes, frontier, shown = number(joint[start_o] / start_p[:, None], start_o)
+    start_nodes, frontier, shown = number(layer)
+    start_p = layer.mass
     if len(known) > limit:
         return None
     first_number = 0
-    chunk = max(1, CHUNK_ENTRIES // branch.shape[1])
     for _ in range(task.horizon - 1):
         beliefs.append(frontier)
         labels.append(shown)
         next_frontier, next_shown = [], []
-        for begin in range(0, len(frontier), chunk):
-            entered = (frontier[begin : begin + chunk] @ branch).reshape(-1, num_s)
-            mass = entered.sum(1)
-            rows = np.flatnonzero(mass > IMPOSSIBLE)
-            numbers, fresh, fresh_shown = number(entered[rows] / mass[rows, None], rows % num_o)
+        per_row = frontier.nnz / frontier.shape[0] * branch.nnz / num_s
+        chunk = max(1, int(CHUNK_ENTRIES / max(per_row, 1)))
+        for begin in range(0, frontier.shape[0], chunk):
+            entered = (frontier[begin : begin + chunk] @ branch).reshape(-1, num_s).tocsr()
+            rows = np.arange(entered.shape[0])
+            met = _distinct(entered, rows % num_o, rows // num_o, num_s)
+            numbers, fresh, fresh_shown = number(met)
             next_frontier.append(fresh)
             next_shown.append(fresh_shown)
-            edges.append((rows // num_o + (first_number + begin) * num_a, numbers, mass[rows]))
+            edges.append((met.origin + (first_number + begin) * num_a, numbers, met.mass))
             if len(known) > limit:
                 return None
-        first_number += len(frontier)
-        frontier, shown = np.concatenate(next_frontier), np.concatenate(next_shown)
-        if not len(frontier):
+        first_number += frontier.shape[0]
+        frontier, shown = sparse.vstack(next_frontier, format="csr"), np.concatenate(next_shown)
+        if not frontier.shape[0]:
             break
-    belief, label = np.concatenate([*beliefs, frontier]), np.concatenate([*labels, shown])
+    belief = sparse.vstack([*beliefs, frontier], format="csr").toarray()
+    label = np.concatenate([*labels, shown])
 
     count = len(known)
     rows, columns, mass = (np.concatenate(part) for part in zip(*edges)) if edges else (np.zeros(0, int),) * 3
@@ -98,6 +95,53 @@ def belief_graph(task: TabularPOMDP, limit: int = 300_000) -> BeliefGraph | None
         num_labels=num_o,
     )
     return BeliefGraph(belief, graph)
+
+
+class _Met(NamedTuple):
+    """Beliefs that were met, each once: keys [D], belief [D, S], label [D]; and of the rows that are possible: `which`
+    of these [R], their mass [R], and where they came from [R]."""
+
+    keys: list[bytes]
+    belief: sparse.csr_matrix
+    label: np.ndarray
+    which: np.ndarray
+    mass: np.ndarray
+    origin: np.ndarray
+
+
+def _branches(task: TabularPOMDP) -> sparse.csr_matrix:
+    """[S, A * O * S]: P(s', o, not ended | s, a) at (s, (a, o, s'))."""
+    num_a, num_s, num_o = task.observation.shape
+    alive = task.transition * ~task.terminal
+    a, s, after = np.nonzero(alive)
+    shown = task.observation[a, after]
+    at, o = np.nonzero(shown)
+    column = (a[at] * num_o + o) * num_s + after[at]
+    return sparse.csr_matrix(
+        (alive[a, s, after][at] * shown[at, o], (s[at], column)), shape=(num_s, num_a * num_o * num_s)
+    )
+
+
+def _distinct(entered: sparse.csr_matrix, label: np.ndarray, origin: np.ndarray, num_s: int) -> _Met:
+    """The rows [R, S] with any mass as beliefs, equal ones (to DIGITS, with the same label) once."""
+    entered.sort_indices()
+    mass = np.asarray(entered.sum(1)).ravel()
+    rows = np.flatnonzero(mass > IMPOSSIBLE)
+    mass, label, origin = mass[rows], label[rows], origin[rows]
+    belief = sparse.diags(1 / mass) @ entered[rows]
+    # A key is two sums of 64 bits over the rounded entries, each with random multipliers: two different beliefs share
+    # one with a probability of about 2^-128.
+    digits = np.round(belief.data * 10.0**DIGITS).astype(np.uint64)
+    odd = np.random.default_rng(0).integers(0, 2**63, (2, num_s + 1), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    filled = np.diff(belief.indptr) > 0
+    keys = np.zeros((len(rows), 2), np.uint64)
+    for half in range(2):
+        terms = digits * odd[half, belief.indices]
+        keys[filled, half] = np.add.reduceat(terms, belief.indptr[:-1][filled]) if len(terms) else 0
+        keys[:, half] += (label.astype(np.uint64) + np.uint64(1)) * odd[half, num_s]
+    distinct, first, which = np.unique(keys.view("V16").ravel(), return_index=True, return_inverse=True)
+    named = [key.tobytes() for key in distinct]
+    return _Met(named, belief[first], label[first], which, mass, origin)
 
 
 def history_policy(graph: DecisionGraph) -> tuple[float, np.ndarray]:

@@ -1,0 +1,132 @@
+"""What is known of each game, by closed forms and by a second count."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from seqrl_jax.dialogue.exact import Known, divergence, evaluated, turns
+from seqrl_jax.dialogue.game import behaviour, words
+from seqrl_jax.dialogue.games.wordle import EVERY, marks
+from seqrl_jax.dialogue.registry import GAMES, make_game
+from seqrl_jax.naming import SpecError
+
+SMALL = (
+    "twenty_questions:objects=6,turns=5",
+    "twenty_questions:objects=4,turns=4,noise=0.2",
+    "visual_dialogue:turns=3",
+    "wordle:words=8,guesses=4",
+    "negotiation:turns=4",
+    "small_talk:turns=4",
+    "tool_arithmetic:operations=1,turns=3",
+    "text_maze:turns=8",
+)
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def known(request):
+    return Known(make_game(request.param))
+
+
+@pytest.mark.parametrize(
+    ("spec", "optimum"),
+    [
+        ("twenty_questions", -3.5),
+        ("visual_dialogue", -2.0),
+        ("wordle:words=32", -1.3125),
+        ("wordle", -1.65625),
+    ],
+)
+def test_optima_are_those_of_independent_computations(spec, optimum):
+    known = Known(make_game(spec))
+    assert known.value(known.best) == pytest.approx(optimum, abs=1e-9)
+
+
+def test_marks_are_wordles():
+    assert marks("abc", "abc") == "ggg" and marks("abc", "bca") == "yyy" and marks("aab", "caa") == "bgy"
+    # A letter that stands once is marked once, in its place before elsewhere.
+    assert marks("abc", "aaa") == "gbb" and marks("bca", "aad") == "ybb"
+    assert len(EVERY) == 64
+
+
+def test_speakers_say_something_everywhere(known):
+    law = known.behaviour
+    assert (law >= 0).all()
+    np.testing.assert_allclose(law.sum(1), 1)
+
+
+def test_the_values_lie_in_order(known):
+    """Random speakers <= regularised less its price <= best; more freedom is never worse."""
+    logged, best = known.value(known.logged), known.value(known.best)
+    assert logged < best
+    softs = [known.value(known.regularised(beta)) for beta in (0.01, 0.1, 1.0, 10.0, 1e4)]
+    assert all(a >= b - 1e-9 for a, b in itertools.pairwise(softs))
+    assert best >= softs[0] - 1e-9 and softs[-1] == pytest.approx(logged, abs=1e-2 * max(1, abs(logged)))
+
+
+def test_the_regularised_optimum_is_its_own_objective(known):
+    """E[return] - beta KL of the policy, by two other recursions, is the value that the first one gave."""
+    plan, graph = known.regularised(0.7), known.beliefs.graph
+    earned = known.value(evaluated(graph, plan.policy))
+    assert known.value(plan) == pytest.approx(earned - 0.7 * divergence(graph, plan.policy, known.behaviour), abs=1e-8)
+
+
+def test_what_the_logs_never_show_is_not_said(known):
+    graph = known.beliefs.graph
+    rng = np.random.default_rng(0)
+    seen = rng.random((known.horizon, *graph.reward.shape)) < 0.4
+    plan = known.supported(seen)
+    somewhere = seen.any(2, keepdims=True)
+    assert (plan.policy[~seen & np.broadcast_to(somewhere, seen.shape)] == 0).all()
+    assert known.value(known.logged) - 20 < known.value(plan) <= known.value(known.best) + 1e-9
+    assert known.value(known.supported(np.ones_like(seen))) == pytest.approx(known.value(known.best))
+    assert known.value(known.supported(np.zeros_like(seen))) == pytest.approx(known.value(known.logged))
+
+
+def test_turns_are_counted_to_the_end():
+    known = Known(make_game("twenty_questions:objects=2,turns=3"))
+    always_guess_first = np.zeros((3, *known.beliefs.graph.reward.shape))
+    always_guess_first[..., known.game.task.actions.index("guess_o0")] = 1
+    assert turns(known.beliefs.graph, always_guess_first) == pytest.approx(0.5 * 1 + 0.5 * 3)
+    assert divergence(known.beliefs.graph, known.logged.policy, known.behaviour) == pytest.approx(0, abs=1e-12)
+
+
+def test_small_talk_is_worth_the_same_however_random_the_user():
+    values = []
+    for noise in (0.0, 0.3, 1.0):
+        known = Known(make_game(f"small_talk:noise={noise}"))
+        values.append((known.value(known.best), known.value(known.logged)))
+    np.testing.assert_allclose(values, values[:1] * 3, atol=1e-9)
+
+
+def test_one_call_tells_a_lot():
+    """One operation, five numbers: asking once and answering pays 1 less the call, guessing one in three."""
+    known = Known(make_game("tool_arithmetic:operations=1,turns=2"))
+    assert known.value(known.best) == pytest.approx(0.98)
+    known = Known(make_game("tool_arithmetic:operations=1,turns=1"))
+    # Two of five numbers have meanings that agree: 1 + 1 = 2 * 1, 2 + 2 = 2 * 2.
+    assert known.value(known.best) == pytest.approx(
+        (3 / 3 + 2 * 2 / 3) / 5 + 0 if False else (3 * (1 / 3) + 2 * (2 / 3)) / 5
+    )
+
+
+def test_words_are_the_parts_of_a_name():
+    assert words("is_it_red") == ("is", "it", "red")
+
+
+@pytest.mark.parametrize("spec", ["twenty_question", "wordle:words=65", "negotiation:accepts=2", "small_talk:moods=3"])
+def test_unknown_games_and_settings_are_named(spec):
+    with pytest.raises(SpecError):
+        make_game(spec)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_game_is_the_same_in_every_process(name):
+    """Two makes agree, tables and speakers."""
+    one, two = make_game(name), make_game(name)
+    assert all(
+        np.array_equal(getattr(one.task, field), getattr(two.task, field))
+        for field in ("initial", "transition", "observation", "reward")
+    )
+    belief = np.random.default_rng(0).dirichlet(np.ones(one.task.num_states), 5)
+    np.testing.assert_array_equal(behaviour(one, belief), behaviour(two, belief))

@@ -1,0 +1,71 @@
+"""Returns are value, merit and luck, trajectory by trajectory."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from seqrl_jax.dialogue.exact import Known, action_values
+from seqrl_jax.dialogue.luck import luck_share, variances
+from seqrl_jax.dialogue.registry import make_game
+
+BETA = 0.6
+
+
+def trajectories(known, seed, episodes):
+    """Dialogues as (beliefs, utterances, rewards with what they are expected to be), drawn step by step in numpy."""
+    task, beliefs = known.game.task, known.beliefs
+    rng = np.random.default_rng(seed)
+    keys = {
+        (row.tobytes(), label): i for i, (row, label) in enumerate(zip(beliefs.belief.round(8), beliefs.graph.label))
+    }
+    for _ in range(episodes):
+        s = rng.choice(task.num_states, p=task.initial)
+        o = rng.choice(task.num_observations, p=task.initial_observation[s])
+        b = task.initial * task.initial_observation[:, o]
+        steps = []
+        for _ in range(task.horizon):
+            b = b / b.sum()
+            node = keys[(b.round(8) + 0.0).tobytes(), o]
+            u = rng.choice(task.num_actions, p=known.behaviour[node])
+            s2 = rng.choice(task.num_states, p=task.transition[u, s])
+            steps.append((node, u, task.reward[u, s, s2]))
+            if task.terminal[s2]:
+                break
+            o = rng.choice(task.num_observations, p=task.observation[u, s2])
+            b = (b @ task.transition[u]) * ~task.terminal * task.observation[u][:, o]
+            s = s2
+        yield steps
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["small_talk:turns=4", "wordle:words=6,guesses=3", "negotiation:turns=3", "twenty_questions:objects=4,turns=4"],
+)
+def test_every_return_is_value_and_merit_and_luck(spec):
+    known = Known(make_game(spec))
+    plan, graph = known.regularised(BETA), known.beliefs.graph
+    returns, lucks = [], []
+    for steps in trajectories(known, 0, 2000):
+        total, merit, luck = 0.0, 0.0, 0.0
+        for t, (node, u, reward) in enumerate(steps):
+            q = action_values(graph, plan.values[t + 1])[node, u]
+            merit += BETA * np.log(plan.policy[t, node, u] / known.behaviour[node, u])
+            onward = plan.values[t + 1, steps[t + 1][0]] if t + 1 < len(steps) else 0.0
+            luck += reward + onward - q
+            total += reward
+        start = steps[0][0]
+        assert total == pytest.approx(plan.values[0, start] + merit + luck, abs=1e-8)
+        returns.append(total - known.logged.values[0, start])
+        lucks.append(luck)
+    assert np.mean(lucks) == pytest.approx(0, abs=5 * np.std(lucks) / len(lucks) ** 0.5 + 1e-12)
+    # The second moments agree with those of the recursion: 6 standard errors of a mean square.
+    for sampled, exact in zip((returns, lucks), variances(known, known.behaviour, plan)):
+        squares = np.square(sampled)
+        assert squares.mean() == pytest.approx(exact, abs=6 * squares.std() / len(squares) ** 0.5 + 1e-12)
+
+
+def test_only_a_random_user_leaves_anything_to_luck():
+    shares = [luck_share(Known(make_game(f"small_talk:noise={noise}")), 0.5) for noise in (0.0, 0.25, 0.5, 1.0)]
+    assert all(low < high for low, high in itertools.pairwise(shares))
+    assert 0 <= shares[0] < 0.2 and shares[-1] > 0.4
