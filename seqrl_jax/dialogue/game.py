@@ -91,8 +91,8 @@ def behaviour(game: Game, belief: np.ndarray) -> np.ndarray:
     return total
 
 
-TIE = 1e-6
-"""Merits that differ by less are equal: beliefs are rounded."""
+TIE = 1e-4
+"""Merits that differ by less are equal: beliefs are rounded, in logs to single precision."""
 
 
 def _choice(merit: np.ndarray, rule: Rule) -> np.ndarray:

@@ -15,7 +15,7 @@ TONES = {"really": 1.0, "well": 0.0, "hardly": -1.0}
 MOVES = {
     # The change of mood, from the worst one to the best.
     "joke": (-1, -1, -1, 1, 1, 0),
-    "listen": (1, 1, 0, 0, -1, -1),
+    "comfort": (1, 1, 0, 0, -1, -1),
     "praise": (0, 1, 1, 1, -1, -2),
     "complain": (0, -1, -1, -1, -1, -1),
 }
@@ -24,13 +24,13 @@ MOVES = {
 def small_talk(turns: Horizon = 8, noise: Probability = 0.5) -> Game:
     """A user in one of six hidden moods answers with one of three words and a tone; the sentiment of both is paid.
 
-    Jokes cheer up who is well and hurt who is not, praise goes stale, listening helps in bad moods. Sentiment: -1, 0 or
+    Jokes cheer up who is well and hurt who is not, praise goes stale, comfort helps in bad moods. Sentiment: -1, 0 or
     1 of the word; 1 more or less by the tone, which is random with probability `noise` and depends on nothing. So the
     best mean is the same for every `noise`, and only luck grows.
 
     Picture::
 
-        hardly fine -- listen -- well fine -- joke -- really great -- ...
+        hardly fine -- comfort -- well fine -- joke -- really great -- ...
 
     Seed idea: a high return may be luck, and whoever copies lucky dialogues copies nothing.
     """
