@@ -1,0 +1,99 @@
+"""An agent that chooses symbols talks to the user of a game."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.dialogue.game import Game
+from seqrl_jax.dialogue.views import Spelling
+from seqrl_jax.tasks.simulator import TabularState, tabular_env, tabular_params
+
+
+class Talker(NamedTuple):
+    """An agent in one dialogue.
+
+    initial_carry: before anything was said. choose: (key, carry, legal [V]) -> symbol and its log-probability.
+    hear: (carry, symbol, reward so far) -> carry, for every symbol that was said, its own included.
+    """
+
+    initial_carry: Any
+    choose: Callable[[Array, Any, Array], tuple[Array, Array]]
+    hear: Callable[[Any, Array, Array], Any]
+
+
+class Spoken(NamedTuple):
+    """A dialogue [T] as it was spoken: as `logs.Spelled`, with the talker's own log-probabilities."""
+
+    symbol: Array
+    own: Array
+    node: Array
+    reward: Array
+    log_prob: Array
+    turn: Array
+    valid: Array
+
+
+class _At(NamedTuple):
+    """Where a dialogue stands: the user's state, the node in the agent's tree, the reply that is being said and its
+    place in that, the turn, whether it goes on, what was earned, the talker's carry."""
+
+    state: TabularState
+    node: Array
+    reply: Array
+    place: Array
+    turn: Array
+    alive: Array
+    earned: Array
+    carry: Any
+
+
+def converse(key: Array, game: Game, spelling: Spelling, talker: Talker) -> Spoken:
+    """One dialogue, for `vmap` over keys."""
+    env, params = tabular_env(game.task), tabular_params(game.task)
+    child, legal = jnp.asarray(spelling.child), jnp.asarray(spelling.legal)
+    said_at, heard = jnp.asarray(spelling.utterance), jnp.asarray(spelling.heard)
+    heard_length = jnp.asarray(spelling.heard_length)
+    begin_key, run_key = jax.random.split(key)
+    opening, state = env.reset(begin_key, params)
+    zero = jnp.int32(0)
+
+    def step(at: _At, key: Array) -> tuple[_At, Spoken]:
+        choose_key, user_key = jax.random.split(key)
+        own = at.alive & (at.place >= heard_length[at.reply])
+        chosen, log_prob = talker.choose(choose_key, at.carry, legal[at.node])
+        symbol = jnp.where(own, chosen, heard[at.reply, jnp.minimum(at.place, heard.shape[1] - 1)])
+        node = jnp.where(own, child[at.node, chosen], at.node)
+        utterance = jnp.where(own, said_at[node], -1)
+        spoken = utterance >= 0
+        after = env.step(user_key, at.state, jnp.maximum(utterance, 0), params)
+        reward = jnp.where(spoken, after.reward, 0.0)
+        ended = spoken & (after.terminated | after.truncated)
+        made = Spoken(
+            symbol=jnp.where(at.alive, symbol, 0).astype(jnp.int32),
+            own=own,
+            node=at.node,
+            reward=reward,
+            log_prob=jnp.where(own, log_prob, 0.0),
+            turn=jnp.where(at.alive, at.turn, 0),
+            valid=at.alive,
+        )
+        earned = at.earned + reward
+        onward = _At(
+            state=jax.tree.map(lambda new, old: jnp.where(spoken, new, old), after.state, at.state),
+            node=jnp.where(spoken, zero, node),
+            reply=jnp.where(spoken, after.obs, at.reply),
+            place=jnp.where(spoken, zero, jnp.where(own, at.place, at.place + 1)),
+            turn=at.turn + spoken.astype(jnp.int32),
+            alive=at.alive & ~ended,
+            earned=earned,
+            carry=talker.hear(at.carry, made.symbol, earned),
+        )
+        return onward, made
+
+    start = _At(state, zero, opening, zero, zero, jnp.bool_(True), jnp.float32(0), talker.initial_carry)
+    return jax.lax.scan(step, start, jax.random.split(run_key, spelling.longest(game.task.horizon)))[1]
