@@ -6,9 +6,10 @@ Every agent gets one setting for all tasks (cross-environment hyperparameter set
 2024, sec. 5). All settings of its grid run on all tuning tasks and seeds in one compiled program. Returns are made
 comparable between tasks by the place that they take among all returns of that task in the sweep (its empirical
 distribution function), so that no task counts for more because it pays more; returns that evaluation cannot tell apart
-share a place, or tasks that nearly every setting solves would be ranked by luck. The setting with the largest mean is
-written to `seqrl_jax/agents/tuned.json`, which the registry reads; all returns, and the picture of the score against
-the learning rate, go into the directory of results.
+share a place, or tasks that nearly every setting solves would be ranked by luck. A setting's score is its mean place.
+The setting on the best plateau, whose score and those of its neighbours in the grid have the largest mean, is written
+to `seqrl_jax/agents/tuned.json`, which the registry reads: the best of many scores is mostly a lucky one. All returns,
+and the picture of the score against the learning rate, go into the directory of results.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def main() -> None:
         settings = combinations(GRIDS[name])
         returns, errors = sweep(name, settings, options.steps)
         scores = cdf_scores(returns, errors)
-        best = settings[int(np.argmax(scores))]
+        best = settings[int(np.argmax(plateaus(GRIDS[name], scores)))]
         write_measurement(
             options.results / f"{name}.json",
             {
@@ -147,6 +148,15 @@ def _rounded(returns: np.ndarray, error: float) -> np.ndarray:
 def _numbers(by_task: np.ndarray) -> list[list[float | None]]:
     """[tasks][seeds], None of failed runs."""
     return [[round(float(x), 6) if np.isfinite(x) else None for x in task] for task in by_task]
+
+
+def plateaus(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarray:
+    """[settings]: the mean of a setting's score and those of its neighbours, one step away in one direction."""
+    table = scores.reshape([len(values) for values in grid.values()])
+    padded = np.pad(table, 1, constant_values=np.nan)
+    inside = tuple(slice(1, -1) for _ in grid)
+    shifted = [np.roll(padded, by, axis)[inside] for axis in range(table.ndim) for by in (-1, 1)]
+    return np.nanmean([table, *shifted], 0).ravel()
 
 
 def sensitivity(name: str, settings: list[dict[str, float]], scores: np.ndarray) -> bytes:

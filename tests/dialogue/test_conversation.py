@@ -40,7 +40,7 @@ def talks(law, symbols):
 @pytest.fixture(scope="module", params=SPECS)
 def case(request):
     known = Known(make_game(request.param))
-    law = np.random.default_rng(0).dirichlet(np.full(known.game.task.num_actions, 0.5))
+    law = np.random.default_rng(0).dirichlet(np.full(known.game.task.num_actions, 5.0))
     spoken = {}
     for view in ("utterance", "token"):
         symbols = spelling(known.game, view)
