@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.dialogue.game import Game
+from seqrl_jax.dialogue.logs import spoken_law
 from seqrl_jax.dialogue.views import Spelling
+from seqrl_jax.tasks.filter import first_belief, next_belief
 from seqrl_jax.tasks.simulator import TabularState, tabular_env, tabular_params
 
 
@@ -27,22 +29,25 @@ class Talker(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """A dialogue [T] as it was spoken: as `logs.Spelled`, with the talker's own log-probabilities."""
+    """A dialogue [T] as it was spoken: as `logs.Spelled`, with the talker's own log-probabilities. logged: how the
+    speakers of the logs would have said the utterance that ends here, in log-probability; 0 elsewhere."""
 
     symbol: Array
     own: Array
     node: Array
     reward: Array
     log_prob: Array
+    logged: Array
     turn: Array
     valid: Array
 
 
 class _At(NamedTuple):
-    """Where a dialogue stands: the user's state, the node in the agent's tree, the reply that is being said and its
-    place in that, the turn, whether it goes on, what was earned, the talker's carry."""
+    """Where a dialogue stands: the user's state and what is known of it, the node in the agent's tree, the reply that
+    is being said and the place in it, the turn, whether it goes on, what was earned, the talker's carry."""
 
     state: TabularState
+    belief: Array
     node: Array
     reply: Array
     place: Array
@@ -79,12 +84,14 @@ def converse(key: Array, game: Game, spelling: Spelling, talker: Talker) -> Spok
             node=at.node,
             reward=reward,
             log_prob=jnp.where(own, log_prob, 0.0),
+            logged=jnp.where(spoken, jnp.log(spoken_law(game, at.belief)[jnp.maximum(utterance, 0)]), 0.0),
             turn=jnp.where(at.alive, at.turn, 0),
             valid=at.alive,
         )
         earned = at.earned + reward
         onward = _At(
             state=jax.tree.map(lambda new, old: jnp.where(spoken, new, old), after.state, at.state),
+            belief=jnp.where(spoken, next_belief(params, at.belief, jnp.maximum(utterance, 0), after.obs), at.belief),
             node=jnp.where(spoken, zero, node),
             reply=jnp.where(spoken, after.obs, at.reply),
             place=jnp.where(spoken, zero, jnp.where(own, at.place, at.place + 1)),
@@ -95,5 +102,15 @@ def converse(key: Array, game: Game, spelling: Spelling, talker: Talker) -> Spok
         )
         return onward, made
 
-    start = _At(state, zero, opening, zero, zero, jnp.bool_(True), jnp.float32(0), talker.initial_carry)
+    start = _At(
+        state,
+        first_belief(params, opening),
+        zero,
+        opening,
+        zero,
+        zero,
+        jnp.bool_(True),
+        jnp.float32(0),
+        talker.initial_carry,
+    )
     return jax.lax.scan(step, start, jax.random.split(run_key, spelling.longest(game.task.horizon)))[1]

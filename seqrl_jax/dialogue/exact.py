@@ -80,6 +80,27 @@ class Known:
         return self.game.task.horizon
 
 
+def seen_in(known: Known, utterance: np.ndarray, reply: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """[H, N, A] bool: what was said at which turn and belief of a log (see `logs.Log`)."""
+    graph, num_a = known.beliefs.graph, known.game.task.num_actions
+    seen = np.zeros((known.horizon, *graph.reward.shape), bool)
+    opened = {graph.label[node]: node for node in np.flatnonzero(graph.start)}
+    node = np.array([opened[first] for first in reply[:, 0]])
+    for t in range(known.horizon):
+        on = np.flatnonzero(length > t)
+        seen[t, node[on], utterance[on, t]] = True
+        on = np.flatnonzero(length > t + 1)
+        # A reply tells the successor of a belief and an utterance.
+        row = node[on] * num_a + utterance[on, t]
+        begin, end = graph.transition.indptr[row], graph.transition.indptr[row + 1]
+        for place in range(int((end - begin).max(initial=0))):
+            at = np.minimum(begin + place, len(graph.transition.indices) - 1)
+            after = graph.transition.indices[at]
+            right = (begin + place < end) & (graph.label[after] == reply[on, t + 1])
+            node[on[right]] = after[right]
+    return seen
+
+
 def action_values(graph: DecisionGraph, onward: np.ndarray) -> np.ndarray:
     """[N, A]: the reward of each utterance and the discounted value [N] of what follows."""
     return graph.reward + graph.discount * (graph.transition @ onward).reshape(graph.reward.shape)

@@ -46,22 +46,16 @@ class Log(NamedTuple):
 def logged(game: Game, episodes: int, seed: int) -> Log:
     """So many dialogues of the game's speakers. Dialogue i is the same whatever the others are."""
     keys = jax.vmap(lambda number: jax.random.fold_in(key_of(seed), number))(jnp.arange(episodes))
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(_dialogue_of(game)))(keys))
+    return Log(*map(np.asarray, jax.jit(jax.vmap(_dialogue_of(game)))(keys)))
 
 
 def _dialogue_of(game: Game) -> Callable[[Array], Log]:
     env, params = tabular_env(game.task), tabular_params(game.task)
 
-    def law(belief: Array) -> Array:
-        total = jnp.zeros(env.num_actions)
-        for each in game.speakers:
-            total += each.share * _choice(belief @ jnp.asarray(each.merit, jnp.float32), each.rule)
-        return total
-
     def turn(carry: tuple[TabularState, Array, Array], key: Array) -> tuple[Any, Any]:
         state, belief, alive = carry
         say_key, user_key = jax.random.split(key)
-        probability = law(belief)
+        probability = spoken_law(game, belief)
         said = jax.random.categorical(say_key, jnp.log(probability)).astype(jnp.int32)
         after = env.step(user_key, state, said, params)
         on = alive & ~after.terminated & ~after.truncated
@@ -87,6 +81,14 @@ def _dialogue_of(game: Game) -> Callable[[Array], Log]:
         return Log(*made_of)
 
     return dialogue
+
+
+def spoken_law(game: Game, belief: Array) -> Array:
+    """[A]: how likely the game's speakers say each utterance under a belief [S], in single precision."""
+    total = jnp.zeros(game.task.num_actions)
+    for each in game.speakers:
+        total += each.share * _choice(belief @ jnp.asarray(each.merit, jnp.float32), each.rule)
+    return total
 
 
 def _choice(merit: Array, rule: str) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from seqrl_jax import naming
 from seqrl_jax.tracks.base import Suite, Track
+from seqrl_jax.tracks.dialogue import DIALOGUE
 from seqrl_jax.tracks.lm import LM
 from seqrl_jax.tracks.pomdp import POMDP
 from seqrl_jax.tracks.registry import track
@@ -78,6 +79,16 @@ SUITES: dict[str, Suite] = {
             methods=tuple(LM.methods),
             seeds=5,
             steps=LM.steps_as_shipped,
+        ),
+        Suite(
+            name="dialogue",
+            about="every game, every method that learns from logs, word by word and by whole utterances",
+            track=DIALOGUE.name,
+            tasks=tuple(DIALOGUE.tasks),
+            methods=tuple(f"{name}:view={view}" for name in DIALOGUE.methods for view in ("utterance", "token")),
+            seeds=5,
+            steps=DIALOGUE.steps_as_shipped,
+            evaluations=10,
         ),
     )
 }

@@ -1,0 +1,40 @@
+"""The methods by name. A new method is a frozen dataclass and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seqrl_jax import naming, parts
+from seqrl_jax.dialogue.offline import Imitation, Offline, ReturnConditioned, Values
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method with its shipped hyperparameters, one set for all games."""
+
+    method: Offline
+    about: str
+
+
+METHODS: dict[str, Entry] = {
+    "bc": Entry(Imitation(), "says what was said in the logs"),
+    "filtered_bc": Entry(Imitation(best=0.2), "says what was said in the fifth of the dialogues that earned most"),
+    "decision_transformer": Entry(ReturnConditioned(), "says what was said where the return was as high as is wanted"),
+    "mc_q": Entry(Values(towards="return", says="greedy"), "Q of the logs from whole returns; the best symbol by it"),
+    "sarsa": Entry(Values(towards="sarsa", says="greedy"), "Q of the logs from one turn to the next; the best by it"),
+    "offline_q": Entry(Values(towards="max", says="greedy"), "Q-learning on logs, nothing holds it to them"),
+    "cql": Entry(Values(towards="max", says="greedy", conservatism=0.1), "Q-learning that distrusts what was not said"),
+    "iql": Entry(Values(says="weighted"), "implicit Q-learning: expectiles, and imitation weighted by advantages"),
+    "ilql": Entry(Values(conservatism=0.1), "implicit language Q-learning: what the logs say, shifted by Q - V"),
+}
+
+
+def make_method(spec: str) -> Offline:
+    """The method that `spec` names, `NAME` or `NAME:key=value,...`. Raises: SpecError with the nearest names."""
+    name, settings = naming.parse(spec)
+    return parts.configured(spec, naming.lookup("agent", name, METHODS).method, settings)
+
+
+def method_settings(name: str) -> list[naming.Setting]:
+    """What can be set of a method, as it ships. Raises: SpecError for an unknown name."""
+    return parts.describe(naming.lookup("agent", name, METHODS).method)

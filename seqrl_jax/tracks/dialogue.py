@@ -1,0 +1,258 @@
+"""The track of dialogues: what is learned from logs of imperfect speakers, between them and the optimum."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqrl_jax import naming, parts
+from seqrl_jax.devices import over_devices
+from seqrl_jax.dialogue.exact import Known, seen_in
+from seqrl_jax.dialogue.logs import Log, logged
+from seqrl_jax.dialogue.luck import luck_share
+from seqrl_jax.dialogue.methods import METHODS, make_method, method_settings
+from seqrl_jax.dialogue.offline import Offline
+from seqrl_jax.dialogue.registry import GAMES, about, make_game, picture
+from seqrl_jax.dialogue.training import Data, Training, begin, data_of, talk, update
+from seqrl_jax.dialogue.views import spelling
+from seqrl_jax.keys import key_of
+from seqrl_jax.results.record import Bound, Curve, PerSeed, Record
+from seqrl_jax.tasks.tabular import fingerprint
+from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
+from seqrl_jax.tracks.clock import Clock
+
+LOGGED = 2000
+"""Dialogues in a log; every seed has one of its own."""
+FINAL, POINT = 2048, 256
+"""Dialogues behind a score, and behind a point of a curve."""
+TALK_STREAM = 2**31
+"""Sets the dialogues of evaluation apart from those of training."""
+LUCK_BETA = 1.0
+RETURN, KL, TURNS, USED, SUPPORTED = "return", "kl", "turns", "dialogues", "supported"
+
+
+@dataclass(frozen=True, eq=False)
+class DialogueProblem:
+    """A game with what is known of it exactly. Logs are made when they are asked for, and kept."""
+
+    spec: str
+    known: Known
+    _logs: dict[int, Log] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the task, and of how its speakers choose."""
+        digest = hashlib.sha256(fingerprint(self.known.game.task).encode())
+        for speaker in self.known.game.speakers:
+            digest.update(f"{speaker.share!r}{speaker.rule}".encode() + speaker.merit.tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def bounds(self) -> Mapping[str, Bound]:
+        exact = {
+            "logs": (self.known.logged, "the speakers of the logs"),
+            "best": (self.known.best, "backward induction"),
+        }
+        values = {name: (self.known.value(plan), how) for name, (plan, how) in exact.items()}
+        return {
+            name: Bound(value, value, f"exact: {how} over beliefs and turns") for name, (value, how) in values.items()
+        }
+
+    @property
+    def program(self) -> str:
+        """Games differ in their shapes: each is a program of its own."""
+        return self.spec
+
+    def log(self, seed: int) -> Log:
+        if seed not in self._logs:
+            self._logs[seed] = logged(self.known.game, LOGGED, seed)
+        return self._logs[seed]
+
+    def supported(self, seed: int) -> float:
+        """The value of the best policy that says only what the log of this seed shows, where it shows anything."""
+        log = self.log(seed)
+        return self.known.value(self.known.supported(seen_in(self.known, log.utterance, log.reply, log.length)))
+
+
+@dataclass(frozen=True)
+class DialogueTrack:
+    """`Budget.steps` is the most updates that a method makes; `steps_as_shipped` leaves it at what it ships with."""
+
+    name: str = "dialogue"
+    about: str = "dialogues of many turns: what is learned from the logs of imperfect speakers?"
+    steps_as_shipped: int = 0
+    columns: Sequence[Column] = (
+        Column(RETURN, "return", unit="return", better="higher"),
+        Column(KL, "KL", unit="nats to the speakers of the logs, whole dialogues", better=None),
+        Column(TURNS, "turns", unit="turns of a dialogue", better=None),
+        Column(USED, "dialogues", unit="dialogues learned from", better="lower"),
+        Column(
+            SUPPORTED, "in the log", unit="return of the best policy that says only what its log shows", better=None
+        ),
+    )
+    scales: Sequence[Scale] = (
+        Scale("normalised", "logs", "best", "0 is the speakers of the logs, 1 the best policy of the whole dialogue"),
+    )
+
+    @property
+    def tasks(self) -> Mapping[str, Entry]:
+        return {
+            name: Entry(about(name), detail=picture(name), settings=naming.describe_settings(build))
+            for name, build in GAMES.items()
+        }
+
+    @property
+    def methods(self) -> Mapping[str, Entry]:
+        return {name: Entry(entry.about, settings=method_settings(name)) for name, entry in METHODS.items()}
+
+    @property
+    def bounds(self) -> Mapping[str, str]:
+        return {"logs": "the speakers whose dialogues were logged", "best": "the best policy of the whole dialogue"}
+
+    def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
+        for spec in tasks:
+            make_game(spec)
+        for spec in methods:
+            make_method(spec)
+
+    def problems(
+        self, specs: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[DialogueProblem]:
+        problems = []
+        for spec in specs:
+            problems.append(DialogueProblem(spec, Known(make_game(spec))))
+            _ = problems[-1].bounds
+            progress(len(problems), len(specs))
+        return problems
+
+    def config(self, method: str, problem: DialogueProblem, budget: Budget) -> dict[str, Any]:
+        settings = parts.values_of(self._method(method, budget))
+        return {"method": settings, "logged": LOGGED, "evaluations": budget.evaluations}
+
+    def code(self, method: str) -> Sequence[str]:
+        return (type(make_method(method)).__module__, "seqrl_jax.dialogue.training")
+
+    def row(self, method: str, problems: Sequence[DialogueProblem], budget: Budget, loop: Loop) -> list[Outcome]:
+        chosen = self._method(method, budget)
+        return [_outcome(chosen, problem, budget, loop) for problem in problems]
+
+    def notes(self, records: Sequence[Record]) -> list[str]:
+        said = [
+            "return: of a whole dialogue. KL: what the method says against what the speakers of the logs would say "
+            "there. in the log: what the best policy earns that says only what the seed's log shows."
+        ]
+        games = list(dict.fromkeys(record.task for record in records))
+        shares = {spec: luck_share(Known(make_game(spec)), LUCK_BETA) for spec in games}
+        lucky = ", ".join(f"{100 * share:.0f}% on {spec}" for spec, share in shares.items())
+        return [*said, f"Of the variance of logged returns, luck has {lucky}."] if games else said
+
+    def errors(self, records: Sequence[Record]) -> list[str]:
+        return []
+
+    def pictures(self, records: Sequence[Record]) -> list[Picture]:
+        return []
+
+    def _method(self, spec: str, budget: Budget) -> Offline:
+        chosen = make_method(spec)
+        if budget.steps == self.steps_as_shipped:
+            return chosen
+        return replace(chosen, updates=min(chosen.updates, budget.steps))
+
+
+DIALOGUE = DialogueTrack()
+
+
+class _Row(NamedTuple):
+    """What is kept of a cell between its chunks: R runs, the curve [E + 1, S] with NaN where it is not known yet, the
+    chunks made, and seconds as `Clock` counts them."""
+
+    runs: Training
+    curve: np.ndarray
+    chunk: np.ndarray
+    seconds: np.ndarray
+
+
+def _outcome(method: Offline, problem: DialogueProblem, budget: Budget, loop: Loop) -> Outcome:
+    """Train on the log of every seed, in chunks, and talk with what was learned."""
+    game, seeds, clock = problem.known.game, budget.seeds, Clock()
+    symbols = spelling(game, method.view)
+    spread = over_devices(len(seeds))
+    laid = lambda tree: jax.device_put(jax.tree.map(lambda leaf: leaf[spread.index], tree), spread.sharding)
+    logs = [data_of(problem.log(seed), symbols, game.task.discount) for seed in seeds]
+    data: Data = laid(jax.tree.map(lambda *leaves: np.stack(leaves), *logs))
+    keys = laid(jnp.stack([key_of(seed) for seed in seeds]))
+    ends = np.round(np.linspace(0, method.updates, max(1, min(budget.evaluations, method.updates)) + 1)).astype(int)
+
+    def learn(runs: Training, data: Data, updates: Any) -> Training:
+        one = lambda run, data: jax.lax.fori_loop(0, updates, lambda _, run: update(method, symbols, data, run)[0], run)
+        return jax.vmap(one)(runs, data)
+
+    def judge(runs: Training, episodes: int, point: Any) -> Any:
+        key = jax.random.fold_in(jax.random.key(TALK_STREAM), point)
+        numbers = jnp.arange(len(spread.index))
+        own = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+        return jax.vmap(lambda run, key: talk(method, game, symbols, run.weights, key, episodes))(runs, own)
+
+    with clock.compiling():
+        runs = jax.jit(jax.vmap(lambda key: begin(method, symbols, key)), out_shardings=spread.sharding)(keys)
+        advance = jax.jit(learn, donate_argnums=0, out_shardings=spread.sharding).lower(runs, data, 1).compile()
+        look = jax.jit(judge, static_argnums=1).lower(runs, POINT, 0).compile()
+
+    def point(runs: Training, number: int) -> np.ndarray:
+        earned: np.ndarray = np.asarray(look(runs, number).earned)[: len(seeds)].mean(1)
+        return earned
+
+    with clock.evaluating():
+        curve = np.full((len(ends), len(seeds)), np.nan)
+        curve[0] = point(runs, 0)
+
+    def chunk(row: _Row) -> _Row:
+        number = int(row.chunk)
+        with clock.training():
+            runs = jax.block_until_ready(advance(row.runs, data, int(ends[number + 1] - ends[number])))
+        with clock.evaluating():
+            curve = row.curve.copy()
+            curve[number + 1] = point(runs, number + 1)
+        return _Row(runs, curve, row.chunk + 1, clock.take(row.seconds))
+
+    def watch(row: _Row) -> Status:
+        here = row.curve[int(row.chunk)]
+        finite = here[np.isfinite(here)]
+        return Status(int(ends[int(row.chunk)]) * len(seeds), float(finite.mean()) if finite.size else None)
+
+    row = loop(_Row(runs, curve, np.zeros((), int), np.zeros(3)), chunk, len(ends) - 1, watch)
+    with clock.evaluating():
+        final = jax.jit(judge, static_argnums=1)(row.runs, FINAL, TALK_STREAM - 1)
+        talks = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], final)
+    means = {RETURN: talks.earned.mean(1), KL: talks.divergence.mean(1), TURNS: talks.turns.mean(1)}
+    failures = {
+        str(seed): "its return is not finite"
+        for seed, value in zip(seeds, means[RETURN], strict=True)
+        if not np.isfinite(value)
+    }
+    metrics = {name: _finite(values) for name, values in means.items()}
+    metrics[USED] = [float(LOGGED)] * len(seeds)
+    metrics[SUPPORTED] = [problem.supported(seed) for seed in seeds]
+    error = lambda values: _finite(values.std(1, ddof=1) / values.shape[1] ** 0.5)
+    return Outcome(
+        metrics=metrics,
+        standard_errors={RETURN: error(talks.earned), KL: error(talks.divergence), TURNS: error(talks.turns)},
+        curves={RETURN: Curve("updates", [float(end) for end in ends], [_finite(values) for values in row.curve])},
+        bounded_by=["best"],
+        policy="sampled",
+        episodes=[FINAL] * len(seeds),
+        steps_made=method.updates,
+        spent=clock.spent(row.seconds),
+        failures=failures,
+    )
+
+
+def _finite(values: np.ndarray) -> PerSeed:
+    return [float(value) if np.isfinite(value) else None for value in values]
