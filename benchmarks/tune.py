@@ -9,7 +9,8 @@ distribution function), so that no task counts for more because it pays more; re
 share a place, or tasks that nearly every setting solves would be ranked by luck. A setting's score is its mean place.
 The setting on the best plateau, whose score and those of its neighbours in the grid have the largest mean, is written
 to `seqrl_jax/agents/tuned.json`, which the registry reads: the best of many scores is mostly a lucky one. All returns,
-and the picture of the score against the learning rate, go into the directory of results.
+and the picture of the score against the learning rate, go into the directory of results; settings that it holds already
+are not run again, so that a grid can grow.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -57,10 +59,22 @@ ERRORS_APART, RANGE_APART = 5.0, 0.01
 """Places are counted down from the best return, as wide as so many standard errors (the median of the sweep) or as this
 share of the range: the best of a hundred equal runs lies 2.5 errors too high."""
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
-    "ppo": {"learning_rate": (0.003, 0.01, 0.03), "entropy_cost": (0.06, 0.12, 0.24), "lambda_": (0.8, 0.9)},
-    "impala": {"learning_rate": (0.001, 0.003, 0.01), "entropy_cost": (0.003, 0.01, 0.03), "lambda_": (0.8, 0.9)},
-    "pqn": {"learning_rate": (0.0005, 0.001, 0.002), "lambda_": (0.65, 0.8, 0.9), "exploration_share": (0.3, 0.5)},
-    "drqn": {"learning_rate": (0.006, 0.012, 0.024), "exploration_share": (0.3, 0.5), "epsilon_end": (0.01, 0.02)},
+    "ppo": {
+        "learning_rate": (0.003, 0.01, 0.03),
+        "entropy_cost": (0.03, 0.06, 0.12, 0.24),
+        "lambda_": (0.8, 0.9, 0.97),
+    },
+    "impala": {
+        "learning_rate": (0.001, 0.003, 0.01),
+        "entropy_cost": (0.003, 0.01, 0.03, 0.06),
+        "lambda_": (0.8, 0.9),
+    },
+    "pqn": {
+        "learning_rate": (0.0005, 0.001, 0.002, 0.004),
+        "lambda_": (0.65, 0.8, 0.9),
+        "exploration_share": (0.3, 0.5),
+    },
+    "drqn": {"learning_rate": (0.003, 0.006, 0.012, 0.024), "exploration_share": (0.3, 0.5, 0.8)},
 }
 """Agent -> traced setting -> values tried."""
 
@@ -81,22 +95,25 @@ def main() -> None:
     options.results.mkdir(parents=True, exist_ok=True)
     use_every_core()
     for name in options.agents:
-        settings = combinations(GRIDS[name])
-        returns, errors = sweep(name, settings, options.steps)
-        scores = cdf_scores(returns, errors)
+        path, settings = options.results / f"{name}.json", combinations(GRIDS[name])
+        runs = known(path, options.steps)
+        if missing := [setting for setting in settings if _key(setting) not in runs]:
+            made = sweep(name, missing, options.steps)
+            runs |= dict(zip(map(_key, missing), made, strict=True))
+        rows = [runs[_key(setting)] for setting in settings]
+        scores = cdf_scores(*arrays(rows))
         best = settings[int(np.argmax(plateaus(GRIDS[name], scores)))]
         write_measurement(
-            options.results / f"{name}.json",
+            path,
             {
                 "agent": name,
                 "tasks": TASKS,
                 "seeds": SEEDS,
                 "steps": options.steps,
                 "chosen": best,
-                "standard_errors": errors.round(6).tolist(),
                 "rows": [
-                    {"settings": setting, "score": float(score), "returns": _numbers(by_task)}
-                    for setting, score, by_task in zip(settings, scores, returns, strict=True)
+                    {"settings": setting, "score": float(score), **row}
+                    for setting, score, row in zip(settings, scores, rows, strict=True)
                 ],
             },
         )
@@ -115,15 +132,38 @@ def combinations(grid: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def sweep(name: str, settings: list[dict[str, float]], steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """[settings, tasks, seeds]: the final returns; a run that failed has none, minus infinity. [tasks]: the median of
-    their standard errors, 0 where they are exact."""
+FIELDS = ("returns", "standard_errors")
+Runs = dict[str, list[Any]]
+"""Of one setting: `returns` [tasks][seeds], None of failed runs; their `standard_errors`, 0 where they are exact."""
+
+
+def known(path: Path, steps: int) -> dict[tuple[tuple[str, float], ...], Runs]:
+    """What an earlier sweep recorded of the same tasks, seeds and steps: by setting."""
+    if not path.exists():
+        return {}
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if (kept["tasks"], kept["seeds"], kept["steps"]) != ([*TASKS], [*SEEDS], steps):
+        return {}
+    return {_key(row["settings"]): {field: row[field] for field in FIELDS} for row in kept["rows"]}
+
+
+def sweep(name: str, settings: list[dict[str, float]], steps: int) -> list[Runs]:
+    """The runs of each setting, in one program."""
     spec = lambda setting: f"{name}:" + ",".join(f"{key}={value:g}" for key, value in setting.items())
     agents = [make_agent(spec(setting)) for setting in settings]
     trained = train_rows(agents, [Problem(task) for task in TASKS], Budget(steps, 1, SEEDS))
-    scores = np.array([row.scores for row in trained], float)
-    errors = np.array([row.standard_errors for row in trained], float)
-    return np.where(np.isfinite(scores), scores, -np.inf), np.nanmedian(errors, (0, 2))
+    rounded = lambda table: [[None if x is None else round(x, 6) for x in task] for task in table]
+    return [{"returns": rounded(row.scores), "standard_errors": rounded(row.standard_errors)} for row in trained]
+
+
+def arrays(rows: list[Runs]) -> tuple[np.ndarray, np.ndarray]:
+    """[settings, tasks, seeds]: returns, minus infinity of failed runs. [tasks]: the median of their errors."""
+    returns, errors = (np.array([row[field] for row in rows], float) for field in FIELDS)
+    return np.where(np.isfinite(returns), returns, -np.inf), np.nanmedian(errors, (0, 2))
+
+
+def _key(setting: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(setting.items()))
 
 
 def cdf_scores(returns: np.ndarray, errors: np.ndarray) -> np.ndarray:
@@ -143,11 +183,6 @@ def _rounded(returns: np.ndarray, error: float) -> np.ndarray:
     finite = returns[np.isfinite(returns)]
     step = max(RANGE_APART * np.ptp(finite), ERRORS_APART * error) if finite.size else 0.0
     return -np.floor((finite.max() - returns) / step) if step > 0 else returns
-
-
-def _numbers(by_task: np.ndarray) -> list[list[float | None]]:
-    """[tasks][seeds], None of failed runs."""
-    return [[round(float(x), 6) if np.isfinite(x) else None for x in task] for task in by_task]
 
 
 def plateaus(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarray:

@@ -64,10 +64,7 @@ def test_what_is_shipped_was_chosen(tune, name):
     shipped = values_of(make_agent(name))
     assert {key: shipped[key] for key in best} == best
     assert [row["settings"] for row in recorded["rows"]] == tune.combinations(tune.GRIDS[name])
-    returns = np.array(
-        [[[-np.inf if x is None else x for x in task] for task in row["returns"]] for row in recorded["rows"]]
-    )
-    scores = tune.cdf_scores(returns, np.array(recorded["standard_errors"]))
+    scores = tune.cdf_scores(*tune.arrays(recorded["rows"]))
     np.testing.assert_allclose(scores, [row["score"] for row in recorded["rows"]], atol=1e-3)
 
 
