@@ -58,7 +58,14 @@ def test_list_names_tasks_agents_and_suites(seqrl):
     assert {agent["name"] for agent in output["agents"] if agent["track"] == "lm"} == set(METHODS)
     wrong = {agent["name"]: agent["marked_wrong"] for agent in output["agents"]}
     assert wrong["a2c_obs"] and not wrong["reinforce"] and not wrong["optimal"]
-    assert [suite["name"] for suite in output["suites"]] == ["quick", "headline", "pomdp", "exploration", "lm"]
+    assert [suite["name"] for suite in output["suites"]] == [
+        "quick",
+        "headline",
+        "pomdp",
+        "exploration",
+        "lm",
+        "dialogue",
+    ]
 
 
 def test_list_describes_a_task(seqrl):

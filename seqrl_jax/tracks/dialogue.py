@@ -194,19 +194,19 @@ def _outcome(method: Offline, problem: DialogueProblem, budget: Budget, loop: Lo
         one = lambda run, data: jax.lax.fori_loop(0, updates, lambda _, run: update(method, symbols, data, run)[0], run)
         return jax.vmap(one)(runs, data)
 
-    def judge(runs: Training, episodes: int, point: Any) -> Any:
-        key = jax.random.fold_in(jax.random.key(TALK_STREAM), point)
-        numbers = jnp.arange(len(spread.index))
-        own = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
-        return jax.vmap(lambda run, key: talk(method, game, symbols, run.weights, key, episodes))(runs, own)
+    def judge(runs: Training, keys: Any, episodes: int, point: Any) -> Any:
+        """By dialogues that follow from the seed and the point alone."""
+        own = lambda key: jax.random.fold_in(jax.random.fold_in(key, TALK_STREAM), point)
+        one = lambda run, key: talk(method, game, symbols, run.weights, own(key), episodes)
+        return jax.vmap(one)(runs, keys)
 
     with clock.compiling():
         runs = jax.jit(jax.vmap(lambda key: begin(method, symbols, key)), out_shardings=spread.sharding)(keys)
         advance = jax.jit(learn, donate_argnums=0, out_shardings=spread.sharding).lower(runs, data, 1).compile()
-        look = jax.jit(judge, static_argnums=1).lower(runs, POINT, 0).compile()
+        look = jax.jit(judge, static_argnums=2).lower(runs, keys, POINT, 0).compile()
 
     def point(runs: Training, number: int) -> np.ndarray:
-        earned: np.ndarray = np.asarray(look(runs, number).earned)[: len(seeds)].mean(1)
+        earned: np.ndarray = np.asarray(look(runs, keys, number).earned)[: len(seeds)].mean(1)
         return earned
 
     with clock.evaluating():
@@ -229,7 +229,7 @@ def _outcome(method: Offline, problem: DialogueProblem, budget: Budget, loop: Lo
 
     row = loop(_Row(runs, curve, np.zeros((), int), np.zeros(3)), chunk, len(ends) - 1, watch)
     with clock.evaluating():
-        final = jax.jit(judge, static_argnums=1)(row.runs, FINAL, TALK_STREAM - 1)
+        final = jax.jit(judge, static_argnums=2)(row.runs, keys, FINAL, len(ends))
         talks = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], final)
     means = {RETURN: talks.earned.mean(1), KL: talks.divergence.mean(1), TURNS: talks.turns.mean(1)}
     failures = {

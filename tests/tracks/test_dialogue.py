@@ -1,0 +1,84 @@
+"""A cell of the dialogue track: trained in chunks, judged between certified values, the same when it is resumed."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.registry import GAMES, make_game
+from seqrl_jax.naming import SpecError
+from seqrl_jax.tracks.base import Budget, plain_loop
+from seqrl_jax.tracks.dialogue import DIALOGUE, DialogueProblem
+
+BUDGET = Budget(steps=12, evaluations=3, seeds=(0, 5))
+GAME = "visual_dialogue:turns=3"
+METHOD = "ilql:width=8,batch=8"
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return DIALOGUE.problems([GAME])[0]
+
+
+@pytest.fixture(scope="module")
+def outcome(problem):
+    return DIALOGUE.row(METHOD, [problem], BUDGET, plain_loop)[0]
+
+
+def test_a_cell_lies_below_the_optimum_and_says_what_it_took(problem, outcome):
+    best = problem.bounds["best"].upper
+    for value, error in zip(outcome.metrics["return"], outcome.standard_errors["return"], strict=True):
+        assert value <= best + 5 * error
+    assert outcome.steps_made == 12 and outcome.curves["return"].at == [0, 4, 8, 12]
+    assert all(1 <= turns <= 3 for turns in outcome.metrics["turns"])
+    assert all(problem.bounds["logs"].lower - 5 < value <= best + 1e-9 for value in outcome.metrics["supported"])
+    assert outcome.metrics["return"][0] != outcome.metrics["return"][1], "seeds differ"
+
+
+def test_a_seed_is_the_same_beside_others(problem, outcome):
+    alone = DIALOGUE.row(METHOD, [problem], dataclasses.replace(BUDGET, seeds=(5,)), plain_loop)[0]
+    assert alone.metrics["supported"][0] == outcome.metrics["supported"][1]
+    assert alone.metrics["return"][0] == pytest.approx(outcome.metrics["return"][1], abs=1e-3)
+
+
+def test_a_cell_that_was_stopped_goes_on(problem, outcome):
+    """Its state is kept after the first chunk, and put back by another call."""
+    kept = {}
+
+    def stopping(state, advance, chunks, watch):
+        kept["state"] = jax.tree.map(lambda leaf: leaf.copy(), advance(state))
+        raise KeyboardInterrupt
+
+    def resuming(state, advance, chunks, watch):
+        resumed = kept["state"]
+        for _ in range(chunks - 1):
+            resumed = advance(resumed)
+        return resumed
+
+    with pytest.raises(KeyboardInterrupt):
+        DIALOGUE.row(METHOD, [problem], BUDGET, stopping)
+    again = DIALOGUE.row(METHOD, [problem], BUDGET, resuming)[0]
+    assert again.metrics == outcome.metrics and again.curves["return"].values == outcome.curves["return"].values
+
+
+def test_who_spoke_counts_for_what_was_run(problem):
+    game = problem.known.game
+    other = dataclasses.replace(game, speakers=game.speakers[::-1])
+    assert DialogueProblem(GAME, Known(other)).fingerprint != problem.fingerprint
+    assert DialogueProblem(GAME, Known(make_game(GAME))).fingerprint == problem.fingerprint
+
+
+def test_every_game_says_what_it_is():
+    assert list(DIALOGUE.tasks) == list(GAMES)
+    for entry in DIALOGUE.tasks.values():
+        assert entry.about and "--" in entry.detail
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(SpecError, match="did you mean wordle"):
+        DIALOGUE.check(["wordel"], ["bc"])
+    with pytest.raises(SpecError, match="did you mean ilql"):
+        DIALOGUE.check(["wordle"], ["ilqll"])
+    with pytest.raises(SpecError, match="view"):
+        DIALOGUE.check(["wordle"], ["bc:view=letter"])
