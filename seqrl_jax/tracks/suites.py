@@ -34,7 +34,7 @@ SUITES: dict[str, Suite] = {
             track=POMDP.name,
             tasks=tuple(POMDP.tasks),
             methods=(*POMDP.oracles, *POMDP.memoryless_agents, "ppo"),
-            seeds=5,
+            seeds=10,
             steps=200_000,
         ),
         Suite(
