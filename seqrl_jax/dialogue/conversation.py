@@ -20,12 +20,12 @@ class Talker(NamedTuple):
     """An agent in one dialogue.
 
     initial_carry: before anything was said. choose: (key, carry, legal [V]) -> symbol and its log-probability.
-    hear: (carry, symbol, reward so far) -> carry, for every symbol that was said, its own included.
+    hear: (carry, symbol) -> carry, for every symbol that was said, its own included.
     """
 
     initial_carry: Any
     choose: Callable[[Array, Any, Array], tuple[Array, Array]]
-    hear: Callable[[Any, Array, Array], Any]
+    hear: Callable[[Any, Array], Any]
 
 
 class Spoken(NamedTuple):
@@ -44,7 +44,7 @@ class Spoken(NamedTuple):
 
 class _At(NamedTuple):
     """Where a dialogue stands: the user's state and what is known of it, the node in the agent's tree, the reply that
-    is being said and the place in it, the turn, whether it goes on, what was earned, the talker's carry."""
+    is being said and the place in it, the turn, whether it goes on, the talker's carry."""
 
     state: TabularState
     belief: Array
@@ -53,17 +53,15 @@ class _At(NamedTuple):
     place: Array
     turn: Array
     alive: Array
-    earned: Array
     carry: Any
 
 
-def converse(key: Array, game: Game, spelling: Spelling, talker: Talker) -> Spoken:
-    """One dialogue, for `vmap` over keys."""
+def converse(begin_key: Array, run_key: Array, game: Game, spelling: Spelling, talker: Talker) -> Spoken:
+    """One dialogue, for `vmap` over keys: the first says who the user is and how the dialogue opens."""
     env, params = tabular_env(game.task), tabular_params(game.task)
     child, legal = jnp.asarray(spelling.child), jnp.asarray(spelling.legal)
     said_at, heard = jnp.asarray(spelling.utterance), jnp.asarray(spelling.heard)
     heard_length = jnp.asarray(spelling.heard_length)
-    begin_key, run_key = jax.random.split(key)
     opening, state = env.reset(begin_key, params)
     zero = jnp.int32(0)
 
@@ -88,7 +86,6 @@ def converse(key: Array, game: Game, spelling: Spelling, talker: Talker) -> Spok
             turn=jnp.where(at.alive, at.turn, 0),
             valid=at.alive,
         )
-        earned = at.earned + reward
         onward = _At(
             state=jax.tree.map(lambda new, old: jnp.where(spoken, new, old), after.state, at.state),
             belief=jnp.where(spoken, next_belief(params, at.belief, jnp.maximum(utterance, 0), after.obs), at.belief),
@@ -97,20 +94,10 @@ def converse(key: Array, game: Game, spelling: Spelling, talker: Talker) -> Spok
             place=jnp.where(spoken, zero, jnp.where(own, at.place, at.place + 1)),
             turn=at.turn + spoken.astype(jnp.int32),
             alive=at.alive & ~ended,
-            earned=earned,
-            carry=talker.hear(at.carry, made.symbol, earned),
+            carry=talker.hear(at.carry, made.symbol),
         )
         return onward, made
 
-    start = _At(
-        state,
-        first_belief(params, opening),
-        zero,
-        opening,
-        zero,
-        zero,
-        jnp.bool_(True),
-        jnp.float32(0),
-        talker.initial_carry,
-    )
+    known = first_belief(params, opening)
+    start = _At(state, known, zero, opening, zero, zero, jnp.bool_(True), talker.initial_carry)
     return jax.lax.scan(step, start, jax.random.split(run_key, spelling.longest(game.task.horizon)))[1]

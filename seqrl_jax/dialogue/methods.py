@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seqrl_jax import naming, parts
-from seqrl_jax.dialogue.offline import Imitation, Offline, ReturnConditioned, Values
+from seqrl_jax.dialogue.method import Method
+from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned, Values
+from seqrl_jax.dialogue.online import Online
+from seqrl_jax.dialogue.preferences import Preferences
 
 
 @dataclass(frozen=True)
 class Entry:
     """A method with its shipped hyperparameters, one set for all games."""
 
-    method: Offline
+    method: Method
     about: str
 
 
@@ -26,10 +29,16 @@ METHODS: dict[str, Entry] = {
     "cql": Entry(Values(towards="max", says="greedy", conservatism=0.1), "Q-learning that distrusts what was not said"),
     "iql": Entry(Values(says="weighted"), "implicit Q-learning: expectiles, and imitation weighted by advantages"),
     "ilql": Entry(Values(conservatism=0.1), "implicit language Q-learning: what the logs say, shifted by Q - V"),
+    "multi_turn_dpo": Entry(Preferences(), "preferences between whole dialogues; luck counts as merit"),
+    "dmpo": Entry(Preferences(weights="falling"), "the same, later turns counting less"),
+    "pg_return": Entry(Online(advantage="return", epochs=1), "REINFORCE by talking: returns to go, normalised"),
+    "pg_group": Entry(Online(), "by talking in groups that open alike, each less the others at the same turn"),
+    "pg_talking": Entry(Online(advantage="talking"), "the same, less those that still talk: wrong where lengths vary"),
+    "ppo_talk": Entry(Online(advantage="value", epochs=4), "PPO by talking, GAE over the agent's own symbols"),
 }
 
 
-def make_method(spec: str) -> Offline:
+def make_method(spec: str) -> Method:
     """The method that `spec` names, `NAME` or `NAME:key=value,...`. Raises: SpecError with the nearest names."""
     name, settings = naming.parse(spec)
     return parts.configured(spec, naming.lookup("agent", name, METHODS).method, settings)

@@ -7,41 +7,31 @@ turn to turn.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Literal, NamedTuple
 
 import distrax
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 from msgspec import Meta
 
 from seqrl_jax.agents.action_values import of_action
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.dialogue.reader import Outputs
-from seqrl_jax.dialogue.views import View
+from seqrl_jax.dialogue.data import Batch, Data, batch_of
+from seqrl_jax.dialogue.game import Game
+from seqrl_jax.dialogue.method import Method, Training
+from seqrl_jax.dialogue.reader import Outputs, read
+from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.naming import check, require
 from seqrl_jax.networks.distributions import Categorical, masked
-from seqrl_jax.settings import Count, Fraction, PositiveFloat, Share, Weight, Width
+from seqrl_jax.networks.module import Weights
+from seqrl_jax.settings import Fraction, Several, Share, Weight
 
 MOST_MERIT = 20.0
 """Of a weight of imitation: exponentials have no largest."""
 Quantiles = Annotated[int, Meta(ge=2, le=1000)]
-
-
-class Batch(NamedTuple):
-    """Decisions of logged dialogues; T places (each looks back on all symbols before it), B dialogues.
-
-    symbol: [T, B], what was said. own: [T, B] bool, whether by the agent. legal: [T, B, V] bool. reward: [T, B], of a
-    turn, on its last own symbol. onward: [T, B], the discount up to the next decision, 0 where none follows.
-    merit: [B], where the return stands among all of the log, in [0, 1].
-    """
-
-    symbol: Array
-    own: Array
-    legal: Array
-    reward: Array
-    onward: Array
-    merit: Array
 
 
 def at_next_decision(value: Array, own: Array) -> Array:
@@ -78,46 +68,49 @@ class Terms(NamedTuple):
 
 
 @hyperparameters
-class Offline:
-    """What all methods share: Adam on dialogues drawn from the log.
+class Offline(Method):
+    """What methods share that learn from logs.
 
-    Attributes: view: what a symbol is. learning_rate. updates. batch: dialogues per update. width: of the memory.
-        polyak: how far the target network moves towards the current one in an update.
+    Attributes: batch: dialogues per update. polyak: how far the target network moves towards the current one in an
+        update. The others: see `Method`.
     """
 
-    view: View = "token"
-    learning_rate: PositiveFloat = 0.003
-    updates: Count = 2000
-    batch: Count = 64
-    width: Width = 64
+    batch: Several = 64
     polyak: Fraction = 0.005
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @property
-    def conditions(self) -> int:
-        """Classes of a condition that is read beside every symbol, 0 without one."""
-        return 0
-
-    def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
-        raise NotImplementedError
 
     def condition(self, batch: Batch) -> Array | None:
         """[T, B] int32: what a logged dialogue is read with."""
         return None
 
-    def wanted(self) -> int:
-        """The condition with which it speaks."""
-        return 0
-
+    @abstractmethod
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
         """Args: outputs, target: of the current and of the target weights, [T, B, ...] at the places of the batch."""
-        raise NotImplementedError
 
-    def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
-        """What it says next, from outputs [..., n] and what may be said [..., V]."""
-        raise NotImplementedError
+    def drawn(self, key: Array, data: Data) -> Array:
+        """[batch]: the dialogues of an update."""
+        return jax.random.randint(key, (self.batch,), 0, data.symbol.shape[0])
+
+    def update(
+        self, game: Game, spelling: Spelling, data: Data, training: Training
+    ) -> tuple[Training, dict[str, Array]]:
+        """One step down the loss on dialogues drawn from the log."""
+        key, draw_key = jax.random.split(training.key)
+        reader = self.reader(spelling)
+        symbol, batch = batch_of(data, spelling, self.drawn(draw_key, data))
+        condition = self.condition(batch)
+        # One place more is read than is decided at.
+        condition = None if condition is None else jnp.concatenate([condition[:1], condition])
+        before = lambda weights: {name: leaf[:-1] for name, leaf in read(reader, weights, symbol, condition).items()}
+        target = before(training.target)
+
+        def loss(weights: Weights) -> tuple[Array, dict[str, Array]]:
+            return self.loss(before(weights), target, batch)
+
+        gradient, metrics = jax.grad(loss, has_aux=True)(training.weights)
+        change, opt_state = self.optimiser.update(gradient, training.opt_state, training.weights)
+        weights = optax.apply_updates(training.weights, change)
+        polyak = optax.incremental_update(weights, training.target, self.polyak)
+        return Training(weights, polyak, opt_state, key), metrics
 
 
 def imitation(logits: Array, batch: Batch, weight: Array) -> Array:
@@ -167,6 +160,7 @@ class ReturnConditioned(Offline):
         quantile = jnp.minimum((batch.merit * self.quantiles).astype(jnp.int32), self.quantiles - 1)
         return jnp.broadcast_to(quantile, batch.symbol.shape)
 
+    @property
     def wanted(self) -> int:
         return self.quantiles - 1
 

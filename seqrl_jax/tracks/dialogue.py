@@ -14,13 +14,14 @@ import numpy as np
 
 from seqrl_jax import naming, parts
 from seqrl_jax.devices import over_devices
+from seqrl_jax.dialogue.data import Data, data_of
 from seqrl_jax.dialogue.exact import Known, seen_in
 from seqrl_jax.dialogue.logs import Log, logged
 from seqrl_jax.dialogue.luck import luck_share
+from seqrl_jax.dialogue.method import Method, Training
 from seqrl_jax.dialogue.methods import METHODS, make_method, method_settings
-from seqrl_jax.dialogue.offline import Offline
 from seqrl_jax.dialogue.registry import GAMES, about, make_game, picture
-from seqrl_jax.dialogue.training import Data, Training, begin, data_of, talk, update
+from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.keys import key_of
 from seqrl_jax.results.record import Bound, Curve, PerSeed, Record
@@ -137,7 +138,7 @@ class DialogueTrack:
         return {"method": settings, "logged": LOGGED, "evaluations": budget.evaluations}
 
     def code(self, method: str) -> Sequence[str]:
-        return (type(make_method(method)).__module__, "seqrl_jax.dialogue.training")
+        return (type(make_method(method)).__module__, "seqrl_jax.dialogue.talking")
 
     def row(self, method: str, problems: Sequence[DialogueProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen = self._method(method, budget)
@@ -159,7 +160,7 @@ class DialogueTrack:
     def pictures(self, records: Sequence[Record]) -> list[Picture]:
         return []
 
-    def _method(self, spec: str, budget: Budget) -> Offline:
+    def _method(self, spec: str, budget: Budget) -> Method:
         chosen = make_method(spec)
         if budget.steps == self.steps_as_shipped:
             return chosen
@@ -179,7 +180,7 @@ class _Row(NamedTuple):
     seconds: np.ndarray
 
 
-def _outcome(method: Offline, problem: DialogueProblem, budget: Budget, loop: Loop) -> Outcome:
+def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loop) -> Outcome:
     """Train on the log of every seed, in chunks, and talk with what was learned."""
     game, seeds, clock = problem.known.game, budget.seeds, Clock()
     symbols = spelling(game, method.view)
@@ -191,7 +192,9 @@ def _outcome(method: Offline, problem: DialogueProblem, budget: Budget, loop: Lo
     ends = np.round(np.linspace(0, method.updates, max(1, min(budget.evaluations, method.updates)) + 1)).astype(int)
 
     def learn(runs: Training, data: Data, updates: Any) -> Training:
-        one = lambda run, data: jax.lax.fori_loop(0, updates, lambda _, run: update(method, symbols, data, run)[0], run)
+        one = lambda run, data: jax.lax.fori_loop(
+            0, updates, lambda _, run: method.update(game, symbols, data, run)[0], run
+        )
         return jax.vmap(one)(runs, data)
 
     def judge(runs: Training, keys: Any, episodes: int, point: Any) -> Any:
@@ -201,7 +204,7 @@ def _outcome(method: Offline, problem: DialogueProblem, budget: Budget, loop: Lo
         return jax.vmap(one)(runs, keys)
 
     with clock.compiling():
-        runs = jax.jit(jax.vmap(lambda key: begin(method, symbols, key)), out_shardings=spread.sharding)(keys)
+        runs = jax.jit(jax.vmap(lambda key: method.begin(symbols, key)), out_shardings=spread.sharding)(keys)
         advance = jax.jit(learn, donate_argnums=0, out_shardings=spread.sharding).lower(runs, data, 1).compile()
         look = jax.jit(judge, static_argnums=2).lower(runs, keys, POINT, 0).compile()
 
@@ -238,7 +241,7 @@ def _outcome(method: Offline, problem: DialogueProblem, budget: Budget, loop: Lo
         if not np.isfinite(value)
     }
     metrics = {name: _finite(values) for name, values in means.items()}
-    metrics[USED] = [float(LOGGED)] * len(seeds)
+    metrics[USED] = [float(method.dialogues(LOGGED))] * len(seeds)
     metrics[SUPPORTED] = [problem.supported(seed) for seed in seeds]
     error = lambda values: _finite(values.std(1, ddof=1) / values.shape[1] ** 0.5)
     return Outcome(

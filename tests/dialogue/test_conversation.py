@@ -30,7 +30,7 @@ def talks(law, symbols):
         chosen = jax.random.categorical(key, jnp.where(legal, logits, -jnp.inf))
         return chosen, logits[chosen]
 
-    def hear(node, symbol, earned):
+    def hear(node, symbol):
         after = child[node, symbol]
         return jnp.where((after < 0) | (done[jnp.maximum(after, 0)] >= 0), 0, after)
 
@@ -44,8 +44,10 @@ def case(request):
     spoken = {}
     for view in ("utterance", "token"):
         symbols = spelling(known.game, view)
-        talk = jax.jit(jax.vmap(lambda key, symbols=symbols: converse(key, known.game, symbols, talks(law, symbols))))
-        spoken[view] = (symbols, jax.tree.map(np.asarray, talk(jax.random.split(jax.random.key(1), EPISODES))))
+        begins, runs = (jax.random.split(key, EPISODES) for key in jax.random.split(jax.random.key(1)))
+        talker = talks(law, symbols)
+        one = lambda begin, run, symbols=symbols, talker=talker: converse(begin, run, known.game, symbols, talker)
+        spoken[view] = (symbols, jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(begins, runs)))
     return known, law, spoken
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import optax
 import pytest
 
+from seqrl_jax.dialogue.data import batch_of, data_of
 from seqrl_jax.dialogue.exact import Known, action_values, evaluated
 from seqrl_jax.dialogue.logs import Log, logged
 from seqrl_jax.dialogue.methods import METHODS, make_method
 from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned, Values, at_next_decision, return_to_go
 from seqrl_jax.dialogue.registry import make_game
-from seqrl_jax.dialogue.training import _batch, begin, data_of, talk, update
+from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling
 
 
@@ -88,7 +89,7 @@ def learned(method, game, steps=1000):
     """The outputs of a table over histories after full passes over the listed log, and the histories' numbers."""
     symbols = spelling(game, method.view)
     data = jax.tree.map(jnp.asarray, data_of(listed(game), symbols, game.task.discount))
-    symbol, batch = _batch(data, symbols, jnp.arange(data.symbol.shape[0]))
+    symbol, batch = batch_of(data, symbols, jnp.arange(data.symbol.shape[0]))
     said, own = np.asarray(symbol), np.asarray(batch.own)
     number: dict[bytes, int] = {}
     at = np.array(
@@ -154,7 +155,7 @@ def test_conservatism_lowers_what_was_not_said_alone():
     game = make_game("twenty_questions:objects=2,turns=2")
     symbols = spelling(game, "utterance")
     data = jax.tree.map(jnp.asarray, data_of(logged(game, 64, 0), symbols, 1.0))
-    _, batch = _batch(data, symbols, jnp.arange(64))
+    _, batch = batch_of(data, symbols, jnp.arange(64))
     rng = np.random.default_rng(0)
     shape = (*batch.symbol.shape, symbols.num_symbols)
     outputs = {"q": jnp.asarray(rng.normal(size=shape)), "policy": jnp.zeros(shape), "v": jnp.zeros((*shape[:-1], 1))}
@@ -172,7 +173,7 @@ def test_the_expectile_loss_weighs_errors_by_their_sign():
     game = make_game("negotiation")
     symbols = spelling(game, "utterance")
     data = jax.tree.map(jnp.asarray, data_of(logged(game, 32, 0), symbols, 1.0))
-    _, batch = _batch(data, symbols, jnp.arange(32))
+    _, batch = batch_of(data, symbols, jnp.arange(32))
     rng = np.random.default_rng(0)
     draw = lambda size: jnp.asarray(rng.normal(size=(*batch.symbol.shape, size)))
     outputs, target = (
@@ -205,7 +206,7 @@ def test_padding_changes_nothing(method):
     game = make_game("negotiation")
     symbols = spelling(game, "token")
     data = jax.tree.map(jnp.asarray, data_of(logged(game, 16, 1), symbols, 1.0))
-    _, batch = _batch(data, symbols, jnp.arange(16))
+    _, batch = batch_of(data, symbols, jnp.arange(16))
     longer = batch._replace(
         **{
             name: jnp.concatenate(
@@ -227,10 +228,10 @@ def test_filtered_imitation_copies_the_best_alone():
     symbols = spelling(game, "utterance")
     log = logged(game, 200, 1)
     data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0))
-    _, batch = _batch(data, symbols, jnp.arange(200))
+    _, batch = batch_of(data, symbols, jnp.arange(200))
     outputs = {"policy": jnp.asarray(np.random.default_rng(0).normal(size=(*batch.symbol.shape, symbols.num_symbols)))}
     best = np.argsort(-log.returns, kind="stable")[:40]
-    _, chosen = _batch(data, symbols, jnp.asarray(np.flatnonzero(np.asarray(data.merit) >= 0.8)))
+    _, chosen = batch_of(data, symbols, jnp.asarray(np.flatnonzero(np.asarray(data.merit) >= 0.8)))
     kept = {"policy": outputs["policy"][:, np.flatnonzero(np.asarray(data.merit) >= 0.8)]}
     np.testing.assert_allclose(
         Imitation(best=0.2).loss(outputs, outputs, batch).loss, Imitation().loss(kept, kept, chosen).loss, rtol=1e-5
@@ -242,15 +243,15 @@ def test_filtered_imitation_copies_the_best_alone():
 @pytest.mark.parametrize("view", ["utterance", "token"])
 def test_every_method_trains_and_talks(name, view):
     game = make_game("visual_dialogue:turns=3")
-    method = make_method(f"{name}:view={view},width=8,batch=8")
+    method = make_method(f"{name}:view={view},width=8")
     symbols = spelling(game, view)
     data = jax.tree.map(jnp.asarray, data_of(logged(game, 64, 0), symbols, 1.0))
 
     @jax.jit
     def run(key):
-        training = begin(method, symbols, key)
+        training = method.begin(symbols, key)
         training, metrics = jax.lax.scan(
-            lambda training, _: update(method, symbols, data, training), training, length=3
+            lambda training, _: method.update(game, symbols, data, training), training, length=3
         )
         return metrics, talk(method, game, symbols, training.weights, key, 32)
 
@@ -270,7 +271,7 @@ def test_who_copies_the_logs_earns_what_they_earn():
     @jax.jit
     def run(key):
         training, _ = jax.lax.scan(
-            lambda t, _: update(method, symbols, data, t), begin(method, symbols, key), length=1500
+            lambda t, _: method.update(known.game, symbols, data, t), method.begin(symbols, key), length=1500
         )
         return talk(method, known.game, symbols, training.weights, key, 4000)
 

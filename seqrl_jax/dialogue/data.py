@@ -1,0 +1,101 @@
+"""A log as methods read it: decisions in symbols, in units of the largest return."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.stats import rankdata
+
+from seqrl_jax.dialogue.logs import Log, spelled
+from seqrl_jax.dialogue.views import Spelling
+
+
+class Data(NamedTuple):
+    """A log of N dialogues in symbols, [N, T] (see `logs.Spelled`); rewards in units of the largest absolute return.
+
+    onward: the discount up to the next own symbol, 0 where none follows. merit: [N], where the return stands among all,
+    in [0, 1]. earned: [N], the return. alike: [N], the dialogues in an order in which those that open alike stand
+    together; first, count: [N], where those that open like a dialogue begin in that order, and how many they are.
+    unit: a scalar.
+    """
+
+    symbol: Any
+    own: Any
+    node: Any
+    turn: Any
+    reward: Any
+    onward: Any
+    merit: Any
+    earned: Any
+    alike: Any
+    first: Any
+    count: Any
+    unit: Any
+
+
+class Batch(NamedTuple):
+    """Decisions of logged dialogues; T places (each looks back on all symbols before it), B dialogues.
+
+    symbol: [T, B], what was said. own: [T, B] bool, whether by the agent. legal: [T, B, V] bool. turn: [T, B].
+    reward: [T, B], of a turn, on its last own symbol. onward: [T, B], the discount up to the next decision, 0 where
+    none follows. merit, earned: [B], see `Data`. unit: a scalar.
+    """
+
+    symbol: Array
+    own: Array
+    legal: Array
+    turn: Array
+    reward: Array
+    onward: Array
+    merit: Array
+    earned: Array
+    unit: Array
+
+
+def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
+    """What is learned from, numpy."""
+    said = spelled(log, spelling)
+    unit = float(np.abs(log.returns).max()) or 1.0
+    # An utterance's last own symbol is followed by the user's, if anything follows.
+    ends_turn = said.own & ~np.pad(said.own, ((0, 0), (0, 1)))[:, 1:]
+    goes_on = said.turn < log.length[:, None] - 1
+    onward = np.where(said.own, np.where(ends_turn, np.where(goes_on, discount, 0.0), 1.0), 0.0)
+    order = np.argsort(log.reply[:, 0], kind="stable")
+    openings = log.reply[order, 0]
+    number = lambda array: np.asarray(array, np.float32)
+    return Data(
+        symbol=said.symbol,
+        own=said.own,
+        node=said.node,
+        turn=said.turn,
+        reward=number(said.reward / unit),
+        onward=number(onward),
+        merit=number((rankdata(log.returns) - 0.5) / len(log.returns)),
+        earned=number(log.returns / unit),
+        alike=order.astype(np.int32),
+        first=np.searchsorted(openings, log.reply[:, 0]).astype(np.int32),
+        count=(np.searchsorted(openings, log.reply[:, 0], "right") - np.searchsorted(openings, log.reply[:, 0])).astype(
+            np.int32
+        ),
+        unit=number(unit),
+    )
+
+
+def batch_of(data: Data, spelling: Spelling, index: Array) -> tuple[Array, Batch]:
+    """All symbols [T, M] of these dialogues, and the decisions at places 1 ... T - 1."""
+    symbol = data.symbol[index].T
+    later = lambda array: array[index].T[1:]
+    return symbol, Batch(
+        symbol=symbol[1:],
+        own=later(data.own),
+        legal=jnp.asarray(spelling.legal)[later(data.node)],
+        turn=later(data.turn),
+        reward=later(data.reward),
+        onward=later(data.onward),
+        merit=data.merit[index],
+        earned=data.earned[index],
+        unit=data.unit,
+    )

@@ -1,0 +1,108 @@
+"""What every method is: hyperparameters, a reader with heads, a law of what is said next, and an update."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.dialogue.conversation import Talker
+from seqrl_jax.dialogue.game import Game
+from seqrl_jax.dialogue.reader import Outputs, Reader, first_weights
+from seqrl_jax.dialogue.views import Spelling, View
+from seqrl_jax.naming import check
+from seqrl_jax.networks.module import Weights
+from seqrl_jax.networks.recurrent import GRU
+from seqrl_jax.settings import Count, PositiveFloat, Width
+
+LARGEST_GRADIENT = 1.0
+
+
+class Training(NamedTuple):
+    """weights, those of the target network, the optimiser's state, the key."""
+
+    weights: Weights
+    target: Weights
+    opt_state: optax.OptState
+    key: Array
+
+
+@hyperparameters
+class Method:
+    """A method that learns with Adam.
+
+    Attributes: view: what a symbol is. learning_rate. updates. width: of the memory.
+    """
+
+    view: View = "token"
+    learning_rate: PositiveFloat = 0.003
+    updates: Count = 2000
+    width: Width = 64
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def conditions(self) -> int:
+        """Classes of a condition that is read beside every symbol, 0 without one."""
+        return 0
+
+    @property
+    def wanted(self) -> int:
+        """The condition with which it speaks."""
+        return 0
+
+    def dialogues(self, logged: int) -> int:
+        """How many it learns from, where logs hold so many."""
+        return logged
+
+    @abstractmethod
+    def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
+        """Names and sizes of what the reader says of the next symbol."""
+
+    @abstractmethod
+    def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
+        """What it says next, from outputs [..., n] and what may be said [..., V]."""
+
+    @abstractmethod
+    def update(
+        self, game: Game, spelling: Spelling, data: Any, training: Training
+    ) -> tuple[Training, dict[str, Array]]:
+        """One update. data: the log of the seed (`data.Data`), which a method that only talks leaves alone."""
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), optax.adam(self.learning_rate))
+
+    def reader(self, spelling: Spelling) -> Reader:
+        """The network that it learns."""
+        return Reader(spelling.num_symbols, self.heads(spelling.num_symbols), GRU(self.width), self.conditions)
+
+    def begin(self, spelling: Spelling, key: Array) -> Training:
+        """Before the first update."""
+        key, weights_key = jax.random.split(key)
+        weights = first_weights(self.reader(spelling), weights_key)
+        return Training(weights, weights, self.optimiser.init(weights), key)
+
+    def talker(self, spelling: Spelling, weights: Weights) -> Talker:
+        """What was learned, as it speaks."""
+        reader = self.reader(spelling)
+        wanted = jnp.full((1, 1), self.wanted, jnp.int32)
+        nothing: Outputs = {name: jnp.zeros(size) for name, size in self.heads(spelling.num_symbols)}
+
+        def choose(key: Array, carry: tuple[Any, Outputs, Array], legal: Array) -> tuple[Array, Array]:
+            law = self.law(carry[1], legal)
+            chosen = law.sample(seed=key)
+            return chosen, law.log_prob(chosen)
+
+        def hear(carry: tuple[Any, Outputs, Array], symbol: Array) -> tuple[Any, Outputs, Array]:
+            memory, outputs = reader.apply(weights, carry[0], symbol[None, None], carry[2][None, None], wanted)
+            return memory, {name: leaf[0, 0] for name, leaf in outputs.items()}, jnp.bool_(False)
+
+        return Talker((reader.memory.initial_carry(1), nothing, jnp.bool_(True)), choose, hear)

@@ -1,0 +1,80 @@
+"""Learning to speak from preferences between logged dialogues.
+
+    loss = -E[log sigma(beta (rho_w - rho_l))],    rho = sum_t phi_t log pi(a_t | h_t) / pi_ref(a_t | h_t)
+
+w is preferred to l, which opens alike, with probability sigma(R_w - R_l). Whole returns are compared, so luck counts as
+merit: with a user that leaves nothing to chance and phi = 1 the optimum is that of E[R] - beta KL, with any other it
+is not (see `luck`). The reference is the method's own imitation of the logs, learned beside it.
+
+Sources: Rafailov et al. (2023) for one turn; Shani et al. (2024) for many; Shi et al. (2024), DMPO, for the weights of
+turns phi(t, T) = gamma^t (1 - gamma^(T - t)) / (1 - gamma^T), which keep long dialogues from counting for more.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jax import Array
+from msgspec import Meta
+
+from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.dialogue.data import Batch, Data
+from seqrl_jax.dialogue.offline import Offline, Terms, imitation
+from seqrl_jax.dialogue.reader import Outputs
+from seqrl_jax.networks.distributions import Categorical, masked
+from seqrl_jax.settings import PositiveFloat
+
+Decay = Annotated[float, Meta(gt=0, lt=1)]
+
+
+def turn_weights(turn: Array, turns: Array, decay: Array | float) -> Array:
+    """phi(t, T) of turns t among T: falling from 1 / (1 + ... ) to little. Source: Shi et al. (2024), eq. 13."""
+    t, length = turn.astype(jnp.float32), turns.astype(jnp.float32)
+    return decay**t * (1 - decay ** (length - t)) / (1 - decay**length)
+
+
+@hyperparameters
+class Preferences(Offline):
+    """Multi-turn DPO. Attributes: beta: in units of return. weights: of turns, all `alike` or `falling` (DMPO). decay:
+    gamma of falling ones."""
+
+    beta: PositiveFloat = 0.5
+    weights: Literal["alike", "falling"] = "alike"
+    decay: Decay = 0.9
+
+    def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
+        return (("reference", symbols), ("shift", symbols))
+
+    def drawn(self, key: Array, data: Data) -> Array:
+        """Dialogues, and behind them as many that open alike."""
+        first_key, second_key = jax.random.split(key)
+        one = jax.random.randint(first_key, (self.batch // 2,), 0, data.symbol.shape[0])
+        share = jax.random.uniform(second_key, one.shape)
+        place = data.first[one] + (share * data.count[one].astype(jnp.float32)).astype(jnp.int32)
+        return jnp.concatenate([one, data.alike[place]])
+
+    def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
+        own = batch.own
+        reference = Categorical(jax.lax.stop_gradient(outputs["reference"]), batch.legal).log_prob(batch.symbol)
+        log_prob = self.law(outputs, batch.legal).log_prob(batch.symbol)
+        weight = jnp.ones(own.shape)
+        if self.weights == "falling":
+            turns = jnp.max(jnp.where(own, batch.turn, 0), 0) + 1
+            weight = turn_weights(batch.turn, jnp.broadcast_to(turns, batch.turn.shape), self.decay)
+        rho = jnp.sum(jnp.where(own, weight * (log_prob - reference), 0.0), 0)
+        half = rho.shape[0] // 2
+        margin = self.beta * (rho[:half] - rho[half:])
+        preferred = jax.nn.sigmoid(batch.unit * (batch.earned[:half] - batch.earned[half:]))
+        loss = -jnp.mean(preferred * jax.nn.log_sigmoid(margin) + (1 - preferred) * jax.nn.log_sigmoid(-margin))
+        terms = {
+            "preference_loss": loss,
+            "cross_entropy": imitation(outputs["reference"], batch, own.astype(jnp.float32)),
+        }
+        return Terms(sum(terms.values(), jnp.float32(0)), terms)
+
+    def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
+        reference = jax.lax.stop_gradient(outputs["reference"])
+        return Categorical(jax.nn.log_softmax(masked(reference, legal), -1) + outputs["shift"], legal)
