@@ -106,6 +106,12 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("task", help=task_help)
     export.add_argument("--out", type=_path, required=True, help="a path ending in .npz or .POMDP")
 
+    data = command("data", "Write dialogues of a game's speakers to a file.")
+    data.add_argument("game", help="NAME or NAME:key=value,...")
+    data.add_argument("--episodes", type=_in("Count"), default=1000, help="how many dialogues (1000)")
+    data.add_argument("--seed", type=_in("Seed"), default=0)
+    data.add_argument("--out", type=_path, required=True, help="a path ending in .jsonl or .parquet")
+
     run = command("run", "Run a suite, or chosen tasks and agents, and print the table.")
     run.add_argument("suite", nargs="?", help="name of a suite (default: quick, or the first that knows the names)")
     run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {task_help}")

@@ -1,0 +1,247 @@
+"""Logs as files: JSON lines, a dialogue a line, or Parquet, a turn a row; both are read back to the letter or refused.
+
+What a line holds, and the columns of Parquet (one row for each turn, `dialogue` and `turn` number them):
+
+    game        the spec that the dialogue is of
+    seed, number    what it was drawn by, where it was drawn
+    opening     what the user said first
+    turns       for each: `said`, `reward`, `probability` with which the speakers said that, `token_probabilities` of
+                its words and its end, and `reply` (none behind the last turn)
+    terminated, truncated   how it ended: the game was over, or the turns were
+
+Logs of others may leave out seed, number and probabilities.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from seqrl_jax import naming
+from seqrl_jax.dialogue.game import Game
+from seqrl_jax.dialogue.logs import Log, spelled
+from seqrl_jax.dialogue.views import spelling
+from seqrl_jax.files import write_whole
+
+TOLERANCE = 1e-4
+"""Relative, by which the words of an utterance may be more or less likely than it, as single precision rounds."""
+
+
+class LogError(ValueError):
+    """A log that cannot be: the message names the file and the line."""
+
+
+class Turn(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """See the module."""
+
+    said: str
+    reward: float
+    reply: str | None = None
+    probability: float | None = None
+    token_probabilities: list[float] | None = None
+
+
+class Dialogue(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """See the module."""
+
+    game: str
+    opening: str
+    turns: list[Turn]
+    terminated: bool
+    truncated: bool
+    seed: int | None = None
+    number: int | None = None
+
+
+def write_log(path: Path, spec: str, game: Game, log: Log, seed: int) -> None:
+    """Write a log, as the ending of the path says: .jsonl or .parquet. Raises: ValueError for another ending."""
+    dialogues = _dialogues(spec, game, log, seed)
+    if path.suffix == ".jsonl":
+        return write_whole(path, b"".join(msgspec.json.encode(each) + b"\n" for each in dialogues))
+    if path.suffix == ".parquet":
+        return write_whole(path, _parquet(dialogues))
+    raise ValueError(f"{path}: a log is written to a path that ends in .jsonl or .parquet")
+
+
+def read_log(path: Path, game: Game) -> Log:
+    """A log of this game from a file. Probabilities that it does not hold are 0; states are not in files, and 0.
+
+    Raises: LogError, naming the line (or row): not JSON, fields that are missing, unknown or of another type, numbers
+        that are not finite, words that are not the game's, an end that is none.
+    """
+    dialogues = list(_from_lines(path) if path.suffix == ".jsonl" else _from_parquet(path))
+    if not dialogues:
+        raise LogError(f"{path}: no dialogues")
+    horizon, num_a = game.task.horizon, game.task.num_actions
+    say = {_text(name): number for number, name in enumerate(game.task.actions)}
+    hear = {_text(name): number for number, name in enumerate(game.task.observations)}
+    count = len(dialogues)
+    log = Log(
+        utterance=np.zeros((count, horizon), int),
+        reply=np.zeros((count, horizon + 1), int),
+        reward=np.zeros((count, horizon)),
+        probability=np.zeros((count, horizon, num_a)),
+        state=np.zeros((count, horizon + 1), int),
+        length=np.array([len(each.turns) for _, each in dialogues]),
+        terminated=np.array([each.terminated for _, each in dialogues]),
+    )
+    for row, (where, each) in enumerate(dialogues):
+        _check(where, each, game)
+        log.reply[row, 0] = _known(where, "opening", each.opening, hear)
+        for t, turn in enumerate(each.turns):
+            said = _known(where, f"turn {t}", turn.said, say)
+            log.utterance[row, t], log.reward[row, t] = said, turn.reward
+            log.probability[row, t, said] = turn.probability or 0.0
+            if turn.reply is not None:
+                log.reply[row, t + 1] = _known(where, f"reply {t}", turn.reply, hear)
+    return log
+
+
+def _dialogues(spec: str, game: Game, log: Log, seed: int) -> Iterator[Dialogue]:
+    symbols = spelling(game, "token")
+    words = spelled(log, symbols)
+    for row, length in enumerate(log.length):
+        turns = []
+        for t in range(length):
+            said = log.utterance[row, t]
+            own = words.own[row] & (words.turn[row] == t)
+            turns.append(
+                Turn(
+                    said=_text(game.task.actions[said]),
+                    reward=float(log.reward[row, t]),
+                    reply=_text(game.task.observations[log.reply[row, t + 1]]) if t + 1 < length else None,
+                    probability=float(log.probability[row, t, said]),
+                    token_probabilities=[float(x) for x in np.exp(words.log_prob[row, own])],
+                )
+            )
+        ended = bool(log.terminated[row])
+        yield Dialogue(spec, _text(game.task.observations[log.reply[row, 0]]), turns, ended, not ended, seed, row)
+
+
+def _text(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _from_lines(path: Path) -> Iterator[tuple[str, Dialogue]]:
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if line.strip():
+            yield _decoded(f"{path}, line {number}", line)
+
+
+def _decoded(where: str, line: bytes) -> tuple[str, Dialogue]:
+    try:
+        return where, msgspec.json.decode(line, type=Dialogue)
+    except msgspec.ValidationError as error:
+        raise LogError(f"{where}: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LogError(f"{where}: not JSON ({error})") from None
+
+
+def _check(where: str, dialogue: Dialogue, game: Game) -> None:
+    """Raises: LogError."""
+    horizon, turns = game.task.horizon, dialogue.turns
+    if naming.base(dialogue.game) != naming.base(game.task.name):
+        raise LogError(f"{where}: a dialogue of {naming.shown(dialogue.game)}, not of {game.task.name}")
+    if not turns:
+        raise LogError(f"{where}: no turns")
+    if len(turns) > horizon:
+        raise LogError(f"{where}: {len(turns)} turns, and the game has {horizon} at most")
+    if dialogue.terminated == dialogue.truncated:
+        raise LogError(f"{where}: a dialogue ends in one way, terminated or truncated")
+    if dialogue.truncated and len(turns) < horizon:
+        raise LogError(f"{where}: cut after {len(turns)} of {horizon} turns, before the game was over")
+    for t, turn in enumerate(turns):
+        if not math.isfinite(turn.reward):
+            raise LogError(f"{where}: reward of turn {t} is {turn.reward}, no finite number")
+        if (turn.reply is None) != (t + 1 == len(turns)):
+            raise LogError(f"{where}: turn {t} has {'no' if turn.reply is None else 'a'} reply")
+        _check_probabilities(f"{where}: turn {t}", turn)
+
+
+def _check_probabilities(where: str, turn: Turn) -> None:
+    for value in [turn.probability, *(turn.token_probabilities or [])]:
+        if value is not None and not 0 < value <= 1 + TOLERANCE:
+            raise LogError(f"{where} has a probability of {value}, expected one above 0 and at most 1")
+    if turn.token_probabilities is None:
+        return
+    if len(turn.token_probabilities) != len(turn.said.split()) + 1:
+        found, due = len(turn.token_probabilities), len(turn.said.split()) + 1
+        raise LogError(f"{where} has {found} token probabilities, {due} are due to its words and its end")
+    product = math.prod(turn.token_probabilities)
+    if turn.probability is not None and abs(product - turn.probability) > TOLERANCE * turn.probability + 1e-9:
+        raise LogError(f"{where} is said with probability {turn.probability:.6g}, its words with {product:.6g}")
+
+
+def _known(where: str, what: str, text: str, names: dict[str, int]) -> int:
+    """The number of an utterance or a reply. Raises: LogError with the word that nobody says, or the nearest ones."""
+    vocabulary = {word for name in names for word in name.split()}
+    if strange := [word for word in text.split() if word not in vocabulary]:
+        raise LogError(f"{where}: {what} has the word {naming.shown(strange[0])}, which is not of this game")
+    try:
+        return naming.lookup(what, text, names)
+    except naming.SpecError as error:
+        raise LogError(f"{where}: {error}") from None
+
+
+COLUMNS = ("dialogue", "turn", "said", "reward", "reply", "probability", "token_probabilities")
+WHOLE = ("game", "opening", "terminated", "truncated", "seed", "number")
+
+
+def _parquet(dialogues: Iterable[Dialogue]) -> bytes:
+    pyarrow = _pyarrow()
+    rows: list[dict[str, Any]] = []
+    for number, each in enumerate(dialogues):
+        whole = {name: getattr(each, name) for name in WHOLE}
+        turns = enumerate(json.loads(msgspec.json.encode(each.turns)))
+        rows += [{**dict.fromkeys(COLUMNS), "dialogue": number, "turn": t, **turn, **whole} for t, turn in turns]
+    types = {
+        **dict.fromkeys(("dialogue", "turn", "seed", "number"), pyarrow.int64()),
+        **dict.fromkeys(("game", "opening", "said", "reply"), pyarrow.string()),
+        **dict.fromkeys(("reward", "probability"), pyarrow.float64()),
+        **dict.fromkeys(("terminated", "truncated"), pyarrow.bool_()),
+        "token_probabilities": pyarrow.list_(pyarrow.float64()),
+    }
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=pyarrow.schema(types)), sink)
+    return bytes(sink.getvalue())
+
+
+def _from_parquet(path: Path) -> Iterator[tuple[str, Dialogue]]:
+    pyarrow = _pyarrow()
+    try:
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise LogError(f"{path}: not Parquet ({error})") from None
+    grouped: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
+    for number, row in enumerate(rows):
+        if missing := [name for name in ("dialogue", "turn") if name not in row]:
+            raise LogError(f"{path}: no column {missing[0]!r}")
+        grouped.setdefault(row["dialogue"], []).append((number, row))
+    for parts in grouped.values():
+        parts.sort(key=lambda part: part[1]["turn"])
+        where, first = f"{path}, row {parts[0][0]}", parts[0][1]
+        if [row["turn"] for _, row in parts] != list(range(len(parts))):
+            raise LogError(f"{where}: turns of dialogue {first['dialogue']} are missing or stand twice")
+        known = {*COLUMNS, *WHOLE}
+        if strange := [name for name in first if name not in known]:
+            raise LogError(f"{path}: unknown column {strange[0]!r}")
+        inner = [name for name in COLUMNS[2:] if name in first]
+        turns = [{name: row[name] for name in inner if row[name] is not None} for _, row in parts]
+        whole = {name: first[name] for name in WHOLE if first.get(name) is not None}
+        yield _decoded(where, json.dumps({**whole, "turns": turns}).encode())
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{error}; for Parquet: pip install "seqrl_jax[columns]"') from error
+    return pyarrow

@@ -1,0 +1,103 @@
+"""Logs as files: read back to the letter, or refused in one line that names the place."""
+
+import json
+
+import numpy as np
+import pytest
+
+from seqrl_jax.dialogue.files import LogError, read_log, write_log
+from seqrl_jax.dialogue.logs import logged
+from seqrl_jax.dialogue.registry import make_game
+
+SPEC = "negotiation:turns=4"
+
+
+@pytest.fixture(scope="module")
+def game():
+    return make_game(SPEC)
+
+
+@pytest.fixture(scope="module")
+def log(game):
+    return logged(game, 40, 11)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_log_comes_back(tmp_path, game, log, ending):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    path = tmp_path / f"log.{ending}"
+    write_log(path, SPEC, game, log, 11)
+    back = read_log(path, game)
+    for name in ("utterance", "reply", "reward", "length", "terminated"):
+        np.testing.assert_allclose(getattr(back, name), getattr(log, name), rtol=1e-6, err_msg=name)
+    chosen = lambda log: np.take_along_axis(log.probability, log.utterance[..., None], 2)[..., 0]
+    spoken = np.arange(4) < log.length[:, None]
+    np.testing.assert_allclose(chosen(back)[spoken], chosen(log)[spoken], rtol=1e-6)
+    again = tmp_path / f"again.{ending}"
+    write_log(again, SPEC, game, log, 11)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_an_ending_that_is_none_is_refused(tmp_path, game, log):
+    with pytest.raises(ValueError, match=r"\.jsonl or \.parquet"):
+        write_log(tmp_path / "log.csv", SPEC, game, log, 11)
+    assert not list(tmp_path.iterdir())
+
+
+def damaged(lines, change):
+    """The lines, the second one changed."""
+    entry = json.loads(lines[1])
+    change(entry)
+    return [lines[0], json.dumps(entry), *lines[2:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda d: d["turns"][0].update(said="offer 51"), "turn 0 has the word '51'"),
+        (lambda d: d["turns"][0].update(said="offer accept"), "unknown turn 0 'offer accept'"),
+        (lambda d: d.update(opening="bid what"), "opening has the word 'what'"),
+        (lambda d: d["turns"][0].pop("reward"), "reward"),
+        (lambda d: d["turns"][0].update(reward="much"), "Expected `float`"),
+        (lambda d: d.update(terminated=False, truncated=False), "ends in one way"),
+        (lambda d: d.update(terminated=True, truncated=True), "ends in one way"),
+        (lambda d: d.update(turns=[]), "no turns"),
+        (lambda d: d.update(turns=d["turns"] * 9), "4 at most"),
+        (lambda d: d.update(game="wordle"), "a dialogue of 'wordle', not of negotiation"),
+        (lambda d: d["turns"][0].update(probability=1.5), "probability of 1.5"),
+        (lambda d: d["turns"][0].update(probability=0.0), "probability of 0"),
+        (lambda d: d["turns"][0].update(token_probabilities=[0.5]), "1 token probabilities"),
+        (
+            lambda d: d["turns"][0].update(token_probabilities=[0.9] * (len(d["turns"][0]["said"].split()) + 1)),
+            "its words with",
+        ),
+        (lambda d: d["turns"][-1].update(reply="bid 50"), "has a reply"),
+        (lambda d: d.update(colour="red"), "unknown field `colour`"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, game, log, change, why):
+    path = tmp_path / "log.jsonl"
+    write_log(path, SPEC, game, log, 11)
+    path.write_text("\n".join(damaged(path.read_text().splitlines(), change)))
+    with pytest.raises(LogError, match=r"log\.jsonl, line 2") as error:
+        read_log(path, game)
+    assert why in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("line", [b"{", b"[" * 5000, b"\xff", b'{"game": NaN}', b"null", b'"text"'])
+def test_what_is_no_line_of_a_log_is_refused(tmp_path, game, line):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(LogError, match="line 1"):
+        read_log(path, game)
+
+
+def test_an_empty_file_and_one_that_is_no_parquet(tmp_path, game):
+    (tmp_path / "log.jsonl").write_bytes(b"\n")
+    with pytest.raises(LogError, match="no dialogues"):
+        read_log(tmp_path / "log.jsonl", game)
+    pytest.importorskip("pyarrow")
+    (tmp_path / "log.parquet").write_bytes(b"nothing")
+    with pytest.raises(LogError, match="not Parquet"):
+        read_log(tmp_path / "log.parquet", game)
