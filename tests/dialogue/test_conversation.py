@@ -10,7 +10,7 @@ from seqrl_jax.dialogue.exact import Known, evaluated, turns
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import spelling, symbol_probabilities
 
-EPISODES = 4000
+EPISODES = 2000
 SPECS = (
     "twenty_questions:objects=6,turns=5,noise=0.1",
     "visual_dialogue:turns=4",

@@ -103,16 +103,16 @@ def test_members_of_a_group_open_alike():
     assert (openings == openings[:, :1]).all() and len(set(openings[:, 0])) > 1
 
 
-@pytest.mark.parametrize("name", ["pg_return", "pg_group", "ppo_talk"])
+@pytest.mark.parametrize("name", ["pg_group", "ppo_talk"])
 def test_talking_teaches_to_negotiate(name):
-    """300 updates of 64 dialogues: above the speakers of the logs; on 10 other seeds the least score was .5."""
+    """150 updates of 64 dialogues: above the speakers of the logs; on 10 other seeds the least score was .5."""
     known = Known(make_game("negotiation"))
     method, symbols = make_method(f"{name}:view=utterance,width=16"), spelling(known.game, "utterance")
 
     @jax.jit
     def run(key):
         training, _ = jax.lax.scan(
-            lambda t, _: method.update(known.game, symbols, None, t), method.begin(symbols, key), length=300
+            lambda t, _: method.update(known.game, symbols, None, t), method.begin(symbols, key), length=150
         )
         return talk(method, known.game, symbols, training.weights, key, 1000).earned.mean()
 
