@@ -23,7 +23,7 @@ def named(kind):
 
 SMALL = "width=8,num_envs=4"
 SLOW = "learning_rate=0.001"
-"""PPO makes 400 gradient steps in 50 updates, over which rounding grows to what can be seen at its own rate."""
+"""Hundreds of gradient steps in 50 updates, over which rounding grows to what can be seen at an agent's own rate."""
 SPECS = [
     *(name for name, entry in AGENTS.items() if isinstance(getattr(entry.agent, "memory", None), Table)),
     *(
@@ -32,7 +32,7 @@ SPECS = [
         if isinstance(entry.agent, PolicyGradient) and not entry.agent.memoryless
     ),
     *(
-        f"{name}:{SMALL},batch_sequences=4,learning_steps=4,capacity=1024"
+        f"{name}:{SMALL},batch_sequences=4,learning_steps=4,capacity=1024,{SLOW}"
         for name, entry in AGENTS.items()
         if isinstance(entry.agent, QLearning)
     ),
@@ -43,7 +43,7 @@ SPECS = [
     "reward_to_go:memory=none,width=8",
     f"belief_q:{SMALL},batch_sequences=4,capacity=512",
     f"belief_ppo:{SMALL},minibatches=2,{SLOW}",
-    f"latent_q:kind=gaussian,use=sample,{SMALL},batch_sequences=4,capacity=512",
+    f"latent_q:kind=gaussian,use=sample,{SMALL},batch_sequences=4,capacity=512,{SLOW}",
     f"latent_ppo:{SMALL},minibatches=2,{SLOW}",
     f"latent_plan:{SMALL},batch_sequences=4,classes=8",
     "window_model:num_envs=4",

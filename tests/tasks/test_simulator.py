@@ -77,7 +77,7 @@ def walks():
     def step(carry, key):
         obs, state = carry
         action_key, env_key = jax.random.split(key)
-        action = jax.random.randint(action_key, (64,), 0, env.num_actions)
+        action = jax.random.randint(action_key, (64,), 0, env.action_space.size)
         after = jax.vmap(env.step, in_axes=(0, 0, 0, None))(jax.random.split(env_key, 64), state, action, params)
         return (after.obs, after.state), (obs, state, action, after)
 
