@@ -82,9 +82,9 @@ def earned(name: str, seeds: int = 3, steps: int = 30_000) -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), seeds)))
 
 
-@pytest.mark.parametrize("name", ["ppo:width=16", "impala:width=16,entropy_cost=0.01"])
+@pytest.mark.parametrize("name", ["ppo:width=16", "impala:width=16,entropy_cost=0.01,learning_rate=0.003"])
 def test_a_continuous_action_is_remembered(name):
-    """Above -.1, where without memory nobody passes -.25; the lowest of 20 seeds of each was -.01."""
+    """Above -.1, where without memory nobody passes -.25; the lowest of 20 and of 40 other seeds was -.004."""
     assert (earned(name) > -0.1).all()
 
 

@@ -260,8 +260,8 @@ def test_every_method_trains_and_talks(name, view):
 
 
 def test_who_copies_the_logs_earns_what_they_earn():
-    """Negotiation, 4,000 dialogues, 1,500 updates: the score within .15 of 0 and the divergence below .5 nats; on ten
-    other seeds the furthest were .09 and .2."""
+    """Negotiation, 4,000 dialogues, 1,500 updates: the score within .25 of 0 and the divergence below .25 nats; on ten
+    other seeds the furthest were .12 and .09."""
     known = Known(make_game("negotiation"))
     method = make_method("bc:view=utterance,updates=1500")
     symbols = spelling(known.game, "utterance")
@@ -276,5 +276,5 @@ def test_who_copies_the_logs_earns_what_they_earn():
 
     talks = run(jax.random.key(0))
     low, high = known.value(known.logged), known.value(known.best)
-    assert abs((float(talks.earned.mean()) - low) / (high - low)) < 0.15
-    assert float(talks.divergence.mean()) < 0.5
+    assert abs((float(talks.earned.mean()) - low) / (high - low)) < 0.25
+    assert float(talks.divergence.mean()) < 0.25
