@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.dialogue.game import Game
-from seqrl_jax.dialogue.logs import spoken_law
+from seqrl_jax.dialogue.game import Game, behaviour
 from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.tasks.filter import first_belief, next_belief
 from seqrl_jax.tasks.simulator import TabularState, tabular_env, tabular_params
@@ -82,7 +81,7 @@ def converse(begin_key: Array, run_key: Array, game: Game, spelling: Spelling, t
             node=at.node,
             reward=reward,
             log_prob=jnp.where(own, log_prob, 0.0),
-            logged=jnp.where(spoken, jnp.log(spoken_law(game, at.belief)[jnp.maximum(utterance, 0)]), 0.0),
+            logged=jnp.where(spoken, jnp.log(behaviour(game, at.belief, jnp)[jnp.maximum(utterance, 0)]), 0.0),
             turn=jnp.where(at.alive, at.turn, 0),
             valid=at.alive,
         )

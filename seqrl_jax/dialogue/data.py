@@ -64,7 +64,7 @@ def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
     goes_on = said.turn < log.length[:, None] - 1
     onward = np.where(said.own, np.where(ends_turn, np.where(goes_on, discount, 0.0), 1.0), 0.0)
     order = np.argsort(log.reply[:, 0], kind="stable")
-    openings = log.reply[order, 0]
+    first, last = (np.searchsorted(log.reply[order, 0], log.reply[:, 0], side) for side in ("left", "right"))
     number = lambda array: np.asarray(array, np.float32)
     return Data(
         symbol=said.symbol,
@@ -76,10 +76,8 @@ def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
         merit=number((rankdata(log.returns) - 0.5) / len(log.returns)),
         earned=number(log.returns / unit),
         alike=order.astype(np.int32),
-        first=np.searchsorted(openings, log.reply[:, 0]).astype(np.int32),
-        count=(np.searchsorted(openings, log.reply[:, 0], "right") - np.searchsorted(openings, log.reply[:, 0])).astype(
-            np.int32
-        ),
+        first=first.astype(np.int32),
+        count=(last - first).astype(np.int32),
         unit=number(unit),
     )
 

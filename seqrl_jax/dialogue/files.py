@@ -198,7 +198,7 @@ def _parquet(dialogues: Iterable[Dialogue]) -> bytes:
     pyarrow = _pyarrow()
     rows: list[dict[str, Any]] = []
     for number, each in enumerate(dialogues):
-        whole = {name: getattr(each, name) for name in WHOLE}
+        whole = {name: value for name, value in msgspec.structs.asdict(each).items() if name in WHOLE}
         turns = enumerate(json.loads(msgspec.json.encode(each.turns)))
         rows += [{**dict.fromkeys(COLUMNS), "dialogue": number, "turn": t, **turn, **whole} for t, turn in turns]
     types = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -83,25 +84,27 @@ def checked(game: Game) -> Game:
     return game
 
 
-def behaviour(game: Game, belief: np.ndarray) -> np.ndarray:
-    """[N, A]: how often each utterance is said in the logs where these beliefs [N, S] hold."""
-    total = np.zeros((len(belief), game.task.num_actions))
-    for each in game.speakers:
-        total += each.share * _choice(belief @ each.merit, each.rule)
-    return total
+def behaviour(game: Game, belief: Any, xp: ModuleType = np) -> Any:
+    """[..., A]: how often each utterance is said in the logs where beliefs [..., S] hold.
+
+    Args: xp: numpy, or `jax.numpy` for `jit`.
+    """
+    return sum(
+        each.share * _choice(belief @ xp.asarray(each.merit, belief.dtype), each.rule, xp) for each in game.speakers
+    )
 
 
 TIE = 1e-4
 """Merits that differ by less are equal: beliefs are rounded, in logs to single precision."""
 
 
-def _choice(merit: np.ndarray, rule: Rule) -> np.ndarray:
+def _choice(merit: Any, rule: Rule, xp: ModuleType) -> Any:
     if rule == "best":
-        weight = (merit > merit.max(1, keepdims=True) - TIE).astype(float)
+        weight = xp.where(merit > merit.max(-1, keepdims=True) - TIE, 1.0, 0.0)
     elif rule == "possible":
-        weight = (merit > TIE).astype(float)
+        weight = xp.where(merit > TIE, 1.0, 0.0)
     else:
-        weight = np.maximum(merit, 0.0)
-    total = weight.sum(1, keepdims=True)
+        weight = xp.maximum(merit, 0.0)
+    total = weight.sum(-1, keepdims=True)
     # One who sees no merit anywhere says anything.
-    return np.where(total > 0, weight / np.where(total > 0, total, 1), 1 / merit.shape[1])
+    return xp.where(total > 0, weight / xp.where(total > 0, total, 1.0), 1 / merit.shape[-1])

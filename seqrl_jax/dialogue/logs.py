@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqrl_jax.dialogue.game import TIE, Game
+from seqrl_jax.dialogue.game import Game, behaviour
 from seqrl_jax.dialogue.views import Spelling, symbol_probabilities
 from seqrl_jax.keys import key_of
 from seqrl_jax.tasks.filter import first_belief, next_belief
@@ -55,7 +55,7 @@ def _dialogue_of(game: Game) -> Callable[[Array], Log]:
     def turn(carry: tuple[TabularState, Array, Array], key: Array) -> tuple[Any, Any]:
         state, belief, alive = carry
         say_key, user_key = jax.random.split(key)
-        probability = spoken_law(game, belief)
+        probability = behaviour(game, belief, jnp)
         said = jax.random.categorical(say_key, jnp.log(probability)).astype(jnp.int32)
         after = env.step(user_key, state, said, params)
         on = alive & ~after.terminated & ~after.truncated
@@ -81,26 +81,6 @@ def _dialogue_of(game: Game) -> Callable[[Array], Log]:
         return Log(*made_of)
 
     return dialogue
-
-
-def spoken_law(game: Game, belief: Array) -> Array:
-    """[A]: how likely the game's speakers say each utterance under a belief [S], in single precision."""
-    total = jnp.zeros(game.task.num_actions)
-    for each in game.speakers:
-        total += each.share * _choice(belief @ jnp.asarray(each.merit, jnp.float32), each.rule)
-    return total
-
-
-def _choice(merit: Array, rule: str) -> Array:
-    """As `game._choice`, of one belief, in single precision."""
-    if rule == "best":
-        weight = (merit > merit.max() - TIE).astype(jnp.float32)
-    elif rule == "possible":
-        weight = (merit > TIE).astype(jnp.float32)
-    else:
-        weight = jnp.maximum(merit, 0.0)
-    total = weight.sum()
-    return jnp.where(total > 0, weight / jnp.maximum(total, 1e-30), 1 / merit.shape[0])
 
 
 class Spelled(NamedTuple):

@@ -58,6 +58,11 @@ class Method:
         """The condition with which it speaks."""
         return 0
 
+    @property
+    def reads_logs(self) -> bool:
+        """Whether it learns from logs; one that does not talks with the user itself."""
+        return True
+
     def dialogues(self, logged: int) -> int:
         """How many it learns from, where logs hold so many."""
         return logged

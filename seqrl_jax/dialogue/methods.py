@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from seqrl_jax import naming, parts
 from seqrl_jax.dialogue.method import Method
-from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned, Values
+from seqrl_jax.dialogue.offline import Greedy, Imitation, Max, Return, ReturnConditioned, Sarsa, Values, Weighted
 from seqrl_jax.dialogue.online import Online
 from seqrl_jax.dialogue.preferences import Preferences
 
@@ -23,11 +23,11 @@ METHODS: dict[str, Entry] = {
     "bc": Entry(Imitation(), "says what was said in the logs"),
     "filtered_bc": Entry(Imitation(best=0.2), "says what was said in the fifth of the dialogues that earned most"),
     "decision_transformer": Entry(ReturnConditioned(), "says what was said where the return was as high as is wanted"),
-    "mc_q": Entry(Values(towards="return", says="greedy"), "Q of the logs from whole returns; the best symbol by it"),
-    "sarsa": Entry(Values(towards="sarsa", says="greedy"), "Q of the logs from one turn to the next; the best by it"),
-    "offline_q": Entry(Values(towards="max", says="greedy"), "Q-learning on logs, nothing holds it to them"),
-    "cql": Entry(Values(towards="max", says="greedy", conservatism=0.1), "Q-learning that distrusts what was not said"),
-    "iql": Entry(Values(says="weighted"), "implicit Q-learning: expectiles, and imitation weighted by advantages"),
+    "mc_q": Entry(Values(towards=Return(), says=Greedy()), "Q of the logs from whole returns; the best symbol by it"),
+    "sarsa": Entry(Values(towards=Sarsa(), says=Greedy()), "Q of the logs from one turn to the next; the best by it"),
+    "offline_q": Entry(Values(towards=Max(), says=Greedy()), "Q-learning on logs, nothing holds it to them"),
+    "cql": Entry(Values(towards=Max(), says=Greedy(), conservatism=0.1), "Q-learning that distrusts what was not said"),
+    "iql": Entry(Values(says=Weighted()), "implicit Q-learning: expectiles, and imitation weighted by advantages"),
     "ilql": Entry(Values(conservatism=0.1), "implicit language Q-learning: what the logs say, shifted by Q - V"),
     "multi_turn_dpo": Entry(Preferences(), "preferences between whole dialogues; luck counts as merit"),
     "dmpo": Entry(Preferences(weights="falling"), "the same, later turns counting less"),

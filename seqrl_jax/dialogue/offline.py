@@ -8,7 +8,7 @@ turn to turn.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import distrax
 import jax
@@ -18,15 +18,15 @@ from jax import Array
 from msgspec import Meta
 
 from seqrl_jax.agents.action_values import of_action
-from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
 from seqrl_jax.dialogue.data import Batch, Data, batch_of
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.method import Method, Training
 from seqrl_jax.dialogue.reader import Outputs, read
 from seqrl_jax.dialogue.views import Spelling
-from seqrl_jax.naming import check, require
 from seqrl_jax.networks.distributions import Categorical, masked
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Fraction, Several, Share, Weight
 
 MOST_MERIT = 20.0
@@ -71,12 +71,10 @@ class Terms(NamedTuple):
 class Offline(Method):
     """What methods share that learn from logs.
 
-    Attributes: batch: dialogues per update. polyak: how far the target network moves towards the current one in an
-        update. The others: see `Method`.
+    Attributes: batch: dialogues per update. The others: see `Method`.
     """
 
     batch: Several = 64
-    polyak: Fraction = 0.005
 
     def condition(self, batch: Batch) -> Array | None:
         """[T, B] int32: what a logged dialogue is read with."""
@@ -85,6 +83,10 @@ class Offline(Method):
     @abstractmethod
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
         """Args: outputs, target: of the current and of the target weights, [T, B, ...] at the places of the batch."""
+
+    def follow(self, target: Weights, weights: Weights) -> Weights:
+        """The target network after an update: the current one, where a method has no other."""
+        return weights
 
     def drawn(self, key: Array, data: Data) -> Array:
         """[batch]: the dialogues of an update."""
@@ -101,6 +103,7 @@ class Offline(Method):
         # One place more is read than is decided at.
         condition = None if condition is None else jnp.concatenate([condition[:1], condition])
         before = lambda weights: {name: leaf[:-1] for name, leaf in read(reader, weights, symbol, condition).items()}
+        # XLA leaves out what no loss looks at.
         target = before(training.target)
 
         def loss(weights: Weights) -> tuple[Array, dict[str, Array]]:
@@ -109,8 +112,7 @@ class Offline(Method):
         gradient, metrics = jax.grad(loss, has_aux=True)(training.weights)
         change, opt_state = self.optimiser.update(gradient, training.opt_state, training.weights)
         weights = optax.apply_updates(training.weights, change)
-        polyak = optax.incremental_update(weights, training.target, self.polyak)
-        return Training(weights, polyak, opt_state, key), metrics
+        return Training(weights, self.follow(training.target, weights), opt_state, key), metrics
 
 
 def imitation(logits: Array, batch: Batch, weight: Array) -> Array:
@@ -173,74 +175,139 @@ class ReturnConditioned(Offline):
 
 
 @hyperparameters
+class Return:
+    """Q of who spoke in the logs: the whole return from there on."""
+
+    def goal(self, q: Array, v: Array, target_q: Array, batch: Batch) -> Array:
+        return return_to_go(batch.reward, batch.onward, batch.own)
+
+
+class _OneStep:
+    """r + the value of the next decision."""
+
+    def following(self, q: Array, v: Array, target_q: Array, batch: Batch) -> Array:
+        raise NotImplementedError
+
+    def goal(self, q: Array, v: Array, target_q: Array, batch: Batch) -> Array:
+        following = self.following(q, v, target_q, batch)
+        return batch.reward + batch.onward * at_next_decision(following, batch.own)
+
+
+@hyperparameters
+class Sarsa(_OneStep):
+    """Q' of what was said next."""
+
+    def following(self, q: Array, v: Array, target_q: Array, batch: Batch) -> Array:
+        return of_action(target_q, batch.symbol)
+
+
+@hyperparameters
+class Max(_OneStep):
+    """The largest Q'. Attributes: double: Q' of the symbol that the current network prefers (van Hasselt et al.,
+    2016)."""
+
+    double: bool = True
+
+    def following(self, q: Array, v: Array, target_q: Array, batch: Batch) -> Array:
+        by = q if self.double else target_q
+        return of_action(target_q, jnp.argmax(masked(by, batch.legal), -1))
+
+
+@hyperparameters
+class Expectile(_OneStep):
+    """V, an expectile of Q' over what was said. Attributes: expectile: tau; .5 is the mean, and what `Sarsa` learns.
+    Source: Kostrikov et al. (2022), eq. 5-6."""
+
+    expectile: Share = 0.8
+
+    def following(self, q: Array, v: Array, target_q: Array, batch: Batch) -> Array:
+        return v
+
+
+TOWARDS = {"return": Return, "sarsa": Sarsa, "max": Max, "expectile": Expectile}
+TowardsField = Annotated[Return | Sarsa | Max | Expectile, Choice(TOWARDS), TRACED]
+
+
+@hyperparameters
+class Greedy:
+    """The best symbol by Q."""
+
+
+@hyperparameters
+class Perturbed:
+    """softmax of log pi_logs + beta Q, pi_logs its own imitation of the logs. Attributes: beta: how much values count
+    against the logs, per unit of the largest return. Source: Snell et al. (2023), sec. 4."""
+
+    beta: Weight = 4.0
+
+
+@hyperparameters
+class Weighted:
+    """A policy of its own that imitates with weights exp(beta (Q - V)). Attributes: beta: as above. Source: Peng et al.
+    (2019); Nair et al. (2020)."""
+
+    beta: Weight = 4.0
+
+
+SAYS = {"greedy": Greedy, "perturbed": Perturbed, "weighted": Weighted}
+SaysField = Annotated[Greedy | Perturbed | Weighted, Choice(SAYS), TRACED]
+
+
+@hyperparameters
 class Values(Offline):
     """Values of symbols, learned from logs, and a policy that is read off them.
 
     Attributes:
-        towards: what Q is learned towards: the `return`; r + Q' of what was said next (`sarsa`); r + max Q' (`max`);
-            r + V', V being an expectile of Q' over what was said (`expectile`: Kostrikov et al., 2022).
-        expectile: tau; .5 is the mean, and with it `expectile` learns what `sarsa` does.
+        towards: what Q is learned towards. says: what is said by it.
         conservatism: alpha of `alpha (logsumexp Q - Q(a))`, which pushes down what was not said (Kumar et al., 2020).
-        says: the best symbol by Q (`greedy`); by log pi_logs + beta (Q - V), pi_logs its imitation of the logs
-            (`perturbed`: Snell et al., 2023); or by a policy of its own that imitates with weights exp(beta (Q - V))
-            (`weighted`: Peng et al., 2019; Nair et al., 2020).
-        beta: how much values count against the logs, per unit of the largest return.
-        double: evaluate the target's value at the current network's best symbol.
+        polyak: how far the target network moves towards the current one in an update.
     """
 
-    towards: Literal["return", "sarsa", "max", "expectile"] = "expectile"
-    expectile: Share = 0.8
+    towards: TowardsField = Expectile()
+    says: SaysField = Perturbed()
     conservatism: Weight = 0.0
-    says: Literal["greedy", "perturbed", "weighted"] = "perturbed"
-    beta: Weight = 4.0
-    double: bool = True
-
-    def __post_init__(self) -> None:
-        check(self)
-        why = "the best symbol by Q alone knows no trade against the logs"
-        require(self.says != "greedy" or self.beta == 4.0, why, says=self.says, beta=self.beta)
+    polyak: Fraction = 0.005
 
     def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
-        heads = [("q", symbols), ("policy", symbols), ("v", 1)]
-        return (*heads, ("actor", symbols)) if self.says == "weighted" else tuple(heads)
+        value = (("v", 1),) if self._has_value else ()
+        policy = () if isinstance(self.says, Greedy) else (("policy", symbols),)
+        return (("q", symbols), *value, *policy)
+
+    def follow(self, target: Weights, weights: Weights) -> Weights:
+        return optax.incremental_update(weights, target, self.polyak)
 
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
-        own = batch.own.astype(jnp.float32)
-        q, v = outputs["q"], outputs["v"][..., 0]
-        chosen, fixed = of_action(q, batch.symbol), of_action(target["q"], batch.symbol)
-        goal = jax.lax.stop_gradient(self._goal(q, v, target["q"], fixed, batch))
-        value_error = jax.lax.stop_gradient(fixed) - v
-        pull = jnp.where(value_error > 0, self.expectile, 1 - self.expectile)
+        own, q = batch.own.astype(jnp.float32), outputs["q"]
+        chosen, fixed = of_action(q, batch.symbol), jax.lax.stop_gradient(of_action(target["q"], batch.symbol))
+        v = outputs["v"][..., 0] if self._has_value else jnp.zeros_like(chosen)
+        goal = jax.lax.stop_gradient(self.towards.goal(q, v, target["q"], batch))
+        pushed = jax.nn.logsumexp(masked(q, batch.legal), -1) - chosen
         terms = {
             "td_loss": 0.5 * mean_over(own, jnp.square(chosen - goal)),
-            "value_loss": mean_over(own, pull * jnp.square(value_error)),
-            "cross_entropy": imitation(outputs["policy"], batch, own),
-            "conservative_loss": self.conservatism
-            * mean_over(own, jax.nn.logsumexp(masked(q, batch.legal), -1) - chosen),
+            "conservative_loss": self.conservatism * mean_over(own, pushed),
         }
-        if self.says == "weighted":
-            merit = jnp.minimum(jnp.exp(self.beta * jax.lax.stop_gradient(fixed - v)), MOST_MERIT)
-            terms["actor_loss"] = imitation(outputs["actor"], batch, jnp.where(batch.own, merit, 0.0))
+        if self._has_value:
+            tau = self.towards.expectile if isinstance(self.towards, Expectile) else 0.5
+            pull = jnp.where(fixed > v, tau, 1 - tau)
+            terms["value_loss"] = mean_over(own, pull * jnp.square(fixed - v))
+        if isinstance(self.says, Perturbed):
+            terms["cross_entropy"] = imitation(outputs["policy"], batch, own)
+        if isinstance(self.says, Weighted):
+            merit = jnp.minimum(jnp.exp(self.says.beta * (fixed - jax.lax.stop_gradient(v))), MOST_MERIT)
+            terms["actor_loss"] = imitation(outputs["policy"], batch, jnp.where(batch.own, merit, 0.0))
         return Terms(sum(terms.values(), jnp.float32(0)), terms)
 
-    def _goal(self, q: Array, v: Array, target_q: Array, target_chosen: Array, batch: Batch) -> Array:
-        if self.towards == "return":
-            return return_to_go(batch.reward, batch.onward, batch.own)
-        if self.towards == "sarsa":
-            here = target_chosen
-        elif self.towards == "max":
-            by = q if self.double else target_q
-            here = of_action(target_q, jnp.argmax(masked(by, batch.legal), -1))
-        else:
-            here = v
-        return batch.reward + batch.onward * at_next_decision(here, batch.own)
-
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
-        if self.says == "weighted":
-            return Categorical(outputs["actor"], legal)
-        q = outputs["q"]
-        if self.says == "greedy":
+        if isinstance(self.says, Greedy):
             # A hard choice that still has probabilities.
-            best = jnp.argmax(masked(q, legal), -1)
-            return Categorical(jnp.where(jax.nn.one_hot(best, q.shape[-1]) > 0, 0.0, -1e9), legal)
-        return Categorical(jax.nn.log_softmax(masked(outputs["policy"], legal), -1) + self.beta * q, legal)
+            best = jax.nn.one_hot(jnp.argmax(masked(outputs["q"], legal), -1), legal.shape[-1], dtype=bool)
+            return Categorical(jnp.zeros(best.shape), best)
+        if isinstance(self.says, Weighted):
+            return Categorical(outputs["policy"], legal)
+        logs = jax.nn.log_softmax(masked(outputs["policy"], legal), -1)
+        return Categorical(logs + self.says.beta * outputs["q"], legal)
+
+    @property
+    def _has_value(self) -> bool:
+        """Whether V is learned: to be learned towards, or to be compared with."""
+        return isinstance(self.towards, Expectile) or isinstance(self.says, Weighted)

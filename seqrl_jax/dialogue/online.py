@@ -71,6 +71,10 @@ class Online(Method):
         require(self.advantage == "value" or self.lambda_ == 0.95, why, lambda_=self.lambda_)
         require(self.advantage == "value" or self.value_cost == 0.5, why, value_cost=self.value_cost)
 
+    @property
+    def reads_logs(self) -> bool:
+        return False
+
     def dialogues(self, logged: int) -> int:
         return self.updates * self.groups * self.members
 

@@ -129,9 +129,8 @@ def symbol_values(spelling: Spelling, of_utterance: np.ndarray, discount: float 
     for node in range(spelling.num_nodes):
         depth[spelling.child[node][spelling.legal[node]]] = depth[node] + 1
     ahead = spelling.said_length[None] - depth[:, None]
-    reached = np.where(spelling.within, discount ** np.maximum(ahead, 0), np.nan)
-    scaled = np.where(spelling.within, of_utterance[..., None, :] * np.nan_to_num(reached), -np.inf)
-    return scaled.max(-1)
+    scaled = of_utterance[..., None, :] * discount ** np.maximum(ahead, 0)
+    return np.where(spelling.within, scaled, -np.inf).max(-1)
 
 
 def symbol_probabilities(spelling: Spelling, of_utterance: np.ndarray) -> np.ndarray:

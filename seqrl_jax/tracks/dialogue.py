@@ -36,7 +36,7 @@ FINAL, POINT = 2048, 256
 TALK_STREAM = 2**31
 """Sets the dialogues of evaluation apart from those of training."""
 LUCK_BETA = 1.0
-RETURN, KL, TURNS, USED, SUPPORTED = "return", "kl", "turns", "dialogues", "supported"
+RETURN, KL, TURNS, USED, SUPPORTED, LUCK = "return", "kl", "turns", "dialogues", "supported", "luck_share"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,10 @@ class DialogueProblem:
     def program(self) -> str:
         """Games differ in their shapes: each is a program of its own."""
         return self.spec
+
+    @cached_property
+    def luck(self) -> float:
+        return luck_share(self.known, LUCK_BETA)
 
     def log(self, seed: int) -> Log:
         if seed not in self._logs:
@@ -149,10 +153,9 @@ class DialogueTrack:
             "return: of a whole dialogue. KL: what the method says against what the speakers of the logs would say "
             "there. in the log: what the best policy earns that says only what the seed's log shows."
         ]
-        games = list(dict.fromkeys(record.task for record in records))
-        shares = {spec: luck_share(Known(make_game(spec)), LUCK_BETA) for spec in games}
+        shares = {record.task: shares[0] for record in records if (shares := record.finished(LUCK))}
         lucky = ", ".join(f"{100 * share:.0f}% on {spec}" for spec, share in shares.items())
-        return [*said, f"Of the variance of logged returns, luck has {lucky}."] if games else said
+        return [*said, f"Of the variance of logged returns, luck has {lucky}."] if shares else said
 
     def errors(self, records: Sequence[Record]) -> list[str]:
         return []
@@ -206,7 +209,9 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
     with clock.compiling():
         runs = jax.jit(jax.vmap(lambda key: method.begin(symbols, key)), out_shardings=spread.sharding)(keys)
         advance = jax.jit(learn, donate_argnums=0, out_shardings=spread.sharding).lower(runs, data, 1).compile()
-        look = jax.jit(judge, static_argnums=2).lower(runs, keys, POINT, 0).compile()
+        look, judged = (
+            jax.jit(judge, static_argnums=2).lower(runs, keys, episodes, 0).compile() for episodes in (POINT, FINAL)
+        )
 
     def point(runs: Training, number: int) -> np.ndarray:
         earned: np.ndarray = np.asarray(look(runs, keys, number).earned)[: len(seeds)].mean(1)
@@ -232,8 +237,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
 
     row = loop(_Row(runs, curve, np.zeros((), int), np.zeros(3)), chunk, len(ends) - 1, watch)
     with clock.evaluating():
-        final = jax.jit(judge, static_argnums=2)(row.runs, keys, FINAL, len(ends))
-        talks = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], final)
+        talks = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], judged(row.runs, keys, len(ends)))
     means = {RETURN: talks.earned.mean(1), KL: talks.divergence.mean(1), TURNS: talks.turns.mean(1)}
     failures = {
         str(seed): "its return is not finite"
@@ -242,7 +246,9 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
     }
     metrics = {name: _finite(values) for name, values in means.items()}
     metrics[USED] = [float(method.dialogues(LOGGED))] * len(seeds)
-    metrics[SUPPORTED] = [problem.supported(seed) for seed in seeds]
+    metrics[LUCK] = [problem.luck] * len(seeds)
+    if method.reads_logs:
+        metrics[SUPPORTED] = [problem.supported(seed) for seed in seeds]
     error = lambda values: _finite(values.std(1, ddof=1) / values.shape[1] ** 0.5)
     return Outcome(
         metrics=metrics,

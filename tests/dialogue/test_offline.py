@@ -13,7 +13,19 @@ from seqrl_jax.dialogue.data import batch_of, data_of
 from seqrl_jax.dialogue.exact import Known, action_values, evaluated
 from seqrl_jax.dialogue.logs import Log, logged
 from seqrl_jax.dialogue.methods import METHODS, make_method
-from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned, Values, at_next_decision, return_to_go
+from seqrl_jax.dialogue.offline import (
+    Expectile,
+    Greedy,
+    Imitation,
+    Max,
+    Return,
+    ReturnConditioned,
+    Sarsa,
+    Values,
+    Weighted,
+    at_next_decision,
+    return_to_go,
+)
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling
@@ -122,17 +134,17 @@ def game():
 @pytest.mark.parametrize(
     ("method", "best", "close"),
     [
-        (Values(towards="max", says="greedy"), True, 1e-3),
-        (Values(towards="max", says="greedy", double=False), True, 1e-3),
-        (Values(towards="expectile", expectile=0.9999), True, 1e-2),
-        (Values(towards="sarsa", says="greedy"), False, 1e-3),
-        (Values(towards="return", says="greedy"), False, 1e-3),
-        (Values(towards="expectile", expectile=0.5), False, 1e-3),
+        (Values(towards=Max(), says=Greedy()), True, 1e-3),
+        (Values(towards=Max(double=False), says=Greedy()), True, 1e-3),
+        (Values(towards=Expectile(0.9999)), True, 1e-2),
+        (Values(towards=Sarsa(), says=Greedy()), False, 1e-3),
+        (Values(towards=Return(), says=Greedy()), False, 1e-3),
+        (Values(towards=Expectile(0.5)), False, 1e-3),
     ],
 )
 @pytest.mark.parametrize("view", ["utterance", "token"])
 def test_tables_end_at_exact_values(game, method, best, close, view):
-    if view == "token" and method.expectile > 0.9 and method.towards == "expectile":
+    if view == "token" and method.towards == Expectile(0.9999):
         pytest.skip("an expectile of expectiles, word by word, comes near the maximum too slowly")
     """Of the first utterance: Q* for those that look for the best, else Q of who says anything; in both views."""
     method = dataclasses.replace(method, view=view)
@@ -179,7 +191,7 @@ def test_the_expectile_loss_weighs_errors_by_their_sign():
     outputs, target = (
         {"q": draw(symbols.num_symbols), "policy": draw(symbols.num_symbols), "v": draw(1)} for _ in "ab"
     )
-    found = Values(expectile=0.8).loss(outputs, target, batch).metrics["value_loss"]
+    found = Values(towards=Expectile(0.8)).loss(outputs, target, batch).metrics["value_loss"]
     total, own = 0.0, np.asarray(batch.own)
     for t, b in zip(*np.nonzero(own), strict=True):
         error = float(target["q"][t, b, batch.symbol[t, b]] - outputs["v"][t, b, 0])
@@ -199,7 +211,7 @@ def test_what_v_is_changes_nothing_of_what_is_said():
 
 
 @pytest.mark.parametrize(
-    "method", [Imitation(), ReturnConditioned(), Values(says="weighted"), Values(towards="max", says="greedy")]
+    "method", [Imitation(), ReturnConditioned(), Values(says=Weighted()), Values(towards=Max(), says=Greedy())]
 )
 def test_padding_changes_nothing(method):
     """Places behind a dialogue's end, whatever the outputs are there, even no numbers."""

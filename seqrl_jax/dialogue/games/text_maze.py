@@ -46,17 +46,17 @@ def text_maze(turns: Horizon = 24, expert: Probability = 0.15) -> Game:
             return ends(0.0)
         return goes(after if _is_open(after) else room, -1.0)
 
-    told = lambda room: "_".join(way for way in WAYS if _is_open(_beside(room, way)))
+    open_ways = lambda room: "_".join(way for way in WAYS if _is_open(_beside(room, way)))
     far = _distances(goal, lambda room: [after for way in WAYS if _is_open(after := _beside(room, way))])
     start = [room for room in rooms if far[room] > 4]
     task = build(
         name="text_maze",
         states=rooms,
         actions=list(utterances),
-        observations=list(dict.fromkeys(told(room) for room in rooms)),
+        observations=list(dict.fromkeys(open_ways(room) for room in rooms)),
         start=uniform(start),
         step=step,
-        observe=told,
+        observe=open_ways,
         discount=1.0,
         horizon=turns,
     )
