@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from seqrl_jax import naming, parts
 from seqrl_jax.dialogue.method import Method
 from seqrl_jax.dialogue.offline import Greedy, Imitation, Max, Return, ReturnConditioned, Sarsa, Values, Weighted
-from seqrl_jax.dialogue.online import Online
-from seqrl_jax.dialogue.preferences import Preferences
+from seqrl_jax.dialogue.online import LearnedValue, Online, ReturnToGo, Talking
+from seqrl_jax.dialogue.preferences import Falling, Preferences
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ METHODS: dict[str, Entry] = {
     "iql": Entry(Values(says=Weighted()), "implicit Q-learning: expectiles, and imitation weighted by advantages"),
     "ilql": Entry(Values(conservatism=0.1), "implicit language Q-learning: what the logs say, shifted by Q - V"),
     "multi_turn_dpo": Entry(Preferences(), "preferences between whole dialogues; luck counts as merit"),
-    "dmpo": Entry(Preferences(weights="falling"), "the same, later turns counting less"),
-    "pg_return": Entry(Online(advantage="return", epochs=1), "REINFORCE by talking: returns to go, normalised"),
+    "dmpo": Entry(Preferences(weights=Falling()), "the same, later turns counting less"),
+    "pg_return": Entry(Online(advantage=ReturnToGo(), epochs=1), "REINFORCE by talking: returns to go, normalised"),
     "pg_group": Entry(Online(), "by talking in groups that open alike, each less the others at the same turn"),
-    "pg_talking": Entry(Online(advantage="talking"), "the same, less those that still talk: wrong where lengths vary"),
-    "ppo_talk": Entry(Online(advantage="value", epochs=4), "PPO by talking, GAE over the agent's own symbols"),
+    "pg_talking": Entry(Online(advantage=Talking()), "the same, less those that still talk: wrong where lengths vary"),
+    "ppo_talk": Entry(Online(advantage=LearnedValue(), epochs=4), "PPO by talking, GAE over the agent's own symbols"),
 }
 
 

@@ -8,7 +8,7 @@ its turn's where an advantage belongs to turns.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import distrax
 import jax
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
 from seqrl_jax.agents.ppo import clipped_surrogate
 from seqrl_jax.dialogue.conversation import Spoken, converse
 from seqrl_jax.dialogue.game import Game
@@ -24,8 +24,8 @@ from seqrl_jax.dialogue.method import Method, Training
 from seqrl_jax.dialogue.offline import at_next_decision, mean_over, return_to_go
 from seqrl_jax.dialogue.reader import Outputs, read
 from seqrl_jax.dialogue.views import Spelling
-from seqrl_jax.naming import check, require
 from seqrl_jax.networks.distributions import Categorical
+from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Count, PositiveFloat, Several, Share, Weight
 
 
@@ -42,34 +42,50 @@ class Steps(NamedTuple):
 
 
 @hyperparameters
+class ReturnToGo:
+    """What is earned from a symbol on."""
+
+
+@hyperparameters
+class LeaveOneOut:
+    """The same where every turn's reward is compared with the other members' at that turn; those that have ended count
+    0."""
+
+
+@hyperparameters
+class Talking:
+    """The same, compared with the mean of those that still talk: wrong where lengths vary (see `group_baselines`)."""
+
+
+@hyperparameters
+class LearnedValue:
+    """GAE with a learned value. Attributes: lambda_: where one step is a symbol. value_cost: weight in the loss."""
+
+    lambda_: Share = 0.95
+    value_cost: Weight = 0.5
+
+
+ADVANTAGES = {"return": ReturnToGo, "leave_one_out": LeaveOneOut, "talking": Talking, "value": LearnedValue}
+AdvantageField = Annotated[ReturnToGo | LeaveOneOut | Talking | LearnedValue, Choice(ADVANTAGES), TRACED]
+
+
+@hyperparameters
 class Online(Method):
     """Policy gradients of dialogues.
 
     Attributes:
         groups, members: dialogues of an update: so many openings, each talked through by so many.
-        advantage: the return to go (`return`); what is left of it when every turn's reward is compared with the other
-            members' at that turn, those that have ended counting 0 (`leave_one_out`), or with the mean of those that
-            still talk (`talking`, which is wrong: see `group_baselines`); or GAE with a learned value (`value`). All
-            are normalised over the update.
-        lambda_: of GAE, where one step is a symbol.
-        epochs: passes over an update's dialogues. clip: eps. entropy_cost, value_cost: weights in the loss.
+        advantage: what stands for A, normalised over the update.
+        epochs: passes over an update's dialogues. clip: eps. entropy_cost: its weight in the loss.
     """
 
     updates: Count = 400
     groups: Count = 16
     members: Several = 4
-    advantage: Literal["return", "leave_one_out", "talking", "value"] = "leave_one_out"
-    lambda_: Share = 0.95
+    advantage: AdvantageField = LeaveOneOut()
     epochs: Count = 2
     clip: PositiveFloat = 0.2
     entropy_cost: Weight = 0.01
-    value_cost: Weight = 0.5
-
-    def __post_init__(self) -> None:
-        check(self)
-        why = "only an advantage by a learned value has it"
-        require(self.advantage == "value" or self.lambda_ == 0.95, why, lambda_=self.lambda_)
-        require(self.advantage == "value" or self.value_cost == 0.5, why, value_cost=self.value_cost)
 
     @property
     def reads_logs(self) -> bool:
@@ -79,7 +95,7 @@ class Online(Method):
         return self.updates * self.groups * self.members
 
     def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
-        value = (("value", 1),) if self.advantage == "value" else ()
+        value = (("value", 1),) if isinstance(self.advantage, LearnedValue) else ()
         return (("policy", symbols), *value)
 
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
@@ -101,8 +117,8 @@ class Online(Method):
             own = steps.own.astype(jnp.float32)
             surrogate = clipped_surrogate(law.log_prob(steps.symbol) - steps.log_prob, advantage, self.clip)
             total = -mean_over(own, surrogate) - self.entropy_cost * mean_over(own, law.entropy())
-            if self.advantage == "value":
-                total += self.value_cost * mean_over(own, jnp.square(outputs["value"][..., 0] - goal))
+            if isinstance(self.advantage, LearnedValue):
+                total += self.advantage.value_cost * mean_over(own, jnp.square(outputs["value"][..., 0] - goal))
             return total
 
         def one(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
@@ -133,15 +149,15 @@ class Online(Method):
 
     def advantages(self, steps: Steps, before: Outputs) -> tuple[Array, Array]:
         """[T, B] of own symbols, and what a value is fitted to."""
-        if self.advantage == "value":
+        if isinstance(self.advantage, LearnedValue):
             value = jax.lax.stop_gradient(before["value"][..., 0])
             after = at_next_decision(value, steps.own)
-            advantage = _gae(steps, value, after, self.lambda_)
+            advantage = _gae(steps, value, after, self.advantage.lambda_)
             return _normalised(advantage, steps.own), advantage + value
-        compared = steps.reward
-        if self.advantage in ("leave_one_out", "talking"):
-            compared = self.compared(steps)
-        to_go = return_to_go(compared, steps.onward, steps.own) if self.advantage == "return" else compared
+        if isinstance(self.advantage, ReturnToGo):
+            to_go = return_to_go(steps.reward, steps.onward, steps.own)
+        else:
+            to_go = self.compared(steps)
         return _normalised(to_go, steps.own), jnp.zeros_like(to_go)
 
     def compared(self, steps: Steps) -> Array:
@@ -153,7 +169,7 @@ class Online(Method):
         by_group = lambda array: array.reshape(turns, self.groups, self.members)
         grouped, talking = by_group(reward), by_group(talks.astype(jnp.float32))
         total = grouped.sum(-1, keepdims=True)
-        if self.advantage == "leave_one_out":
+        if isinstance(self.advantage, LeaveOneOut):
             less = grouped - (total - grouped) / (self.members - 1)
         else:
             less = jnp.where(talking > 0, grouped - total / jnp.maximum(talking.sum(-1, keepdims=True), 1), 0.0)

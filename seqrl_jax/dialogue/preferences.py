@@ -12,7 +12,7 @@ turns phi(t, T) = gamma^t (1 - gamma^(T - t)) / (1 - gamma^T), which keep long d
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import distrax
 import jax
@@ -20,11 +20,12 @@ import jax.numpy as jnp
 from jax import Array
 from msgspec import Meta
 
-from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
 from seqrl_jax.dialogue.data import Batch, Data
 from seqrl_jax.dialogue.offline import Offline, Terms, imitation
 from seqrl_jax.dialogue.reader import Outputs
 from seqrl_jax.networks.distributions import Categorical, masked
+from seqrl_jax.parts import Choice
 from seqrl_jax.settings import PositiveFloat
 
 Decay = Annotated[float, Meta(gt=0, lt=1)]
@@ -37,13 +38,34 @@ def turn_weights(turn: Array, turns: Array, decay: Array | float) -> Array:
 
 
 @hyperparameters
+class Alike:
+    """Every turn counts 1."""
+
+    def of(self, turn: Array, turns: Array) -> Array:
+        """[T, B]: of turns t [T, B] among T [B]."""
+        return jnp.ones(turn.shape)
+
+
+@hyperparameters
+class Falling:
+    """Later turns count less (DMPO). Attributes: decay: gamma."""
+
+    decay: Decay = 0.9
+
+    def of(self, turn: Array, turns: Array) -> Array:
+        return turn_weights(turn, turns, self.decay)
+
+
+WEIGHTS = {"alike": Alike, "falling": Falling}
+WeightsField = Annotated[Alike | Falling, Choice(WEIGHTS), TRACED]
+
+
+@hyperparameters
 class Preferences(Offline):
-    """Multi-turn DPO. Attributes: beta: in units of return. weights: of turns, all `alike` or `falling` (DMPO). decay:
-    gamma of falling ones."""
+    """Multi-turn DPO. Attributes: beta: in units of return. weights: of turns."""
 
     beta: PositiveFloat = 0.5
-    weights: Literal["alike", "falling"] = "alike"
-    decay: Decay = 0.9
+    weights: WeightsField = Alike()
 
     def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
         return (("reference", symbols), ("shift", symbols))
@@ -60,10 +82,7 @@ class Preferences(Offline):
         own = batch.own
         reference = Categorical(jax.lax.stop_gradient(outputs["reference"]), batch.legal).log_prob(batch.symbol)
         log_prob = self.law(outputs, batch.legal).log_prob(batch.symbol)
-        weight = jnp.ones(own.shape)
-        if self.weights == "falling":
-            turns = jnp.max(jnp.where(own, batch.turn, 0), 0) + 1
-            weight = turn_weights(batch.turn, jnp.broadcast_to(turns, batch.turn.shape), self.decay)
+        weight = self.weights.of(batch.turn, jnp.max(jnp.where(own, batch.turn, 0), 0) + 1)
         rho = jnp.sum(jnp.where(own, weight * (log_prob - reference), 0.0), 0)
         half = rho.shape[0] // 2
         margin = self.beta * (rho[:half] - rho[half:])

@@ -7,7 +7,7 @@ import pytest
 
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.methods import make_method
-from seqrl_jax.dialogue.online import Online, Steps
+from seqrl_jax.dialogue.online import LearnedValue, LeaveOneOut, Online, Steps, Talking
 from seqrl_jax.dialogue.reader import read
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.talking import talk
@@ -44,7 +44,7 @@ def made(seed=0, turns=3, words=2, groups=2):
     return steps, by_turn, lasting
 
 
-@pytest.mark.parametrize("advantage", ["leave_one_out", "talking"])
+@pytest.mark.parametrize("advantage", [LeaveOneOut(), Talking()])
 def test_a_turn_is_compared_with_its_groups(advantage):
     steps, by_turn, lasting = made()
     turns, batch = by_turn.shape
@@ -54,7 +54,7 @@ def test_a_turn_is_compared_with_its_groups(advantage):
         mates = range(i // MEMBERS * MEMBERS, (i // MEMBERS + 1) * MEMBERS)
         total = 0.0
         for t in reversed(range(turns)):
-            if advantage == "leave_one_out":
+            if advantage == LeaveOneOut():
                 total += by_turn[t, i] - np.mean([by_turn[t, j] for j in mates if j != i])
             elif talks[t, i]:
                 total += by_turn[t, i] - np.mean([by_turn[t, j] for j in mates if talks[t, j]])
@@ -69,7 +69,7 @@ def test_a_turn_is_compared_with_its_groups(advantage):
 def test_gae_skips_what_is_heard():
     """At lambda = 1 it is the return to go less the value, whatever stands between the agent's symbols."""
     steps, by_turn, _ = made(1)
-    method = Online(advantage="value", lambda_=1.0, groups=2, members=MEMBERS)
+    method = Online(advantage=LearnedValue(lambda_=1.0), groups=2, members=MEMBERS)
     value = jnp.asarray(np.random.default_rng(2).normal(size=(*steps.own.shape, 1)))
     _, goal = method.advantages(steps, {"value": value})
     own, turn = np.asarray(steps.own), np.asarray(steps.turn)

@@ -1,6 +1,5 @@
 """Preferences between dialogues: the optimum where nothing is luck, and which dialogues are compared."""
 
-import dataclasses
 import itertools
 
 import jax
@@ -13,6 +12,7 @@ from seqrl_jax.dialogue.data import batch_of, data_of
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.game import Game, anything
 from seqrl_jax.dialogue.logs import Log, logged
+from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.dialogue.preferences import Preferences, turn_weights
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import spelling
@@ -114,5 +114,5 @@ def test_a_better_dialogue_is_preferred_and_a_tie_is_a_coin(game):
     better = int(batch.earned[1] > batch.earned[0])
     pushed = zeros | {"shift": zeros["shift"].at[0, better, batch.symbol[0, better]].add(1.0)}
     assert method.loss(pushed, pushed, batch).metrics["preference_loss"] < even
-    with pytest.raises(ValueError, match="weights"):
-        dataclasses.replace(method, weights="rising")
+    with pytest.raises(ValueError, match="unknown weights 'rising'"):
+        make_method("dmpo:weights=rising")
