@@ -132,6 +132,8 @@ def combinations(grid: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
+MARKERS = "os^D"
+"""Beside ten colours, of forty lines."""
 FIELDS = ("returns", "standard_errors")
 Runs = dict[str, list[Any]]
 """Of one setting: `returns` [tasks][seeds], None of failed runs; their `standard_errors`, 0 where they are exact."""
@@ -196,16 +198,17 @@ def plateaus(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarr
 
 def sensitivity(name: str, settings: list[dict[str, float]], scores: np.ndarray) -> bytes:
     """PNG: the score against the learning rate, one line for every choice of the other settings."""
-    figure = new_figure(1, 1, 0.5)
+    figure = new_figure(1, 1, legend_inches=1.6)
     axes = figure.add_subplot()
     others = lambda setting: ", ".join(f"{key}={value:g}" for key, value in setting.items() if key != "learning_rate")
     for label in dict.fromkeys(map(others, settings)):
         line = [(s["learning_rate"], score) for s, score in zip(settings, scores, strict=True) if others(s) == label]
-        axes.plot(*zip(*line, strict=True), marker="o", label=label)
+        number = len(axes.lines)
+        axes.plot(*zip(*line, strict=True), marker=MARKERS[number // 10], color=f"C{number % 10}", label=label)
     axes.set_xscale("log")
     axes.set_xlabel(f"{name}: learning rate")
     axes.set_ylabel("mean place among all returns of a task")
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside lower center", fontsize=7, ncols=2)
     return png(figure, 110)
 
 
