@@ -63,6 +63,11 @@ class Method:
         """Whether it learns from logs; one that does not talks with the user itself."""
         return True
 
+    @property
+    def marked_wrong(self) -> bool:
+        """Whether the theory says that it follows another gradient than it claims: it is there to show by how much."""
+        return False
+
     def dialogues(self, logged: int) -> int:
         """How many it learns from, where logs hold so many."""
         return logged

@@ -91,6 +91,10 @@ class Online(Method):
     def reads_logs(self) -> bool:
         return False
 
+    @property
+    def marked_wrong(self) -> bool:
+        return isinstance(self.advantage, Talking)
+
     def dialogues(self, logged: int) -> int:
         return self.updates * self.groups * self.members
 

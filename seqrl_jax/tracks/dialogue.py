@@ -115,7 +115,10 @@ class DialogueTrack:
 
     @property
     def methods(self) -> Mapping[str, Entry]:
-        return {name: Entry(entry.about, settings=method_settings(name)) for name, entry in METHODS.items()}
+        return {
+            name: Entry(entry.about, entry.method.marked_wrong, settings=method_settings(name))
+            for name, entry in METHODS.items()
+        }
 
     @property
     def bounds(self) -> Mapping[str, str]:
@@ -255,6 +258,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         standard_errors={RETURN: error(talks.earned), KL: error(talks.divergence), TURNS: error(talks.turns)},
         curves={RETURN: Curve("updates", [float(end) for end in ends], [_finite(values) for values in row.curve])},
         bounded_by=["best"],
+        marked_wrong=method.marked_wrong,
         policy="sampled",
         episodes=[FINAL] * len(seeds),
         steps_made=method.updates,

@@ -75,6 +75,11 @@ def test_every_game_says_what_it_is():
         assert entry.about and "--" in entry.detail
 
 
+def test_only_what_compares_with_those_that_still_talk_is_marked_wrong():
+    """See `dialogue.group_baselines`, where the other baselines have the true gradient or a multiple of it."""
+    assert [name for name, entry in DIALOGUE.methods.items() if entry.marked_wrong] == ["pg_talking"]
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(SpecError, match="did you mean wordle"):
         DIALOGUE.check(["wordel"], ["bc"])
