@@ -83,7 +83,8 @@ def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, Gym
         _space(env.observation_space(params), f"{env.name}: observations"),
         int(params.max_steps_in_episode),
     )
-    if isinstance(adapted.action_space, Box) and not np.isfinite(np.add(actions.high, actions.low)).all():
+    ends = (actions.low, actions.high) if isinstance(adapted.action_space, Box) else ()
+    if not all(np.isfinite(end).all() for end in ends):
         raise ValueError(f"{env.name}: actions from {actions.low} to {actions.high} have no range to be measured in")
     return adapted, GymnaxParams(params, jnp.float32(discount))
 
