@@ -41,6 +41,13 @@ class Spoken(NamedTuple):
     valid: Array
 
 
+class Fork(NamedTuple):
+    """From this turn on the chances of a dialogue follow from this key."""
+
+    turn: Array
+    key: Array
+
+
 class _At(NamedTuple):
     """Where a dialogue stands: the user's state and what is known of it, the node in the agent's tree, the reply that
     is being said and the place in it, the turn, whether it goes on, the talker's carry."""
@@ -55,7 +62,9 @@ class _At(NamedTuple):
     carry: Any
 
 
-def converse(begin_key: Array, run_key: Array, game: Game, spelling: Spelling, talker: Talker) -> Spoken:
+def converse(
+    begin_key: Array, run_key: Array, game: Game, spelling: Spelling, talker: Talker, fork: Fork | None = None
+) -> Spoken:
     """One dialogue, for `vmap` over keys: the first says who the user is and how the dialogue opens."""
     env, params = tabular_env(game.task), tabular_params(game.task)
     child, legal = jnp.asarray(spelling.child), jnp.asarray(spelling.legal)
@@ -64,7 +73,8 @@ def converse(begin_key: Array, run_key: Array, game: Game, spelling: Spelling, t
     opening, state = env.reset(begin_key, params)
     zero = jnp.int32(0)
 
-    def step(at: _At, key: Array) -> tuple[_At, Spoken]:
+    def step(at: _At, keys: tuple[Array, Array]) -> tuple[_At, Spoken]:
+        key = keys[0] if fork is None else jnp.where(at.turn >= fork.turn, keys[1], keys[0])
         choose_key, user_key = jax.random.split(key)
         own = at.alive & (at.place >= heard_length[at.reply])
         chosen, log_prob = talker.choose(choose_key, at.carry, legal[at.node])
@@ -99,4 +109,5 @@ def converse(begin_key: Array, run_key: Array, game: Game, spelling: Spelling, t
 
     known = first_belief(params, opening)
     start = _At(state, known, zero, opening, zero, zero, jnp.bool_(True), talker.initial_carry)
-    return jax.lax.scan(step, start, jax.random.split(run_key, spelling.longest(game.task.horizon)))[1]
+    keys, others = (jax.random.split(key, spelling.longest) for key in (run_key, run_key if fork is None else fork.key))
+    return jax.lax.scan(step, start, (keys, others))[1]

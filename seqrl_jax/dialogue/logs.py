@@ -102,7 +102,7 @@ class Spelled(NamedTuple):
 def spelled(log: Log, spelling: Spelling) -> Spelled:
     """A log in symbols. The last reply of a dialogue that was cut is not said: nobody answers it."""
     count, horizon = log.utterance.shape
-    length = spelling.longest(horizon)
+    length = spelling.longest
     out = Spelled(
         symbol=np.zeros((count, length), np.int32),
         own=np.zeros((count, length), bool),

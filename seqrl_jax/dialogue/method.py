@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import distrax
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from msgspec import Meta
 
 from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.agents.reading import MemoryField
 from seqrl_jax.dialogue.conversation import Talker
+from seqrl_jax.dialogue.data import Data
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.reader import Outputs, Reader, first_weights
 from seqrl_jax.dialogue.views import Spelling, View
-from seqrl_jax.naming import check
+from seqrl_jax.naming import check, require
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.networks.recurrent import GRU
-from seqrl_jax.settings import Count, PositiveFloat, Width
+from seqrl_jax.networks.registry import memory_name
+from seqrl_jax.settings import Count, PositiveFloat
 
 LARGEST_GRADIENT = 1.0
+Updates = Annotated[int, Meta(ge=0, le=1_000_000)]
+"""How many of something that may be left out."""
 
 
 class Training(NamedTuple):
@@ -37,16 +43,18 @@ class Training(NamedTuple):
 class Method:
     """A method that learns with Adam.
 
-    Attributes: view: what a symbol is. learning_rate. updates. width: of the memory.
+    Attributes: view: what a symbol is. learning_rate. updates. memory: the backbone, of those that keep a whole past.
     """
 
     view: View = "token"
     learning_rate: PositiveFloat = 0.003
     updates: Count = 2000
-    width: Width = 64
+    memory: MemoryField = GRU(64)
 
     def __post_init__(self) -> None:
         check(self)
+        why = "a dialogue is read whole, and by no model of anything else"
+        require(self.memory.reach is None and not self.memory.has_model, why, memory=memory_name(self.memory))
 
     @property
     def conditions(self) -> int:
@@ -82,9 +90,9 @@ class Method:
 
     @abstractmethod
     def update(
-        self, game: Game, spelling: Spelling, data: Any, training: Training
+        self, game: Game, spelling: Spelling, data: Data, training: Training
     ) -> tuple[Training, dict[str, Array]]:
-        """One update. data: the log of the seed (`data.Data`), which a method that only talks leaves alone."""
+        """One update. data: the log of the seed, which a method that only talks leaves alone."""
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
@@ -92,10 +100,11 @@ class Method:
 
     def reader(self, spelling: Spelling) -> Reader:
         """The network that it learns."""
-        return Reader(spelling.num_symbols, self.heads(spelling.num_symbols), GRU(self.width), self.conditions)
+        memory = self.memory.for_horizon(spelling.longest)
+        return Reader(spelling.num_symbols, self.heads(spelling.num_symbols), memory, self.conditions)
 
-    def begin(self, spelling: Spelling, key: Array) -> Training:
-        """Before the first update."""
+    def begin(self, spelling: Spelling, data: Data, key: Array) -> Training:
+        """Before the first update. data: the log of the seed."""
         key, weights_key = jax.random.split(key)
         weights = first_weights(self.reader(spelling), weights_key)
         return Training(weights, weights, self.optimiser.init(weights), key)

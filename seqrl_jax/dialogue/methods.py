@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seqrl_jax import naming, parts
+from seqrl_jax.dialogue.advantages import Anchored, LearnedValue, ReturnToGo, Talking
+from seqrl_jax.dialogue.backups import Max, Own, Return, Sarsa, Soft
 from seqrl_jax.dialogue.method import Method
-from seqrl_jax.dialogue.offline import Greedy, Imitation, Max, Return, ReturnConditioned, Sarsa, Values, Weighted
-from seqrl_jax.dialogue.online import LearnedValue, Online, ReturnToGo, Talking
+from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned
+from seqrl_jax.dialogue.online import PolicyGradient
 from seqrl_jax.dialogue.preferences import Falling, Preferences
+from seqrl_jax.dialogue.q_sft import QSFT
+from seqrl_jax.dialogue.refuel import Refuel
+from seqrl_jax.dialogue.saying import Actor, BestOf, Distilled, Greedy, Perturbed, Weighted
+from seqrl_jax.dialogue.values import Values
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,34 @@ METHODS: dict[str, Entry] = {
     "cql": Entry(Values(towards=Max(), says=Greedy(), conservatism=0.1), "Q-learning that distrusts what was not said"),
     "iql": Entry(Values(says=Weighted()), "implicit Q-learning: expectiles, and imitation weighted by advantages"),
     "ilql": Entry(Values(conservatism=0.1), "implicit language Q-learning: what the logs say, shifted by Q - V"),
+    "kl_control": Entry(Values(towards=Soft(), says=Perturbed()), "soft Q near the logs: psi-learning"),
+    "awac": Entry(Values(towards=Own(), says=Weighted()), "Q of its own policy, which imitates weighted by advantages"),
+    "actor_critic": Entry(
+        Values(towards=Own(), says=Actor(), conservatism=0.1), "Q of its own policy, which climbs it, pushed down"
+    ),
+    "chai": Entry(
+        Values(towards=Own(), says=BestOf(), conservatism=0.1), "Q of the best of some candidates, which it also says"
+    ),
+    "best_of_q": Entry(Values(towards=Sarsa(), says=BestOf()), "the best of some candidates by Q of the logs"),
+    "digi_q": Entry(Values(towards=Sarsa(), says=Distilled()), "a policy that imitates the best of some candidates"),
+    "q_sft": Entry(QSFT(), "values as probabilities, learned as cross-entropy"),
     "multi_turn_dpo": Entry(Preferences(), "preferences between whole dialogues; luck counts as merit"),
     "dmpo": Entry(Preferences(weights=Falling()), "the same, later turns counting less"),
-    "pg_return": Entry(Online(advantage=ReturnToGo(), epochs=1), "REINFORCE by talking: returns to go, normalised"),
-    "pg_group": Entry(Online(), "by talking in groups that open alike, each less the others at the same turn"),
-    "pg_talking": Entry(Online(advantage=Talking()), "the same, less those that still talk: wrong where lengths vary"),
-    "ppo_talk": Entry(Online(advantage=LearnedValue(), epochs=4), "PPO by talking, GAE over the agent's own symbols"),
+    "refuel": Entry(Refuel(), "by talking: two continuations of one dialogue, regressed to what they earn apart"),
+    "pg_return": Entry(PolicyGradient(advantage=ReturnToGo(), epochs=1), "REINFORCE by talking: normalised returns"),
+    "pg_group": Entry(PolicyGradient(), "by talking in groups that open alike, each less the others at the same turn"),
+    "pg_talking": Entry(
+        PolicyGradient(advantage=Talking()), "the same, less those that still talk: wrong where lengths vary"
+    ),
+    "gigpo": Entry(PolicyGradient(advantage=Anchored()), "groups of whole dialogues, and within them of equal pasts"),
+    "ppo_talk": Entry(PolicyGradient(advantage=LearnedValue(), epochs=4), "PPO by talking, GAE over its own symbols"),
+    "ppo_turns": Entry(
+        PolicyGradient(advantage=LearnedValue(unit="turn"), epochs=4), "PPO by talking, GAE from turn to turn"
+    ),
+    "offline_to_online": Entry(
+        PolicyGradient(advantage=LearnedValue(), epochs=4, pretraining=500),
+        "imitation of logs, then PPO by talking",
+    ),
 }
 
 

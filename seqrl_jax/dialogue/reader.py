@@ -53,3 +53,13 @@ def read(reader: Reader, weights: Weights, symbol: Array, condition: Array | Non
     """Outputs along whole dialogues [T, B]."""
     first = jnp.zeros(symbol.shape, bool).at[0].set(True)
     return reader.apply(weights, reader.memory.initial_carry(symbol.shape[1]), symbol, first, condition)[1]
+
+
+def predictions(reader: Reader, weights: Weights, symbol: Array, condition: Array | None = None) -> Outputs:
+    """Outputs [T - 1, B, ...] of the symbols 1 ... T - 1 of whole dialogues [T, B], each after those before it.
+
+    Args: condition: [T - 1, B], what is read beside them.
+    """
+    # One place more is read than is decided at.
+    whole = None if condition is None else jnp.concatenate([condition[:1], condition])
+    return {name: leaf[:-1] for name, leaf in read(reader, weights, symbol, whole).items()}

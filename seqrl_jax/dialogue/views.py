@@ -24,12 +24,13 @@ SPECIAL = (LISTEN, NONE, END)
 class Spelling:
     """V symbols; the tree of the agent's A utterances with P nodes, node 0 before the first symbol; O replies.
 
-    symbols: their names. child: [P, V] int32, the node after a symbol, -1 where no utterance goes on with it.
-    utterance: [P] int32, what has been said at a node, -1 inside. said: [A, L] int32, the symbols of utterances;
-    said_length: [A]. heard: [O, M] int32, those of replies; heard_length: [O].
+    symbols: their names. turns: of a dialogue, at most. child: [P, V] int32, the node after a symbol, -1 where no
+    utterance goes on with it. utterance: [P] int32, what has been said at a node, -1 inside. said: [A, L] int32, the
+    symbols of utterances; said_length: [A]. heard: [O, M] int32, those of replies; heard_length: [O].
     """
 
     symbols: tuple[str, ...]
+    turns: int
     child: np.ndarray
     utterance: np.ndarray
     said: np.ndarray
@@ -62,9 +63,10 @@ class Spelling:
                 reached[node, number] = True
         return reached
 
-    def longest(self, turns: int) -> int:
-        """The most symbols of a dialogue of so many turns, the opening's included."""
-        return int(self.heard_length.max() + turns * self.said_length.max() + (turns - 1) * self.heard_length.max())
+    @property
+    def longest(self) -> int:
+        """The most symbols of a dialogue, the opening's included."""
+        return int(self.turns * (self.heard_length.max() + self.said_length.max()))
 
     def text(self, symbols: np.ndarray) -> str:
         """What symbols say, without the marks of ends."""
@@ -89,6 +91,7 @@ def spelling(game: Game, view: View) -> Spelling:
     child, utterance = _tree([[number[word] for word in one] for one in said], len(symbols))
     return Spelling(
         symbols=symbols,
+        turns=game.task.horizon,
         child=child,
         utterance=utterance,
         said=_padded([[number[word] for word in one] for one in said]),

@@ -210,7 +210,8 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         return jax.vmap(one)(runs, keys)
 
     with clock.compiling():
-        runs = jax.jit(jax.vmap(lambda key: method.begin(symbols, key)), out_shardings=spread.sharding)(keys)
+        start = jax.vmap(lambda data, key: method.begin(symbols, data, key))
+        runs = jax.jit(start, out_shardings=spread.sharding)(data, keys)
         advance = jax.jit(learn, donate_argnums=0, out_shardings=spread.sharding).lower(runs, data, 1).compile()
         look, judged = (
             jax.jit(judge, static_argnums=2).lower(runs, keys, episodes, 0).compile() for episodes in (POINT, FINAL)

@@ -9,25 +9,17 @@ import numpy as np
 import optax
 import pytest
 
+from seqrl_jax.dialogue.backups import Expectile, Max, Own, Return, Sarsa, Soft
 from seqrl_jax.dialogue.data import batch_of, data_of
-from seqrl_jax.dialogue.exact import Known, action_values, evaluated
+from seqrl_jax.dialogue.decisions import at_next_decision, return_to_go
+from seqrl_jax.dialogue.exact import Known, action_values, evaluated, softly_improved
 from seqrl_jax.dialogue.logs import Log, logged
 from seqrl_jax.dialogue.methods import METHODS, make_method
-from seqrl_jax.dialogue.offline import (
-    Expectile,
-    Greedy,
-    Imitation,
-    Max,
-    Return,
-    ReturnConditioned,
-    Sarsa,
-    Values,
-    Weighted,
-    at_next_decision,
-    return_to_go,
-)
+from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned
 from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.dialogue.saying import BestOf, Greedy, Perturbed, Weighted, best_of
 from seqrl_jax.dialogue.talking import talk
+from seqrl_jax.dialogue.values import Values
 from seqrl_jax.dialogue.views import spelling
 
 
@@ -140,13 +132,14 @@ def game():
         (Values(towards=Sarsa(), says=Greedy()), False, 1e-3),
         (Values(towards=Return(), says=Greedy()), False, 1e-3),
         (Values(towards=Expectile(0.5)), False, 1e-3),
+        (Values(towards=Own(), says=Greedy()), True, 1e-3),
     ],
 )
 @pytest.mark.parametrize("view", ["utterance", "token"])
 def test_tables_end_at_exact_values(game, method, best, close, view):
+    """Of the first utterance: Q* for those that look for the best, else Q of who says anything; in both views."""
     if view == "token" and method.towards == Expectile(0.9999):
         pytest.skip("an expectile of expectiles, word by word, comes near the maximum too slowly")
-    """Of the first utterance: Q* for those that look for the best, else Q of who says anything; in both views."""
     method = dataclasses.replace(method, view=view)
     tables, number, symbols, unit, _ = learned(method, game.game)
     graph = game.beliefs.graph
@@ -159,6 +152,54 @@ def test_tables_end_at_exact_values(game, method, best, close, view):
         history = np.concatenate([opening, said[:-1]]).astype(np.int32)
         q = unit * float(tables["q"][number[history.tobytes()], said[-1]])
         assert q == pytest.approx(expected, abs=close * unit)
+
+
+@pytest.mark.parametrize("view", ["utterance", "token"])
+def test_kl_control_ends_at_the_regularised_optimum(game, view):
+    """Soft values of a table, and what is said by them, against the best of E[return] - KL / beta per turn, where who
+    is imitated says anything whatever. The discount of words is 1, so that both views have the same optimum."""
+    beta = 3.0
+    method = Values(view=view, towards=Soft(), says=Perturbed(beta))
+    tables, number, symbols, unit, _ = learned(method, game.game, 3000)
+    graph = game.beliefs.graph
+    anyone = np.full(graph.reward.shape, 1 / graph.num_actions)
+    plan = softly_improved(graph, anyone, unit / beta)
+    opening = symbols.heard[0][: symbols.heard_length[0]].astype(np.int32)
+    expected = graph.start @ action_values(graph, plan.values[1])
+    law = graph.start @ plan.policy[0]
+    for u in range(len(expected)):
+        said, node, prob = symbols.said[u][: symbols.said_length[u]].astype(np.int32), 0, 1.0
+        for place, symbol in enumerate(said):
+            at = number[np.concatenate([opening, said[:place]]).astype(np.int32).tobytes()]
+            outputs = {name: table[at] for name, table in tables.items()}
+            prob *= float(method.law(outputs, jnp.asarray(symbols.legal[node])).probs[symbol])
+            node = symbols.child[node, symbol]
+        assert unit * float(tables["q"][at, said[-1]]) == pytest.approx(expected[u], abs=2e-3 * unit)
+        assert prob == pytest.approx(law[u], abs=2e-3)
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 5])
+def test_the_best_of_candidates_is_that_of_all_draws(candidates):
+    """Every tuple of draws, listed."""
+    rng = np.random.default_rng(candidates)
+    prob, q = rng.dirichlet(np.ones(4)), rng.normal(size=4)
+    expected = np.zeros(4)
+    for drawn in itertools.product(range(4), repeat=candidates):
+        expected[max(drawn, key=lambda a: q[a])] += prob[list(drawn)].prod()
+    found = best_of(jnp.log(jnp.asarray(prob, jnp.float32)), jnp.asarray(q, jnp.float32), candidates)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_what_may_not_be_said_is_no_candidate():
+    method = Values(towards=Sarsa(), says=BestOf(3))
+    legal = jnp.array([True, False, True])
+    law = method.law({"policy": jnp.zeros(3), "q": jnp.array([0.0, 5.0, 1.0])}, legal)
+    np.testing.assert_allclose(law.probs, [1 / 8, 0, 7 / 8], atol=1e-6)
+
+
+def test_a_soft_value_is_refused_to_who_does_not_speak_by_it():
+    with pytest.raises(ValueError, match="a soft value"):
+        make_method("cql:towards=soft")
 
 
 def test_conservatism_lowers_what_was_not_said_alone():
@@ -260,7 +301,7 @@ def test_every_method_trains_and_talks(name, view):
 
     @jax.jit
     def run(key):
-        training = method.begin(symbols, key)
+        training = method.begin(symbols, data, key)
         training, metrics = jax.lax.scan(
             lambda training, _: method.update(game, symbols, data, training), training, length=3
         )
@@ -282,7 +323,7 @@ def test_who_copies_the_logs_earns_what_they_earn():
     @jax.jit
     def run(key):
         training, _ = jax.lax.scan(
-            lambda t, _: method.update(known.game, symbols, data, t), method.begin(symbols, key), length=1500
+            lambda t, _: method.update(known.game, symbols, data, t), method.begin(symbols, data, key), length=1500
         )
         return talk(method, known.game, symbols, training.weights, key, 4000)
 

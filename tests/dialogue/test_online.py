@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqrl_jax.dialogue.advantages import Anchored, LearnedValue, LeaveOneOut, Steps, Talking
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.methods import make_method
-from seqrl_jax.dialogue.online import LearnedValue, LeaveOneOut, Online, Steps, Talking
-from seqrl_jax.dialogue.reader import read
+from seqrl_jax.dialogue.reader import predictions
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling
@@ -29,14 +29,17 @@ def made(seed=0, turns=3, words=2, groups=2):
     reward = np.where(last, rng.normal(size=own.shape), 0.0)
     onward = np.where(own, np.where(last, np.where(turn < lasting - 1, 1.0, 0.0), 1.0), 0.0)
     f32 = lambda array: jnp.asarray(array, jnp.float32)
+    said = jnp.asarray(rng.integers(0, 2, (length + 1, batch)), jnp.int32)
     steps = Steps(
-        jnp.asarray(np.zeros_like(turn), jnp.int32),
+        said,
+        said[1:],
         jnp.asarray(own),
         jnp.ones((*own.shape, 4), bool),
         f32(reward),
         f32(onward),
         jnp.zeros(own.shape),
         jnp.asarray(np.where(alive, turn, 0), jnp.int32),
+        jnp.zeros(batch, jnp.int32),
     )
     by_turn = np.zeros((turns, batch))
     for t in range(turns):
@@ -59,22 +62,56 @@ def test_a_turn_is_compared_with_its_groups(advantage):
             elif talks[t, i]:
                 total += by_turn[t, i] - np.mean([by_turn[t, j] for j in mates if talks[t, j]])
             expected[t, i] = total
-    method = Online(advantage=advantage, groups=2, members=MEMBERS)
-    found = np.asarray(method.compared(steps))
+    found = np.asarray(advantage.of(steps, jnp.zeros(steps.own.shape), MEMBERS)[0])
     own, turn = np.asarray(steps.own), np.asarray(steps.turn)
     for t, i in zip(*np.nonzero(own), strict=True):
         assert found[t, i] == pytest.approx(expected[turn[t, i], i], abs=1e-5)
 
 
-def test_gae_skips_what_is_heard():
+@pytest.mark.parametrize("unit", ["symbol", "turn"])
+def test_gae_skips_what_is_heard(unit):
     """At lambda = 1 it is the return to go less the value, whatever stands between the agent's symbols."""
     steps, by_turn, _ = made(1)
-    method = Online(advantage=LearnedValue(lambda_=1.0), groups=2, members=MEMBERS)
-    value = jnp.asarray(np.random.default_rng(2).normal(size=(*steps.own.shape, 1)))
-    _, goal = method.advantages(steps, {"value": value})
+    value = jnp.asarray(np.random.default_rng(2).normal(size=steps.own.shape), jnp.float32)
+    _, goal = LearnedValue(lambda_=1.0, unit=unit).of(steps, value, MEMBERS)
     own, turn = np.asarray(steps.own), np.asarray(steps.turn)
     for t, i in zip(*np.nonzero(own), strict=True):
         assert float(goal[t, i]) == pytest.approx(by_turn[turn[t, i] :, i].sum(), abs=1e-4)
+
+
+def test_a_turn_is_one_step_of_gae():
+    """By hand, turn by turn: delta of the turns' rewards and of the values before their first symbols."""
+    steps, by_turn, lasting = made(4)
+    value = np.random.default_rng(5).normal(size=steps.own.shape).astype(np.float32)
+    found, _ = LearnedValue(lambda_=0.7, unit="turn").of(steps, jnp.asarray(value), MEMBERS)
+    own, turn = np.asarray(steps.own), np.asarray(steps.turn)
+    for b in range(own.shape[1]):
+        begins = [value[np.flatnonzero(own[:, b] & (turn[:, b] == t))[0], b] for t in range(lasting[b])]
+        later = 0.0
+        for t in reversed(range(lasting[b])):
+            following = begins[t + 1] if t + 1 < lasting[b] else 0.0
+            later = by_turn[t, b] + following - begins[t] + 0.7 * later
+            np.testing.assert_allclose(found[own[:, b] & (turn[:, b] == t), b], later, atol=1e-4)
+
+
+def test_anchors_are_equal_pasts():
+    """Against a loop over members and turns; a turn that nobody else came to the same way is judged by the whole
+    dialogue alone."""
+    steps, by_turn, lasting = made(6)
+    found = np.asarray(Anchored(step_weight=0.5).of(steps, jnp.zeros(steps.own.shape), MEMBERS)[0])
+    own, turn, said = np.asarray(steps.own), np.asarray(steps.turn), np.asarray(steps.symbols)
+    begins = lambda b, t: int(np.flatnonzero(own[:, b] & (turn[:, b] == t))[0])
+    met = 0
+    for b in range(own.shape[1]):
+        mates = [m for m in range(b // MEMBERS * MEMBERS, (b // MEMBERS + 1) * MEMBERS) if m != b]
+        episode = by_turn[:, b].sum() - np.mean([by_turn[:, m].sum() for m in mates])
+        for t in range(lasting[b]):
+            past = said[: begins(b, t) + 1, b]
+            alike = [m for m in mates if lasting[m] > t and np.array_equal(said[: begins(m, t) + 1, m], past)]
+            met += len(alike)
+            step = by_turn[t:, b].sum() - np.mean([by_turn[t:, m].sum() for m in alike]) if alike else 0.0
+            np.testing.assert_allclose(found[begins(b, t), b], episode + 0.5 * step, atol=1e-4)
+    assert met
 
 
 @pytest.mark.parametrize("view", ["utterance", "token"])
@@ -83,11 +120,11 @@ def test_what_is_said_first_has_ratio_one(view):
     game = make_game("negotiation:turns=3")
     method = make_method(f"pg_group:view={view},width=8,groups=3")
     symbols = spelling(game, view)
-    training = method.begin(symbols, jax.random.key(0))
+    training = method.begin(symbols, None, jax.random.key(0))
     noisy = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), training.weights)
     training = training._replace(weights=noisy)
-    said, steps, _ = method.spoken(game, symbols, training, jax.random.key(2))
-    outputs = {name: leaf[:-1] for name, leaf in read(method.reader(symbols), noisy, said).items()}
+    steps, _ = method.spoken(game, symbols, training, jax.random.key(2))
+    outputs = predictions(method.reader(symbols), noisy, steps.symbols)
     again = method.law(outputs, steps.legal).log_prob(steps.symbol)
     own = np.asarray(steps.own)
     np.testing.assert_allclose(np.asarray(again)[own], np.asarray(steps.log_prob)[own], atol=1e-4)
@@ -96,10 +133,10 @@ def test_what_is_said_first_has_ratio_one(view):
 
 def test_members_of_a_group_open_alike():
     game = make_game("tool_arithmetic:operations=1,turns=2")
-    method = Online(width=8, groups=5, members=4, view="utterance")
+    method = make_method("pg_group:view=utterance,width=8,groups=5,members=4")
     symbols = spelling(game, "utterance")
-    said, *_ = method.spoken(game, symbols, method.begin(symbols, jax.random.key(0)), jax.random.key(1))
-    openings = np.asarray(said[0]).reshape(5, 4)
+    steps, _ = method.spoken(game, symbols, method.begin(symbols, None, jax.random.key(0)), jax.random.key(1))
+    openings = np.asarray(steps.symbols[0]).reshape(5, 4)
     assert (openings == openings[:, :1]).all() and len(set(openings[:, 0])) > 1
 
 
@@ -112,7 +149,7 @@ def test_talking_teaches_to_negotiate(name):
     @jax.jit
     def run(key):
         training, _ = jax.lax.scan(
-            lambda t, _: method.update(known.game, symbols, None, t), method.begin(symbols, key), length=150
+            lambda t, _: method.update(known.game, symbols, None, t), method.begin(symbols, None, key), length=150
         )
         return talk(method, known.game, symbols, training.weights, key, 1000).earned.mean()
 

@@ -1,0 +1,188 @@
+"""What stands for the advantage of a symbol in a policy gradient of dialogues.
+
+    advantage.of(steps, value, members) -> [T, B] at own symbols, and what a value is fitted to
+
+Dialogues stand in groups of `members` that open alike. An advantage that belongs to a turn is that of all its symbols.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
+from seqrl_jax.dialogue.decisions import Turns, at_turn_start, by_turn, gae, mean_over, return_to_go, spread
+from seqrl_jax.parts import Choice
+from seqrl_jax.settings import Share, Weight
+
+
+class Steps(NamedTuple):
+    """Decisions [T, B] of dialogues that were just spoken, at places 1 ... T - 1 (see `data.Batch`); symbols: all that
+    was said, [T + 1, B]. parted: [B], the turn from which the members of a group follow chances of their own."""
+
+    symbols: Array
+    symbol: Array
+    own: Array
+    legal: Array
+    reward: Array
+    onward: Array
+    log_prob: Array
+    turn: Array
+    parted: Array
+
+    @property
+    def by_turn(self) -> Turns:
+        return by_turn(self.reward, self.onward, self.own, self.turn)
+
+
+class Advantage:
+    """What every one of them is."""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether a value is learned beside the policy."""
+        return False
+
+    @property
+    def marked_wrong(self) -> bool:
+        """Whether another gradient is followed than is claimed."""
+        return False
+
+    def of(self, steps: Steps, value: Array, members: int) -> tuple[Array, Array]:
+        """[T, B] twice. Args: value: [T, B], before each symbol, 0 where none is learned."""
+        per_turn = self.of_turns(steps, members)
+        return spread(per_turn, steps.own, steps.turn), jnp.zeros_like(value)
+
+    def of_turns(self, steps: Steps, members: int) -> Array:
+        """[K, B]: of the turns of a dialogue."""
+        raise NotImplementedError
+
+
+@hyperparameters
+class ReturnToGo(Advantage):
+    """What is earned from a symbol on."""
+
+    def of_turns(self, steps: Steps, members: int) -> Array:
+        turns = steps.by_turn
+        return return_to_go(turns.reward, turns.onward, turns.talked)
+
+
+@hyperparameters
+class LeaveOneOut(Advantage):
+    """The same where every turn's reward is compared with the other members' at that turn; those that have ended count
+    0."""
+
+    def of_turns(self, steps: Steps, members: int) -> Array:
+        grouped = _grouped(steps.by_turn.reward, members)
+        others = (grouped.sum(-1, keepdims=True) - grouped) / (members - 1)
+        return _to_go((grouped - others).reshape(steps.own.shape))
+
+
+@hyperparameters
+class Talking(Advantage):
+    """The same, compared with the mean of those that still talk: wrong where lengths vary (see `group_baselines`)."""
+
+    @property
+    def marked_wrong(self) -> bool:
+        return True
+
+    def of_turns(self, steps: Steps, members: int) -> Array:
+        turns = steps.by_turn
+        grouped, talked = _grouped(turns.reward, members), _grouped(turns.talked.astype(jnp.float32), members)
+        mean = grouped.sum(-1, keepdims=True) / jnp.maximum(talked.sum(-1, keepdims=True), 1)
+        return _to_go(jnp.where(talked > 0, grouped - mean, 0.0).reshape(steps.own.shape))
+
+
+@hyperparameters
+class Anchored(Advantage):
+    """A whole dialogue's return less the other members', and beside it the return to go less that of members who came
+    to a turn by the same words.
+
+    Attributes: step_weight: of the second, which is 0 where nobody else came the same way.
+    Source: Feng et al. (2025), GiGPO, eq. 5-9, without their division by deviations; their anchors are equal states of
+    an environment, here equal histories, as a state is not seen.
+    """
+
+    step_weight: Weight = 1.0
+
+    def of_turns(self, steps: Steps, members: int) -> Array:
+        turns = steps.by_turn
+        whole = _grouped(turns.reward.sum(0), members)
+        episode = whole - (whole.sum(-1, keepdims=True) - whole) / (members - 1)
+        to_go = _grouped(return_to_go(turns.reward, turns.onward, turns.talked), members)
+        came = _grouped(_fingerprints(steps), members)
+        talked = _grouped(turns.talked, members)
+        # [K, G, M, M]: who else came to this turn as I did.
+        alike = (came[..., None] == came[..., None, :]) & talked[..., None] & talked[..., None, :]
+        alike &= ~jnp.eye(members, dtype=bool)
+        count = alike.sum(-1)
+        mean = jnp.sum(jnp.where(alike, to_go[..., None, :], 0.0), -1) / jnp.maximum(count, 1).astype(
+            jnp.float32
+        ).astype(jnp.float32)
+        step = jnp.where(count > 0, to_go - mean, 0.0)
+        return (episode[None] + self.step_weight * step).reshape(steps.own.shape)
+
+
+@hyperparameters
+class LearnedValue(Advantage):
+    """GAE with a learned value. Attributes: lambda_: of the trace. unit: what one step is: a symbol, or a turn, whose
+    value is that of its beginning. value_cost: weight in the loss."""
+
+    lambda_: Share = 0.95
+    unit: Literal["symbol", "turn"] = "symbol"
+    value_cost: Weight = 0.5
+
+    @property
+    def has_value(self) -> bool:
+        return True
+
+    def of(self, steps: Steps, value: Array, members: int) -> tuple[Array, Array]:
+        if self.unit == "symbol":
+            advantage = gae(steps.reward, steps.onward, steps.own, value, self.lambda_)
+            return advantage, advantage + value
+        turns, begins = steps.by_turn, at_turn_start(value, steps.own, steps.turn)
+        of_turn = gae(turns.reward, turns.onward, turns.talked, begins, self.lambda_)
+        spread_over = lambda array: spread(array, steps.own, steps.turn)
+        return spread_over(of_turn), spread_over(of_turn + begins)
+
+
+ADVANTAGES = {
+    "return": ReturnToGo,
+    "leave_one_out": LeaveOneOut,
+    "talking": Talking,
+    "anchored": Anchored,
+    "value": LearnedValue,
+}
+AdvantageField = Annotated[ReturnToGo | LeaveOneOut | Talking | Anchored | LearnedValue, Choice(ADVANTAGES), TRACED]
+
+
+def normalised(advantage: Array, own: Array) -> Array:
+    """With mean 0 and deviation 1 over own symbols."""
+    weight = own.astype(jnp.float32)
+    centred = advantage - mean_over(weight, advantage)
+    return jnp.where(own, centred / jnp.sqrt(mean_over(weight, jnp.square(centred)) + 1e-8), 0.0)
+
+
+def _grouped(array: Array, members: int) -> Array:
+    return array.reshape(*array.shape[:-1], -1, members)
+
+
+def _to_go(per_turn: Array) -> Array:
+    """Sums over this turn and later ones."""
+    return jnp.cumsum(per_turn[::-1], 0)[::-1]
+
+
+def _fingerprints(steps: Steps) -> Array:
+    """[K, B] uint32: of all symbols before each turn's first own one; equal histories have equal ones."""
+
+    def one(so_far: Array, symbol: Array) -> tuple[Array, Array]:
+        after = so_far * jnp.uint32(1_000_003) ^ (symbol.astype(jnp.uint32) + jnp.uint32(1))
+        return after, after
+
+    behind = jax.lax.scan(one, jnp.full(steps.symbols.shape[1:], 2_166_136_261, jnp.uint32), steps.symbols)[1]
+    at = jnp.arange(steps.own.shape[0])[:, None, None] == jnp.where(steps.own, steps.turn, -1)[None]
+    first = at & (jnp.cumsum(at, 1) == 1)
+    return jnp.max(jnp.where(first, behind[:-1][None], jnp.uint32(0)), 1)

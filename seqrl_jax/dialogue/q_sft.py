@@ -1,0 +1,91 @@
+"""Q-learning by supervised learning: probabilities of symbols that are values times those of the logs.
+
+    loss = -[y log p(a|h) + (1 - y) / (V - 1) sum_{a' != a} log p(a'|h)]
+    y = r + gamma max_a' p'(a'|h') / pi_logs(a'|h')
+
+for returns in [0, 1], where V symbols may be said. At the minimum p / pi_logs lies between the value of the logs and
+that of the optimum, and weights that imitate the logs are a fair place to begin. What is said:
+softmax(log pi_logs + beta p / pi_logs).
+
+Source: Hong, Dragan & Levine (2024), eq. 3-5.
+"""
+
+from __future__ import annotations
+
+import distrax
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.dialogue.data import Batch, Data
+from seqrl_jax.dialogue.decisions import at_next_decision, mean_over
+from seqrl_jax.dialogue.method import Training, Updates
+from seqrl_jax.dialogue.offline import Offline, Terms, imitation
+from seqrl_jax.dialogue.pretraining import imitated
+from seqrl_jax.dialogue.reader import Outputs
+from seqrl_jax.dialogue.saying import logs
+from seqrl_jax.dialogue.views import Spelling
+from seqrl_jax.networks.distributions import Categorical, masked
+from seqrl_jax.networks.module import Weights
+from seqrl_jax.settings import Fraction, Weight
+
+LEAST = 1e-3
+"""A probability that is divided by is at least this."""
+
+
+@hyperparameters
+class QSFT(Offline):
+    """Values as probabilities.
+
+    Attributes: beta: how much values count against the logs. polyak: how far the target network moves towards the
+        current one in an update. pretraining: updates of imitation before the first value is learned.
+    """
+
+    beta: Weight = 8.0
+    polyak: Fraction = 0.005
+    pretraining: Updates = 500
+
+    def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
+        return (("policy", symbols), ("shift", symbols))
+
+    def begin(self, spelling: Spelling, data: Data, key: Array) -> Training:
+        training = super().begin(spelling, data, key)
+        return imitated(self, spelling, data, training, self.pretraining, self.batch)
+
+    def follow(self, target: Weights, weights: Weights) -> Weights:
+        return optax.incremental_update(weights, target, self.polyak)
+
+    def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
+        own = batch.own.astype(jnp.float32)
+        following = at_next_decision(jnp.max(self.worth(target, batch.legal), -1), batch.own)
+        y = jax.lax.stop_gradient(jnp.clip(goal_share(batch.reward, batch.onward, following), 0.0, 1.0))
+        log_prob = masked(self.valued(outputs, batch.legal), batch.legal)
+        said = jax.nn.one_hot(batch.symbol, log_prob.shape[-1], dtype=bool)
+        others = batch.legal & ~said
+        count = jnp.maximum(others.sum(-1), 1).astype(jnp.float32)
+        among_others = jnp.sum(jnp.where(others, log_prob, 0.0), -1) / count
+        loss = -(y * jnp.sum(jnp.where(said, log_prob, 0.0), -1) + (1 - y) * among_others)
+        terms = {
+            "value_loss": mean_over(own, loss),
+            "cross_entropy": imitation(outputs["policy"], batch, own),
+        }
+        return Terms(sum(terms.values(), jnp.float32(0)), terms)
+
+    def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
+        return Categorical(logs(outputs, legal) + self.beta * self.worth(outputs, legal), legal)
+
+    def valued(self, outputs: Outputs, legal: Array) -> Array:
+        """[..., V]: log p."""
+        return jax.nn.log_softmax(masked(jax.lax.stop_gradient(outputs["policy"]) + outputs["shift"], legal), -1)
+
+    def worth(self, outputs: Outputs, legal: Array) -> Array:
+        """[..., V]: p / pi_logs, of returns in [0, 1]; 0 where nothing may be said."""
+        prior = jnp.exp(logs(outputs, legal))
+        return jnp.where(legal, jnp.exp(self.valued(outputs, legal)) / jnp.maximum(prior, LEAST), 0.0)
+
+
+def goal_share(reward: Array, onward: Array, following: Array) -> Array:
+    """r + gamma V' of returns in [-1, 1] as it is where they are moved to [0, 1], V' among the latter."""
+    return 0.5 * reward + onward * following + 0.5 * (1 - onward)

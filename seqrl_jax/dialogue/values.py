@@ -1,0 +1,102 @@
+"""Values of symbols, learned from logs."""
+
+from __future__ import annotations
+
+import distrax
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from seqrl_jax.agents.action_values import of_action
+from seqrl_jax.agents.hyperparameters import hyperparameters
+from seqrl_jax.dialogue.backups import Estimates, Expectile, Own, Soft, TowardsField, expectile_loss, fixed
+from seqrl_jax.dialogue.data import Batch, Data
+from seqrl_jax.dialogue.decisions import mean_over
+from seqrl_jax.dialogue.method import Training, Updates
+from seqrl_jax.dialogue.offline import Offline, Terms
+from seqrl_jax.dialogue.pretraining import imitated
+from seqrl_jax.dialogue.reader import Outputs
+from seqrl_jax.dialogue.saying import BestOf, Perturbed, SaysField, logs
+from seqrl_jax.dialogue.views import Spelling
+from seqrl_jax.naming import require
+from seqrl_jax.networks.distributions import masked
+from seqrl_jax.networks.module import Weights
+from seqrl_jax.settings import Fraction, Weight
+
+
+@hyperparameters
+class Values(Offline):
+    """Values of symbols, and what is said by them.
+
+    Attributes:
+        towards: what Q is learned towards. says: what is said by it.
+        conservatism: alpha of `alpha (logsumexp Q - Q(a))`, which pushes down what was not said (Kumar et al., 2020);
+            where candidates speak, over those that they are: logsumexp (log pi_logs + Q).
+        polyak: how far the target network moves towards the current one in an update.
+        pretraining: updates of imitation, of the whole network, before the first value is learned.
+    """
+
+    towards: TowardsField = Expectile()
+    says: SaysField = Perturbed()
+    conservatism: Weight = 0.0
+    polyak: Fraction = 0.005
+    pretraining: Updates = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        soft = not isinstance(self.towards, Soft) or isinstance(self.says, Perturbed)
+        require(soft, "a soft value is that of one who says softmax(log pi_logs + beta Q)", towards="soft")
+
+    def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
+        value = (("v", 1),) if self._has_value else ()
+        said = self.says.heads(symbols)
+        imitates = (("policy", symbols),) if self.pretraining and "policy" not in dict(said) else ()
+        return (("q", symbols), *value, *said, *imitates)
+
+    def begin(self, spelling: Spelling, data: Data, key: Array) -> Training:
+        training = super().begin(spelling, data, key)
+        return imitated(self, spelling, data, training, self.pretraining, self.batch)
+
+    def follow(self, target: Weights, weights: Weights) -> Weights:
+        return optax.incremental_update(weights, target, self.polyak)
+
+    def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
+        own, q = batch.own.astype(jnp.float32), outputs["q"]
+        chosen = of_action(q, batch.symbol)
+        estimates = fixed(self._estimates(outputs, target, batch))
+        said = of_action(estimates.target_q, batch.symbol)
+        goal = self.towards.goal(estimates, batch)
+        terms = {
+            "td_loss": 0.5 * mean_over(own, jnp.square(chosen - goal)),
+            "conservative_loss": self.conservatism * mean_over(own, self._against(outputs, batch) - chosen),
+        }
+        if self._has_value:
+            tau = self.towards.expectile if isinstance(self.towards, Expectile) else 0.5
+            terms["value_loss"] = mean_over(own, expectile_loss(said - outputs["v"][..., 0], tau))
+        terms |= self.says.losses(outputs, said - estimates.v, batch)
+        return Terms(sum(terms.values(), jnp.float32(0)), terms)
+
+    def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
+        return self.says.law(outputs, legal)
+
+    @property
+    def _has_value(self) -> bool:
+        """Whether V is learned: to be learned towards, or to be compared with where it is not that of its own law."""
+        return isinstance(self.towards, Expectile) or (self.says.compares and not isinstance(self.towards, Own))
+
+    def _estimates(self, outputs: Outputs, target: Outputs, batch: Batch) -> Estimates:
+        law = masked(self.law(target, batch.legal).logits, batch.legal)
+        target_q = target["q"]
+        v = outputs["v"][..., 0] if self._has_value else jnp.sum(jnp.exp(law) * target_q, -1)
+        cost = jnp.zeros_like(v)
+        if isinstance(self.says, Perturbed):
+            # Nothing is said by chance alone at beta = 0, and nothing costs anything.
+            beta = jnp.maximum(self.says.beta, 1e-6)
+            cost = jnp.sum(jnp.exp(law) * (law - logs(target, batch.legal)), -1) / beta
+        return Estimates(outputs["q"], target_q, v, law, cost)
+
+    def _against(self, outputs: Outputs, batch: Batch) -> Array:
+        """[T, B]: what stands against Q of what was said."""
+        q = masked(outputs["q"], batch.legal)
+        return jax.nn.logsumexp(q + logs(outputs, batch.legal) if isinstance(self.says, BestOf) else q, -1)
