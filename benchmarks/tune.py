@@ -74,6 +74,7 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
         "lambda_": (0.65, 0.8, 0.9),
         "exploration_share": (0.3, 0.5),
     },
+    "latent_q": {"learning_rate": (0.0015, 0.003, 0.006, 0.012)},
     "drqn": {"learning_rate": (0.003, 0.006, 0.012, 0.024), "exploration_share": (0.3, 0.5, 0.8)},
 }
 """Agent -> traced setting -> values tried."""

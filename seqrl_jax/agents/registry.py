@@ -131,7 +131,11 @@ AGENTS: dict[str, Entry] = {
     "q_transformer": Entry(replace(Q_TUNED, memory=Transformer()), "Q-learning on the history through attention"),
     "soft_q": Entry(replace(Q_TUNED, target=Soft()), "recurrent soft Q-learning: a stochastic policy"),
     "pqn": Entry(tuned("pqn", PQN()), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
-    "latent_q": Entry(replace(Q_TUNED, memory=Latent()), "Q-learning on the state of a latent model (sequence VAE)"),
+    "latent_q": Entry(
+        # Twice as many gradient steps: a model has more to learn than a value, heaven_hell:length=1 is lost without.
+        tuned("latent_q", replace(Q_TUNED, memory=Latent(), learning_steps=8)),
+        "Q-learning on the state of a latent model (sequence VAE)",
+    ),
     "latent_ppo": Entry(replace(PPO_TUNED, memory=Latent()), "PPO on the state of a latent model (sequence VAE)"),
     "latent_plan": Entry(LatentPlan(), "value iteration over the states of a latent model"),
     "naive_model": Entry(NaiveModel(), "planning on counts of p(o' | o, a) from uniform data"),

@@ -1,11 +1,13 @@
 """Which methods are valid on a task, and by how much the others are wrong: the exact side of every claim.
 
-Four kinds of rows, all exact, nothing sampled:
+Six kinds of rows, all exact, nothing sampled:
 
     gradients   each estimate of the policy gradient against the gradient itself, at one policy
     ends        what actor-critic converges to, over lambda
     claims      what Q-learning and a model of the observation believe of their plan, and what it earns
     old_data    importance-weighted estimates against policy lag
+    groups      policy gradients whose rewards are compared within groups of episodes that begin alike
+    luck        how much of a return's variance nobody earned
 
 Methods bear the names of the agents that run them. The policy at which gradients are compared is softmax of standard
 normal logits (seed 0): the uniform policy would hide errors behind the symmetries of a task.
@@ -23,7 +25,11 @@ from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.policy_gradient import PolicyGradient
 from seqrl_jax.agents.ppo import PPO
 from seqrl_jax.agents.weights import GeneralisedAdvantage, MinusBaseline, TotalReturn, WeightField
+from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.game import Game, Speaker
+from seqrl_jax.dialogue.luck import luck_share
 from seqrl_jax.exact import fixed_points
+from seqrl_jax.exact.belief import belief_graph
 from seqrl_jax.exact.chain import Chain, belief_chain, history_chain, state_chain
 from seqrl_jax.exact.gradients import (
     Moments,
@@ -36,6 +42,7 @@ from seqrl_jax.exact.gradients import (
     total_return_moments,
     true_gradient,
 )
+from seqrl_jax.exact.group_baselines import BASELINES, expected_gradient
 from seqrl_jax.exact.importance import clipping_bias, effective_share
 from seqrl_jax.exact.state import evaluate_memoryless, uniform_policy
 from seqrl_jax.tasks.tabular import TabularPOMDP, observed
@@ -44,6 +51,7 @@ LAMBDAS = (0.0, 0.5, 0.8, 0.9, 0.95, 1.0)
 LAGS = (1, 4, 16)
 TRIES = 4
 LAG_MOVE = 0.1
+MEMBERS = 3
 CLIP = 1.2
 BELIEF_LIMIT = 3000
 HISTORY_LIMIT = 5000
@@ -66,6 +74,8 @@ class Audit:
     old_data: {"lag", "effective_share", "clipping_bias", "improvement"}: lag counts steps of the gradient, of .1 in the
         largest logit; improvement is what they won, bias that of a clipped estimate of the new value.
     observed: {"estimator", "relative_bias"}: gradients on the fully observed twin, whose critic sees state and time.
+    groups: {"baseline", "members", "relative_bias"}: see `exact.group_baselines`.
+    luck: {"share"}: see `dialogue.luck`, of actions at random; none where the beliefs are too many.
     retries: {"action", "believed", "true"}: the probability that the k-th try in a row of an action ends the episode,
         as the naive model believes and as it is; the action for which they differ most.
     """
@@ -76,6 +86,8 @@ class Audit:
     old_data: list[Row] = field(default_factory=list)
     observed: list[Row] = field(default_factory=list)
     retries: list[Row] = field(default_factory=list)
+    groups: list[Row] = field(default_factory=list)
+    luck: list[Row] = field(default_factory=list)
 
 
 def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progress = lambda done, total: None) -> Audit:
@@ -89,6 +101,8 @@ def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progre
         result.claims += named(claim_rows(task))
         result.old_data += named(old_data_rows(task))
         result.retries += named(retry_rows(task))
+        result.groups += named(group_rows(task))
+        result.luck += named(luck_rows(task))
         progress(number + 1, len(tasks))
     return result
 
@@ -274,13 +288,37 @@ def old_data_rows(task: TabularPOMDP) -> list[Row]:
     return rows
 
 
+def group_rows(task: TabularPOMDP) -> list[Row]:
+    """Every baseline of a group, at the policy at which gradients are compared."""
+    chain, policy = state_chain(task), softmax(policy_logits(task))
+    truth = expected_gradient(chain, policy, "none", MEMBERS)
+    length = float(np.linalg.norm(truth))
+    rows = []
+    for baseline in BASELINES:
+        error = np.linalg.norm(expected_gradient(chain, policy, baseline, MEMBERS) - truth)
+        there = length > NO_GRADIENT
+        rows.append(
+            {"baseline": baseline, "members": MEMBERS, "relative_bias": float(error) / length if there else None}
+        )
+    return rows
+
+
+def luck_rows(task: TabularPOMDP) -> list[Row]:
+    """One row, or none."""
+    beliefs = belief_graph(task, BELIEF_LIMIT)
+    if beliefs is None:
+        return []
+    nobody = Speaker(1.0, np.zeros((task.num_states, task.num_actions)))
+    return [{"share": luck_share(Known(Game(task, (nobody,))))}]
+
+
 def summary_rows(result: Audit) -> list[Row]:
     """The lecture's table, method x observed / partially observed, a number behind every word.
 
     Each entry is {"word", "number", "tasks"}: for gradients the largest relative bias over the tasks, for values the
     largest overclaim (claims minus earns); tasks counts those where the method is wrong.
     """
-    gradients = {
+    gradients: dict[str, tuple[str | None, str]] = {
         "policy gradient, reward to go": ("reward_to_go", "reward_to_go"),
         "policy gradient, baseline b(o)": ("pg_obs_baseline", "pg_obs_baseline"),
         "policy gradient, baseline b(history)": (None, "pg_history_baseline"),

@@ -53,6 +53,10 @@ def console_audit(result: Audit) -> RenderableType:
         ),
         title("Old data, by steps of the gradient since: effective share of the episodes, bias of clipping at 1.2"),
         _by_task(result.old_data, "lag", lambda r: f"{r['effective_share']:.2f}, {_short(r['clipping_bias'])}"),
+        title("Policy gradients with rewards compared within groups of 3 that begin alike: relative bias"),
+        _by_task(result.groups, "baseline", lambda r: _bias(r["relative_bias"])),
+        title("Luck: its share of the return's variance, where actions are random"),
+        _by_task([{**r, "what": "share"} for r in result.luck], "what", lambda r: f"{r['share']:.0%}"),
         title("Summary: method, fully observed, partially observed (the worst task)"),
         _summary(result),
     )

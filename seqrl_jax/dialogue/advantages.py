@@ -83,7 +83,9 @@ class LeaveOneOut(Advantage):
 
 @hyperparameters
 class Talking(Advantage):
-    """The same, compared with the mean of those that still talk: wrong where lengths vary (see `group_baselines`)."""
+    """The same, compared with the mean of those that still talk: wrong where lengths vary.
+
+    How far is told by `exact.group_baselines`."""
 
     @property
     def marked_wrong(self) -> bool:

@@ -1,4 +1,4 @@
-"""A log as methods read it: decisions in symbols, in units of the largest return."""
+"""A log as methods read it: decisions in symbols, in units of the deviation of its returns."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from seqrl_jax.dialogue.views import Spelling
 
 
 class Data(NamedTuple):
-    """A log of N dialogues in symbols, [N, T] (see `logs.Spelled`); rewards in units of the largest absolute return.
+    """A log of N dialogues in symbols, [N, T] (see `logs.Spelled`); rewards in units of the returns'
+    standard deviation, so that a temperature means the same in every game.
 
     onward: the discount up to the next own symbol, 0 where none follows. merit: [N], where the return stands among all,
     in [0, 1]. earned: [N], the return. alike: [N], the dialogues in an order in which those that open alike stand
     together; first, count: [N], where those that open like a dialogue begin in that order, and how many they are.
-    unit: a scalar.
+    unit: a scalar. least, most: scalars, between which every return to go lies, in these units.
     """
 
     symbol: Any
@@ -34,6 +35,8 @@ class Data(NamedTuple):
     first: Any
     count: Any
     unit: Any
+    least: Any
+    most: Any
 
 
 class Batch(NamedTuple):
@@ -41,7 +44,7 @@ class Batch(NamedTuple):
 
     symbol: [T, B], what was said. own: [T, B] bool, whether by the agent. legal: [T, B, V] bool. turn: [T, B].
     reward: [T, B], of a turn, on its last own symbol. onward: [T, B], the discount up to the next decision, 0 where
-    none follows. merit, earned: [B], see `Data`. unit: a scalar.
+    none follows. merit, earned: [B], see `Data`. unit, least, most: scalars.
     """
 
     symbol: Array
@@ -53,12 +56,15 @@ class Batch(NamedTuple):
     merit: Array
     earned: Array
     unit: Array
+    least: Array
+    most: Array
 
 
 def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
     """What is learned from, numpy."""
     said = spelled(log, spelling)
-    unit = float(np.abs(log.returns).max()) or 1.0
+    unit = float(log.returns.std()) or 1.0
+    to_go = np.cumsum(log.reward[:, ::-1], 1) / unit
     # An utterance's last own symbol is followed by the user's, if anything follows.
     ends_turn = said.own & ~np.pad(said.own, ((0, 0), (0, 1)))[:, 1:]
     goes_on = said.turn < log.length[:, None] - 1
@@ -79,6 +85,8 @@ def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
         first=first.astype(np.int32),
         count=(last - first).astype(np.int32),
         unit=number(unit),
+        least=number(to_go.min()),
+        most=number(to_go.max()),
     )
 
 
@@ -96,4 +104,6 @@ def batch_of(data: Data, spelling: Spelling, index: Array) -> tuple[Array, Batch
         merit=data.merit[index],
         earned=data.earned[index],
         unit=data.unit,
+        least=data.least,
+        most=data.most,
     )

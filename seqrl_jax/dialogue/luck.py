@@ -1,14 +1,15 @@
 """How much of a return was earned, and how much was luck.
 
 In a problem that is regularised towards a reference, beta log pi*/pi_ref(u|s) = Q*(s, u) - V*(s), so that for every
-trajectory
+trajectory (without a discount; with one, turn t counts gamma^t)
 
     sum_t r_t = V*(s_0) + sum_t beta log pi*/pi_ref(u_t|s_t) + sum_t luck_t,
     luck_t = r_t + V*(s_{t+1}) - E[r_t + V*(s_{t+1}) | s_t, u_t].
 
 Whatever infers the policy from whole returns (preferences between dialogues, returns to go as a condition, the best
-dialogues of a log) takes the last sum for merit. Luck has mean 0 whatever is said; its share of the variance of returns
-says how far that goes. Without a discount.
+dialogues of a log) takes the last sum for merit. Luck has mean 0 whatever is said. How far that goes is told by its
+share of the variance of returns where the reference speaks, with the reference's own values, the limit of high beta:
+there merit and luck are uncorrelated, and share the variance between them.
 """
 
 from __future__ import annotations
@@ -21,14 +22,13 @@ from seqrl_jax.exact.belief import BeliefGraph
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
-def luck_share(known: Known, beta: float) -> float:
-    """The variance of a dialogue's luck over that of its return, where the logs speak and values are those of the
-    optimum at `beta`: 0 with a user who leaves nothing to chance.
+def luck_share(known: Known) -> float:
+    """The variance of a dialogue's luck over that of its return, where the logs speak: 0 with a user who leaves nothing
+    to chance, 1 where nothing that is said matters.
 
     The opening counts as neither: both are variances given how the dialogue begins.
     """
-    plan = known.regularised(beta)
-    return_variance, luck_variance = variances(known, known.behaviour, plan)
+    return_variance, luck_variance = variances(known, known.behaviour, known.logged)
     return luck_variance / return_variance if return_variance > 0 else 0.0
 
 
@@ -37,15 +37,16 @@ def variances(known: Known, policy: np.ndarray, plan: Plan) -> tuple[float, floa
     steps = Steps(known.game.task, known.beliefs)
     returns, luck = np.zeros((2, known.beliefs.graph.num_nodes))
     logged = np.zeros(known.beliefs.graph.num_nodes)
+    discount = known.game.task.discount
     for t in reversed(range(known.horizon)):
         # Var = E[Var | u, what followed] + Var of the mean: by the moments of reward and what follows it.
-        mean, square = steps.moments(logged)
-        spread = steps.onward(returns)
+        mean, square = steps.moments(discount * logged)
+        spread = discount**2 * steps.onward(returns)
         total = (policy * mean).sum(1)
         returns = (policy * (square + spread)).sum(1) - total**2
         logged = total
-        mean, square = steps.moments(plan.values[t + 1])
-        luck = (policy * (square - mean**2 + steps.onward(luck))).sum(1)
+        mean, square = steps.moments(discount * plan.values[t + 1])
+        luck = (policy * (square - mean**2 + discount**2 * steps.onward(luck))).sum(1)
     start = known.beliefs.graph.start
     return float(start @ returns), float(start @ luck)
 

@@ -43,7 +43,8 @@ class Training(NamedTuple):
 class Method:
     """A method that learns with Adam.
 
-    Attributes: view: what a symbol is. learning_rate. updates. memory: the backbone, of those that keep a whole past.
+    Attributes: view: what a symbol is. learning_rate: of Adam; it falls to a tenth over
+    the updates. updates. memory: the backbone, of those that keep a whole past.
     """
 
     view: View = "token"
@@ -96,7 +97,13 @@ class Method:
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), optax.adam(self.learning_rate))
+        falling = optax.linear_schedule(self.learning_rate, self.learning_rate / 10, self.gradient_steps)
+        return optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), optax.adam(falling))
+
+    @property
+    def gradient_steps(self) -> int:
+        """Of all updates."""
+        return self.updates
 
     def reader(self, spelling: Spelling) -> Reader:
         """The network that it learns."""

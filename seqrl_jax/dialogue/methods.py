@@ -32,16 +32,18 @@ METHODS: dict[str, Entry] = {
     "mc_q": Entry(Values(towards=Return(), says=Greedy()), "Q of the logs from whole returns; the best symbol by it"),
     "sarsa": Entry(Values(towards=Sarsa(), says=Greedy()), "Q of the logs from one turn to the next; the best by it"),
     "offline_q": Entry(Values(towards=Max(), says=Greedy()), "Q-learning on logs, nothing holds it to them"),
-    "cql": Entry(Values(towards=Max(), says=Greedy(), conservatism=0.1), "Q-learning that distrusts what was not said"),
+    "cql": Entry(
+        Values(towards=Max(), says=Greedy(), conservatism=0.02), "Q-learning that distrusts what was not said"
+    ),
     "iql": Entry(Values(says=Weighted()), "implicit Q-learning: expectiles, and imitation weighted by advantages"),
-    "ilql": Entry(Values(conservatism=0.1), "implicit language Q-learning: what the logs say, shifted by Q - V"),
+    "ilql": Entry(Values(conservatism=0.02), "implicit language Q-learning: what the logs say, shifted by Q - V"),
     "kl_control": Entry(Values(towards=Soft(), says=Perturbed()), "soft Q near the logs: psi-learning"),
     "awac": Entry(Values(towards=Own(), says=Weighted()), "Q of its own policy, which imitates weighted by advantages"),
     "actor_critic": Entry(
-        Values(towards=Own(), says=Actor(), conservatism=0.1), "Q of its own policy, which climbs it, pushed down"
+        Values(towards=Own(), says=Actor(), conservatism=0.02), "Q of its own policy, which climbs it, pushed down"
     ),
     "chai": Entry(
-        Values(towards=Own(), says=BestOf(), conservatism=0.1), "Q of the best of some candidates, which it also says"
+        Values(towards=Own(), says=BestOf(), conservatism=0.02), "Q of the best of some candidates, which it also says"
     ),
     "best_of_q": Entry(Values(towards=Sarsa(), says=BestOf()), "the best of some candidates by Q of the logs"),
     "digi_q": Entry(Values(towards=Sarsa(), says=Distilled()), "a policy that imitates the best of some candidates"),

@@ -53,6 +53,10 @@ class Talks(Method):
     def reads_logs(self) -> bool:
         return self.pretraining > 0
 
+    @property
+    def gradient_steps(self) -> int:
+        return self.updates * self.epochs
+
     def dialogues(self, logged: int) -> int:
         return self.updates * self.groups * self.members + logged * self.reads_logs
 

@@ -60,7 +60,7 @@ class QSFT(Offline):
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
         own = batch.own.astype(jnp.float32)
         following = at_next_decision(jnp.max(self.worth(target, batch.legal), -1), batch.own)
-        y = jax.lax.stop_gradient(jnp.clip(goal_share(batch.reward, batch.onward, following), 0.0, 1.0))
+        y = jax.lax.stop_gradient(jnp.clip(goal(following, batch), 0.0, 1.0))
         log_prob = masked(self.valued(outputs, batch.legal), batch.legal)
         said = jax.nn.one_hot(batch.symbol, log_prob.shape[-1], dtype=bool)
         others = batch.legal & ~said
@@ -86,6 +86,7 @@ class QSFT(Offline):
         return jnp.where(legal, jnp.exp(self.valued(outputs, legal)) / jnp.maximum(prior, LEAST), 0.0)
 
 
-def goal_share(reward: Array, onward: Array, following: Array) -> Array:
-    """r + gamma V' of returns in [-1, 1] as it is where they are moved to [0, 1], V' among the latter."""
-    return 0.5 * reward + onward * following + 0.5 * (1 - onward)
+def goal(following: Array, batch: Batch) -> Array:
+    """[T, B]: r + gamma V' where returns from `batch.least` to `batch.most` are 0 to 1, as V' is already."""
+    width = jnp.maximum(batch.most - batch.least, 1e-6)
+    return (batch.reward - (1 - batch.onward) * batch.least) / width + batch.onward * following

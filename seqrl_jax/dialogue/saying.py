@@ -74,7 +74,7 @@ class Greedy(Says):
 @hyperparameters
 class Perturbed(Says):
     """softmax of log pi_logs + beta Q, pi_logs its own imitation of the logs. Attributes: beta: how much values count
-    against the logs, per unit of the largest return. Source: Snell et al. (2023), sec. 4."""
+    against the logs, per deviation of returns. Source: Snell et al. (2023), sec. 4."""
 
     beta: Weight = 4.0
 
@@ -86,7 +86,7 @@ class Perturbed(Says):
 class BestOf(Says):
     """The best by Q of some symbols that the imitated logs would say. Attributes: candidates: how many."""
 
-    candidates: Candidates = 8
+    candidates: Candidates = 32
 
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return _possible(best_of(logs(outputs, legal), masked(outputs["q"], legal), self.candidates), legal)
@@ -116,7 +116,7 @@ class Distilled(Says):
     """A policy of its own that imitates the best of the candidates, where it is better than the logs are on average.
     Attributes: candidates: how many. Source: Bai et al. (2025), Digi-Q, sec. 4.3."""
 
-    candidates: Candidates = 8
+    candidates: Candidates = 32
 
     def heads(self, symbols: int) -> Heads:
         return (("policy", symbols), ("actor", symbols))

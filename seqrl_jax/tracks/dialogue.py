@@ -29,13 +29,12 @@ from seqrl_jax.tasks.tabular import fingerprint
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
 from seqrl_jax.tracks.clock import Clock
 
-LOGGED = 2000
+LOGGED = 10_000
 """Dialogues in a log; every seed has one of its own."""
 FINAL, POINT = 2048, 256
 """Dialogues behind a score, and behind a point of a curve."""
 TALK_STREAM = 2**31
 """Sets the dialogues of evaluation apart from those of training."""
-LUCK_BETA = 1.0
 RETURN, KL, TURNS, USED, SUPPORTED, LUCK = "return", "kl", "turns", "dialogues", "supported", "luck_share"
 
 
@@ -73,7 +72,7 @@ class DialogueProblem:
 
     @cached_property
     def luck(self) -> float:
-        return luck_share(self.known, LUCK_BETA)
+        return luck_share(self.known)
 
     def log(self, seed: int) -> Log:
         if seed not in self._logs:

@@ -5,7 +5,16 @@ import pytest
 
 from seqrl_jax import cli
 from seqrl_jax.agents import make_agent
-from seqrl_jax.audit.audit import VALID, audit, estimate, estimators, policy_logits, summary_rows
+from seqrl_jax.audit.audit import (
+    VALID,
+    audit,
+    estimate,
+    estimators,
+    group_rows,
+    luck_rows,
+    policy_logits,
+    summary_rows,
+)
 from seqrl_jax.audit.report import as_json, bias_picture, write_audit
 from seqrl_jax.exact.chain import history_chain
 from seqrl_jax.exact.gradients import class_values, moments, softmax, true_gradient
@@ -128,3 +137,14 @@ def test_the_command_prints_rows_for_machines_and_tables_for_people(capsys):
     shown = capsys.readouterr().out
     assert "Summary" in shown and "wrong by" in shown
     assert cli.main(["audit", "--tasks", "nowhere"]) == 2
+
+
+def test_groups_and_luck_of_every_task():
+    """Leave one out is exact, a mean over all shrinks by a third; luck is a share, 0 where actions alone decide."""
+    for spec in ("two_doors", "aliased_line", "tmaze", "mini_hallway"):
+        bias = {row["baseline"]: row["relative_bias"] for row in group_rows(make(spec))}
+        assert bias["leave_one_out"] < VALID and bias["mean_of_all"] == pytest.approx(1 / 3)
+        assert bias["mean_of_talking"] > 0.1
+    shares = {spec: [row["share"] for row in luck_rows(make(spec))] for spec in ("tmaze", "aliased_line", "tiger")}
+    assert shares["tmaze"] == [pytest.approx(0, abs=1e-9)] and 0 < shares["aliased_line"][0] < 1
+    assert shares["tiger"][0] > 0.5 and luck_rows(make("hidden_market")) == []

@@ -1,5 +1,6 @@
 """Returns are value, merit and luck, trajectory by trajectory."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from seqrl_jax.dialogue.exact import Known, action_values
 from seqrl_jax.dialogue.luck import luck_share, variances
 from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.tasks.tabular import with_discount
 
 BETA = 0.6
 
@@ -66,6 +68,20 @@ def test_every_return_is_value_and_merit_and_luck(spec):
 
 
 def test_only_a_random_user_leaves_anything_to_luck():
-    shares = [luck_share(Known(make_game(f"small_talk:noise={noise}")), 0.5) for noise in (0.0, 0.25, 0.5, 1.0)]
+    shares = [luck_share(Known(make_game(f"small_talk:noise={noise}"))) for noise in (0.0, 0.25, 0.5, 1.0)]
     assert all(low < high for low, high in itertools.pairwise(shares))
-    assert 0 <= shares[0] < 0.2 and shares[-1] > 0.4
+    assert 0 <= shares[0] < 0.2 and 0.4 < shares[-1] < 1
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.8])
+def test_merit_and_luck_share_the_variance(discount):
+    """With the logs' own values: what luck leaves is the sum of the variances of Q - V over the turns, by sampling."""
+    game = make_game("negotiation:turns=3")
+    known = Known(dataclasses.replace(game, task=with_discount(game.task, discount)))
+    graph, merits = known.beliefs.graph, []
+    for steps in trajectories(known, 1, 4000):
+        q = [action_values(graph, known.logged.values[t + 1])[node, u] for t, (node, u, _) in enumerate(steps)]
+        merits.append(sum(discount**t * (q[t] - known.logged.values[t, node]) for t, (node, *_) in enumerate(steps)))
+    returns, luck = variances(known, known.behaviour, known.logged)
+    squares = np.square(merits)
+    assert squares.mean() == pytest.approx(returns - luck, abs=6 * squares.std() / len(squares) ** 0.5)

@@ -8,7 +8,6 @@ import pytest
 
 from seqrl_jax.dialogue.exact import Known, action_values, evaluated
 from seqrl_jax.dialogue.methods import make_method
-from seqrl_jax.dialogue.refuel import Refuel
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import spelling
 
@@ -34,10 +33,10 @@ def test_the_minimum_is_q_of_who_talked():
     """`small_talk` with all its luck, one turn, a table over openings, whose speaker says anything: after regression
     beta log pi/pi_t is Q less its mean over utterances, as far as some million pairs tell."""
     known = Known(make_game("small_talk:turns=1,noise=1.0"))
-    method, symbols = Refuel(view="utterance", groups=100_000, beta=0.5), spelling(known.game, "utterance")
+    method, symbols = make_method("refuel:view=utterance,width=4,groups=30000"), spelling(known.game, "utterance")
     training = method.begin(symbols, None, jax.random.key(0))
     tables = jnp.zeros((symbols.num_symbols, symbols.num_symbols))
-    optimiser = optax.adam(0.02)
+    optimiser = optax.adam(0.03)
 
     @jax.jit
     def learn(tables, key):
@@ -48,7 +47,7 @@ def test_the_minimum_is_q_of_who_talked():
             change, state = optimiser.update(jax.grad(loss)(tables), state)
             return (optax.apply_updates(tables, change), state), None
 
-        return jax.lax.scan(step, (tables, optimiser.init(tables)), jax.random.split(key, 150))[0][0]
+        return jax.lax.scan(step, (tables, optimiser.init(tables)), jax.random.split(key, 100))[0][0]
 
     tables = np.asarray(learn(tables, jax.random.key(1)))
     graph = known.beliefs.graph

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from seqrl_jax.dialogue.exact import Known, evaluated
-from seqrl_jax.dialogue.group_baselines import BASELINES, expected_gradient
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.exact.chain import belief_chain
+from seqrl_jax.exact.group_baselines import BASELINES, expected_gradient
 from seqrl_jax.tasks.build import build, ends, goes
 
 LIMIT = 10_000
