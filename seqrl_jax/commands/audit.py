@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
@@ -11,20 +12,29 @@ from seqrl_jax.audit.report import as_json, console_audit, write_audit
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars
+from seqrl_jax.commands.tasks import named
+from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.tasks.registry import TASKS
-from seqrl_jax.tracks.pomdp import solved
+from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the table, and write it."""
     keep_compiled_programs()
     with bars() as bar:
-        problems = solved(tuple(options.tasks or TASKS), bar("solving"))
-        best = [problem.solution.values["memoryless_stochastic"].lower for problem in problems]
-        result = audit([problem.task for problem in problems], best, bar("auditing"))
+        tasks = [named(spec) for spec in options.tasks or TASKS]
+        result = audit(tasks, _best_memoryless(tasks, bar("solving")), bar("auditing"))
     if options.json:
         print_json(as_json(result))
     else:
         Console().print(console_audit(result))
     for path in write_audit(result, options.out) if options.out else ():
         note(f"wrote {path}")
+
+
+def _best_memoryless(tasks: Sequence[TabularPOMDP], progress: Callable[[int, int], None]) -> list[float]:
+    best = []
+    for task in tasks:
+        best.append(solve(task, cache_directory()).values["memoryless_stochastic"].lower)
+        progress(len(best), len(tasks))
+    return best

@@ -9,10 +9,10 @@ from typing import Any
 import jax
 
 from seqrl_jax.commands.console import print_json
+from seqrl_jax.commands.tasks import named
 from seqrl_jax.exact.ladder import ladder
 from seqrl_jax.exact.solve import VALUES, Solution, cache_directory, solve
 from seqrl_jax.tasks import tabular
-from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.evaluation import controller_policy, simulate
@@ -20,7 +20,7 @@ from seqrl_jax.tracks.evaluation import controller_policy, simulate
 
 def run(options: argparse.Namespace) -> None:
     """Print what is known of a task."""
-    task = make(options.task)
+    task = named(options.task)
     if options.horizon is not None:
         task = tabular.with_horizon(task, options.horizon)
     if options.discount is not None:

@@ -31,8 +31,8 @@ from seqrl_jax.tracks.clock import Clock
 
 LOGGED = 10_000
 """Dialogues in a log; every seed has one of its own."""
-FINAL, POINT = 2048, 256
-"""Dialogues behind a score, and behind a point of a curve."""
+POINT, POINTS = 256, 8
+"""Dialogues behind a point of a curve; a score is the mean of so many points, all judged by one program."""
 TALK_STREAM = 2**31
 """Sets the dialogues of evaluation apart from those of training."""
 RETURN, KL, TURNS, USED, SUPPORTED, LUCK = "return", "kl", "turns", "dialogues", "supported", "luck_share"
@@ -144,7 +144,8 @@ class DialogueTrack:
         return {"method": settings, "logged": LOGGED, "evaluations": budget.evaluations}
 
     def code(self, method: str) -> Sequence[str]:
-        return (type(make_method(method)).__module__, "seqrl_jax.dialogue.talking")
+        chosen = make_method(method)
+        return (type(chosen).__module__, type(chosen.memory).__module__, "seqrl_jax.dialogue.talking")
 
     def row(self, method: str, problems: Sequence[DialogueProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen = self._method(method, budget)
@@ -202,19 +203,17 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         )
         return jax.vmap(one)(runs, data)
 
-    def judge(runs: Training, keys: Any, episodes: int, point: Any) -> Any:
+    def judge(runs: Training, keys: Any, point: Any) -> Any:
         """By dialogues that follow from the seed and the point alone."""
         own = lambda key: jax.random.fold_in(jax.random.fold_in(key, TALK_STREAM), point)
-        one = lambda run, key: talk(method, game, symbols, run.weights, own(key), episodes)
+        one = lambda run, key: talk(method, game, symbols, run.weights, own(key), POINT)
         return jax.vmap(one)(runs, keys)
 
     with clock.compiling():
         start = jax.vmap(lambda data, key: method.begin(symbols, data, key))
         runs = jax.jit(start, out_shardings=spread.sharding)(data, keys)
         advance = jax.jit(learn, donate_argnums=0, out_shardings=spread.sharding).lower(runs, data, 1).compile()
-        look, judged = (
-            jax.jit(judge, static_argnums=2).lower(runs, keys, episodes, 0).compile() for episodes in (POINT, FINAL)
-        )
+        look = jax.jit(judge).lower(runs, keys, 0).compile()
 
     def point(runs: Training, number: int) -> np.ndarray:
         earned: np.ndarray = np.asarray(look(runs, keys, number).earned)[: len(seeds)].mean(1)
@@ -240,7 +239,8 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
 
     row = loop(_Row(runs, curve, np.zeros((), int), np.zeros(3)), chunk, len(ends) - 1, watch)
     with clock.evaluating():
-        talks = jax.tree.map(lambda leaf: np.asarray(leaf)[: len(seeds)], judged(row.runs, keys, len(ends)))
+        looks = [look(row.runs, keys, len(ends) + number) for number in range(POINTS)]
+        talks = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[: len(seeds)], *looks)
     means = {RETURN: talks.earned.mean(1), KL: talks.divergence.mean(1), TURNS: talks.turns.mean(1)}
     failures = {
         str(seed): "its return is not finite"
@@ -260,7 +260,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         bounded_by=["best"],
         marked_wrong=method.marked_wrong,
         policy="sampled",
-        episodes=[FINAL] * len(seeds),
+        episodes=[POINT * POINTS] * len(seeds),
         steps_made=method.updates,
         spent=clock.spent(row.seconds),
         failures=failures,
