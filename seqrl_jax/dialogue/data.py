@@ -17,8 +17,8 @@ class Data(NamedTuple):
     """A log of N dialogues in symbols, [N, T] (see `logs.Spelled`); rewards in units of the returns'
     standard deviation, so that a temperature means the same in every game.
 
-    onward: the discount up to the next own symbol, 0 where none follows. merit: [N], where the return stands among all,
-    in [0, 1]. earned: [N], the return. alike: [N], the dialogues in an order in which those that open alike stand
+    onward: the discount up to the next own symbol, 0 where none follows. merit: [N], the share of all whose return is
+    no higher. earned: [N], the return. alike: [N], the dialogues in an order in which those that open alike stand
     together; first, count: [N], where those that open like a dialogue begin in that order, and how many they are.
     unit: a scalar. least, most: scalars, between which every return to go lies, in these units.
     """
@@ -79,7 +79,7 @@ def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
         turn=said.turn,
         reward=number(said.reward / unit),
         onward=number(onward),
-        merit=number((rankdata(log.returns) - 0.5) / len(log.returns)),
+        merit=number(rankdata(log.returns, "max") / len(log.returns)),
         earned=number(log.returns / unit),
         alike=order.astype(np.int32),
         first=first.astype(np.int32),
