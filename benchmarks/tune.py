@@ -74,7 +74,7 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
         "lambda_": (0.65, 0.8, 0.9),
         "exploration_share": (0.3, 0.5),
     },
-    "latent_q": {"learning_rate": (0.0015, 0.003, 0.006, 0.012)},
+    "latent_q": {"learning_rate": (0.00075, 0.0015, 0.003, 0.006, 0.012)},
     "drqn": {"learning_rate": (0.003, 0.006, 0.012, 0.024), "exploration_share": (0.3, 0.5, 0.8)},
 }
 """Agent -> traced setting -> values tried."""
@@ -209,7 +209,8 @@ def sensitivity(name: str, settings: list[dict[str, float]], scores: np.ndarray)
     axes.set_xscale("log")
     axes.set_xlabel(f"{name}: learning rate")
     axes.set_ylabel("mean place among all returns of a task")
-    figure.legend(loc="outside lower center", fontsize=7, ncols=2)
+    if any(map(others, settings)):
+        figure.legend(loc="outside lower center", fontsize=7, ncols=2)
     return png(figure, 110)
 
 

@@ -25,7 +25,7 @@ from seqrl_jax.dialogue.reader import Outputs, predictions
 from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.networks.distributions import Categorical
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.settings import Fraction, Several
+from seqrl_jax.settings import Fraction, PositiveFloat, Several
 
 Quantiles = Annotated[int, Meta(ge=2, le=1000)]
 
@@ -44,7 +44,8 @@ class Offline(Method):
     Attributes: batch: dialogues per update. The others: see `Method`.
     """
 
-    batch: Several = 64
+    learning_rate: PositiveFloat = 0.006
+    batch: Several = 128
 
     def condition(self, batch: Batch) -> Array | None:
         """[T, B] int32: what a logged dialogue is read with."""

@@ -76,7 +76,7 @@ class Perturbed(Says):
     """softmax of log pi_logs + beta Q, pi_logs its own imitation of the logs. Attributes: beta: how much values count
     against the logs, per deviation of returns. Source: Snell et al. (2023), sec. 4."""
 
-    beta: Weight = 4.0
+    beta: Weight = 16.0
 
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return Categorical(logs(outputs, legal) + self.beta * outputs["q"], legal)

@@ -29,7 +29,7 @@ from seqrl_jax.tasks.tabular import fingerprint
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
 from seqrl_jax.tracks.clock import Clock
 
-LOGGED = 10_000
+LOGGED = 20_000
 """Dialogues in a log; every seed has one of its own."""
 POINT, POINTS = 256, 8
 """Dialogues behind a point of a curve; a score is the mean of so many points, all judged by one program."""

@@ -24,7 +24,7 @@ Room = tuple[int, int]
 WAYS = {"north": (-1, 0), "east": (0, 1), "south": (1, 0), "west": (0, -1)}
 
 
-def text_maze(turns: Horizon = 24, expert: Probability = 0.15) -> Game:
+def text_maze(turns: Horizon = 16, expert: Probability = 0.15) -> Game:
     """You stand somewhere in a maze and are told which ways are open; every step costs 1 until the goal is reached.
 
     Rooms with the same ways sound alike. The logs walk at random, and go the shortest way with probability `expert`, as
