@@ -1,4 +1,4 @@
-"""Losses of offline methods: against numpy, rlax, and the exact values of games whose whole log is listed."""
+"""Losses of offline methods: against numpy, and the exact values of games whose whole log is listed."""
 
 import dataclasses
 import itertools
