@@ -43,8 +43,9 @@ class Talks(Method):
         pretraining: updates of imitation of a log, before the first dialogue.
     """
 
+    learning_rate: PositiveFloat = 0.01
     updates: Count = 400
-    groups: Count = 16
+    groups: Count = 32
     members: Several = 4
     epochs: Count = 2
     pretraining: Updates = 0
@@ -137,7 +138,7 @@ class PolicyGradient(Talks):
 
     advantage: AdvantageField = LeaveOneOut()
     clip: PositiveFloat = 0.2
-    entropy_cost: Weight = 0.01
+    entropy_cost: Weight = 0.1
 
     @property
     def marked_wrong(self) -> bool:

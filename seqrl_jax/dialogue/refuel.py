@@ -30,7 +30,8 @@ from seqrl_jax.settings import Count, PositiveFloat, Several
 class Refuel(Talks):
     """Attributes: beta: in units of the update's largest return. members: two, that part at the drawn turn."""
 
-    groups: Count = 32
+    learning_rate: PositiveFloat = 0.003
+    groups: Count = 64
     members: Several = 2
     epochs: Count = 4
     beta: PositiveFloat = 0.5

@@ -142,7 +142,7 @@ def test_members_of_a_group_open_alike():
 
 @pytest.mark.parametrize("name", ["pg_group", "ppo_talk"])
 def test_talking_teaches_to_negotiate(name):
-    """150 updates of 64 dialogues: above the speakers of the logs; of 10 other seeds of each the least was .76."""
+    """150 updates of 64 dialogues: above the speakers of the logs; of 10 other seeds of each the least was .69."""
     known = Known(make_game("negotiation"))
     method, symbols = make_method(f"{name}:view=utterance,width=16"), spelling(known.game, "utterance")
 
