@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from seqrl_jax.dialogue.game import Game, behaviour
-from seqrl_jax.dialogue.views import Spelling, symbol_probabilities
+from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.keys import key_of
 from seqrl_jax.tasks.filter import first_belief, next_belief
 from seqrl_jax.tasks.simulator import TabularState, tabular_env, tabular_params
@@ -130,15 +130,19 @@ def spelled(log: Log, spelling: Spelling) -> Spelled:
         said = log.utterance[rows, t]
         symbols, lengths = spelling.said[said], spelling.said_length[said]
         write(rows, symbols, lengths, t)
-        laws = symbol_probabilities(spelling, log.probability[rows, t].astype(np.float64))
+        law = log.probability[rows, t].astype(np.float64)
+        here = np.ones(len(rows))
         node = np.zeros(len(rows), int)
         for place in range(symbols.shape[1]):
             on = np.flatnonzero(lengths > place)
             where, symbol = (rows[on], at[rows[on]] + place), symbols[on, place]
             out.own[where] = True
             out.node[where] = node[on]
-            out.log_prob[where] = np.log(np.maximum(laws[on, node[on], symbol], 1e-30))
             node[on] = spelling.child[node[on], symbol]
+            # Of all that may still be said, the share that goes this way.
+            after = (law[on] * spelling.within[node[on]]).sum(1)
+            out.log_prob[where] = np.log(np.maximum(after, 1e-30) / np.maximum(here[on], 1e-30))
+            here[on] = after
         at[rows] += lengths
         out.reward[rows, at[rows] - 1] = log.reward[rows, t]
         rows = np.flatnonzero(log.length > t + 1)
