@@ -45,8 +45,18 @@ class Log(NamedTuple):
 
 def logged(game: Game, episodes: int, seed: int) -> Log:
     """So many dialogues of the game's speakers. Dialogue i is the same whatever the others are."""
-    keys = jax.vmap(lambda number: jax.random.fold_in(key_of(seed), number))(jnp.arange(episodes))
-    return Log(*map(np.asarray, jax.jit(jax.vmap(_dialogue_of(game)))(keys)))
+    return logger(game)(episodes, seed)
+
+
+def logger(game: Game) -> Callable[[int, int], Log]:
+    """`logged` for one game, of (episodes, seed), compiled once for all its logs of a size."""
+    speak = jax.jit(jax.vmap(_dialogue_of(game)))
+
+    def log(episodes: int, seed: int) -> Log:
+        keys = jax.vmap(lambda number: jax.random.fold_in(key_of(seed), number))(jnp.arange(episodes))
+        return Log(*map(np.asarray, speak(keys)))
+
+    return log
 
 
 def _dialogue_of(game: Game) -> Callable[[Array], Log]:

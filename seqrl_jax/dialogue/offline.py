@@ -44,8 +44,8 @@ class Offline(Method):
     Attributes: batch: dialogues per update. The others: see `Method`.
     """
 
-    learning_rate: PositiveFloat = 0.006
-    batch: Several = 128
+    learning_rate: PositiveFloat = 0.01
+    batch: Several = 256
 
     def condition(self, batch: Batch) -> Array | None:
         """[T, B] int32: what a logged dialogue is read with."""

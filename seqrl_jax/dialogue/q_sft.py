@@ -44,7 +44,7 @@ class QSFT(Offline):
     """
 
     beta: Weight = 8.0
-    polyak: Fraction = 0.01
+    polyak: Fraction = 0.02
     pretraining: Updates = 500
 
     def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:

@@ -40,7 +40,7 @@ class Values(Offline):
     towards: TowardsField = Expectile()
     says: SaysField = Perturbed()
     conservatism: Weight = 0.0
-    polyak: Fraction = 0.01
+    polyak: Fraction = 0.02
     pretraining: Updates = 0
 
     def __post_init__(self) -> None:

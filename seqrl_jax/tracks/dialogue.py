@@ -16,7 +16,7 @@ from seqrl_jax import naming, parts
 from seqrl_jax.devices import over_devices
 from seqrl_jax.dialogue.data import Data, data_of
 from seqrl_jax.dialogue.exact import Known, seen_in
-from seqrl_jax.dialogue.logs import Log, logged
+from seqrl_jax.dialogue.logs import Log, logger
 from seqrl_jax.dialogue.luck import luck_share
 from seqrl_jax.dialogue.method import Method, Training
 from seqrl_jax.dialogue.methods import METHODS, make_method, method_settings
@@ -29,7 +29,7 @@ from seqrl_jax.tasks.tabular import fingerprint
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
 from seqrl_jax.tracks.clock import Clock
 
-LOGGED = 20_000
+LOGGED = 100_000
 """Dialogues in a log; every seed has one of its own."""
 POINT, POINTS = 256, 8
 """Dialogues behind a point of a curve; a score is the mean of so many points, all judged by one program."""
@@ -74,9 +74,13 @@ class DialogueProblem:
     def luck(self) -> float:
         return luck_share(self.known)
 
+    @cached_property
+    def _logger(self) -> Callable[[int, int], Log]:
+        return logger(self.known.game)
+
     def log(self, seed: int) -> Log:
         if seed not in self._logs:
-            self._logs[seed] = logged(self.known.game, LOGGED, seed)
+            self._logs[seed] = self._logger(LOGGED, seed)
         return self._logs[seed]
 
     def supported(self, seed: int) -> float:
