@@ -22,8 +22,8 @@ from seqrl_jax.settings import Share
 
 class Estimates(NamedTuple):
     """At the places of a batch: q, target_q: [T, B, V] of the current and the target network. v: [T, B], where V is
-    learned. law: [T, B, V], log-probabilities of who would speak by the target network. logs: [T, B, V], those of the
-    logs as they were imitated; cost: [T, B], what the law's divergence from them costs."""
+    learned. law: [T, B, V], log-probabilities of who would speak by the target network. cost: [T, B],
+    what its divergence from the imitated logs costs."""
 
     q: Array
     target_q: Array

@@ -34,13 +34,15 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A game with its beliefs, and the policies that are computed from them. Raises: TooLarge."""
+    """A game with its beliefs, `limit` of them at most, and the policies that are computed from them. Raises:
+    TooLarge."""
 
     game: Game
+    limit: int = 300_000
 
     @cached_property
     def beliefs(self) -> BeliefGraph:
-        graph = belief_graph(self.game.task)
+        graph = belief_graph(self.game.task, self.limit)
         if graph is None:
             raise TooLarge(f"{self.game.task.name}: too many beliefs to list")
         return graph

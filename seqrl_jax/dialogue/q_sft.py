@@ -15,47 +15,35 @@ from __future__ import annotations
 import distrax
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.dialogue.data import Batch, Data
+from seqrl_jax.dialogue.bootstrapped import Bootstrapped
+from seqrl_jax.dialogue.data import Batch
 from seqrl_jax.dialogue.decisions import at_next_decision, mean_over
-from seqrl_jax.dialogue.method import Training, Updates
-from seqrl_jax.dialogue.offline import Offline, Terms, imitation
-from seqrl_jax.dialogue.pretraining import imitated
+from seqrl_jax.dialogue.method import Updates
+from seqrl_jax.dialogue.offline import Terms, imitation
 from seqrl_jax.dialogue.reader import Outputs
 from seqrl_jax.dialogue.saying import logs
-from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.networks.distributions import Categorical, masked
-from seqrl_jax.networks.module import Weights
-from seqrl_jax.settings import Fraction, Weight
+from seqrl_jax.settings import Weight
 
 LEAST = 1e-3
 """A probability that is divided by is at least this."""
 
 
 @hyperparameters
-class QSFT(Offline):
+class QSFT(Bootstrapped):
     """Values as probabilities.
 
-    Attributes: beta: how much values count against the logs. polyak: how far the target network moves towards the
-        current one in an update. pretraining: updates of imitation before the first value is learned.
+    Attributes: beta: how much values count against the logs.
     """
 
     beta: Weight = 8.0
-    polyak: Fraction = 0.02
     pretraining: Updates = 500
 
     def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
         return (("policy", symbols), ("shift", symbols))
-
-    def begin(self, spelling: Spelling, data: Data, key: Array) -> Training:
-        training = super().begin(spelling, data, key)
-        return imitated(self, spelling, data, training, self.pretraining, self.batch)
-
-    def follow(self, target: Weights, weights: Weights) -> Weights:
-        return optax.incremental_update(weights, target, self.polyak)
 
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
         own = batch.own.astype(jnp.float32)

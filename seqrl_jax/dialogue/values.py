@@ -5,43 +5,35 @@ from __future__ import annotations
 import distrax
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from seqrl_jax.agents.action_values import of_action
 from seqrl_jax.agents.hyperparameters import hyperparameters
 from seqrl_jax.dialogue.backups import Estimates, Expectile, Own, Soft, TowardsField, expectile_loss, fixed
-from seqrl_jax.dialogue.data import Batch, Data
+from seqrl_jax.dialogue.bootstrapped import Bootstrapped
+from seqrl_jax.dialogue.data import Batch
 from seqrl_jax.dialogue.decisions import mean_over
-from seqrl_jax.dialogue.method import Training, Updates
-from seqrl_jax.dialogue.offline import Offline, Terms
-from seqrl_jax.dialogue.pretraining import imitated
+from seqrl_jax.dialogue.offline import Terms
 from seqrl_jax.dialogue.reader import Outputs
 from seqrl_jax.dialogue.saying import BestOf, Perturbed, SaysField, logs
-from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.naming import require
 from seqrl_jax.networks.distributions import masked
-from seqrl_jax.networks.module import Weights
-from seqrl_jax.settings import Fraction, Weight
+from seqrl_jax.settings import Weight
 
 
 @hyperparameters
-class Values(Offline):
+class Values(Bootstrapped):
     """Values of symbols, and what is said by them.
 
     Attributes:
         towards: what Q is learned towards. says: what is said by it.
         conservatism: alpha of `alpha (logsumexp Q - Q(a))`, which pushes down what was not said (Kumar et al., 2020);
             where candidates speak, over those that they are: logsumexp (log pi_logs + Q).
-        polyak: how far the target network moves towards the current one in an update.
-        pretraining: updates of imitation, of the whole network, before the first value is learned.
     """
 
     towards: TowardsField = Expectile()
     says: SaysField = Perturbed()
     conservatism: Weight = 0.0
-    polyak: Fraction = 0.02
-    pretraining: Updates = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,13 +45,6 @@ class Values(Offline):
         said = self.says.heads(symbols)
         imitates = (("policy", symbols),) if self.pretraining and "policy" not in dict(said) else ()
         return (("q", symbols), *value, *said, *imitates)
-
-    def begin(self, spelling: Spelling, data: Data, key: Array) -> Training:
-        training = super().begin(spelling, data, key)
-        return imitated(self, spelling, data, training, self.pretraining, self.batch)
-
-    def follow(self, target: Weights, weights: Weights) -> Weights:
-        return optax.incremental_update(weights, target, self.polyak)
 
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
         own, q = batch.own.astype(jnp.float32), outputs["q"]
