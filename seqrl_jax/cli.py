@@ -88,12 +88,13 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     task_help = "NAME, NAME:key=value,... or a path ending in .POMDP"
+    game_help = f"{task_help}; games of dialogues are tasks, too"
 
     listing = command("list", "List tasks, agents and suites of every track, or describe one.", module="listing")
     listing.add_argument("name", nargs="?", help="a task, an agent or a suite to describe")
 
     solve = command("solve", "Print a task's certified values.")
-    solve.add_argument("task", help=task_help)
+    solve.add_argument("task", help=game_help)
     solve.add_argument("--horizon", type=_in("Horizon"), help="steps of an episode")
     solve.add_argument("--discount", type=_in("Discount"), help="discount in (0, 1]")
     solve.add_argument(
@@ -103,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")
 
     export = command("export", "Write a task's arrays to a file.")
-    export.add_argument("task", help=task_help)
+    export.add_argument("task", help=game_help)
     export.add_argument("--out", type=_path, required=True, help="a path ending in .npz or .POMDP")
 
     data = command("data", "Write dialogues of a game's speakers to a file.")
@@ -136,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--agents", nargs=2, metavar=("A", "B"), help="A of the first, B of the second directory")
 
     audit = command("audit", "Tell, exactly, which methods are valid under partial observability.")
-    audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{task_help} (default: every task by name)")
+    audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help} (default: every task by name)")
     audit.add_argument("--out", type=_path, help="directory for audit.json and the picture of bias against lambda")
 
     throughput = command(

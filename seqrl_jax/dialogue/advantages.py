@@ -20,8 +20,11 @@ from seqrl_jax.settings import Share, Weight
 
 
 class Steps(NamedTuple):
-    """Decisions [T, B] of dialogues that were just spoken, at places 1 ... T - 1 (see `data.Batch`); symbols: all that
-    was said, [T + 1, B]. parted: [B], the turn from which the members of a group follow chances of their own."""
+    """Decisions [T, B] of dialogues that were just spoken, at places 1 ... T (see `data.Batch`).
+
+    symbols: [T + 1, B], all that was said. parted: [B], the turn from which the members of a group follow chances of
+    their own. discount: from turn to turn. turns: K, of a dialogue at most.
+    """
 
     symbols: Array
     symbol: Array
@@ -32,10 +35,20 @@ class Steps(NamedTuple):
     log_prob: Array
     turn: Array
     parted: Array
+    discount: float
+    turns: int
 
     @property
     def by_turn(self) -> Turns:
-        return by_turn(self.reward, self.onward, self.own, self.turn)
+        return by_turn(self.reward, self.onward, self.own, self.turn, self.turns)
+
+    def at_turn_start(self, value: Array) -> Array:
+        """[K, B] of [T, B]."""
+        return at_turn_start(value, self.own, self.turn, self.turns)
+
+    def discounted_to_go(self, per_turn: Array) -> Array:
+        """[K, B]: sums over this turn and later ones of what turns [K, B] are worth, also behind a dialogue's end."""
+        return return_to_go(per_turn, jnp.full(per_turn.shape, self.discount), jnp.ones(per_turn.shape, bool))
 
 
 class Advantage:
@@ -76,9 +89,10 @@ class LeaveOneOut(Advantage):
     0."""
 
     def of_turns(self, steps: Steps, members: int) -> Array:
-        grouped = _grouped(steps.by_turn.reward, members)
+        turns = steps.by_turn
+        grouped = _grouped(turns.reward, members)
         others = (grouped.sum(-1, keepdims=True) - grouped) / (members - 1)
-        return _to_go((grouped - others).reshape(steps.own.shape))
+        return steps.discounted_to_go((grouped - others).reshape(turns.reward.shape))
 
 
 @hyperparameters
@@ -95,7 +109,7 @@ class Talking(Advantage):
         turns = steps.by_turn
         grouped, talked = _grouped(turns.reward, members), _grouped(turns.talked.astype(jnp.float32), members)
         mean = grouped.sum(-1, keepdims=True) / jnp.maximum(talked.sum(-1, keepdims=True), 1)
-        return _to_go(jnp.where(talked > 0, grouped - mean, 0.0).reshape(steps.own.shape))
+        return steps.discounted_to_go(jnp.where(talked > 0, grouped - mean, 0.0).reshape(turns.reward.shape))
 
 
 @hyperparameters
@@ -112,7 +126,7 @@ class Anchored(Advantage):
 
     def of_turns(self, steps: Steps, members: int) -> Array:
         turns = steps.by_turn
-        whole = _grouped(turns.reward.sum(0), members)
+        whole = _grouped(steps.discounted_to_go(turns.reward)[0], members)
         episode = whole - (whole.sum(-1, keepdims=True) - whole) / (members - 1)
         to_go = _grouped(return_to_go(turns.reward, turns.onward, turns.talked), members)
         came = _grouped(_fingerprints(steps), members)
@@ -125,7 +139,7 @@ class Anchored(Advantage):
             jnp.float32
         ).astype(jnp.float32)
         step = jnp.where(count > 0, to_go - mean, 0.0)
-        return (episode[None] + self.step_weight * step).reshape(steps.own.shape)
+        return (episode[None] + self.step_weight * step).reshape(turns.reward.shape)
 
 
 @hyperparameters
@@ -145,7 +159,7 @@ class LearnedValue(Advantage):
         if self.unit == "symbol":
             advantage = gae(steps.reward, steps.onward, steps.own, value, self.lambda_)
             return advantage, advantage + value
-        turns, begins = steps.by_turn, at_turn_start(value, steps.own, steps.turn)
+        turns, begins = steps.by_turn, steps.at_turn_start(value)
         of_turn = gae(turns.reward, turns.onward, turns.talked, begins, self.lambda_)
         spread_over = lambda array: spread(array, steps.own, steps.turn)
         return spread_over(of_turn), spread_over(of_turn + begins)
@@ -172,11 +186,6 @@ def _grouped(array: Array, members: int) -> Array:
     return array.reshape(*array.shape[:-1], -1, members)
 
 
-def _to_go(per_turn: Array) -> Array:
-    """Sums over this turn and later ones."""
-    return jnp.cumsum(per_turn[::-1], 0)[::-1]
-
-
 def _fingerprints(steps: Steps) -> Array:
     """[K, B] uint32: of all symbols before each turn's first own one; equal histories have equal ones."""
 
@@ -185,6 +194,4 @@ def _fingerprints(steps: Steps) -> Array:
         return after, after
 
     behind = jax.lax.scan(one, jnp.full(steps.symbols.shape[1:], 2_166_136_261, jnp.uint32), steps.symbols)[1]
-    at = jnp.arange(steps.own.shape[0])[:, None, None] == jnp.where(steps.own, steps.turn, -1)[None]
-    first = at & (jnp.cumsum(at, 1) == 1)
-    return jnp.max(jnp.where(first, behind[:-1][None], jnp.uint32(0)), 1)
+    return steps.at_turn_start(behind[:-1])

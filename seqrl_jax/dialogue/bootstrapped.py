@@ -1,4 +1,4 @@
-"""What methods share that learn from their own later values: a target network that follows, and a start by imitation."""
+"""What methods share that learn from their own later values: a target network, a start by imitation."""
 
 from __future__ import annotations
 

@@ -48,19 +48,19 @@ class Turns(NamedTuple):
     talked: Array
 
 
-def by_turn(reward: Array, onward: Array, own: Array, turn: Array) -> Turns:
-    """Decisions [T, B] with the number of their turn, gathered; there are no more turns than places."""
-    at = _places(own, turn)
+def by_turn(reward: Array, onward: Array, own: Array, turn: Array, turns: int) -> Turns:
+    """Decisions [T, B] with the number of their turn, gathered into so many turns."""
+    at = _places(own, turn, turns)
     product = jnp.prod(jnp.where(at, onward[None], 1.0), 1)
     talked = at.any(1)
     return Turns(jnp.sum(jnp.where(at, reward[None], 0.0), 1), jnp.where(talked, product, 0.0), talked)
 
 
-def at_turn_start(value: Array, own: Array, turn: Array) -> Array:
+def at_turn_start(value: Array, own: Array, turn: Array, turns: int) -> Array:
     """[K, B]: a value [T, B] at the first own place of each turn, 0 where there is none."""
-    at = _places(own, turn)
+    at = _places(own, turn, turns)
     first = at & (jnp.cumsum(at, 1) == 1)
-    return jnp.sum(jnp.where(first, value[None], 0.0), 1)
+    return jnp.sum(jnp.where(first, value[None], jnp.zeros((), value.dtype)), 1, dtype=value.dtype)
 
 
 def spread(of_turn: Array, own: Array, turn: Array) -> Array:
@@ -68,9 +68,9 @@ def spread(of_turn: Array, own: Array, turn: Array) -> Array:
     return jnp.where(own, jnp.take_along_axis(of_turn, turn, 0), 0.0)
 
 
-def _places(own: Array, turn: Array) -> Array:
+def _places(own: Array, turn: Array, turns: int) -> Array:
     """[K, T, B] bool: which places belong to which turn."""
-    return jnp.arange(own.shape[0])[:, None, None] == jnp.where(own, turn, -1)[None]
+    return jnp.arange(turns)[:, None, None] == jnp.where(own, turn, -1)[None]
 
 
 def mean_over(weight: Array, value: Array) -> Array:

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from seqrl_jax import naming
 from seqrl_jax.dialogue.game import Game
-from seqrl_jax.dialogue.logs import Log, spelled
+from seqrl_jax.dialogue.logs import Log, spelled, symbol_log_probs
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.files import write_whole
 
@@ -107,6 +107,7 @@ def read_log(path: Path, game: Game) -> Log:
 def _dialogues(spec: str, game: Game, log: Log, seed: int) -> Iterator[Dialogue]:
     symbols = spelling(game, "token")
     words = spelled(log, symbols)
+    probabilities = np.exp(symbol_log_probs(log, words, symbols))
     for row, length in enumerate(log.length):
         turns = []
         for t in range(length):
@@ -118,7 +119,7 @@ def _dialogues(spec: str, game: Game, log: Log, seed: int) -> Iterator[Dialogue]
                     reward=float(log.reward[row, t]),
                     reply=_text(game.task.observations[log.reply[row, t + 1]]) if t + 1 < length else None,
                     probability=float(log.probability[row, t, said]),
-                    token_probabilities=[float(x) for x in np.exp(words.log_prob[row, own])],
+                    token_probabilities=[float(x) for x in probabilities[row, own]],
                 )
             )
         ended = bool(log.terminated[row])

@@ -97,14 +97,13 @@ class Spelled(NamedTuple):
     """Dialogues [N, T] symbol by symbol, numpy.
 
     symbol: int32. own: bool, whether the agent said it. node: int32, where the agent stood in the tree when it did.
-    reward: of a turn, on its last own symbol. log_prob: of own symbols, by the speakers. turn: int32. valid: bool.
+    reward: of a turn, on its last own symbol. turn: int32. valid: bool.
     """
 
     symbol: np.ndarray
     own: np.ndarray
     node: np.ndarray
     reward: np.ndarray
-    log_prob: np.ndarray
     turn: np.ndarray
     valid: np.ndarray
 
@@ -118,7 +117,6 @@ def spelled(log: Log, spelling: Spelling) -> Spelled:
         own=np.zeros((count, length), bool),
         node=np.zeros((count, length), np.int32),
         reward=np.zeros((count, length), np.float32),
-        log_prob=np.zeros((count, length), np.float32),
         turn=np.zeros((count, length), np.int32),
         valid=np.zeros((count, length), bool),
     )
@@ -140,8 +138,6 @@ def spelled(log: Log, spelling: Spelling) -> Spelled:
         said = log.utterance[rows, t]
         symbols, lengths = spelling.said[said], spelling.said_length[said]
         write(rows, symbols, lengths, t)
-        law = log.probability[rows, t].astype(np.float64)
-        here = np.ones(len(rows))
         node = np.zeros(len(rows), int)
         for place in range(symbols.shape[1]):
             on = np.flatnonzero(lengths > place)
@@ -149,14 +145,26 @@ def spelled(log: Log, spelling: Spelling) -> Spelled:
             out.own[where] = True
             out.node[where] = node[on]
             node[on] = spelling.child[node[on], symbol]
-            # Of all that may still be said, the share that goes this way.
-            after = (law[on] * spelling.within[node[on]]).sum(1)
-            out.log_prob[where] = np.log(np.maximum(after, 1e-30) / np.maximum(here[on], 1e-30))
-            here[on] = after
         at[rows] += lengths
         out.reward[rows, at[rows] - 1] = log.reward[rows, t]
         rows = np.flatnonzero(log.length > t + 1)
         heard = log.reply[rows, t + 1]
         write(rows, spelling.heard[heard], spelling.heard_length[heard], t + 1)
         at[rows] += spelling.heard_length[heard]
+    return out
+
+
+def symbol_log_probs(log: Log, said: Spelled, spelling: Spelling) -> np.ndarray:
+    """[N, T]: how likely the speakers were to say each of their symbols, 0 where the user speaks.
+
+    Args: said: the log in symbols, `spelled(log, spelling)`.
+    """
+    out: np.ndarray = np.zeros(said.own.shape)
+    for place in range(out.shape[1]):
+        row = np.flatnonzero(said.own[:, place])
+        node, law = said.node[row, place], log.probability[row, said.turn[row, place]].astype(np.float64)
+        # Of all that may still be said, the share that goes this way.
+        here = (law * spelling.within[node]).sum(1)
+        after = (law * spelling.within[spelling.child[node, said.symbol[row, place]]]).sum(1)
+        out[row, place] = np.log(np.maximum(after, 1e-30) / np.maximum(here, 1e-30))
     return out

@@ -71,9 +71,15 @@ class Talks(Method):
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return Categorical(outputs["policy"], legal)
 
-    def loss(self, outputs: Outputs, before: Outputs, steps: Steps) -> Array:
-        """Args: outputs, before: of the current weights, and of those that talked. steps: rewards in units of the
-        update's largest return."""
+    def goals(self, before: Outputs, steps: Steps) -> tuple[Array, ...]:
+        """What all epochs of an update are fitted to.
+
+        Args: before: outputs of the weights that talked. steps: rewards in units of the update's largest return.
+        """
+        raise NotImplementedError
+
+    def loss(self, outputs: Outputs, goals: tuple[Array, ...], steps: Steps) -> Array:
+        """Args: outputs: of the current weights."""
         raise NotImplementedError
 
     def update(
@@ -85,7 +91,8 @@ class Talks(Method):
         before = predictions(reader, training.weights, steps.symbols)
         scale = jnp.maximum(jnp.max(jnp.abs(steps.reward.sum(0))), 1e-6)
         steps = steps._replace(reward=steps.reward / scale)
-        loss = lambda weights: self.loss(predictions(reader, weights, steps.symbols), before, steps)
+        goals = self.goals(before, steps)
+        loss = lambda weights: self.loss(predictions(reader, weights, steps.symbols), goals, steps)
 
         def one(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
             weights, opt_state = carry
@@ -120,6 +127,8 @@ class Talks(Method):
             log_prob=later(made.log_prob),
             turn=later(made.turn),
             parted=parted,
+            discount=game.task.discount,
+            turns=game.task.horizon,
         )
         return steps, {"return": made.reward.sum(1).mean()}
 
@@ -148,13 +157,17 @@ class PolicyGradient(Talks):
         value = (("value", 1),) if self.advantage.has_value else ()
         return (*super().heads(symbols), *value)
 
-    def loss(self, outputs: Outputs, before: Outputs, steps: Steps) -> Array:
-        own = steps.own.astype(jnp.float32)
-        value = before["value"][..., 0] if self.advantage.has_value else jnp.zeros_like(own)
-        advantage, goal = jax.lax.stop_gradient(self.advantage.of(steps, value, self.members))
+    def goals(self, before: Outputs, steps: Steps) -> tuple[Array, ...]:
+        """Normalised advantages [T, B], and what a value is fitted to."""
+        value = before["value"][..., 0] if self.advantage.has_value else jnp.zeros(steps.own.shape)
+        advantage, goal = self.advantage.of(steps, value, self.members)
+        return normalised(advantage, steps.own), goal
+
+    def loss(self, outputs: Outputs, goals: tuple[Array, ...], steps: Steps) -> Array:
+        own, (advantage, goal) = steps.own.astype(jnp.float32), goals
         law = self.law(outputs, steps.legal)
         ratio = law.log_prob(steps.symbol) - steps.log_prob
-        surrogate = clipped_surrogate(ratio, normalised(advantage, steps.own), self.clip)
+        surrogate = clipped_surrogate(ratio, advantage, self.clip)
         total = -mean_over(own, surrogate) - self.entropy_cost * mean_over(own, law.entropy())
         if isinstance(self.advantage, LearnedValue):
             total += self.advantage.value_cost * mean_over(own, jnp.square(outputs["value"][..., 0] - goal))

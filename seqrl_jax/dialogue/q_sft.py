@@ -1,11 +1,12 @@
 """Q-learning by supervised learning: probabilities of symbols that are values times those of the logs.
 
-    loss = -[y log p(a|h) + (1 - y) / (V - 1) sum_{a' != a} log p(a'|h)]
-    y = r + gamma max_a' p'(a'|h') / pi_logs(a'|h')
+    loss = -[y log p(a|h) + (1 - y) log p(nothing|h)],   y = r + gamma max_a' p'(a'|h') / pi_logs(a'|h')
 
-for returns in [0, 1], where V symbols may be said. At the minimum p / pi_logs lies between the value of the logs and
-that of the optimum, and weights that imitate the logs are a fair place to begin. What is said:
-softmax(log pi_logs + beta p / pi_logs).
+for returns in [0, 1]. At the minimum p / pi_logs is Q of the best symbols that the logs say, and weights that imitate
+the logs are a fair place to begin. What is said: softmax(log pi_logs + beta p / pi_logs).
+
+The paper spreads 1 - y over all other words of a vocabulary. Of a large one the logs say next to none of them, so that
+it comes to nothing; where a few symbols may be said it is added to their values, and hides them.
 
 Source: Hong, Dragan & Levine (2024), eq. 3-5.
 """
@@ -43,18 +44,14 @@ class QSFT(Bootstrapped):
     pretraining: Updates = 500
 
     def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
-        return (("policy", symbols), ("shift", symbols))
+        return (("policy", symbols), ("shift", symbols), ("nothing", 1))
 
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
         own = batch.own.astype(jnp.float32)
         following = at_next_decision(jnp.max(self.worth(target, batch.legal), -1), batch.own)
         y = jax.lax.stop_gradient(jnp.clip(goal(following, batch), 0.0, 1.0))
-        log_prob = masked(self.valued(outputs, batch.legal), batch.legal)
-        said = jax.nn.one_hot(batch.symbol, log_prob.shape[-1], dtype=bool)
-        others = batch.legal & ~said
-        count = jnp.maximum(others.sum(-1), 1).astype(jnp.float32)
-        among_others = jnp.sum(jnp.where(others, log_prob, 0.0), -1) / count
-        loss = -(y * jnp.sum(jnp.where(said, log_prob, 0.0), -1) + (1 - y) * among_others)
+        said, nothing = self.valued(outputs, batch.legal)
+        loss = -(y * jnp.take_along_axis(said, batch.symbol[..., None], -1)[..., 0] + (1 - y) * nothing)
         terms = {
             "value_loss": mean_over(own, loss),
             "cross_entropy": imitation(outputs["policy"], batch, own),
@@ -64,14 +61,17 @@ class QSFT(Bootstrapped):
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return Categorical(logs(outputs, legal) + self.beta * self.worth(outputs, legal), legal)
 
-    def valued(self, outputs: Outputs, legal: Array) -> Array:
-        """[..., V]: log p."""
-        return jax.nn.log_softmax(masked(jax.lax.stop_gradient(outputs["policy"]) + outputs["shift"], legal), -1)
+    def valued(self, outputs: Outputs, legal: Array) -> tuple[Array, Array]:
+        """[..., V]: log p of symbols, and [...] of nothing."""
+        logits = jnp.concatenate([logs(outputs, legal) + outputs["shift"], outputs["nothing"]], -1)
+        may = jnp.concatenate([legal, jnp.ones_like(legal[..., :1])], -1)
+        log_prob = jax.nn.log_softmax(masked(logits, may), -1)
+        return log_prob[..., :-1], log_prob[..., -1]
 
     def worth(self, outputs: Outputs, legal: Array) -> Array:
         """[..., V]: p / pi_logs, of returns in [0, 1]; 0 where nothing may be said."""
         prior = jnp.exp(logs(outputs, legal))
-        return jnp.where(legal, jnp.exp(self.valued(outputs, legal)) / jnp.maximum(prior, LEAST), 0.0)
+        return jnp.where(legal, jnp.exp(self.valued(outputs, legal)[0]) / jnp.maximum(prior, LEAST), 0.0)
 
 
 def goal(following: Array, batch: Batch) -> Array:

@@ -45,11 +45,17 @@ class Refuel(Talks):
         turn = jax.random.randint(key, (self.groups,), 0, game.task.horizon)
         return jnp.repeat(runs[::2], 2), Fork(jnp.repeat(turn, 2), runs)
 
-    def loss(self, outputs: Outputs, before: Outputs, steps: Steps) -> Array:
-        here, onward = steps.own & (steps.turn == steps.parted), steps.own & (steps.turn >= steps.parted)
+    def goals(self, before: Outputs, steps: Steps) -> tuple[Array, ...]:
+        """[B]: what is earned from the turn on where a pair parts."""
+        onward = steps.own & (steps.turn >= steps.parted)
+        discount = steps.discount ** (steps.turn - steps.parted).astype(jnp.float32)
+        return (jnp.sum(jnp.where(onward, discount * steps.reward, 0.0), 0),)
+
+    def loss(self, outputs: Outputs, goals: tuple[Array, ...], steps: Steps) -> Array:
+        (earned,) = goals
+        here = steps.own & (steps.turn == steps.parted)
         change = self.law(outputs, steps.legal).log_prob(steps.symbol) - steps.log_prob
         said = jnp.sum(jnp.where(here, change, 0.0), 0)
-        earned = jnp.sum(jnp.where(onward, steps.reward, 0.0), 0)
         error = self.beta * (said[::2] - said[1::2]) - (earned[::2] - earned[1::2])
         # A dialogue may end before the turn that was drawn.
         return mean_over(here.any(0)[::2].astype(jnp.float32), jnp.square(error))

@@ -79,8 +79,11 @@ class DialogueProblem:
         return logger(self.known.game)
 
     def log(self, seed: int) -> Log:
+        """What was said in the log of this seed. Laws of what might have been, most of a log, are left out: no method
+        reads them."""
         if seed not in self._logs:
-            self._logs[seed] = self._logger(LOGGED, seed)
+            whole = self._logger(LOGGED, seed)
+            self._logs[seed] = whole._replace(probability=whole.probability[..., :0].copy())
         return self._logs[seed]
 
     def supported(self, seed: int) -> float:

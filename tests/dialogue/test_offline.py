@@ -16,8 +16,9 @@ from seqrl_jax.dialogue.exact import Known, action_values, evaluated, softly_imp
 from seqrl_jax.dialogue.logs import Log, logged
 from seqrl_jax.dialogue.methods import METHODS, make_method
 from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned
+from seqrl_jax.dialogue.q_sft import QSFT
 from seqrl_jax.dialogue.registry import make_game
-from seqrl_jax.dialogue.saying import BestOf, Greedy, Perturbed, Weighted, best_of
+from seqrl_jax.dialogue.saying import Actor, BestOf, Distilled, Greedy, Perturbed, Weighted, best_of
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.values import Values
 from seqrl_jax.dialogue.views import spelling
@@ -178,6 +179,38 @@ def test_kl_control_ends_at_the_regularised_optimum(game, view):
         assert prob == pytest.approx(law[u], abs=2e-3)
 
 
+def test_chai_ends_at_the_value_of_the_best_of_its_candidates(game):
+    """Two turns: Q of the first utterance is its reward and the mean, over draws of who says anything, of the best of
+    three by the last turn's Q."""
+    method = Values(view="utterance", towards=Own(), says=BestOf(3))
+    tables, number, symbols, unit, _ = learned(method, game.game, 3000)
+    graph = game.beliefs.graph
+    last = action_values(graph, np.zeros(graph.num_nodes))
+    anyone = np.full(last.shape, -np.log(last.shape[1]))
+    law = np.asarray(best_of(jnp.asarray(anyone, jnp.float32), jnp.asarray(last, jnp.float32), 3))
+    expected = graph.start @ action_values(graph, (law * last).sum(1))
+    opening = number[symbols.heard[0][:1].astype(np.int32).tobytes()]
+    found = unit * np.asarray(tables["q"])[opening, symbols.said[:, 0]]
+    np.testing.assert_allclose(found, expected, atol=3e-3 * unit)
+
+
+@pytest.mark.parametrize("view", ["utterance", "token"])
+def test_q_sft_ends_at_the_optimum(game, view):
+    """p / pi_logs of the first utterance is Q*, where returns from the least to the most are 0 to 1."""
+    method = QSFT(view=view)
+    tables, number, symbols, unit, _ = learned(method, game.game, 4000)
+    data, graph = data_of(listed(game.game), symbols, 1.0), game.beliefs.graph
+    best = graph.start @ action_values(graph, game.best.values[1]) / unit
+    opening = symbols.heard[0][: symbols.heard_length[0]].astype(np.int32)
+    for u, value in enumerate(best):
+        said, node = symbols.said[u][: symbols.said_length[u]].astype(np.int32), 0
+        for symbol in said[:-1]:
+            node = symbols.child[node, symbol]
+        at = number[np.concatenate([opening, said[:-1]]).astype(np.int32).tobytes()]
+        worth = method.worth({name: table[at] for name, table in tables.items()}, jnp.asarray(symbols.legal[node]))
+        assert float(worth[said[-1]]) == pytest.approx((value - data.least) / (data.most - data.least), abs=0.01)
+
+
 @pytest.mark.parametrize("candidates", [1, 2, 5])
 def test_the_best_of_candidates_is_that_of_all_draws(candidates):
     """Every tuple of draws, listed."""
@@ -252,7 +285,18 @@ def test_what_v_is_changes_nothing_of_what_is_said():
 
 
 @pytest.mark.parametrize(
-    "method", [Imitation(), ReturnConditioned(), Values(says=Weighted()), Values(towards=Max(), says=Greedy())]
+    "method",
+    [
+        Imitation(),
+        ReturnConditioned(),
+        QSFT(),
+        Values(says=Weighted()),
+        Values(towards=Max(), says=Greedy()),
+        Values(towards=Soft()),
+        Values(towards=Own(), says=BestOf(4), conservatism=0.1),
+        Values(towards=Own(), says=Actor()),
+        Values(towards=Sarsa(), says=Distilled()),
+    ],
 )
 def test_padding_changes_nothing(method):
     """Places behind a dialogue's end, whatever the outputs are there, even no numbers."""

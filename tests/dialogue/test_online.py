@@ -16,7 +16,7 @@ from seqrl_jax.dialogue.views import spelling
 MEMBERS = 3
 
 
-def made(seed=0, turns=3, words=2, groups=2):
+def made(seed=0, turns=3, words=2, groups=2, discount=1.0):
     """Dialogues of `words` own symbols a turn with one heard behind each; some end early."""
     rng = np.random.default_rng(seed)
     batch, length = groups * MEMBERS, turns * (words + 1)
@@ -27,7 +27,7 @@ def made(seed=0, turns=3, words=2, groups=2):
     own = alive & (place % (words + 1) < words)
     last = own & (place % (words + 1) == words - 1)
     reward = np.where(last, rng.normal(size=own.shape), 0.0)
-    onward = np.where(own, np.where(last, np.where(turn < lasting - 1, 1.0, 0.0), 1.0), 0.0)
+    onward = np.where(own, np.where(last, np.where(turn < lasting - 1, discount, 0.0), 1.0), 0.0)
     f32 = lambda array: jnp.asarray(array, jnp.float32)
     said = jnp.asarray(rng.integers(0, 2, (length + 1, batch)), jnp.int32)
     steps = Steps(
@@ -40,6 +40,8 @@ def made(seed=0, turns=3, words=2, groups=2):
         jnp.zeros(own.shape),
         jnp.asarray(np.where(alive, turn, 0), jnp.int32),
         jnp.zeros(batch, jnp.int32),
+        discount,
+        turns,
     )
     by_turn = np.zeros((turns, batch))
     for t in range(turns):
@@ -47,9 +49,10 @@ def made(seed=0, turns=3, words=2, groups=2):
     return steps, by_turn, lasting
 
 
+@pytest.mark.parametrize("discount", [1.0, 0.7])
 @pytest.mark.parametrize("advantage", [LeaveOneOut(), Talking()])
-def test_a_turn_is_compared_with_its_groups(advantage):
-    steps, by_turn, lasting = made()
+def test_a_turn_is_compared_with_its_groups(advantage, discount):
+    steps, by_turn, lasting = made(discount=discount)
     turns, batch = by_turn.shape
     talks = np.arange(turns)[:, None] < lasting
     expected = np.zeros_like(by_turn)
@@ -57,6 +60,7 @@ def test_a_turn_is_compared_with_its_groups(advantage):
         mates = range(i // MEMBERS * MEMBERS, (i // MEMBERS + 1) * MEMBERS)
         total = 0.0
         for t in reversed(range(turns)):
+            total *= discount
             if advantage == LeaveOneOut():
                 total += by_turn[t, i] - np.mean([by_turn[t, j] for j in mates if j != i])
             elif talks[t, i]:

@@ -43,7 +43,7 @@ def test_the_minimum_is_q_of_who_talked():
         def step(carry, key):
             tables, state = carry
             steps, _ = method.spoken(known.game, symbols, training, key)
-            loss = lambda tables: method.loss({"policy": tables[steps.symbols[:-1]]}, {}, steps)
+            loss = lambda tables: method.loss({"policy": tables[steps.symbols[:-1]]}, method.goals({}, steps), steps)
             change, state = optimiser.update(jax.grad(loss)(tables), state)
             return (optax.apply_updates(tables, change), state), None
 
