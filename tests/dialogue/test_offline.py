@@ -134,6 +134,7 @@ def game():
         (Values(towards=Return(), says=Greedy()), False, 1e-3),
         (Values(towards=Expectile(0.5)), False, 1e-3),
         (Values(towards=Own(), says=Greedy()), True, 1e-3),
+        (Values(towards=Own(), says=Actor()), True, 1e-2),
     ],
 )
 @pytest.mark.parametrize("view", ["utterance", "token"])
