@@ -54,7 +54,15 @@ def test_the_page_stands_alone(tmp_path, section, record, picture):
         "seqrl report here",
     ):
         assert words in text, words
-    for words in ("optimality gap", "worst task", "sampled", "by hand", "seqrl run test", "100 of 100"):
+    for words in (
+        "1 task · 2 methods · seeds in each cell: 3",
+        "optimality gap",
+        "worst task",
+        "sampled",
+        "by hand",
+        "seqrl run test",
+        "100 of 100",
+    ):
         assert words in text, words
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 

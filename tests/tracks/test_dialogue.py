@@ -76,7 +76,7 @@ def test_every_game_says_what_it_is():
 
 
 def test_only_what_compares_with_those_that_still_talk_is_marked_wrong():
-    """See `dialogue.group_baselines`, where the other baselines have the true gradient or a multiple of it."""
+    """See `exact.group_baselines`, where the other baselines have the true gradient or a multiple of it."""
     assert [name for name, entry in DIALOGUE.methods.items() if entry.marked_wrong] == ["pg_talking"]
 
 
