@@ -22,7 +22,6 @@ from seqrl_jax.dialogue.views import Spelling, View
 from seqrl_jax.naming import check, require
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.networks.recurrent import GRU
-from seqrl_jax.networks.registry import memory_name
 from seqrl_jax.settings import Count, PositiveFloat
 
 LARGEST_GRADIENT = 1.0
@@ -55,7 +54,7 @@ class Method:
     def __post_init__(self) -> None:
         check(self)
         why = "a dialogue is read whole, and by no model of anything else"
-        require(self.memory.reach is None and not self.memory.has_model, why, memory=memory_name(self.memory))
+        require(self.memory.reach is None and not self.memory.has_model, why, memory=type(self.memory).__name__)
 
     @property
     def conditions(self) -> int:

@@ -74,7 +74,7 @@ def test_it_hears_what_is_said_and_nothing_while_it_speaks(game):
 def test_what_it_does_while_the_user_speaks_does_not_matter():
     _, symbols, env, params = made("visual_dialogue:turns=3")
     key = jax.random.key(1)
-    obs, state = env.reset(key, params)
+    _, state = env.reset(key, params)
     assert not env.speaks(state, params)
     every = jax.vmap(lambda action: env.step(key, state, action, params))(jnp.arange(symbols.num_symbols))
     for leaf in jax.tree.leaves(every):
