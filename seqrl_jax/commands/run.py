@@ -18,6 +18,7 @@ from seqrl_jax.runs.plan import Order
 from seqrl_jax.runs.runner import check_directory
 from seqrl_jax.runs.runner import run as run_table
 from seqrl_jax.tracks.base import Budget, Suite, Track
+from seqrl_jax.tracks.dialogue import DialogueTrack
 from seqrl_jax.tracks.registry import TRACKS
 from seqrl_jax.tracks.suites import SUITES, check, suite
 
@@ -25,7 +26,7 @@ from seqrl_jax.tracks.suites import SUITES, check, suite
 def run(options: argparse.Namespace) -> None:
     """Run what is missing and print the table; write the report, unless one of the same records is there."""
     chosen = _chosen(options)
-    track = check(chosen)
+    track = _reading(check(chosen), options.log)
     directory = options.out or Path("runs") / chosen.name
     check_directory(directory)
     use_every_core()
@@ -55,6 +56,15 @@ def _chosen(options: argparse.Namespace) -> Suite:
         seeds=options.seeds or chosen.seeds,
         steps=options.steps or chosen.steps,
     )
+
+
+def _reading(track: Track, log: Path | None) -> Track:
+    """The track, learning from this file where there is one. Raises: ValueError for a track without logs."""
+    if log is None:
+        return track
+    if not isinstance(track, DialogueTrack):
+        raise ValueError(f"{log}: the track {track.name} learns from no logs")
+    return replace(track, log=log)
 
 
 def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:

@@ -89,9 +89,7 @@ def _ends(known: Known, outcomes: Outcomes, levels: list[Level], last: bool) -> 
     ending = {step: (outcome.paid if last else outcome.ended)[level.node] for step, outcome in outcomes.of.items()}
     mass = said * sum(ending.values())
     history, utterance = np.nonzero(mass > 0)
-    law = sum(
-        share[history, utterance][:, None] * shifted(level.law[history], step) for step, share in ending.items()
-    )
+    law = sum(share[history, utterance][:, None] * shifted(level.law[history], step) for step, share in ending.items())
     path = [history * said.shape[1] + utterance]
     for earlier in reversed(levels[1:]):
         path.append(earlier.parent[path[-1] // said.shape[1]])

@@ -17,8 +17,8 @@ LARGEST_STEP = 1000
 
 
 class Outcome(NamedTuple):
-    """Of one reward: onward: [N * A, N], how likely it comes with each next belief. paid: [N, A], how likely it comes at
-    all. ended: [N, A], how likely the dialogue ends with it."""
+    """Of one reward. onward: [N * A, N], how likely it comes with each next belief. paid: [N, A], how likely it comes
+    at all. ended: [N, A], how likely the dialogue ends with it."""
 
     onward: sparse.csr_matrix
     paid: np.ndarray
