@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _write_any_text()
     options = parser().parse_args(arguments)
+    # Environments of one's own are found where the command is given, behind all that is installed.
+    sys.path.append(os.getcwd())
     warnings.showwarning = note
     try:
         import_module(f"seqrl_jax.commands.{options.command}").run(options)

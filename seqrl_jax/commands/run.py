@@ -72,7 +72,7 @@ def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:
     what they might have been."""
 
     def named(track: Track) -> tuple[int, int]:
-        return sum(base(task) in track.tasks for task in tasks), sum(base(agent) in track.methods for agent in agents)
+        return sum(track.knows(task) for task in tasks), sum(base(agent) in track.methods for agent in agents)
 
     name = max(TRACKS.values(), key=named).name
     return next(suite for suite in SUITES.values() if suite.track == name)

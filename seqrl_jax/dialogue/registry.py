@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Callable
 
 from seqrl_jax import naming
@@ -26,21 +24,3 @@ def make_game(spec: str) -> Game:
     name, settings = naming.parse(spec)
     function = naming.lookup("game", name, GAMES)
     return naming.made(spec, lambda: function(**naming.arguments(spec, settings, naming.settable(function))))
-
-
-def about(name: str) -> str:
-    """One line about a game: its seed idea. Raises: SpecError for an unknown name."""
-    return _parts(name)[2]
-
-
-def picture(name: str) -> str:
-    """What a game is, and how it is talked, in paragraphs. Raises: SpecError for an unknown name."""
-    paragraph, drawn, _ = _parts(name)
-    return f"{paragraph}\n\n{drawn}"
-
-
-def _parts(name: str) -> tuple[str, str, str]:
-    text = inspect.getdoc(naming.lookup("game", name, GAMES)) or ""
-    paragraph, _, rest = text.partition("Picture::")
-    drawn, _, idea = rest.partition("Seed idea:")
-    return " ".join(paragraph.split()), textwrap.dedent(drawn.strip("\n")).rstrip(), idea.split("\n")[0].strip()

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax import naming, parts
+from seqrl_jax.descriptions import described
 from seqrl_jax.devices import over_devices
 from seqrl_jax.dialogue.data import Data, data_of
 from seqrl_jax.dialogue.exact import Known, seen_in
@@ -22,7 +23,7 @@ from seqrl_jax.dialogue.logs import Log, logger
 from seqrl_jax.dialogue.luck import luck_share
 from seqrl_jax.dialogue.method import Method, Training
 from seqrl_jax.dialogue.methods import METHODS, make_method, method_settings
-from seqrl_jax.dialogue.registry import GAMES, about, make_game, picture
+from seqrl_jax.dialogue.registry import GAMES, make_game
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.keys import key_of
@@ -133,8 +134,9 @@ class DialogueTrack:
     @property
     def tasks(self) -> Mapping[str, Entry]:
         return {
-            name: Entry(about(name), detail=picture(name), settings=naming.describe_settings(build))
+            name: Entry(about.idea, detail=about.detail, settings=naming.describe_settings(build))
             for name, build in GAMES.items()
+            for about in [described(build)]
         }
 
     @property
@@ -147,6 +149,9 @@ class DialogueTrack:
     @property
     def bounds(self) -> Mapping[str, str]:
         return {"logs": "the speakers whose dialogues were logged", "best": "the best policy of the whole dialogue"}
+
+    def knows(self, task: str) -> bool:
+        return naming.base(task) in GAMES
 
     def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
         for spec in tasks:
