@@ -6,13 +6,14 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.settings import Discount
+from seqrl_jax.tasks import cards, chain
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
+from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.registry import FILE, TASKS, make
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 
@@ -23,25 +24,13 @@ PLAIN = (bool, int, float)
 PATH = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)(:(?P<settings>.*))?", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """What is proved of a policy's return without a discount: it lies between these. how: by what."""
-
-    lower: float
-    upper: float
-    how: str
-
-
-@dataclass(frozen=True, eq=False)
-class Ready:
-    """An environment with its numbers, ready to be learned in. certified: by the names of `tracks.environments`."""
-
-    env: Environment
-    params: Any
-    certified: Mapping[str, Certificate] = field(default_factory=dict)
-
-
-ENVIRONMENTS: dict[str, Callable[..., Ready]] = {}
+ENVIRONMENTS: dict[str, Callable[..., Ready]] = {
+    "repeat_first_cards": cards.repeat_first_cards,
+    "repeat_previous_cards": cards.repeat_previous_cards,
+    "autoencode_cards": cards.autoencode_cards,
+    "count_recall_cards": cards.count_recall_cards,
+    "memory_chain": chain.memory_chain,
+}
 """The suite's own environments that are no tables. A new one is one function and one line here."""
 
 

@@ -17,12 +17,11 @@ from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
 from seqrl_jax.descriptions import described
 from seqrl_jax.naming import SpecError
 from seqrl_jax.results.record import Bound, Record
-from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, Ready, environment, known
+from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, known
+from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 from seqrl_jax.tracks.agents import RETURN, outcome_of
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.training import alone, train_row
-
-MEMORYLESS, HISTORY = "memoryless_stochastic", "history"
 
 
 @dataclass(frozen=True, eq=False)

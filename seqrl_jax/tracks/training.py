@@ -31,29 +31,25 @@ CLAIM_SEED = 2**31
 
 @dataclass(frozen=True, eq=False)
 class Stacked:
-    """Tasks of one program. env: of all of them. params: [N, ...]. tables: those tasks, where policies that are tables
-    are to be valued exactly. judged_in: where others are played."""
+    """N tasks of one program. env: of all of them. params: [N, ...]. judged_in: where policies are played. tables: the
+    tasks, where policies that are tables are valued exactly instead."""
 
+    size: int
     env: Environment
     params: Any
     judged_in: Environment
     tables: Sequence[TabularPOMDP] = ()
 
-    @property
-    def size(self) -> int:
-        """N."""
-        return len(jax.tree.leaves(self.params)[0])
-
 
 def stacked(tasks: Sequence[TabularPOMDP]) -> Stacked:
     """Tabular tasks, padded to one shape."""
     env, params = stack(tasks)
-    return Stacked(env, params, env, tasks)
+    return Stacked(len(tasks), env, params, env, tasks)
 
 
 def alone(env: Environment, params: Any) -> Stacked:
     """One environment, judged by what it pays, without its discount."""
-    return Stacked(env, jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], params), Undiscounted(env))
+    return Stacked(1, env, jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], params), Undiscounted(env))
 
 
 @dataclass(frozen=True)

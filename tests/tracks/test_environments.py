@@ -14,7 +14,8 @@ from seqrl_jax.agents import make_agent
 from seqrl_jax.cli import main
 from seqrl_jax.naming import SpecError
 from seqrl_jax.tasks.environment import Discrete, Transition, Undiscounted, everything_in
-from seqrl_jax.tasks.environments import Ready, environment, known
+from seqrl_jax.tasks.environments import environment, known
+from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tracks.base import Budget, plain_loop
 from seqrl_jax.tracks.environments import ANY, EnvironmentProblem
 from seqrl_jax.tracks.training import alone, train_row
