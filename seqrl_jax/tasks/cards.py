@@ -304,7 +304,7 @@ def count_recall_cards(decks: Depth = 1, kinds: Kinds = "colours") -> Ready:
 
 
 def _counted_blindly(env: CountRecall) -> float:
-    """What the best policy of card and question earns: the likeliest count over all steps, by whether they are alike."""
+    """What the best policy of card and question earns: the likeliest count of all steps, by whether they are alike."""
     times, counts = np.arange(1, env.cards)[:, None], np.arange(env.copies + 1)
     # How many of the asked kind are among the t - 1 cards before the one that is shown.
     alike = hypergeom(env.cards - 1, env.copies - 1, times - 1).pmf(counts - 1).mean(0).max()

@@ -148,7 +148,7 @@ def test_a_card_that_is_gone_is_not_dealt():
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_impossible_settings_are_refused(name):
-    with pytest.raises(ValueError, match="unknown key|expected"):
+    with pytest.raises(ValueError, match=r"unknown key|expected"):
         environment(f"{name}:decks=0")
     if name == "repeat_previous_cards":
         with pytest.raises(ValueError, match="never dealt"):
