@@ -1,8 +1,8 @@
 """Memories that are a matrix S [B, heads, K, V] of decaying outer products, worked off chunk by chunk.
 
-`S_t = sum_s share(t, s) k_s v_s^T` and `y_t = S_t^T q_t`: within a chunk of C steps by masked products, beyond it by
-the matrix that the chunk before left behind. That is O(T C) work in T / C steps one after another; a chunk of one step
-is the recurrence.
+`S_t = sum_s share(t, s) k_s v_s^T` and `y_t = S_t^T q_t`: what steps of one chunk of C say to each other are masked
+products, of all chunks at once, and what earlier ones say passes from chunk to chunk as the matrix. That is O(T C) work
+in T / C steps one after another; a chunk of one step is the recurrence.
 
 Source: Dao & Gu (2024), sec. 6.
 """
@@ -10,7 +10,7 @@ Source: Dao & Gu (2024), sec. 6.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -22,8 +22,10 @@ from seqrl_jax.networks.base import Memory
 from seqrl_jax.settings import Count, Depth, Width
 
 Arrays = tuple[Array, ...]
-Advance = Callable[[Any, Arrays, Array], tuple[Any, Array]]
-"""(carry, steps [C, B, ...], firsts [C, B]) -> the carry after them, and outputs [C, B, ...]."""
+Prepare = Callable[[Arrays, Array], Any]
+"""(steps [C, B, ...], firsts [C, B]) -> what is made of a chunk without knowing what came before it."""
+Advance = Callable[[Any, Any], tuple[Any, Array]]
+"""(carry, what was made of a chunk) -> the carry after it, and its outputs [C, B, ...]."""
 
 
 class MatrixMemory(Memory):
@@ -59,7 +61,7 @@ class MatrixMemory(Memory):
 
     @nn.nowrap
     def in_chunks(
-        self, advance: Advance, carry: Any, steps: Arrays, blank: tuple[float, ...], firsts: Array
+        self, prepare: Prepare, advance: Advance, carry: Any, steps: Arrays, blank: tuple[float, ...], firsts: Array
     ) -> tuple[Any, Array]:
         """The carry after T steps, and their outputs [T, B, ...].
 
@@ -73,8 +75,8 @@ class MatrixMemory(Memory):
             ends = [(0, -length % chunk)] + [(0, 0)] * (array.ndim - 1)
             return jnp.pad(array, ends, constant_values=fill).reshape(-1, chunk, *array.shape[1:])
 
-        chunks = (tuple(map(split, steps, blank)), split(firsts))
-        carry, outputs = jax.lax.scan(lambda carry, at: advance(carry, *at), carry, chunks)
+        chunks = jax.vmap(prepare)(tuple(map(split, steps, blank)), split(firsts))
+        carry, outputs = jax.lax.scan(advance, carry, chunks)
         return carry, outputs.reshape(-1, *outputs.shape[2:])[:length]
 
 
@@ -92,29 +94,44 @@ def spans(firsts: Array) -> tuple[Array, Array]:
 def log_shares(log_decay: Array, firsts: Array) -> tuple[Array, Array]:
     """How much is left at step t of what step s wrote, and of what the chunk began with, in logarithms.
 
-    Sums of decays, not differences of sums: nothing of another episode enters, not even what it was rounded to.
+    Sums begin with each episode, so that nothing of another one enters, not even what it was rounded to.
 
     Args: log_decay: [C, B, heads], of what was there before a step. firsts: [C, B] bool.
     Returns: [t, s, B, heads], the sum over s < j <= t, and [t, B, heads], the sum over j <= t; -inf of nothing.
     """
     within, before = spans(firsts)
-    steps = jnp.arange(len(firsts))
-    later = (steps[:, None] > steps)[..., None, None]
-    between = jnp.cumsum(jnp.where(later, log_decay[:, None], 0), 0)
-    since = jnp.cumsum(log_decay, 0)
-    return jnp.where(within[..., None], between, -jnp.inf), jnp.where(before[..., None], since, -jnp.inf)
+    sums = jnp.einsum("tsb,sbh->tbh", within.astype(log_decay.dtype), log_decay, precision="highest")
+    between = jnp.where(within[..., None], sums[:, None] - sums, -jnp.inf)
+    return between, jnp.where(before[..., None], sums, -jnp.inf)
 
 
-def attend(state: Array, query: Array, key: Array, value: Array, within: Array, before: Array) -> tuple[Array, Array]:
-    """What the steps of a chunk read, and the matrix that they leave behind.
+class Linear(NamedTuple):
+    """A chunk as a linear function of the matrix before it: what it reads and leaves is `query S + read`, `S' = left S
+    + added`.
+
+    query: [C, B, heads, K]. read: [C, B, heads, V]. left: [B, heads, 1, 1]. added: [B, heads, K, V].
+    """
+
+    query: Array
+    read: Array
+    left: Array
+    added: Array
+
+
+def attended(query: Array, key: Array, value: Array, within: Array, before: Array) -> Linear:
+    """A chunk of steps that only add to the matrix.
 
     Args:
-        state: [B, heads, K, V]. query, key: [C, B, heads, K]. value: [C, B, heads, V].
-        within: [t, s, B, heads], the share of what s wrote at t. before: [C, B, heads], that of the state.
-    Returns: [B, heads, K, V] and [C, B, heads, V].
+        query, key: [C, B, heads, K]. value: [C, B, heads, V].
+        within: [t, s, B, heads], the share of what s wrote at t. before: [C, B, heads], that of what was there before.
     """
     weight = jnp.einsum("tbhk,sbhk->tsbh", query, key) * within
-    old = jnp.einsum("tbhk,bhkv->tbhv", query, state) * before[..., None]
-    read = jnp.einsum("tsbh,sbhv->tbhv", weight, value) + old
+    read = jnp.einsum("tsbh,sbhv->tbhv", weight, value)
     added = jnp.einsum("sbhk,sbhv->bhkv", key * within[-1, ..., None], value)
-    return state * before[-1, ..., None, None] + added, read
+    return Linear(query * before[..., None], read, before[-1, ..., None, None], added)
+
+
+def advance(matrix: Array, chunk: Linear) -> tuple[Array, Array]:
+    """The matrix [B, heads, K, V] after a chunk, and what its steps read, [C, B, heads, V]."""
+    read = jnp.einsum("tbhk,bhkv->tbhv", chunk.query, matrix) + chunk.read
+    return chunk.left * matrix + chunk.added, read

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import Codes, InputDense
-from seqrl_jax.networks.chunks import Arrays, MatrixMemory, attend, log_shares
+from seqrl_jax.networks.chunks import Arrays, Linear, MatrixMemory, advance, attended, log_shares
 from seqrl_jax.networks.mamba2 import DecayGate
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.networks.window import ShortConvolution
-from seqrl_jax.settings import Depth
+from seqrl_jax.settings import Count, Depth
 
 State = tuple[Array, Array]
 
@@ -26,12 +26,14 @@ class GatedDeltaNet(MatrixMemory):
     [B, window - 1, 3 width]).
 
     Within a chunk the rule is a sum, `S_t = share(t) S_0 + sum_s share(t, s) k_s u_s^T`, whose values solve the system
-    `u_t + beta_t sum_{s<t} share(t, s) (k_t . k_s) u_s = beta_t (v_t - share(t) S_0^T k_t)`, the WY representation.
+    `u_t + beta_t sum_{s<t} share(t, s) (k_t . k_s) u_s = beta_t (v_t - share(t) S_0^T k_t)`, the WY representation:
+    C steps of substitution, in all chunks at once, and then T / C from chunk to chunk.
 
-    Attributes: window: of the convolution.
+    Attributes: window: of the convolution. chunk: C; C + T / C steps are fewest near the root of T.
     Source: Yang, Kautz & Hatamizadeh (2025), sec. 3.1 for the rule, 3.3 for the chunks, 3.4 for the block.
     """
 
+    chunk: Count = 16
     window: Depth = 4
 
     @nn.nowrap
@@ -49,7 +51,7 @@ class GatedDeltaNet(MatrixMemory):
         share = nn.sigmoid(InputDense(self.heads, name="share")(xs))
         log_decay, _ = DecayGate(self.heads, name="decay")(xs)
         steps = (_unit(query), _unit(key), value, share, log_decay)
-        matrix, read = self.in_chunks(_advance, matrix, steps, (0, 0, 0, 0, 0), firsts)
+        matrix, read = self.in_chunks(_prepare, _advance, matrix, steps, (0, 0, 0, 0, 0), firsts)
         read = self.flat(nn.RMSNorm(epsilon=1e-5, name="norm")(read)) * nn.silu(gate)
         return (matrix, before), Readout(self.width, name="readout")(read, xs)
 
@@ -58,28 +60,39 @@ def _unit(vector: Array) -> Array:
     return vector * jax.lax.rsqrt(jnp.sum(jnp.square(vector), -1, keepdims=True) + 1e-6)
 
 
-def _advance(matrix: Array, steps: Arrays, firsts: Array) -> tuple[Array, Array]:
+def _prepare(steps: Arrays, firsts: Array) -> tuple[Linear, Array]:
+    """The chunk as if it only added, but with its own corrections; and what it erases, [B, heads, K, K]."""
     query, key, value, share, log_decay = steps
     within, before = map(jnp.exp, log_shares(log_decay, firsts))
     earlier = jnp.tril(jnp.ones((len(firsts),) * 2, bool), -1)[..., None, None]
-    overlap = jnp.einsum("tbhk,sbhk->tsbh", key, key) * jnp.where(earlier, within, 0) * share[:, None]
-    held = jnp.einsum("tbhk,bhkv->tbhv", key, matrix) * before[..., None]
-    inverse = unit_lower_inverse(jnp.moveaxis(overlap, (0, 1), (-2, -1)))
-    corrections = jnp.einsum("bhts,sbhv->tbhv", inverse, share[..., None] * (value - held))
-    return attend(matrix, query, key, corrections, within, before)
+    overlap = share[:, None] * jnp.einsum("tbhk,sbhk->tsbh", key, key) * jnp.where(earlier, within, 0)
+    # u = corrected - held S solves the system whatever S is: one solution for both.
+    right = share[..., None] * jnp.concatenate([value, key * before[..., None]], -1)
+    both = attended(query, key, solve_unit_lower(overlap, right), within, before)
+    read, held = jnp.split(both.read, [value.shape[-1]], -1)
+    added, erased = jnp.split(both.added, [value.shape[-1]], -1)
+    return Linear(both.query - held, read, both.left, added), erased
 
 
-def unit_lower_inverse(lower: Array) -> Array:
-    """(I + L)^-1 [..., C, C] of L [..., C, C], of which the part below the diagonal is read.
+def _advance(matrix: Array, chunk: tuple[Linear, Array]) -> tuple[Array, Array]:
+    corrected, erased = chunk
+    after, read = advance(matrix, corrected)
+    return after - jnp.einsum("bhkl,bhlv->bhkv", erased, matrix), read
 
-    By halves, `[[A, 0], [B, D]]^-1 = [[A^-1, 0], [-D^-1 B A^-1, D^-1]]`: log2(C) pairs of products one after another,
-    and no call of a linear algebra library.
+
+def solve_unit_lower(lower: Array, right: Array) -> Array:
+    """x [C, ..., N] of `x_t + sum_{s<t} L_ts x_s = b_t`, by substitution. Its gradient is another such solution.
+
+    Args: lower: L [C, C, ...], zero where s >= t. right: b [C, ..., N].
     """
-    size = lower.shape[-1]
-    if size == 1:
-        return jnp.ones_like(lower)
-    half = size // 2
-    top, bottom = unit_lower_inverse(lower[..., :half, :half]), unit_lower_inverse(lower[..., half:, half:])
-    corner = -bottom @ lower[..., half:, :half] @ top
-    above = jnp.concatenate([top, jnp.zeros_like(corner).swapaxes(-1, -2)], -1)
-    return jnp.concatenate([above, jnp.concatenate([corner, bottom], -1)], -2)
+
+    def substitute(columns: Array, right: Array, reverse: bool) -> Array:
+        take = lambda x, at: (x - at[1][..., None] * x[at[0]], None)
+        return jax.lax.scan(take, right, (jnp.arange(len(right)), columns), reverse=reverse)[0]
+
+    return jax.lax.custom_linear_solve(
+        lambda x: x + jnp.einsum("ts...,s...n->t...n", lower, x),
+        right,
+        lambda _, right: substitute(lower.swapaxes(0, 1), right, reverse=False),
+        lambda _, right: substitute(lower, right, reverse=True),
+    )

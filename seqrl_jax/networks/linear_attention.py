@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense
-from seqrl_jax.networks.chunks import Arrays, MatrixMemory, attend, spans
+from seqrl_jax.networks.chunks import Arrays, Linear, MatrixMemory, advance, attended, spans
 from seqrl_jax.networks.position import sinusoids, times
 from seqrl_jax.networks.readout import Readout
 
@@ -37,12 +37,12 @@ class LinearAttention(MatrixMemory):
         query, key, value = map(self.by_head, (query, key, value))
         # Beside the values stands a one, whose sum is the normaliser.
         value = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
-        sums, read = self.in_chunks(_advance, sums, (query, key, value), (0, 0, 0), firsts)
+        sums, read = self.in_chunks(_prepare, advance, sums, (query, key, value), (0, 0, 0), firsts)
         mean = read[..., :-1] / (read[..., -1:] + 1e-6)
         return (sums, time_t[-1] + 1), Readout(self.width, name="readout")(self.flat(mean), xs)
 
 
-def _advance(sums: Array, steps: Arrays, firsts: Array) -> tuple[Array, Array]:
+def _prepare(steps: Arrays, firsts: Array) -> Linear:
     query, key, value = steps
     within, before = (visible[..., None].astype(value.dtype) for visible in spans(firsts))
-    return attend(sums, query, key, value, within, before)
+    return attended(query, key, value, within, before)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import Codes, InputDense
-from seqrl_jax.networks.chunks import Arrays, MatrixMemory, attend, log_shares
+from seqrl_jax.networks.chunks import Arrays, Linear, MatrixMemory, advance, attended, log_shares
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.networks.window import ShortConvolution
 from seqrl_jax.settings import Depth, Width
@@ -48,7 +48,7 @@ class Mamba2(MatrixMemory):
         value = self.by_head(value)
         key, query = (jnp.broadcast_to(part[..., None, :], (*step.shape, self.state)) for part in (key, query))
         steps = (query, key, value * step[..., None], log_decay)
-        matrix, read = self.in_chunks(_advance, matrix, steps, (0, 0, 0, 0), firsts)
+        matrix, read = self.in_chunks(_prepare, advance, matrix, steps, (0, 0, 0, 0), firsts)
         skip = self.param("skip", nn.initializers.ones, (self.heads, 1))
         read = nn.RMSNorm(epsilon=1e-5, name="norm")(self.flat(read + skip * value) * nn.silu(gate))
         return (matrix, before), Readout(self.width, name="readout")(read, xs)
@@ -81,7 +81,7 @@ def _step_biases(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -
     return step + jnp.log(-jnp.expm1(-step))
 
 
-def _advance(matrix: Array, steps: Arrays, firsts: Array) -> tuple[Array, Array]:
+def _prepare(steps: Arrays, firsts: Array) -> Linear:
     query, key, value, log_decay = steps
     between, since = log_shares(log_decay, firsts)
-    return attend(matrix, query, key, value, jnp.exp(between), jnp.exp(since))
+    return attended(query, key, value, jnp.exp(between), jnp.exp(since))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import Codes, InputDense
-from seqrl_jax.networks.chunks import Arrays, MatrixMemory, attend, log_shares
+from seqrl_jax.networks.chunks import Arrays, Linear, MatrixMemory, advance, attended, log_shares
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.settings import Number
 
@@ -45,17 +45,29 @@ class MLSTM(MatrixMemory):
         # Beside the values stands a one, whose sum is n.
         value = jnp.concatenate([value, jnp.ones_like(value[..., :1])], -1)
         steps = (query, key, value, log_in, log_forget)
-        carry, read = self.in_chunks(_advance, carry, steps, (0, 0, 0, NOTHING, 0), firsts)
+        carry, read = self.in_chunks(_prepare, _advance, carry, steps, (0, 0, 0, NOTHING, 0), firsts)
         return carry, Readout(self.width, name="readout")(nn.sigmoid(out) * self.flat(read), xs)
 
 
-def _advance(carry: State, steps: Arrays, firsts: Array) -> tuple[State, Array]:
-    state, scale = carry
+def _prepare(steps: Arrays, firsts: Array) -> tuple[Linear, Array, Array]:
+    """The chunk divided by exp of its own largest shares [C, B, heads], with these and the log of what is left."""
     query, key, value, log_in, log_forget = steps
     between, since = log_shares(log_forget, firsts)
-    between, since = between + log_in, since + scale
-    # Nothing that is read depends on it, so that no gradient passes either.
-    scales = jax.lax.stop_gradient(jnp.maximum(between.max(1), since))
-    state, read = attend(state, query, key, value, jnp.exp(between - scales[:, None]), jnp.exp(since - scales))
-    normaliser = jnp.maximum(jnp.abs(read[..., -1]), jnp.exp(-scales))
-    return (state, scales[-1]), read[..., :-1] / normaliser[..., None]
+    between = between + log_in
+    # Nothing that is read depends on what it was divided by, so that no gradient passes either.
+    scale = jax.lax.stop_gradient(between.max(1))
+    return attended(query, key, value, jnp.exp(between - scale[:, None]), jnp.ones_like(scale)), scale, since
+
+
+def _advance(carry: State, chunk: tuple[Linear, Array, Array]) -> tuple[State, Array]:
+    state, before = carry
+    inside, scale, since = chunk
+    since = since + before
+    joint = jax.lax.stop_gradient(jnp.maximum(scale, since))
+    old, new = jnp.exp(since - joint)[..., None], jnp.exp(scale - joint)[..., None]
+    state, read = advance(
+        state,
+        Linear(inside.query * old, inside.read * new, old[-1, ..., None], inside.added * new[-1, ..., None]),
+    )
+    normaliser = jnp.maximum(jnp.abs(read[..., -1]), jnp.exp(-joint))
+    return (state, joint[-1]), read[..., :-1] / normaliser[..., None]

@@ -30,7 +30,7 @@ from seqrl_jax.networks import (
     Transformer,
     Window,
 )
-from seqrl_jax.networks.gated_deltanet import unit_lower_inverse
+from seqrl_jax.networks.gated_deltanet import solve_unit_lower
 from seqrl_jax.networks.s5 import hippo_frequencies
 from seqrl_jax.tasks.environment import Discrete
 
@@ -256,14 +256,19 @@ def test_rollouts_of_any_length_are_worked_off_in_chunks(kind):
     assert_equal(left, right, 2e-5)
 
 
-def test_a_unit_lower_matrix_is_inverted_by_halves():
-    """As numpy does, of any size, whatever stands on and above the diagonal; where all keys are alike without error."""
-    inverse = jax.jit(unit_lower_inverse)
-    for size in (1, 2, 7):
-        matrix = np.random.default_rng(size).normal(size=(2, size, size))
-        expected = np.linalg.inv(np.tril(matrix, -1) + np.eye(size))
-        np.testing.assert_allclose(inverse(jnp.float32(matrix)), expected, rtol=1e-3, atol=1e-4)
-    np.testing.assert_array_equal(inverse(jnp.ones((32, 32))), np.eye(32) - np.eye(32, k=-1))
+def test_a_unit_lower_system_is_solved_as_numpy_does():
+    """Also its gradient; and without an error where all keys are alike, where powers of the matrix would be large."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        lower, right = np.tril(rng.normal(size=(7, 7)), -1), rng.normal(size=(7, 3))
+        inverse, moved = np.linalg.inv(lower + np.eye(7)), rng.normal(size=(7, 3))
+        solved, pull = jax.vjp(solve_unit_lower, jnp.asarray(lower), jnp.asarray(right))
+        np.testing.assert_allclose(solved, inverse @ right, rtol=1e-10)
+        np.testing.assert_allclose(pull(jnp.asarray(moved))[1], inverse.T @ moved, rtol=1e-10)
+        expected = -(inverse.T @ moved) @ (inverse @ right).T
+        np.testing.assert_allclose(pull(jnp.asarray(moved))[0], expected, rtol=1e-10)
+    alike = solve_unit_lower(jnp.tril(jnp.ones((32, 32)), -1), jnp.eye(32))
+    np.testing.assert_array_equal(alike, np.eye(32) - np.eye(32, k=-1))
 
 
 def test_the_frequencies_are_those_of_hippo_n():
