@@ -19,12 +19,12 @@ class Talker(NamedTuple):
     """An agent in one dialogue.
 
     initial_carry: before anything was said. choose: (key, carry, legal [V]) -> symbol and its log-probability.
-    hear: (carry, symbol) -> carry, for every symbol that was said, its own included.
+    hear: (carry, symbol, own) -> carry, for every symbol that was said, and whether it was its own.
     """
 
     initial_carry: Any
     choose: Callable[[Array, Any, Array], tuple[Array, Array]]
-    hear: Callable[[Any, Array], Any]
+    hear: Callable[[Any, Array, Array], Any]
 
 
 class Spoken(NamedTuple):
@@ -103,7 +103,7 @@ def converse(
             place=jnp.where(spoken, zero, jnp.where(own, at.place, at.place + 1)),
             turn=at.turn + spoken.astype(jnp.int32),
             alive=at.alive & ~ended,
-            carry=talker.hear(at.carry, made.symbol),
+            carry=talker.hear(at.carry, made.symbol, own),
         )
         return onward, made
 

@@ -342,7 +342,7 @@ def test_every_method_trains_and_talks(name, view):
     game = make_game("visual_dialogue:turns=3")
     method = make_method(f"{name}:view={view},width=8")
     symbols = spelling(game, view)
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 64, 0), symbols, 1.0))
+    data = jax.tree.map(jnp.asarray, data_of(logged(game, 64, 0), symbols, 1.0, method.sees_state))
 
     @jax.jit
     def run(key):
