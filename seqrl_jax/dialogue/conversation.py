@@ -19,12 +19,12 @@ class Talker(NamedTuple):
     """An agent in one dialogue.
 
     initial_carry: before anything was said. choose: (key, carry, legal [V]) -> symbol and its log-probability.
-    hear: (carry, symbol) -> carry, for every symbol that was said, its own included.
+    hear: (carry, symbol, own) -> carry, for every symbol that was said, and whether it was its own.
     """
 
     initial_carry: Any
     choose: Callable[[Array, Any, Array], tuple[Array, Array]]
-    hear: Callable[[Any, Array], Any]
+    hear: Callable[[Any, Array, Array], Any]
 
 
 class Spoken(NamedTuple):
@@ -88,7 +88,7 @@ def converse(
         made = jax.tree.map(lambda leaf: jnp.where(at.alive, leaf, jnp.zeros_like(leaf)), made)
         belief = jnp.where(spoken, next_belief(params.user, at.belief, said, reply), at.belief)
         alive = at.alive & ~after.terminated & ~after.truncated
-        return _At(after.state, belief, alive, talker.hear(at.carry, made.symbol)), made
+        return _At(after.state, belief, alive, talker.hear(at.carry, made.symbol, own)), made
 
     start = _At(state, first_belief(params.user, state.reply), jnp.bool_(True), talker.initial_carry)
     keys, others = (jax.random.split(key, spelling.longest) for key in (run_key, run_key if fork is None else fork.key))

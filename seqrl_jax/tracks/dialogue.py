@@ -183,6 +183,8 @@ class DialogueTrack:
 
     def row(self, method: str, problems: Sequence[DialogueProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen = self._method(method, budget)
+        if self.log is not None and chosen.sees_state:
+            raise ValueError(f"{self.log}: {method} learns from the user's states, which are in no file")
         return [_outcome(chosen, problem, budget, loop) for problem in problems]
 
     def notes(self, records: Sequence[Record]) -> list[str]:
@@ -226,7 +228,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
     symbols = spelling(game, method.view)
     spread = over_devices(len(seeds))
     laid = lambda tree: jax.device_put(jax.tree.map(lambda leaf: leaf[spread.index], tree), spread.sharding)
-    logs = [data_of(problem.log(seed), symbols, game.task.discount) for seed in seeds]
+    logs = [data_of(problem.log(seed), symbols, game.task.discount, method.sees_state) for seed in seeds]
     data: Data = laid(jax.tree.map(lambda *leaves: np.stack(leaves), *logs))
     keys = laid(jnp.stack([key_of(seed) for seed in seeds]))
     ends = np.round(np.linspace(0, method.updates, max(1, min(budget.evaluations, method.updates)) + 1)).astype(int)

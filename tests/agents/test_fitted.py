@@ -63,9 +63,7 @@ def test_episodes_of_a_batch_are_their_own_and_a_first_step_forgets(fitted):
     _, fresh = fitted.predict(obs[0], fitted.begin(3, seed=7), first=[True, True, True])
     jax.tree.map(np.testing.assert_array_equal, forgot.carry, fresh.carry)
     _, went_on = fitted.predict(obs[0], state)
-    assert any(
-        (one != other).any() for one, other in zip(jax.tree.leaves(went_on.carry), jax.tree.leaves(fresh.carry))
-    )
+    assert any((one != other).any() for one, other in zip(jax.tree.leaves(went_on.carry), jax.tree.leaves(fresh.carry)))
 
 
 def test_it_comes_back_from_a_file(fitted, tmp_path):

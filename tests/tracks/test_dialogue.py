@@ -85,6 +85,8 @@ def test_a_log_of_somebody_else_is_what_every_seed_learns_from(problem, tmp_path
     assert outcome.metrics["dialogues"] == [50, 50] and len(set(outcome.metrics["supported"])) == 1
     kept = reading.row(METHOD, [DialogueProblem(GAME, problem.known, log)], BUDGET, plain_loop)[0]
     assert kept.metrics["return"] == pytest.approx(outcome.metrics["return"], abs=1e-3)
+    with pytest.raises(ValueError, match="sweet learns from the user's states"):
+        reading.row("sweet", [read], BUDGET, plain_loop)
     with pytest.raises(ValueError, match="a log is of one game, and 2"):
         reading.problems([GAME, "wordle"])
 
