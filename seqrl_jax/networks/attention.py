@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple, Self
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -43,7 +44,7 @@ class Block(nn.Module):
         )
         keys, values = jnp.concatenate([keys, key], 1), jnp.concatenate([values, value], 1)
         by_head = lambda array: array.reshape(*array.shape[:2], self.heads, -1)
-        mixed = _attended(by_head(query), by_head(keys), by_head(values), visible)
+        mixed = jax.nn.dot_product_attention(by_head(query), by_head(keys), by_head(values), mask=visible[:, None])
         stream = self.joined(stream, linear(self.width, "mix", bias=False)(mixed.reshape(stream.shape)), "after_mix")
         hidden = nn.gelu(linear(self.expansion * self.width, "expand")(plain_layer_norm()(stream)))
         stream = self.joined(stream, linear(self.width, "contract")(hidden), "after_contract")
@@ -107,16 +108,6 @@ class Transformer(Memory):
         return Cache(time[-1] + 1, still_valid, by_layer(keys), by_layer(values)), plain_layer_norm()(stream).swapaxes(
             0, 1
         )
-
-
-def _attended(query: Array, key: Array, value: Array, visible: Array) -> Array:
-    """[B, T, heads, D] of queries [B, T, heads, D], keys and values [B, S, heads, D] and what is visible [B, T, S].
-
-    Source: Vaswani et al. (2017), eq. 1.
-    """
-    logits = jnp.einsum("bthd,bshd->bhts", query, key) * query.shape[-1] ** -0.5
-    weight = nn.softmax(jnp.where(visible[:, None], logits, -jnp.inf))
-    return jnp.einsum("bhts,bshd->bthd", weight, value)
 
 
 def _visible(valid: Array, first: Array, context: int) -> tuple[Array, Array]:

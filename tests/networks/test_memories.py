@@ -90,10 +90,28 @@ def case(request):
     return memory, weights, carry, xs, firsts
 
 
+def attended(query, key, value, mask):
+    """[B, T, heads, D] of queries [B, T, heads, D], keys and values [B, S, heads, D] and a mask [B, 1, T, S].
+
+    Source: Vaswani et al. (2017), eq. 1.
+    """
+    logits = jnp.einsum("bthd,bshd->bhts", query, key) * query.shape[-1] ** -0.5
+    return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(jnp.where(mask, logits, -jnp.inf)), value)
+
+
+def test_attention_is_what_it_is_in_double_precision():
+    query, *others = jax.random.normal(jax.random.key(0), (3, 2, 5, 2, 4))
+    mask = jnp.tril(jnp.ones((5, 5), bool))[None, None]
+    expected = attended(query, *others, mask)
+    np.testing.assert_allclose(jax.nn.dot_product_attention(query, *others, mask=mask), expected, atol=1e-5)
+
+
 @pytest.fixture
-def double(case):
-    """The case in double precision, in which the test runs. flax names single precision, so promotion is let off."""
+def double(case, monkeypatch):
+    """The case in double precision, in which the test runs. flax names single precision, so promotion is let off, and
+    jax's attention adds up in single precision whatever it is given, so that another one stands in for it."""
     memory, *arrays = case
+    monkeypatch.setattr(jax.nn, "dot_product_attention", attended)
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         yield memory, *jax.tree.map(doubled, arrays)
 
