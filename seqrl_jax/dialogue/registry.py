@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from seqrl_jax import naming
 from seqrl_jax.dialogue.game import Game
-from seqrl_jax.dialogue.games import arithmetic, negotiation, questions, small_talk, text_maze, wordle
+from seqrl_jax.dialogue.games import arithmetic, negotiation, questions, small_talk, task_and_talk, text_maze, wordle
 
 GAMES: dict[str, Callable[..., Game]] = {
     "twenty_questions": questions.twenty_questions,
@@ -16,6 +16,7 @@ GAMES: dict[str, Callable[..., Game]] = {
     "small_talk": small_talk.small_talk,
     "tool_arithmetic": arithmetic.tool_arithmetic,
     "text_maze": text_maze.text_maze,
+    "task_and_talk": task_and_talk.task_and_talk,
 }
 
 

@@ -17,6 +17,7 @@ SPECS = (
     "negotiation",
     "small_talk",
     "text_maze",
+    "task_and_talk:values=2,turns=4,noise=0.2",
 )
 
 
