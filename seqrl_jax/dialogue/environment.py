@@ -17,7 +17,7 @@ from jax import Array
 
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.views import NONE, SPECIAL, Spelling
-from seqrl_jax.tasks.environment import Discrete, Transition
+from seqrl_jax.tasks.environment import Discrete, Transition, Whole
 from seqrl_jax.tasks.simulator import TabularEnv, TabularParams, TabularState, tabular_env, tabular_params
 
 
@@ -50,7 +50,7 @@ class SymbolState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SymbolEnv:
+class SymbolEnv(Whole):
     """A dialogue as V actions and V observations.
 
     A symbol with which no utterance goes on counts as the first one with which some utterance does. So an agent that
@@ -106,18 +106,9 @@ class SymbolEnv:
         """The user's next symbol, if it speaks."""
         return params.heard[state.reply, jnp.minimum(state.place, params.heard.shape[1] - 1)]
 
-    def action_mask(self, params: SymbolParams) -> Array:
-        return jnp.ones(self.num_symbols, bool)
-
-    def observation_mask(self, params: SymbolParams) -> Array:
-        return jnp.ones(self.num_symbols, bool)
-
     def discount(self, params: SymbolParams) -> Array:
         """The game's, here from symbol to symbol: below 1 the objective depends on how its words are cut."""
         return params.user.discount
-
-    def horizon(self, params: SymbolParams) -> Array:
-        return jnp.int32(self.longest)
 
 
 def symbol_env(game: Game, spelling: Spelling) -> SymbolEnv:

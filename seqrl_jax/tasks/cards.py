@@ -24,7 +24,7 @@ from scipy.stats import hypergeom
 
 from seqrl_jax.naming import require
 from seqrl_jax.settings import Delay, Depth
-from seqrl_jax.tasks.environment import Discrete, Environment, Transition, everything_in
+from seqrl_jax.tasks.environment import Discrete, Environment, Transition, Whole
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Certificate, Ready, exactly
 
 SUITS, DECK = 4, 52
@@ -49,7 +49,7 @@ def full(kinds: int, copies: int) -> Deck:
 
 
 @dataclass(frozen=True)
-class CardGame:
+class CardGame(Whole):
     """kinds: K, by which cards are told apart. copies: of each kind."""
 
     kinds: int
@@ -71,18 +71,6 @@ class CardGame:
     @property
     def observation_space(self) -> Discrete:
         return Discrete(self.kinds)
-
-    def action_mask(self, params: Any) -> Array:
-        return everything_in(self.action_space)
-
-    def observation_mask(self, params: Any) -> Array:
-        return everything_in(self.observation_space)
-
-    def discount(self, params: Any) -> Array:
-        return jnp.float32(1.0)
-
-    def horizon(self, params: Any) -> Array:
-        return jnp.int32(self.longest)
 
 
 class DealtGame(CardGame):

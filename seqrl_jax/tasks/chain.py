@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.settings import Depth, Horizon
-from seqrl_jax.tasks.environment import Box, Discrete, Transition, everything_in
+from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready, exactly
 
 
@@ -23,7 +23,7 @@ class ChainState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MemoryChain:
+class MemoryChain(Whole):
     """Observed are the time that is left, the query where it is shown, and the context where that is, as -1 and 1."""
 
     length: int
@@ -62,18 +62,6 @@ class MemoryChain:
         query = jnp.where(state.time == self.length - 1, state.query, 0).astype(jnp.float32)
         context = jnp.where(state.time == 0, 2.0 * state.context.astype(jnp.float32) - 1, 0.0)
         return jnp.concatenate([jnp.stack([left, query]), context])
-
-    def action_mask(self, params: Any) -> Array:
-        return everything_in(self.action_space)
-
-    def observation_mask(self, params: Any) -> Array:
-        return everything_in(self.observation_space)
-
-    def discount(self, params: Any) -> Array:
-        return jnp.float32(1.0)
-
-    def horizon(self, params: Any) -> Array:
-        return jnp.int32(self.longest)
 
 
 def memory_chain(length: Horizon = 30, bits: Depth = 1) -> Ready:

@@ -89,6 +89,22 @@ class Environment(Protocol):
         ...
 
 
+class Whole:
+    """What environments share that leave nothing of their spaces out, end by `longest` and have no discount."""
+
+    def action_mask(self: Environment, params: Any) -> Array:
+        return everything_in(self.action_space)
+
+    def observation_mask(self: Environment, params: Any) -> Array:
+        return everything_in(self.observation_space)
+
+    def discount(self, params: Any) -> Array:
+        return jnp.float32(1.0)
+
+    def horizon(self: Environment, params: Any) -> Array:
+        return jnp.int32(self.longest)
+
+
 @dataclass(frozen=True)
 class Wrapper:
     """An environment that is another one, but for what a subclass changes."""

@@ -117,8 +117,8 @@ def test_answers_are_worth_what_their_majority_is(values, noise):
     true, wrong = 1 - noise, noise / (values - 1)
     majority = true**2 + 2 * noise * true**2 + (values - 2) * true * noise * wrong
     optima = {1: 1 / values**2, 2: true / values, 3: true**2, 4: true**2, 5: true * majority}
-    for turns, optimum in optima.items():
-        known = Known(make_game(f"task_and_talk:values={values},noise={noise},turns={turns}"))
+    for horizon, optimum in optima.items():
+        known = Known(make_game(f"task_and_talk:values={values},noise={noise},turns={horizon}"))
         assert known.value(known.best) == pytest.approx(optimum)
 
 

@@ -19,7 +19,7 @@ ATTRIBUTES = {
 SYMBOLS = ("one", "two", "three", "four")
 """What is answered. The same symbol names a value of each attribute: which one depends on what was asked."""
 Values = Annotated[int, Meta(ge=2, le=4)]
-State = tuple[tuple[str, str], tuple[int, int, int]]
+State = tuple[tuple[str, ...], tuple[int, ...]]
 """The task, and which value each attribute of the thing has."""
 
 
