@@ -105,9 +105,8 @@ def log_shares(log_decay: Array, firsts: Array) -> tuple[Array, Array]:
     return between, jnp.where(before[..., None], sums, -jnp.inf)
 
 
-class Linear(NamedTuple):
-    """A chunk as a linear function of the matrix before it: what it reads and leaves is `query S + read`, `S' = left S
-    + added`.
+class LinearChunk(NamedTuple):
+    """A chunk as a linear function of the matrix S before it: it reads `query S + read` and leaves `left S + added`.
 
     query: [C, B, heads, K]. read: [C, B, heads, V]. left: [B, heads, 1, 1]. added: [B, heads, K, V].
     """
@@ -118,7 +117,7 @@ class Linear(NamedTuple):
     added: Array
 
 
-def attended(query: Array, key: Array, value: Array, within: Array, before: Array) -> Linear:
+def attended(query: Array, key: Array, value: Array, within: Array, before: Array) -> LinearChunk:
     """A chunk of steps that only add to the matrix.
 
     Args:
@@ -128,10 +127,10 @@ def attended(query: Array, key: Array, value: Array, within: Array, before: Arra
     weight = jnp.einsum("tbhk,sbhk->tsbh", query, key) * within
     read = jnp.einsum("tsbh,sbhv->tbhv", weight, value)
     added = jnp.einsum("sbhk,sbhv->bhkv", key * within[-1, ..., None], value)
-    return Linear(query * before[..., None], read, before[-1, ..., None, None], added)
+    return LinearChunk(query * before[..., None], read, before[-1, ..., None, None], added)
 
 
-def advance(matrix: Array, chunk: Linear) -> tuple[Array, Array]:
+def advance(matrix: Array, chunk: LinearChunk) -> tuple[Array, Array]:
     """The matrix [B, heads, K, V] after a chunk, and what its steps read, [C, B, heads, V]."""
     read = jnp.einsum("tbhk,bhkv->tbhv", chunk.query, matrix) + chunk.read
     return chunk.left * matrix + chunk.added, read

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import Codes, InputDense
-from seqrl_jax.networks.chunks import Arrays, Linear, MatrixMemory, advance, attended, log_shares
+from seqrl_jax.networks.chunks import Arrays, LinearChunk, MatrixMemory, advance, attended, log_shares
 from seqrl_jax.networks.mamba2 import DecayGate
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.networks.window import ShortConvolution
@@ -60,7 +60,7 @@ def _unit(vector: Array) -> Array:
     return vector * jax.lax.rsqrt(jnp.sum(jnp.square(vector), -1, keepdims=True) + 1e-6)
 
 
-def _prepare(steps: Arrays, firsts: Array) -> tuple[Linear, Array]:
+def _prepare(steps: Arrays, firsts: Array) -> tuple[LinearChunk, Array]:
     """The chunk as if it only added, but with its own corrections; and what it erases, [B, heads, K, K]."""
     query, key, value, share, log_decay = steps
     within, before = map(jnp.exp, log_shares(log_decay, firsts))
@@ -71,10 +71,10 @@ def _prepare(steps: Arrays, firsts: Array) -> tuple[Linear, Array]:
     both = attended(query, key, solve_unit_lower(overlap, right), within, before)
     read, held = jnp.split(both.read, [value.shape[-1]], -1)
     added, erased = jnp.split(both.added, [value.shape[-1]], -1)
-    return Linear(both.query - held, read, both.left, added), erased
+    return LinearChunk(both.query - held, read, both.left, added), erased
 
 
-def _advance(matrix: Array, chunk: tuple[Linear, Array]) -> tuple[Array, Array]:
+def _advance(matrix: Array, chunk: tuple[LinearChunk, Array]) -> tuple[Array, Array]:
     corrected, erased = chunk
     after, read = advance(matrix, corrected)
     return after - jnp.einsum("bhkl,bhlv->bhkv", erased, matrix), read

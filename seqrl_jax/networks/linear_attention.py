@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense
-from seqrl_jax.networks.chunks import Arrays, Linear, MatrixMemory, advance, attended, spans
+from seqrl_jax.networks.chunks import Arrays, LinearChunk, MatrixMemory, advance, attended, spans
 from seqrl_jax.networks.position import sinusoids, times
 from seqrl_jax.networks.readout import Readout
 
@@ -42,7 +42,7 @@ class LinearAttention(MatrixMemory):
         return (sums, time_t[-1] + 1), Readout(self.width, name="readout")(self.flat(mean), xs)
 
 
-def _prepare(steps: Arrays, firsts: Array) -> Linear:
+def _prepare(steps: Arrays, firsts: Array) -> LinearChunk:
     query, key, value = steps
     within, before = (visible[..., None].astype(value.dtype) for visible in spans(firsts))
     return attended(query, key, value, within, before)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import Codes, InputDense
-from seqrl_jax.networks.chunks import Arrays, Linear, MatrixMemory, advance, attended, log_shares
+from seqrl_jax.networks.chunks import Arrays, LinearChunk, MatrixMemory, advance, attended, log_shares
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.networks.window import ShortConvolution
 from seqrl_jax.settings import Depth, Width
@@ -81,7 +81,7 @@ def _step_biases(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -
     return step + jnp.log(-jnp.expm1(-step))
 
 
-def _prepare(steps: Arrays, firsts: Array) -> Linear:
+def _prepare(steps: Arrays, firsts: Array) -> LinearChunk:
     query, key, value, log_decay = steps
     between, since = log_shares(log_decay, firsts)
     return attended(query, key, value, jnp.exp(between), jnp.exp(since))

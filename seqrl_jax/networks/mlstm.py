@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import Codes, InputDense
-from seqrl_jax.networks.chunks import Arrays, Linear, MatrixMemory, advance, attended, log_shares
+from seqrl_jax.networks.chunks import Arrays, LinearChunk, MatrixMemory, advance, attended, log_shares
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.settings import Number
 
@@ -49,7 +49,7 @@ class MLSTM(MatrixMemory):
         return carry, Readout(self.width, name="readout")(nn.sigmoid(out) * self.flat(read), xs)
 
 
-def _prepare(steps: Arrays, firsts: Array) -> tuple[Linear, Array, Array]:
+def _prepare(steps: Arrays, firsts: Array) -> tuple[LinearChunk, Array, Array]:
     """The chunk divided by exp of its own largest shares [C, B, heads], with these and the log of what is left."""
     query, key, value, log_in, log_forget = steps
     between, since = log_shares(log_forget, firsts)
@@ -59,7 +59,7 @@ def _prepare(steps: Arrays, firsts: Array) -> tuple[Linear, Array, Array]:
     return attended(query, key, value, jnp.exp(between - scale[:, None]), jnp.ones_like(scale)), scale, since
 
 
-def _advance(carry: State, chunk: tuple[Linear, Array, Array]) -> tuple[State, Array]:
+def _advance(carry: State, chunk: tuple[LinearChunk, Array, Array]) -> tuple[State, Array]:
     state, before = carry
     inside, scale, since = chunk
     since = since + before
@@ -67,7 +67,7 @@ def _advance(carry: State, chunk: tuple[Linear, Array, Array]) -> tuple[State, A
     old, new = jnp.exp(since - joint)[..., None], jnp.exp(scale - joint)[..., None]
     state, read = advance(
         state,
-        Linear(inside.query * old, inside.read * new, old[-1, ..., None], inside.added * new[-1, ..., None]),
+        LinearChunk(inside.query * old, inside.read * new, old[-1, ..., None], inside.added * new[-1, ..., None]),
     )
     normaliser = jnp.maximum(jnp.abs(read[..., -1]), jnp.exp(-joint))
     return (state, joint[-1]), read[..., :-1] / normaliser[..., None]
