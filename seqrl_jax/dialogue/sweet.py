@@ -74,8 +74,8 @@ class Sweet(FromLogs):
     """Attributes: alpha: of the critic, in deviations of returns. beta: of the policy. candidates: C, an even number.
     The others: see `FromLogs`."""
 
-    alpha: PositiveFloat = 1.0
-    beta: PositiveFloat = 1.0
+    alpha: PositiveFloat = 8.0
+    beta: PositiveFloat = 0.2
     candidates: Several = 8
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 from scipy.optimize import brentq
 
 from seqrl_jax.dialogue.data import batch_of, data_of
+from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.logs import logged
 from seqrl_jax.dialogue.methods import METHODS, make_method
 from seqrl_jax.dialogue.reader import predictions
@@ -286,3 +287,25 @@ def test_pairs_begin_in_one_state_with_one_opening():
     for column in (log.reply[:, 0], log.state[:, 0]):
         np.testing.assert_array_equal(column[pairs[0]], column[pairs[1]])
     assert (pairs[0] != pairs[1]).mean() > 0.5 and len(set(pairs[1])) > 100
+
+
+def test_it_earns_more_than_imitation():
+    """200 updates of 64 dialogues of a negotiation: ahead by .4 of what there is to win; of ten other seeds the least
+    was .6 ahead."""
+    known = Known(make_game("negotiation:turns=4,accepts=0.6"))
+    symbols = spelling(known.game, "utterance")
+    data = jax.tree.map(jnp.asarray, data_of(logged(known.game, 2000, 3010), symbols, 1.0, sees_state=True))
+
+    def score(name):
+        method = make_method(f"{name}:view=utterance,width=16,batch=64,updates=200")
+
+        @jax.jit
+        def run(key):
+            learn = lambda training, _: method.update(known.game, symbols, data, training)
+            training, _ = jax.lax.scan(learn, method.begin(symbols, data, key), length=method.updates)
+            return talk(method, known.game, symbols, training.weights, key, 500).earned.mean()
+
+        low, high = known.value(known.logged), known.value(known.best)
+        return (float(run(jax.random.key(0))) - low) / (high - low)
+
+    assert score("sweet") > score("bc") + 0.4
