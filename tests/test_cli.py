@@ -65,6 +65,7 @@ def test_list_names_tasks_agents_and_suites(seqrl):
         "gymnax",
         "exploration",
         "lm",
+        "offline",
         "dialogue",
     ]
 

@@ -97,6 +97,26 @@ SUITES: dict[str, Suite] = {
             steps=LM.steps_as_shipped,
         ),
         Suite(
+            name="offline",
+            about="tabular tasks from the logs of one who does not know what it does not see",
+            track=DIALOGUE.name,
+            tasks=(
+                "task:tmaze:length=5,discount=1",
+                "task:peek_maze:discount=1",
+                "task:tiger:discount=1",
+                "task:repeat_previous",
+                "task:flicker_grid:discount=1",
+                "task:mini_hallway:discount=1",
+            ),
+            methods=tuple(
+                f"{name}:view=utterance"
+                for name in ("bc", "filtered_bc", "decision_transformer", "mc_q", "offline_q", "cql", "iql", "awac")
+            ),
+            seeds=5,
+            steps=DIALOGUE.steps_as_shipped,
+            evaluations=10,
+        ),
+        Suite(
             name="dialogue",
             about="every game, every method that learns from logs, word by word and by whole utterances",
             track=DIALOGUE.name,
