@@ -204,14 +204,7 @@ def overoptimisation_table(name: str) -> str:
 
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
-    stepping = _read("env_throughput_cpu.json")
-    speed = {entry["what"]: entry["steps_per_second"] / 1e6 for entry in stepping["rows"]}
-    shown = ", ".join(f"{what} {rate:.1f} M steps/s" for what, rate in speed.items())
-    batch, device = stepping["rows"][0]["batch"], stepping["rows"][0]["device"]
-    lines = [
-        f"- Stepping under a random policy, {batch} environments: {shown}; ratio {stepping['ratio']:.2f} to gymnax.",
-        f"  `{stepping['command']}`, {device}.",
-    ]
+    lines = _stepping()
     for name in ("stacked_row_quick_cpu.json", "stacked_row_cpu.json"):
         row = _read(name)
         one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
@@ -220,6 +213,18 @@ def measurements() -> str:
             f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
         ]
     return "\n".join([*lines, *_recurrent_speed(), *_replay(), *_history_memory(), *_against_trl()])
+
+
+def _stepping() -> list[str]:
+    measured = _read("env_throughput_cpu.json")
+    shown = ", ".join(f"{row['what']} {row['steps_per_second'] / 1e6:.1f} M steps/s" for row in measured["rows"])
+    ratios = ", ".join(f"{name} {ratio:.1f}" for name, ratio in measured["ratios"].items())
+    versions = measured["gymnax"]["versions"] | measured["popgym"]["versions"]
+    peers = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return [
+        f"- Stepping under random actions, {measured['rows'][0]['batch']} environments: {shown}.",
+        f"  Over the same task of {peers}: {ratios}. `{measured['command']}`, {measured['device']}.",
+    ]
 
 
 def _recurrent_speed() -> list[str]:
