@@ -1,4 +1,4 @@
-"""Fill the README's tables from recorded results; --check only says whether they are up to date.
+"""Fill the tables of the README and of docs/ from recorded results; --check only says whether they are up to date.
 
 python benchmarks/readme.py [--check]
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -202,9 +203,33 @@ def overoptimisation_table(name: str) -> str:
     return "\n".join([*lines, "", f"`{measured['command']}`: {where}."])
 
 
+def overoptimisation_tables() -> str:
+    """Of the recorded proxies, and of learned ones."""
+    return "\n\n".join(map(overoptimisation_table, ("overoptimisation", "overoptimisation_models")))
+
+
+def popjaxrl_table() -> str:
+    """What can be earned in its card games, and what is certified of ours."""
+    measured = _read("peers/popjaxrl_tasks.json")
+    lines = ["| game | seeing | knowing | ours, certified |", "|---|---:|---:|---:|"]
+    for row in measured["rows"]:
+        seeing = "" if row["seeing"] is None else f"{row['seeing']:.3f}"
+        lines.append(f"| {row['game'].split('.')[1]} | {seeing} | {row['knowing']:.3f} | {row['certified']:.3f} |")
+    where = f"{measured['episodes']:,} episodes, jax {measured['versions']['jax']}"
+    return "\n".join([*lines, "", f"`{measured['command']}`: {where}."])
+
+
+def memorax_table() -> str:
+    """How far its models are from what they should be."""
+    measured = _read("peers/memorax_cells.json")
+    lines = ["| model | steps | reset |", "|---|---:|---:|"]
+    lines += [f"| {row['cell']} | {row['steps']:.1e} | {row['reset']:.1e} |" for row in measured["rows"]]
+    return "\n".join([*lines, "", f"`{measured['command']}`, jax {measured['versions']['jax']}."])
+
+
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
-    lines = _stepping()
+    lines = [stepping()]
     for name in ("stacked_row_quick_cpu.json", "stacked_row_cpu.json"):
         row = _read(name)
         one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
@@ -215,16 +240,18 @@ def measurements() -> str:
     return "\n".join([*lines, *_recurrent_speed(), *_replay(), *_history_memory(), *_against_trl()])
 
 
-def _stepping() -> list[str]:
+def stepping() -> str:
+    """Environment steps, beside those of others' same tasks."""
     measured = _read("env_throughput_cpu.json")
     shown = ", ".join(f"{row['what']} {row['steps_per_second'] / 1e6:.1f} M steps/s" for row in measured["rows"])
     ratios = ", ".join(f"{name} {ratio:.1f}" for name, ratio in measured["ratios"].items())
     versions = measured["gymnax"]["versions"] | measured["popgym"]["versions"]
     peers = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return [
+    lines = [
         f"- Stepping under random actions, {measured['rows'][0]['batch']} environments: {shown}.",
         f"  Over the same task of {peers}: {ratios}. `{measured['command']}`, {measured['device']}.",
     ]
+    return "\n".join(lines)
 
 
 def _recurrent_speed() -> list[str]:
@@ -295,26 +322,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    path = ROOT / "README.md"
-    text = old = path.read_text(encoding="utf-8")
-    contents = {
-        "quick table": quick_table(),
-        "headline table": headline_table(),
-        "reads": reads_table(),
-        "claims": claims_table(),
-        "audit": audit_table(),
-        "latent": latent_table(),
-        "alignment": alignment_table(),
-        "overoptimisation": "\n\n".join(map(overoptimisation_table, ("overoptimisation", "overoptimisation_models"))),
-        "measurements": measurements(),
-    }
+    stale = []
+    for name, tables in PAGES.items():
+        path = ROOT / name
+        old = path.read_text(encoding="utf-8")
+        text = filled(old, {mark: table() for mark, table in tables.items()})
+        if text != old and options.check:
+            stale.append(name)
+        elif text != old:
+            write_whole(path, text.encode())
+    if stale:
+        sys.exit(f"{', '.join(stale)}: not what is recorded, run benchmarks/readme.py")
+
+
+def filled(text: str, contents: Mapping[str, str]) -> str:
+    """The text with these contents between the marks of their names and of an end."""
     for name, content in contents.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         text = f"{before}{mark}{content}\n{end}{after}"
-    if options.check:
-        sys.exit(0 if text == old else "README.md does not show the recorded results: run benchmarks/readme.py")
-    write_whole(path, text.encode())
+    return text
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {
+        "quick table": quick_table,
+        "headline table": headline_table,
+        "reads": reads_table,
+        "claims": claims_table,
+        "audit": audit_table,
+        "latent": latent_table,
+        "alignment": alignment_table,
+        "overoptimisation": overoptimisation_tables,
+        "measurements": measurements,
+    },
+    "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
+}
 
 
 def _word(entry: dict[str, Any] | None, percent: bool) -> str:
