@@ -22,7 +22,7 @@ from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import TASKS
 from seqrl_jax.tracks.base import Budget
 from seqrl_jax.tracks.pomdp import problem
-from seqrl_jax.tracks.training import train_row
+from seqrl_jax.tracks.training import stacked, train_row
 
 FLICKERING = ("flicker_grid",)
 
@@ -36,10 +36,11 @@ def main() -> None:
 
     specs = [*(f"{name}:observed=true" for name in TASKS), *FLICKERING]
     problems = [problem(spec) for spec in specs]
+    tasks = stacked([problem.task for problem in problems])
     budget = Budget(options.steps, 1, tuple(range(options.seeds)))
     scores = {}
     for name in ("q_obs", "drqn"):
-        trained = train_row(make_agent(name), problems, budget)
+        trained = train_row(make_agent(name), tasks, budget)
         scores[name] = np.array(trained.scores, float)
         print(
             f"{name}: {trained.spent.compilation:.0f} s compiling, {trained.spent.training:.0f} s training", flush=True

@@ -4,9 +4,11 @@ is half a coin.
     python benchmarks/luck.py --out benchmarks/results/luck_cpu.json
 
 In `small_talk` the best mean is the same at every setting of `noise`, and only luck grows. Regret is 1 minus the score,
-which is 0 for the speakers of the logs and 1 for the optimum. Beside what training reached stands where imitation of
-the best dialogues ends with unlimited data, exactly (`dialogue/conditioned.py`); `cql` learns values, in which luck
-averages out. The picture is written beside the JSON.
+which is 0 for the speakers of the logs and 1 for the optimum. Beside what training reached stands where a method ends
+with unlimited data and capacity, exactly: imitation of the best dialogues (`dialogue/conditioned.py`), preferences
+(`dialogue/preferred.py`), and what is lost to their temperature alone, by the optimum of E[R] - beta KL. `refuel` ends
+at the optimum: each of its updates is a step of policy iteration. `cql` learns values, in which luck averages out.
+Dialogues are of three turns, for all of them are listed. The picture is written beside the JSON.
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ import numpy as np
 
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.dialogue.conditioned import conditioned_on_best
-from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.exact import Known, evaluated
 from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned
+from seqrl_jax.dialogue.preferences import Preferences
+from seqrl_jax.dialogue.preferred import preferred
+from seqrl_jax.dialogue.refuel import Refuel
 from seqrl_jax.figures import new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.results.provenance import write_measurement
@@ -44,19 +49,19 @@ def main() -> None:
     budget = Budget(options.updates, 1, tuple(range(options.seeds)))
     rows: list[dict[str, Any]] = []
     for noise in DIAL:
-        problem = DIALOGUE.problems([f"small_talk:noise={noise:g}"])[0]
+        problem = DIALOGUE.problems([f"small_talk:turns=3,noise={noise:g}"])[0]
         logs, best = (problem.bounds[name].lower for name in ("logs", "best"))
+        regret = lambda value, logs=logs, best=best: (best - value) / (best - logs)
         for name in options.agents:
             spec = f"{name}:view=utterance"
             outcome = DIALOGUE.row(spec, [problem], budget, plain_loop)[0]
-            scores = (np.array(outcome.metrics["return"], float) - logs) / (best - logs)
-            limit = _limit(spec, problem.known)
+            earned = np.array(outcome.metrics["return"], float)
             row = {
                 "agent": name,
                 "noise": noise,
                 "luck_share": problem.luck,
-                "regret": estimate(1 - scores).as_json(),
-                "limit": None if limit is None else 1 - (limit - logs) / (best - logs),
+                "regret": estimate(regret(earned)).as_json(),
+                "limits": {what: regret(value) for what, value in _limits(spec, problem.known).items()},
             }
             rows.append(row)
             print(row, flush=True)
@@ -65,14 +70,24 @@ def main() -> None:
         write_whole(options.out.with_suffix(".png"), picture(rows))
 
 
-def _limit(spec: str, known: Known) -> float | None:
-    """What the method earns with unlimited data and capacity, where that is known."""
+def _limits(spec: str, known: Known) -> dict[str, float]:
+    """What the method earns with unlimited data and capacity, and without luck, where that is known."""
     method = make_method(spec)
     if isinstance(method, Imitation):
-        return conditioned_on_best(known, method.best).value
+        return {"limit": conditioned_on_best(known, method.best).value}
     if isinstance(method, ReturnConditioned):
-        return conditioned_on_best(known, 1 / method.quantiles).value
-    return None
+        return {"limit": conditioned_on_best(known, 1 / method.quantiles).value}
+    if isinstance(method, Preferences):
+        count = np.arange(known.horizon + 1)
+        weights = np.asarray(method.weights.of(*np.meshgrid(count, np.maximum(count, 1), indexing="ij")))
+        plan = known.regularised(float(method.beta)).policy
+        return {
+            "limit": preferred(known, float(method.beta), lambda turn, turns: float(weights[turn, turns]))[0],
+            "without_luck": known.value(evaluated(known.beliefs.graph, plan)),
+        }
+    if isinstance(method, Refuel):
+        return {"limit": known.value(known.best)}
+    return {}
 
 
 def picture(rows: list[dict[str, Any]]) -> bytes:
@@ -85,8 +100,10 @@ def picture(rows: list[dict[str, Any]]) -> bytes:
         low, high = ([row["regret"][end] for row in mine] for end in ("low", "high"))
         axes.plot(luck, values, "o-", color=f"C{number}", label=name)
         axes.fill_between(luck, low, high, color=f"C{number}", alpha=0.15)
-        if all(row["limit"] is not None for row in mine):
-            axes.plot(luck, [row["limit"] for row in mine], "--", color=f"C{number}", label=f"{name}, exact limit")
+        for what, style in (("limit", "--"), ("without_luck", ":")):
+            if what in mine[0]["limits"]:
+                label = f"{name}, exact limit" if what == "limit" else f"{name}, without luck"
+                axes.plot(luck, [row["limits"][what] for row in mine], style, color=f"C{number}", label=label)
     axes.set_xlabel("share of luck in the variance of logged returns")
     axes.set_ylabel("regret: 0 the optimum, 1 the logs")
     figure.legend(loc="outside lower center", fontsize=7, ncols=3)

@@ -31,9 +31,8 @@ from seqrl_jax.figures import new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import make
-from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.base import Budget
-from seqrl_jax.tracks.training import train_rows
+from seqrl_jax.tracks.training import stacked, train_rows
 
 TASKS = (
     "locked_doors:doors=4",
@@ -78,13 +77,6 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "drqn": {"learning_rate": (0.003, 0.006, 0.012, 0.024), "exploration_share": (0.3, 0.5, 0.8)},
 }
 """Agent -> traced setting -> values tried."""
-
-
-class Problem:
-    """A tuning task: it needs no certified values."""
-
-    def __init__(self, spec: str) -> None:
-        self.task: TabularPOMDP = make(spec)
 
 
 def main() -> None:
@@ -154,7 +146,7 @@ def sweep(name: str, settings: list[dict[str, float]], steps: int) -> list[Runs]
     """The runs of each setting, in one program."""
     spec = lambda setting: f"{name}:" + ",".join(f"{key}={value:g}" for key, value in setting.items())
     agents = [make_agent(spec(setting)) for setting in settings]
-    trained = train_rows(agents, [Problem(task) for task in TASKS], Budget(steps, 1, SEEDS))
+    trained = train_rows(agents, stacked([make(task) for task in TASKS]), Budget(steps, 1, SEEDS))
     rounded = lambda table: [[None if x is None else round(x, 6) for x in task] for task in table]
     return [{"returns": rounded(row.scores), "standard_errors": rounded(row.standard_errors)} for row in trained]
 

@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _write_any_text()
     options = parser().parse_args(arguments)
+    # Environments of one's own are found where the command is given, behind all that is installed.
+    sys.path.append(os.getcwd())
     warnings.showwarning = note
     try:
         import_module(f"seqrl_jax.commands.{options.command}").run(options)
@@ -117,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("suite", nargs="?", help="name of a suite (default: quick, or the first that knows the names)")
     run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {task_help}")
     run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
+    run.add_argument("--log", type=_path, help="of dialogues: learn from this .jsonl or .parquet of one game")
     run.add_argument("--seeds", type=_in("Count"), help="runs per cell")
     run.add_argument("--steps", type=_in("Steps"), help="environment steps per run (lm, dialogue: updates at most)")
     run.add_argument("--out", type=_path, help="directory of the results (default: runs/SUITE)")

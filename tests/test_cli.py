@@ -62,6 +62,7 @@ def test_list_names_tasks_agents_and_suites(seqrl):
         "quick",
         "headline",
         "pomdp",
+        "gymnax",
         "exploration",
         "lm",
         "dialogue",

@@ -25,6 +25,7 @@ class Toy:
     columns = (Column("won", "won", unit="coins", better="higher"),)
     scales = (Scale("normalised", zero="guess", one="best", about="0 for a guess, 1 for the best bet"),)
     bounds: ClassVar = {"guess": "of those who guess", "best": "of those who know the coin"}
+    knows = lambda self, task: task in self.tasks
     check = lambda self, tasks, methods: (
         [lookup("task", t, self.tasks) for t in tasks] + [lookup("agent", m, self.methods) for m in methods]
     )

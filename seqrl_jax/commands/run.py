@@ -18,6 +18,7 @@ from seqrl_jax.runs.plan import Order
 from seqrl_jax.runs.runner import check_directory
 from seqrl_jax.runs.runner import run as run_table
 from seqrl_jax.tracks.base import Budget, Suite, Track
+from seqrl_jax.tracks.dialogue import DialogueTrack
 from seqrl_jax.tracks.registry import TRACKS
 from seqrl_jax.tracks.suites import SUITES, check, suite
 
@@ -25,7 +26,7 @@ from seqrl_jax.tracks.suites import SUITES, check, suite
 def run(options: argparse.Namespace) -> None:
     """Run what is missing and print the table; write the report, unless one of the same records is there."""
     chosen = _chosen(options)
-    track = check(chosen)
+    track = _reading(check(chosen), options.log)
     directory = options.out or Path("runs") / chosen.name
     check_directory(directory)
     use_every_core()
@@ -57,12 +58,21 @@ def _chosen(options: argparse.Namespace) -> Suite:
     )
 
 
+def _reading(track: Track, log: Path | None) -> Track:
+    """The track, learning from this file where there is one. Raises: ValueError for a track without logs."""
+    if log is None:
+        return track
+    if not isinstance(track, DialogueTrack):
+        raise ValueError(f"{log}: the track {track.name} learns from no logs")
+    return replace(track, log=log)
+
+
 def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:
     """The first suite of the track that has most of the names; where none has any, of the first track, which then says
     what they might have been."""
 
     def named(track: Track) -> tuple[int, int]:
-        return sum(base(task) in track.tasks for task in tasks), sum(base(agent) in track.methods for agent in agents)
+        return sum(track.knows(task) for task in tasks), sum(base(agent) in track.methods for agent in agents)
 
     name = max(TRACKS.values(), key=named).name
     return next(suite for suite in SUITES.values() if suite.track == name)

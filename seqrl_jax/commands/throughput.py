@@ -8,8 +8,7 @@ from typing import Any
 
 from seqrl_jax.commands.align import byte_model
 from seqrl_jax.commands.console import print_json
-from seqrl_jax.tasks.registry import make
-from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+from seqrl_jax.tasks.environments import environment
 from seqrl_jax.throughput.env import measure, random_policy_rollout
 from seqrl_jax.throughput.lm import training_speed
 
@@ -34,12 +33,9 @@ def run(options: argparse.Namespace) -> None:
 def _stepping(specs: list[str], options: argparse.Namespace) -> list[Measured]:
     """Of each task under a random policy, all of them in turn."""
     batch = options.batch or 2048
-    tasks = {spec: make(spec) for spec in specs}
+    ready = {spec: environment(spec) for spec in specs}
     rows = measure(
-        {
-            spec: random_policy_rollout(tabular_env(task), tabular_params(task), batch, options.steps)
-            for spec, task in tasks.items()
-        },
+        {spec: random_policy_rollout(each.env, each.params, batch, options.steps) for spec, each in ready.items()},
         options.repeats,
     )
     return [

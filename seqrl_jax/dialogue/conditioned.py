@@ -11,14 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from seqrl_jax.dialogue.exact import Known
-
-FINEST = 1e-6
-"""Rewards are told apart to this."""
-LARGEST_STEP = 1000
-"""Of a reward, in multiples of what all of them are multiples of."""
+from seqrl_jax.dialogue.return_laws import outcomes_of, shifted
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +30,9 @@ def conditioned_on_best(known: Known, best: float) -> Conditioned:
     Where no return in the top can be reached any more, it goes on as the logs do. Without a discount.
     Raises: ValueError where rewards are no multiples of one number, or the task has a discount.
     """
-    task, graph, horizon = known.game.task, known.beliefs.graph, known.horizon
-    if task.discount != 1:
-        raise ValueError(f"{task.name}: returns are conditioned on without a discount")
-    outcomes, unit = _outcomes(known)
-    reach = horizon * max(abs(step) for step in outcomes)
+    graph, horizon = known.beliefs.graph, known.horizon
+    outcomes = outcomes_of(known)
+    reach = outcomes.reach
     zero = np.zeros((graph.num_nodes, 2 * reach + 1))
     zero[:, reach] = 1.0
     shape = graph.reward.shape
@@ -48,10 +41,10 @@ def conditioned_on_best(known: Known, best: float) -> Conditioned:
     ahead, law = [], zero
     for turn in reversed(range(horizon)):
         after = np.zeros((*shape, 2 * reach + 1))
-        for step, (onward, paid, ended) in outcomes.items():
+        for step, (onward, paid, ended) in outcomes.of.items():
             # What the last turn leads to is not listed.
             done, follows = (paid, 0.0) if turn == horizon - 1 else (ended, (onward @ law).reshape(*shape, -1))
-            after += _shifted(follows + done[..., None] * zero[:1], step)
+            after += shifted(follows + done[..., None] * zero[:1], step)
         law = np.einsum("na,nag->ng", known.behaviour, after)
         ahead.append(after)
     ahead.reverse()
@@ -67,40 +60,8 @@ def conditioned_on_best(known: Known, best: float) -> Conditioned:
         norm = weight.sum(1, keepdims=True)
         policy = np.where(norm > 1e-15, weight / np.where(norm > 0, norm, 1.0), known.behaviour[..., None])
         worth = np.zeros((*shape, 2 * reach + 1))
-        for step, (onward, paid, _) in outcomes.items():
-            following = (onward @ _shifted(value, -step)).reshape(*shape, -1)
-            worth += following + (unit * step * paid)[..., None]
+        for step, (onward, paid, _) in outcomes.of.items():
+            following = (onward @ shifted(value, -step)).reshape(*shape, -1)
+            worth += following + (outcomes.unit * step * paid)[..., None]
         value = (policy * worth).sum(1)
     return Conditioned(float(total[top].sum()), float(graph.start @ value[:, reach]))
-
-
-def _outcomes(known: Known) -> tuple[dict[int, tuple[sparse.csr_matrix, np.ndarray, np.ndarray]], float]:
-    """Reward, as a multiple of the unit -> probabilities of the next beliefs [N * A, N] that come with it, [N, A]
-    of it, and [N, A] of an end that comes with it; and the unit."""
-    task, graph, belief = known.game.task, known.beliefs.graph, known.beliefs.belief
-    possible = np.unique(np.round(task.reward[task.transition > 0] / FINEST).astype(np.int64))
-    common = int(np.gcd.reduce(possible)) or 1
-    steps = possible // common
-    if np.abs(steps).max(initial=0) > LARGEST_STEP:
-        raise ValueError(f"{task.name}: rewards are no small multiples of one number")
-    row = graph.transition.tocoo()
-    node, action = row.row // task.num_actions, row.row % task.num_actions
-    reply = graph.label[row.col]
-    outcomes = {}
-    for step in steps:
-        mass = task.transition * np.isclose(task.reward, step * common * FINEST, atol=FINEST)
-        going = np.einsum("ast,ato->aso", mass * ~task.terminal, task.observation)
-        data = np.einsum("es,es->e", belief[node], going[action, :, reply])
-        paid, ended = (np.einsum("ns,as->na", belief, part.sum(2)) for part in (mass, mass * task.terminal))
-        outcomes[int(step)] = (sparse.csr_matrix((data, (row.row, row.col)), shape=graph.transition.shape), paid, ended)
-    return outcomes, common * FINEST
-
-
-def _shifted(array: np.ndarray, step: int) -> np.ndarray:
-    """[..., G]: what stood at g stands at g + step; what leaves the grid has no mass."""
-    moved = np.zeros_like(array)
-    if step >= 0:
-        moved[..., step:] = array[..., : array.shape[-1] - step]
-    else:
-        moved[..., :step] = array[..., -step:]
-    return moved

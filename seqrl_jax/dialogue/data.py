@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -13,14 +14,38 @@ from seqrl_jax.dialogue.logs import Log, spelled
 from seqrl_jax.dialogue.views import Spelling
 
 
+class Groups(NamedTuple):
+    """N dialogues, those that are alike in a group. order: [N], in which groups stand together. first, count: [N],
+    where in that order the group of a dialogue begins, and how many it has."""
+
+    order: Any
+    first: Any
+    count: Any
+
+    def pairs(self, key: Array, number: int) -> Array:
+        """[2 * number]: dialogues, and behind them one of the group of each."""
+        first_key, second_key = jax.random.split(key)
+        one = jax.random.randint(first_key, (number,), 0, self.order.shape[0])
+        share = jax.random.uniform(second_key, one.shape)
+        place = self.first[one] + (share * self.count[one].astype(jnp.float32)).astype(jnp.int32)
+        return jnp.concatenate([one, self.order[place]])
+
+
+class Hidden(NamedTuple):
+    """What a log knows and no agent sees. state: [N, H] int32, of the user, when each turn begins. alike: dialogues
+    that begin in one state with the same opening."""
+
+    state: Any
+    alike: Groups
+
+
 class Data(NamedTuple):
     """A log of N dialogues in symbols, [N, T] (see `logs.Spelled`); rewards in units of the returns'
     standard deviation, so that a temperature means the same in every game.
 
     onward: the discount up to the next own symbol, 0 where none follows. merit: [N], the share of all whose return is
-    no higher. earned: [N], the return. alike: [N], the dialogues in an order in which those that open alike stand
-    together; first, count: [N], where those that open like a dialogue begin in that order, and how many they are.
-    unit: a scalar. least, most: scalars, between which every return to go lies, in these units.
+    no higher. earned: [N], the return. alike: dialogues with the same opening. unit: a scalar. least, most: scalars,
+    between which every return to go lies, in these units. hidden: for methods that see it, else None.
     """
 
     symbol: Any
@@ -31,12 +56,11 @@ class Data(NamedTuple):
     onward: Any
     merit: Any
     earned: Any
-    alike: Any
-    first: Any
-    count: Any
+    alike: Groups
     unit: Any
     least: Any
     most: Any
+    hidden: Hidden | None
 
 
 class Batch(NamedTuple):
@@ -60,8 +84,8 @@ class Batch(NamedTuple):
     most: Array
 
 
-def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
-    """What is learned from, numpy."""
+def data_of(log: Log, spelling: Spelling, discount: float, sees_state: bool = False) -> Data:
+    """What is learned from, numpy. sees_state: whether by a method that looks at the user's states."""
     said = spelled(log, spelling)
     unit = float(log.returns.std()) or 1.0
     to_go = np.cumsum(log.reward[:, ::-1], 1) / unit
@@ -69,8 +93,7 @@ def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
     ends_turn = said.own & ~np.pad(said.own, ((0, 0), (0, 1)))[:, 1:]
     goes_on = said.turn < log.length[:, None] - 1
     onward = np.where(said.own, np.where(ends_turn, np.where(goes_on, discount, 0.0), 1.0), 0.0)
-    order = np.argsort(log.reply[:, 0], kind="stable")
-    first, last = (np.searchsorted(log.reply[order, 0], log.reply[:, 0], side) for side in ("left", "right"))
+    opening, start = log.reply[:, 0], log.state[:, 0]
     number = lambda array: np.asarray(array, np.float32)
     return Data(
         symbol=said.symbol,
@@ -81,13 +104,21 @@ def data_of(log: Log, spelling: Spelling, discount: float) -> Data:
         onward=number(onward),
         merit=number(rankdata(log.returns, "max") / len(log.returns)),
         earned=number(log.returns / unit),
-        alike=order.astype(np.int32),
-        first=first.astype(np.int32),
-        count=(last - first).astype(np.int32),
+        alike=_groups(opening),
         unit=number(unit),
         least=number(to_go.min()),
         most=number(to_go.max()),
+        hidden=Hidden(log.state[:, :-1].astype(np.int32), _groups(opening + (opening.max() + 1) * start))
+        if sees_state
+        else None,
     )
+
+
+def _groups(kind: np.ndarray) -> Groups:
+    """Dialogues of one kind [N] in a group."""
+    order = np.argsort(kind, kind="stable")
+    first, last = (np.searchsorted(kind[order], kind, side) for side in ("left", "right"))
+    return Groups(order.astype(np.int32), first.astype(np.int32), (last - first).astype(np.int32))
 
 
 def batch_of(data: Data, spelling: Spelling, index: Array) -> tuple[Array, Batch]:

@@ -78,6 +78,12 @@ def spread(of_turn: Array, own: Array, turn: Array) -> Array:
     return jnp.where(own, jnp.take_along_axis(of_turn, turn, 0), 0.0)
 
 
+def turn_lengths(own: Array, turn: Array, turns: int) -> Array:
+    """[T, B]: of how many own symbols the turn is made to which an own place belongs, 1 elsewhere."""
+    count = _places(own, turn, turns).sum(1).astype(jnp.float32)
+    return jnp.maximum(spread(count, own, turn), 1.0)
+
+
 def _places(own: Array, turn: Array, turns: int) -> Array:
     """[K, T, B] bool: which places belong to which turn."""
     return jnp.arange(turns)[:, None, None] == jnp.where(own, turn, -1)[None]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
 
 import distrax
 import jax
@@ -17,12 +18,11 @@ from seqrl_jax.agents.reading import MemoryField
 from seqrl_jax.dialogue.conversation import Talker
 from seqrl_jax.dialogue.data import Data
 from seqrl_jax.dialogue.game import Game
-from seqrl_jax.dialogue.reader import Outputs, Reader, first_weights
+from seqrl_jax.dialogue.reader import Outputs, Reader, first_weights, read_on
 from seqrl_jax.dialogue.views import Spelling, View
 from seqrl_jax.naming import check, require
-from seqrl_jax.networks.module import Weights
+from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.networks.recurrent import GRU
-from seqrl_jax.networks.registry import memory_name
 from seqrl_jax.settings import Count, PositiveFloat
 
 LARGEST_GRADIENT = 1.0
@@ -47,6 +47,19 @@ class Training(NamedTuple):
     replay: Any = ()
 
 
+class Heard(NamedTuple):
+    """Where one stands who has read what was said so far, in B dialogues side by side: the backbone's carry, outputs
+    [B, n] of the next symbol, and whether nothing was said yet [B]."""
+
+    carry: Carry
+    outputs: Outputs
+    first: Array
+
+
+Listener = Callable[[Carry, Array, Array], tuple[Carry, Outputs]]
+"""(carry, symbol [B], first [B]) -> carry and outputs [B, n] after one more symbol."""
+
+
 @hyperparameters
 class Method:
     """A method that learns with Adam.
@@ -63,10 +76,9 @@ class Method:
     def __post_init__(self) -> None:
         check(self)
         why = "a dialogue is read whole, and by no model of anything else"
-        require(self.memory.reach is None and not self.memory.has_model, why, memory=memory_name(self.memory))
+        require(self.memory.reach is None and not self.memory.has_model, why, memory=type(self.memory).__name__)
 
-    @property
-    def conditions(self) -> int:
+    def conditions(self, spelling: Spelling) -> int:
         """Classes of a condition that is read beside every symbol, 0 without one."""
         return 0
 
@@ -74,6 +86,16 @@ class Method:
     def wanted(self) -> int:
         """The condition with which it speaks."""
         return 0
+
+    @property
+    def dropout(self) -> float:
+        """The share of features that is dropped where it learns with dropout."""
+        return 0.0
+
+    @property
+    def sees_state(self) -> bool:
+        """Whether it learns from the user's hidden state, which a log knows and no agent sees."""
+        return False
 
     @property
     def reads_logs(self) -> bool:
@@ -115,7 +137,8 @@ class Method:
     def reader(self, spelling: Spelling) -> Reader:
         """The network that it learns."""
         memory = self.memory.for_horizon(spelling.longest)
-        return Reader(spelling.num_symbols, self.heads(spelling.num_symbols), memory, self.conditions)
+        heads, conditions = self.heads(spelling.num_symbols), self.conditions(spelling)
+        return Reader(spelling.num_symbols, heads, memory, conditions, self.dropout)
 
     def begin(self, spelling: Spelling, data: Data, key: Array) -> Training:
         """Before the first update. data: the log of the seed."""
@@ -123,19 +146,28 @@ class Method:
         weights = first_weights(self.reader(spelling), weights_key)
         return Training(weights, weights, self.optimiser.init(weights), key)
 
+    def listener(self, spelling: Spelling, weights: Weights) -> Listener:
+        """What was learned, as it reads on when it speaks."""
+        reader = self.reader(spelling)
+
+        def hear(carry: Carry, symbol: Array, first: Array) -> tuple[Carry, Outputs]:
+            wanted = jnp.full((1, len(symbol)), self.wanted, jnp.int32)
+            return read_on(reader, weights, carry, symbol[None], first[None], wanted)
+
+        return hear
+
     def talker(self, spelling: Spelling, weights: Weights) -> Talker:
         """What was learned, as it speaks."""
-        reader = self.reader(spelling)
-        wanted = jnp.full((1, 1), self.wanted, jnp.int32)
-        nothing: Outputs = {name: jnp.zeros(size) for name, size in self.heads(spelling.num_symbols)}
+        listener = self.listener(spelling, weights)
+        nothing: Outputs = {name: jnp.zeros((1, size)) for name, size in self.heads(spelling.num_symbols)}
 
-        def choose(key: Array, carry: tuple[Any, Outputs, Array], legal: Array) -> tuple[Array, Array]:
-            law = self.law(carry[1], legal)
+        def choose(key: Array, at: Heard, legal: Array) -> tuple[Array, Array]:
+            law = self.law({name: leaf[0] for name, leaf in at.outputs.items()}, legal)
             chosen = law.sample(seed=key)
             return chosen, law.log_prob(chosen)
 
-        def hear(carry: tuple[Any, Outputs, Array], symbol: Array) -> tuple[Any, Outputs, Array]:
-            memory, outputs = reader.apply(weights, carry[0], symbol[None, None], carry[2][None, None], wanted)
-            return memory, {name: leaf[0, 0] for name, leaf in outputs.items()}, jnp.bool_(False)
+        def hear(at: Heard, symbol: Array, own: Array) -> Heard:
+            return Heard(*listener(at.carry, symbol[None], at.first), jnp.zeros(1, bool))
 
-        return Talker((reader.memory.initial_carry(1), nothing, jnp.bool_(True)), choose, hear)
+        carry = self.memory.for_horizon(spelling.longest).initial_carry(1)
+        return Talker(Heard(carry, nothing, jnp.ones(1, bool)), choose, hear)

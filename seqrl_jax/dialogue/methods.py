@@ -15,7 +15,8 @@ from seqrl_jax.dialogue.online import PolicyGradient
 from seqrl_jax.dialogue.preferences import Falling, Preferences
 from seqrl_jax.dialogue.q_sft import QSFT
 from seqrl_jax.dialogue.refuel import Refuel
-from seqrl_jax.dialogue.saying import Actor, BestOf, Distilled, Greedy, Perturbed, Weighted
+from seqrl_jax.dialogue.saying import Actor, Beam, BestOf, Distilled, Greedy, Perturbed, Weighted
+from seqrl_jax.dialogue.sweet import Sweet
 from seqrl_jax.dialogue.values import Values
 
 
@@ -48,10 +49,12 @@ METHODS: dict[str, Entry] = {
         Values(towards=Own(), says=BestOf(), conservatism=0.02), "Q of the best of some candidates, which it also says"
     ),
     "best_of_q": Entry(Values(towards=Sarsa(), says=BestOf()), "the best of some candidates by Q of the logs"),
+    "beam_q": Entry(Values(towards=Sarsa(), says=Beam()), "the best whole utterance by Q of the logs, found by a beam"),
     "digi_q": Entry(Values(towards=Sarsa(), says=Distilled()), "a policy that imitates the best of some candidates"),
     "q_sft": Entry(QSFT(), "values as probabilities, learned as cross-entropy"),
     "multi_turn_dpo": Entry(Preferences(), "preferences between whole dialogues; luck counts as merit"),
     "dmpo": Entry(Preferences(weights=Falling()), "the same, later turns counting less"),
+    "sweet": Entry(Sweet(), "preferences between utterances, by a critic that sees the user's state where it learns"),
     "refuel": Entry(Refuel(), "by talking: two continuations of one dialogue, regressed to what they earn apart"),
     "pg_return": Entry(PolicyGradient(advantage=ReturnToGo(), epochs=1), "REINFORCE by talking: normalised returns"),
     "pg_group": Entry(PolicyGradient(), "by talking in groups that open alike, each less the others at the same turn"),

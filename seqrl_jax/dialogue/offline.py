@@ -7,6 +7,7 @@ A method reads logged dialogues symbol by symbol, in either view. Decisions are 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import distrax
@@ -37,8 +38,12 @@ class Terms(NamedTuple):
     metrics: dict[str, Array]
 
 
+Reading = Callable[[Array | None], Outputs]
+"""Outputs along the dialogues of an update; without dropout, or where a key drops features."""
+
+
 @hyperparameters
-class Offline(Method):
+class FromLogs(Method):
     """What methods share that learn from logs.
 
     Attributes: batch: dialogues per update. The others: see `Method`.
@@ -47,13 +52,9 @@ class Offline(Method):
     learning_rate: PositiveFloat = 0.01
     batch: Several = 256
 
-    def condition(self, batch: Batch) -> Array | None:
-        """[T, B] int32: what a logged dialogue is read with."""
-        return None
-
     @abstractmethod
-    def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
-        """Args: outputs, target: of the current and of the target weights, [T, B, ...] at the places of the batch."""
+    def terms(self, spelling: Spelling, data: Data, weights: Weights, target: Weights, key: Array) -> Terms:
+        """Of an update. Args: weights, target: of the current and of the target network. key: of all its chances."""
 
     def follow(self, target: Weights, weights: Weights) -> Weights:
         """The target network after an update: the current one, where a method has no other."""
@@ -66,22 +67,42 @@ class Offline(Method):
     def update(
         self, game: Game, spelling: Spelling, data: Data, training: Training
     ) -> tuple[Training, dict[str, Array]]:
-        """One step down the loss on dialogues drawn from the log."""
-        key, draw_key = jax.random.split(training.key)
-        reader = self.reader(spelling)
-        symbol, batch = batch_of(data, spelling, self.drawn(draw_key, data))
-        condition = self.condition(batch)
-        outputs = lambda weights: predictions(reader, weights, symbol, condition)
-        # XLA leaves out what no loss looks at.
-        target = outputs(training.target)
-
-        def loss(weights: Weights) -> tuple[Array, dict[str, Array]]:
-            return self.loss(outputs(weights), target, batch)
-
-        gradient, metrics = jax.grad(loss, has_aux=True)(training.weights)
+        """One step down the loss."""
+        key, terms_key = jax.random.split(training.key)
+        terms = lambda weights: tuple(self.terms(spelling, data, weights, training.target, terms_key))
+        gradient, metrics = jax.grad(terms, has_aux=True)(training.weights)
         change, opt_state = self.optimiser.update(gradient, training.opt_state, training.weights)
         weights = optax.apply_updates(training.weights, change)
         return Training(weights, self.follow(training.target, weights), opt_state, key), metrics
+
+
+@hyperparameters
+class Offline(FromLogs):
+    """What methods share that learn from outputs along whole dialogues as they were logged."""
+
+    def condition(self, batch: Batch) -> Array | None:
+        """[T, B] int32: what a logged dialogue is read with."""
+        return None
+
+    @abstractmethod
+    def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
+        """Args: outputs, target: of the current and of the target weights, [T, B, ...] at the places of the batch."""
+
+    def outputs(self, read: Reading, key: Array) -> Outputs:
+        """Of the current weights."""
+        return read(None)
+
+    def target_outputs(self, read: Reading, key: Array) -> Outputs:
+        """Of the target weights."""
+        return read(None)
+
+    def terms(self, spelling: Spelling, data: Data, weights: Weights, target: Weights, key: Array) -> Terms:
+        symbol, batch = batch_of(data, spelling, self.drawn(key, data))
+        reader, condition = self.reader(spelling), self.condition(batch)
+        read = lambda weights: lambda drop_key: predictions(reader, weights, symbol, condition, drop_key)
+        key, target_key = jax.random.split(jax.random.fold_in(key, 1))
+        # XLA leaves out what no loss looks at.
+        return self.loss(self.outputs(read(weights), key), self.target_outputs(read(target), target_key), batch)
 
 
 def imitation(logits: Array, batch: Batch, weight: Array) -> Array:
@@ -130,8 +151,7 @@ class ReturnConditioned(Copying):
 
     quantiles: Quantiles = 10
 
-    @property
-    def conditions(self) -> int:
+    def conditions(self, spelling: Spelling) -> int:
         return self.quantiles
 
     def condition(self, batch: Batch) -> Array | None:

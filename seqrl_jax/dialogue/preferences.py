@@ -72,11 +72,7 @@ class Preferences(Offline):
 
     def drawn(self, key: Array, data: Data) -> Array:
         """Dialogues, and behind them as many that open alike."""
-        first_key, second_key = jax.random.split(key)
-        one = jax.random.randint(first_key, (self.batch // 2,), 0, data.symbol.shape[0])
-        share = jax.random.uniform(second_key, one.shape)
-        place = data.first[one] + (share * data.count[one].astype(jnp.float32)).astype(jnp.int32)
-        return jnp.concatenate([one, data.alike[place]])
+        return data.alike.pairs(key, self.batch // 2)
 
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
         own = batch.own
@@ -84,10 +80,7 @@ class Preferences(Offline):
         log_prob = self.law(outputs, batch.legal).log_prob(batch.symbol)
         weight = self.weights.of(batch.turn, jnp.max(jnp.where(own, batch.turn, 0), 0) + 1)
         rho = jnp.sum(jnp.where(own, weight * (log_prob - reference), 0.0), 0)
-        half = rho.shape[0] // 2
-        margin = self.beta * (rho[:half] - rho[half:])
-        preferred = jax.nn.sigmoid(batch.unit * (batch.earned[:half] - batch.earned[half:]))
-        loss = -jnp.mean(preferred * jax.nn.log_sigmoid(margin) + (1 - preferred) * jax.nn.log_sigmoid(-margin))
+        loss = preference_loss(self.beta * apart(rho), batch.unit * apart(batch.earned))
         terms = {
             "preference_loss": loss,
             "cross_entropy": imitation(outputs["reference"], batch, own.astype(jnp.float32)),
@@ -95,5 +88,22 @@ class Preferences(Offline):
         return Terms(sum(terms.values(), jnp.float32(0)), terms)
 
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
-        reference = jax.lax.stop_gradient(outputs["reference"])
-        return Categorical(jax.nn.log_softmax(masked(reference, legal), -1) + outputs["shift"], legal)
+        return shifted(outputs["reference"], outputs["shift"], legal)
+
+
+def shifted(reference: Array, shift: Array, legal: Array) -> distrax.Categorical:
+    """The law whose log-ratio to the reference, of logits [..., V] and without gradient, is a shift [..., V] and a
+    constant."""
+    return Categorical(jax.nn.log_softmax(masked(jax.lax.stop_gradient(reference), legal), -1) + shift, legal)
+
+
+def apart(value: Array) -> Array:
+    """[M]: the first half of values [2 M] less the second."""
+    half = value.shape[0] // 2
+    return value[:half] - value[half:]
+
+
+def preference_loss(margin: Array, difference: Array) -> Array:
+    """Cross-entropy of sigma(margin) where the first of a pair is preferred with probability sigma(difference)."""
+    preferred = jax.nn.sigmoid(difference)
+    return -jnp.mean(preferred * jax.nn.log_sigmoid(margin) + (1 - preferred) * jax.nn.log_sigmoid(-margin))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Callable
 
 from seqrl_jax import naming
 from seqrl_jax.dialogue.game import Game
-from seqrl_jax.dialogue.games import arithmetic, negotiation, questions, small_talk, text_maze, wordle
+from seqrl_jax.dialogue.games import arithmetic, negotiation, questions, small_talk, task_and_talk, text_maze, wordle
 
 GAMES: dict[str, Callable[..., Game]] = {
     "twenty_questions": questions.twenty_questions,
@@ -18,6 +16,7 @@ GAMES: dict[str, Callable[..., Game]] = {
     "small_talk": small_talk.small_talk,
     "tool_arithmetic": arithmetic.tool_arithmetic,
     "text_maze": text_maze.text_maze,
+    "task_and_talk": task_and_talk.task_and_talk,
 }
 
 
@@ -26,21 +25,3 @@ def make_game(spec: str) -> Game:
     name, settings = naming.parse(spec)
     function = naming.lookup("game", name, GAMES)
     return naming.made(spec, lambda: function(**naming.arguments(spec, settings, naming.settable(function))))
-
-
-def about(name: str) -> str:
-    """One line about a game: its seed idea. Raises: SpecError for an unknown name."""
-    return _parts(name)[2]
-
-
-def picture(name: str) -> str:
-    """What a game is, and how it is talked, in paragraphs. Raises: SpecError for an unknown name."""
-    paragraph, drawn, _ = _parts(name)
-    return f"{paragraph}\n\n{drawn}"
-
-
-def _parts(name: str) -> tuple[str, str, str]:
-    text = inspect.getdoc(naming.lookup("game", name, GAMES)) or ""
-    paragraph, _, rest = text.partition("Picture::")
-    drawn, _, idea = rest.partition("Seed idea:")
-    return " ".join(paragraph.split()), textwrap.dedent(drawn.strip("\n")).rstrip(), idea.split("\n")[0].strip()

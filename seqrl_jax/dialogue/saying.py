@@ -1,6 +1,6 @@
 """What is said by Q: the best symbol, the logs shifted by values, the best of some candidates, a policy of its own.
 
-says.heads(symbols); says.law(outputs, legal); says.losses(outputs, merit, batch)
+says.heads(symbols); says.law(outputs, legal); says.losses(outputs, merit, batch); says.talker(talker, listener, ...)
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from jax import Array
 from msgspec import Meta
 
 from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
+from seqrl_jax.dialogue.beam import best_utterance, planning
+from seqrl_jax.dialogue.conversation import Talker
 from seqrl_jax.dialogue.data import Batch
 from seqrl_jax.dialogue.decisions import mean_over
+from seqrl_jax.dialogue.method import Listener
 from seqrl_jax.dialogue.offline import imitation
 from seqrl_jax.dialogue.reader import Outputs
+from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.networks.distributions import Categorical, masked
 from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Weight
@@ -45,6 +49,10 @@ class Says:
         """What is said next, from outputs [..., n] and what may be said [..., V]."""
         raise NotImplementedError
 
+    def talker(self, talker: Talker, listener: Listener, spelling: Spelling) -> Talker:
+        """Who says it. Args: talker: one who draws symbol by symbol from the law; listener: how it reads on."""
+        return talker
+
     def losses(self, outputs: Outputs, merit: Array, batch: Batch) -> dict[str, Array]:
         """Args: merit: [T, B], Q - V of what was said, without gradient."""
         return {"cross_entropy": imitation(outputs["policy"], batch, batch.own.astype(jnp.float32))}
@@ -63,9 +71,7 @@ class Greedy(Says):
         return ()
 
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
-        # A hard choice that still has probabilities.
-        best = jax.nn.one_hot(jnp.argmax(masked(outputs["q"], legal), -1), legal.shape[-1], dtype=bool)
-        return Categorical(jnp.zeros(best.shape), best)
+        return surely(jnp.argmax(masked(outputs["q"], legal), -1), legal)
 
     def losses(self, outputs: Outputs, merit: Array, batch: Batch) -> dict[str, Array]:
         return {}
@@ -90,6 +96,27 @@ class BestOf(Says):
 
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return _possible(best_of(logs(outputs, legal), masked(outputs["q"], legal), self.candidates), legal)
+
+
+@hyperparameters
+class Beam(Says):
+    """The best by Q of the whole utterances that a beam finds in what the imitated logs would say (see `beam`).
+
+    Its law is that of utterances of one symbol; word by word there is none that outputs at one place could tell.
+    Attributes: beam_width: how many beginnings are kept.
+    """
+
+    beam_width: Candidates = 8
+
+    def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
+        prior = logs(outputs, legal)
+        likely = jax.lax.top_k(prior, min(self.beam_width, legal.shape[-1]))[1]
+        kept = legal & jax.nn.one_hot(likely, legal.shape[-1], dtype=bool).any(-2)
+        return surely(jnp.argmax(masked(outputs["q"], kept), -1), legal)
+
+    def talker(self, talker: Talker, listener: Listener, spelling: Spelling) -> Talker:
+        plan = lambda at: best_utterance(at, listener, spelling, self.beam_width, logs)
+        return planning(talker, plan, spelling.said.shape[1])
 
 
 @hyperparameters
@@ -152,11 +179,18 @@ SAYS = {
     "greedy": Greedy,
     "perturbed": Perturbed,
     "best_of": BestOf,
+    "beam": Beam,
     "weighted": Weighted,
     "distilled": Distilled,
     "actor": Actor,
 }
-SaysField = Annotated[Greedy | Perturbed | BestOf | Weighted | Distilled | Actor, Choice(SAYS), TRACED]
+SaysField = Annotated[Greedy | Perturbed | BestOf | Beam | Weighted | Distilled | Actor, Choice(SAYS), TRACED]
+
+
+def surely(symbol: Array, legal: Array) -> distrax.Categorical:
+    """A hard choice [...] that still has probabilities."""
+    chosen = jax.nn.one_hot(symbol, legal.shape[-1], dtype=bool)
+    return Categorical(jnp.zeros(chosen.shape), chosen)
 
 
 def best_of(log_prob: Array, q: Array, candidates: int) -> Array:

@@ -11,14 +11,18 @@ from seqrl_jax.agents.action_values import of_action
 from seqrl_jax.agents.hyperparameters import hyperparameters
 from seqrl_jax.dialogue.backups import Estimates, Expectile, Own, Soft, TowardsField, expectile_loss, fixed
 from seqrl_jax.dialogue.bootstrapped import Bootstrapped
+from seqrl_jax.dialogue.conversation import Talker
 from seqrl_jax.dialogue.data import Batch
 from seqrl_jax.dialogue.decisions import mean_over
-from seqrl_jax.dialogue.offline import Terms
+from seqrl_jax.dialogue.offline import Reading, Terms
 from seqrl_jax.dialogue.reader import Outputs
-from seqrl_jax.dialogue.saying import BestOf, Perturbed, SaysField, logs
+from seqrl_jax.dialogue.saying import Beam, BestOf, Perturbed, SaysField, logs
+from seqrl_jax.dialogue.targets import Once, TargetsField
+from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.naming import require
 from seqrl_jax.networks.distributions import masked
-from seqrl_jax.settings import Weight
+from seqrl_jax.networks.module import Weights
+from seqrl_jax.settings import Share, Weight
 
 
 @hyperparameters
@@ -29,16 +33,22 @@ class Values(Bootstrapped):
         towards: what Q is learned towards. says: what is said by it.
         conservatism: alpha of `alpha (logsumexp Q - Q(a))`, which pushes down what was not said (Kumar et al., 2020);
             where candidates speak, over those that they are: logsumexp (log pi_logs + Q).
+        symbol_discount: from one own symbol to the next, beside the game's from turn to turn. Below 1 what is learned
+            depends on how utterances are cut into symbols, and is not what is earned.
     """
 
     towards: TowardsField = Expectile()
     says: SaysField = Perturbed()
+    targets: TargetsField = Once()
     conservatism: Weight = 0.0
+    symbol_discount: Share = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         soft = not isinstance(self.towards, Soft) or isinstance(self.says, Perturbed)
         require(soft, "a soft value is that of one who says softmax(log pi_logs + beta Q)", towards="soft")
+        own = not isinstance(self.towards, Own) or not isinstance(self.says, Beam)
+        require(own, "who chooses whole utterances has no law of the next symbol", towards="own", says="beam")
 
     def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
         value = (("v", 1),) if self._has_value else ()
@@ -48,6 +58,7 @@ class Values(Bootstrapped):
 
     def loss(self, outputs: Outputs, target: Outputs, batch: Batch) -> Terms:
         own, q = batch.own.astype(jnp.float32), outputs["q"]
+        batch = batch._replace(onward=self.symbol_discount * batch.onward)
         chosen = of_action(q, batch.symbol)
         estimates = fixed(self._estimates(outputs, target, batch))
         said = of_action(estimates.target_q, batch.symbol)
@@ -61,6 +72,19 @@ class Values(Bootstrapped):
             terms["value_loss"] = mean_over(own, expectile_loss(said - outputs["v"][..., 0], tau))
         terms |= self.says.losses(outputs, said - estimates.v, batch)
         return Terms(sum(terms.values(), jnp.float32(0)), terms)
+
+    @property
+    def dropout(self) -> float:
+        return self.targets.dropout
+
+    def outputs(self, read: Reading, key: Array) -> Outputs:
+        return self.targets.outputs(read, key)
+
+    def target_outputs(self, read: Reading, key: Array) -> Outputs:
+        return self.targets.target_outputs(read, key)
+
+    def talker(self, spelling: Spelling, weights: Weights) -> Talker:
+        return self.says.talker(super().talker(spelling, weights), self.listener(spelling, weights), spelling)
 
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return self.says.law(outputs, legal)

@@ -24,13 +24,15 @@ SPECIAL = (LISTEN, NONE, END)
 class Spelling:
     """V symbols; the tree of the agent's A utterances with P nodes, node 0 before the first symbol; O replies.
 
-    symbols: their names. turns: of a dialogue, at most. child: [P, V] int32, the node after a symbol, -1 where no
-    utterance goes on with it. utterance: [P] int32, what has been said at a node, -1 inside. said: [A, L] int32, the
-    symbols of utterances; said_length: [A]. heard: [O, M] int32, those of replies; heard_length: [O].
+    symbols: their names. turns: of a dialogue, at most. states: S, in which the user may be. child: [P, V] int32, the
+    node after a symbol, -1 where no utterance goes on with it. utterance: [P] int32, what has been said at a node, -1
+    inside. said: [A, L] int32, the symbols of utterances; said_length: [A]. heard: [O, M] int32, those of replies;
+    heard_length: [O].
     """
 
     symbols: tuple[str, ...]
     turns: int
+    states: int
     child: np.ndarray
     utterance: np.ndarray
     said: np.ndarray
@@ -92,6 +94,7 @@ def spelling(game: Game, view: View) -> Spelling:
     return Spelling(
         symbols=symbols,
         turns=game.task.horizon,
+        states=game.task.num_states,
         child=child,
         utterance=utterance,
         said=_padded([[number[word] for word in one] for one in said]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import flax.linen as nn
 import jax
@@ -28,55 +28,7 @@ class Cache(NamedTuple):
     values: Array
 
 
-class Transformer(Memory):
-    """Pre-norm blocks of attention over this step and the `context` steps before it, within the episode.
-
-    Attributes:
-        width: of the residual stream. heads: must divide width. layers: blocks. context: C, the steps that a step can
-            look back. expansion: hidden width of each block's perceptron, in units of width.
-    Source: Vaswani et al. (2017); Xiong et al. (2020) for the place of the normalisation.
-    """
-
-    width: Width = 32
-    heads: Depth = 4
-    layers: Depth = 1
-    context: Count = 32
-    expansion: Depth = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
-
-    @nn.nowrap
-    def for_horizon(self, horizon: int) -> Transformer:
-        return self.clone(context=max(self.context, horizon))
-
-    @nn.nowrap
-    def initial_carry(self, batch: int) -> Cache:
-        empty = jnp.zeros((batch, self.layers, self.context, self.width))
-        return Cache(jnp.zeros(batch, jnp.int32), jnp.zeros((batch, self.context), bool), empty, empty)
-
-    @nn.compact
-    def __call__(self, carry: Cache, xs: Codes, firsts: Array) -> tuple[Cache, Array]:
-        time = times(carry.time, firsts)
-        visible, still_valid = _visible(carry.valid, firsts, self.context)
-        by_layer = lambda cache: cache.swapaxes(0, 1)
-        blocks = nn.scan(
-            _Block,
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            in_axes=(0, 0, nn.broadcast),
-            length=self.layers,
-        )(self.width, self.heads, self.expansion, name="blocks")
-        embedded = InputDense(self.width, use_bias=False, name="embed")(xs)
-        stream = (embedded + sinusoids(time, self.width)).swapaxes(0, 1)
-        stream, (keys, values) = blocks(stream, by_layer(carry.keys), by_layer(carry.values), visible)
-        return Cache(time[-1] + 1, still_valid, by_layer(keys), by_layer(values)), plain_layer_norm()(stream).swapaxes(
-            0, 1
-        )
-
-
-class _Block(nn.Module):
+class Block(nn.Module):
     """(stream [B, T, width], caches [B, C, width], visible [B, T, C + T]) -> the stream, and the caches after."""
 
     width: int
@@ -93,9 +45,69 @@ class _Block(nn.Module):
         keys, values = jnp.concatenate([keys, key], 1), jnp.concatenate([values, value], 1)
         by_head = lambda array: array.reshape(*array.shape[:2], self.heads, -1)
         mixed = jax.nn.dot_product_attention(by_head(query), by_head(keys), by_head(values), mask=visible[:, None])
-        stream = stream + linear(self.width, "mix", bias=False)(mixed.reshape(stream.shape))
+        stream = self.joined(stream, linear(self.width, "mix", bias=False)(mixed.reshape(stream.shape)), "after_mix")
         hidden = nn.gelu(linear(self.expansion * self.width, "expand")(plain_layer_norm()(stream)))
-        return stream + linear(self.width, "contract")(hidden), (keys[:, -context:], values[:, -context:])
+        stream = self.joined(stream, linear(self.width, "contract")(hidden), "after_contract")
+        return stream, (keys[:, -context:], values[:, -context:])
+
+    def joined(self, stream: Array, update: Array, name: str) -> Array:
+        """The stream with what a layer makes of it; name: of the place, for weights that stand there."""
+        return stream + update
+
+
+class Transformer(Memory):
+    """Pre-norm blocks of attention over this step and the `context` steps before it, within the episode.
+
+    Attributes:
+        width: of the residual stream. heads: must divide width. layers: blocks. context: C, the steps that a step can
+            look back. expansion: hidden width of each block's perceptron, in units of width.
+    Source: Vaswani et al. (2017); Xiong et al. (2020) for the place of the normalisation.
+    """
+
+    width: Width = 32
+    heads: Depth = 4
+    layers: Depth = 1
+    context: Count = 32
+    expansion: Depth = 2
+
+    block: ClassVar[type[Block]] = Block
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
+
+    @property
+    def block_settings(self) -> dict[str, Any]:
+        """The fields of each block."""
+        return {"width": self.width, "heads": self.heads, "expansion": self.expansion}
+
+    @nn.nowrap
+    def for_horizon(self, horizon: int) -> Self:
+        return self.clone(context=max(self.context, horizon))
+
+    @nn.nowrap
+    def initial_carry(self, batch: int) -> Cache:
+        empty = jnp.zeros((batch, self.layers, self.context, self.width))
+        return Cache(jnp.zeros(batch, jnp.int32), jnp.zeros((batch, self.context), bool), empty, empty)
+
+    @nn.compact
+    def __call__(self, carry: Cache, xs: Codes, firsts: Array) -> tuple[Cache, Array]:
+        time = times(carry.time, firsts)
+        visible, still_valid = _visible(carry.valid, firsts, self.context)
+        by_layer = lambda cache: cache.swapaxes(0, 1)
+        blocks = nn.scan(
+            type(self).block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(0, 0, nn.broadcast),
+            length=self.layers,
+        )(**self.block_settings, name="blocks")
+        embedded = InputDense(self.width, use_bias=False, name="embed")(xs)
+        stream = (embedded + sinusoids(time, self.width)).swapaxes(0, 1)
+        stream, (keys, values) = blocks(stream, by_layer(carry.keys), by_layer(carry.values), visible)
+        return Cache(time[-1] + 1, still_valid, by_layer(keys), by_layer(values)), plain_layer_norm()(stream).swapaxes(
+            0, 1
+        )
 
 
 def _visible(valid: Array, first: Array, context: int) -> tuple[Array, Array]:

@@ -1,9 +1,8 @@
-"""Backbones that are linear in their state, so that all steps of a rollout are computed in parallel."""
+"""Recurrences that are linear in their state, so that all steps of a rollout are computed in parallel."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.naming import require
-from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense, Memory, cleared
-from seqrl_jax.networks.position import sinusoids, times
-from seqrl_jax.settings import Count, Depth, Number, Part, Radius, Width
+from seqrl_jax.networks.base import Codes, InputDense, Memory
+from seqrl_jax.networks.readout import Readout
+from seqrl_jax.settings import Number, Part, Radius, Width
 
 
 def linear_scan(decay: Array, drive: Array, start: Array, first: Array) -> Array:
@@ -29,17 +28,6 @@ def linear_scan(decay: Array, drive: Array, start: Array, first: Array) -> Array
         return earlier[0] * later[0], later[0] * earlier[1] + later[1]
 
     return jax.lax.associative_scan(join, (decay, drive))[1]
-
-
-class _Readout(nn.Module):
-    """A nonlinear function of a linear memory's state and its input."""
-
-    width: int
-
-    @nn.compact
-    def __call__(self, state: Array, xs: Codes) -> Array:
-        of_state = nn.Dense(self.width, use_bias=False, kernel_init=DENSE_INIT, name="state")(state)
-        return nn.gelu((of_state + InputDense(self.width, name="input")(xs)) * 2**-0.5)
 
 
 class LRU(Memory):
@@ -60,7 +48,7 @@ class LRU(Memory):
 
     @nn.nowrap
     def initial_carry(self, batch: int) -> Array:
-        return jnp.zeros((batch, self.width), jnp.complex64)
+        return jnp.zeros((batch, self.width), complex)
 
     @nn.compact
     def __call__(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
@@ -73,7 +61,7 @@ class LRU(Memory):
         scale = jnp.sqrt(0.5 * (1 - size**2))
         drive = jax.lax.complex(scale * real, scale * imaginary)
         states = linear_scan(jnp.broadcast_to(decay, drive.shape), drive, carry, firsts)
-        return states[-1], _Readout(self.width, name="readout")(jnp.concatenate([states.real, states.imag], -1), xs)
+        return states[-1], Readout(self.width, name="readout")(jnp.concatenate([states.real, states.imag], -1), xs)
 
     def _log_rate(self, key: Array, shape: tuple[int, ...]) -> Array:
         squared = jax.random.uniform(key, shape, minval=self.radius**2, maxval=self.outer_radius**2)
@@ -101,71 +89,4 @@ class MinGRU(Memory):
         gate = nn.sigmoid(InputDense(self.width, use_bias=False, name="gate")(xs) + bias)
         new = InputDense(self.width, use_bias=False, name="new")(xs)
         states = linear_scan(1 - gate, gate * new, carry, firsts)
-        return states[-1], _Readout(self.width, name="readout")(states, xs)
-
-
-class LinearAttention(Memory):
-    """Attention whose weights are products of positive features: its whole past is one matrix per head.
-
-    `S' = S + phi(k) v^T`, `n' = n + phi(k)`, `y = gelu(C [S^T phi(q) / (n . phi(q)), x])` with phi = elu + 1. Keys and
-    queries see the input and the time since the episode began, for a sum over the past has no order.
-    Carry: (S [B, heads, D, D], n [B, heads, D], time [B]). Rollouts are worked off in chunks: O(T chunk), not O(T^2).
-    Source: Katharopoulos et al. (2020), eq. 9-11 and 16-20.
-    """
-
-    width: Width = 32
-    heads: Depth = 4
-    chunk: Count = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
-
-    @nn.nowrap
-    def initial_carry(self, batch: int) -> tuple[Array, Array, Array]:
-        size = self.width // self.heads
-        return (
-            jnp.zeros((batch, self.heads, size, size)),
-            jnp.zeros((batch, self.heads, size)),
-            jnp.zeros(batch, jnp.int32),
-        )
-
-    @nn.compact
-    def __call__(self, carry: Any, xs: Codes, firsts: Array) -> tuple[Any, Array]:
-        *sums, time = carry
-        time_t = times(time, firsts)
-        projected = InputDense(3 * self.width, use_bias=False, name="projection")(xs)
-        query_key, value = jnp.split(projected, [2 * self.width], -1)
-        place = nn.Dense(2 * self.width, use_bias=False, kernel_init=DENSE_INIT, name="position")
-        position = place(sinusoids(time_t, self.width))
-        query, key = jnp.split(nn.elu(query_key + position) + 1, 2, -1)
-        sums, read = self._attend(tuple(sums), query, key, value, firsts)
-        return (*sums, time_t[-1] + 1), _Readout(self.width, name="readout")(read, xs)
-
-    @nn.nowrap
-    def _attend(self, sums: Any, query: Array, key: Array, value: Array, firsts: Array) -> tuple[Any, Array]:
-        """What steps [T, B, width] read, chunk by chunk; the last one is filled up with steps that leave no trace."""
-        length, batch = firsts.shape
-        chunk = min(self.chunk, length)
-        missing = -length % chunk
-        full = lambda array: jnp.concatenate([array, jnp.zeros((missing, *array.shape[1:]), array.dtype)])
-        by_head = lambda array: full(array).reshape(-1, chunk, batch, self.heads, self.width // self.heads)
-        chunks = (*map(by_head, (query, key, value)), full(firsts).reshape(-1, chunk, batch))
-        sums, read = jax.lax.scan(_attend_chunk, sums, chunks)
-        return sums, read.reshape(-1, batch, self.width)[:length]
-
-
-def _attend_chunk(carry: tuple[Array, Array], chunk: Any) -> tuple[tuple[Array, Array], Array]:
-    """Within the chunk by masked products, beyond it by the sums. query, key, value: [C, B, heads, D]."""
-    query, key, value, first = chunk
-    begun = jnp.cumsum(first, 0)
-    length = first.shape[0]
-    before, normaliser = cleared(carry, begun[-1] > 0)
-    together = (begun[:, None] == begun[None]) & (jnp.arange(length)[:, None] >= jnp.arange(length))[..., None]
-    weight = jnp.where(together[..., None], jnp.einsum("tbhd,sbhd->tsbh", query, key), 0)
-    old = jnp.where((begun == 0)[..., None, None], query, 0)
-    read = jnp.einsum("tsbh,sbhd->tbhd", weight, value) + jnp.einsum("tbhd,bhde->tbhe", old, carry[0])
-    total = weight.sum(1) + jnp.einsum("tbhd,bhd->tbh", old, carry[1])
-    still = jnp.where((begun == begun[-1])[..., None, None], key, 0)
-    after = (before + jnp.einsum("sbhd,sbhe->bhde", still, value), normaliser + still.sum(0))
-    return after, read / (total[..., None] + 1e-6)
+        return states[-1], Readout(self.width, name="readout")(states, xs)

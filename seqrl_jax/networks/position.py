@@ -23,6 +23,6 @@ def sinusoids(time: Array, width: int) -> Array:
     Source: Vaswani et al. (2017), sec. 3.5.
     """
     half = width // 2
-    rate = jnp.exp(-jnp.log(1000.0) * jnp.arange(half, dtype=jnp.float32) / max(half - 1, 1))
-    angle = time[..., None].astype(jnp.float32) * rate
+    rate = jnp.exp(-jnp.log(1000.0) * jnp.arange(half, dtype=float) / max(half - 1, 1))
+    angle = time[..., None].astype(rate.dtype) * rate
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle), jnp.zeros((*time.shape, width - 2 * half))], -1)

@@ -92,8 +92,8 @@ def _share(state: Array, recurrent: Gates, bias: Gates) -> Gates:
 
 
 def _dot(left: Array, right: Array) -> Array:
-    """A product in the precision of `right`, accumulated in float32."""
-    return jnp.dot(left.astype(right.dtype), right, preferred_element_type=jnp.float32)
+    """A product in the precision of `right`, accumulated in that of `left`."""
+    return jnp.dot(left.astype(right.dtype), right, preferred_element_type=left.dtype)
 
 
 def gru_cell(drive: Gates, hidden: Gates, carry: States) -> States:
@@ -113,13 +113,25 @@ def lstm_cell(drive: Gates, hidden: Gates, carry: States) -> States:
     return jax.nn.sigmoid(out) * jnp.tanh(cell), cell
 
 
+def nbrc_cell(drive: Gates, hidden: Gates, carry: States) -> States:
+    """`h' = (1 - c) tanh(U x + a h) + c h` with the feedback `a = 1 + tanh(..)` and `c = sigmoid(..)` of x and h.
+
+    Source: Vecoven, Ernst & Drion (2021), the recurrently neuromodulated bistable recurrent cell (nBRC).
+    """
+    (state,) = carry
+    feedback = 1 + jnp.tanh(drive[0] + hidden[0])
+    keep = jax.nn.sigmoid(drive[1] + hidden[1])
+    new = jnp.tanh(drive[2] + feedback * state)
+    return (new + keep * (state - new),)
+
+
 class Gated(Memory):
     """What the gated cells share.
 
     Attributes:
-        width: H. block: steps that one iteration of the loop runs. dtype: of the products; `bfloat16` halves their
-            traffic on accelerators. gate_bias: of the gate that keeps the old state, at the start; positive values
-            remember longer.
+        width: H. block: steps that one iteration of the loop runs. dtype: of the products, `float32` as the weights
+            are; `bfloat16` halves their traffic on accelerators. gate_bias: of the gate that keeps the old state, at
+            the start; positive values remember longer.
     """
 
     width: Width = 32
@@ -129,6 +141,8 @@ class Gated(Memory):
 
     cell: ClassVar[Any]
     gates: ClassVar[int]
+    recurrent_gates: ClassVar[int]
+    """How many of them see the state through weights of their own; they come first."""
     keep_gate: ClassVar[int]
     states: ClassVar[int]
 
@@ -139,13 +153,13 @@ class Gated(Memory):
     @nn.compact
     def __call__(self, carry: States, xs: Codes, firsts: Array) -> tuple[States, Array]:
         keeping = lambda key, shape, dtype: jnp.zeros(shape, dtype).at[self.keep_gate].set(self.gate_bias)
-        kernel = lambda name, init, inputs: self.param(name, init, (self.gates, inputs, self.width), jnp.float32)
-        bias = lambda name, init: tuple(self.param(name, init, (self.gates, self.width), jnp.float32))
-        by_gate = lambda stacked: tuple(stacked.astype(self.dtype))
-        inputs = [kernel(f"input_kernel_{k}", input_init, x.shape[-1]) for k, x in enumerate(xs)]
-        drive = _share(jnp.concatenate(xs, -1), by_gate(jnp.concatenate(inputs, 1)), bias("input_bias", keeping))
-        recurrent = by_gate(kernel("recurrent_kernel", GATE_INIT, self.width))
-        recurrent_bias = bias("recurrent_bias", nn.initializers.zeros)
+        weights = lambda name, init, *shape: self.param(name, init, (*shape, self.width), jnp.float32)
+        by_gate = lambda stacked: tuple(stacked.astype(self.dtype) if self.dtype == "bfloat16" else stacked)
+        inputs = [weights(f"input_kernel_{k}", input_init, self.gates, x.shape[-1]) for k, x in enumerate(xs)]
+        input_bias = tuple(weights("input_bias", keeping, self.gates))
+        drive = _share(jnp.concatenate(xs, -1), by_gate(jnp.concatenate(inputs, 1)), input_bias)
+        recurrent = by_gate(weights("recurrent_kernel", GATE_INIT, self.recurrent_gates, self.width))
+        recurrent_bias = tuple(weights("recurrent_bias", nn.initializers.zeros, self.recurrent_gates))
         carry, states = recur(type(self).cell, self.block, recurrent, recurrent_bias, carry, drive, firsts)
         return carry, states[0]
 
@@ -157,7 +171,7 @@ class GRU(Gated):
     """Gated recurrent unit. Carry: (h [B, H],). Gates: reset, update, new."""
 
     cell = staticmethod(gru_cell)
-    gates = 3
+    gates = recurrent_gates = 3
     keep_gate = 1
     states = 1
 
@@ -166,6 +180,21 @@ class LSTM(Gated):
     """Long short-term memory. Carry: (h, c), both [B, H]. Gates: input, forget, output, new."""
 
     cell = staticmethod(lstm_cell)
-    gates = 4
+    gates = recurrent_gates = 4
     keep_gate = 1
     states = 2
+
+
+class NBRC(Gated):
+    """Bistable recurrent cell. Carry: (h [B, H],). Gates: feedback, keep, new.
+
+    Where the feedback exceeds one, a unit without input has two stable states and holds one of them for ever; below it
+    has one, and forgets. A unit's own feedback is what the third gate has in place of recurrent weights. Sequential,
+    like the GRU.
+    """
+
+    cell = staticmethod(nbrc_cell)
+    gates = 3
+    recurrent_gates = 2
+    keep_gate = 1
+    states = 1

@@ -5,9 +5,16 @@ from __future__ import annotations
 from seqrl_jax.networks.attention import Transformer
 from seqrl_jax.networks.base import Memory
 from seqrl_jax.networks.feedforward import FeedForward, Table
+from seqrl_jax.networks.ffm import FFM
+from seqrl_jax.networks.gated_deltanet import GatedDeltaNet
+from seqrl_jax.networks.gtrxl import GTrXL
 from seqrl_jax.networks.latent import Latent
-from seqrl_jax.networks.linear import LRU, LinearAttention, MinGRU
-from seqrl_jax.networks.recurrent import GRU, LSTM
+from seqrl_jax.networks.linear import LRU, MinGRU
+from seqrl_jax.networks.linear_attention import LinearAttention
+from seqrl_jax.networks.mamba2 import Mamba2
+from seqrl_jax.networks.mlstm import MLSTM
+from seqrl_jax.networks.recurrent import GRU, LSTM, NBRC
+from seqrl_jax.networks.s5 import S5
 from seqrl_jax.networks.window import Window
 
 MEMORIES: dict[str, type[Memory]] = {
@@ -16,10 +23,17 @@ MEMORIES: dict[str, type[Memory]] = {
     "window": Window,
     "gru": GRU,
     "lstm": LSTM,
+    "nbrc": NBRC,
     "lru": LRU,
+    "s5": S5,
+    "ffm": FFM,
     "mingru": MinGRU,
     "linear_attention": LinearAttention,
+    "mamba2": Mamba2,
+    "gated_deltanet": GatedDeltaNet,
+    "mlstm": MLSTM,
     "transformer": Transformer,
+    "gtrxl": GTrXL,
     "latent": Latent,
 }
 

@@ -1,4 +1,4 @@
-"""The short fixed history: the last k inputs side by side."""
+"""The short fixed history: the last k inputs side by side, and sums of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from jax import Array
 from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense, Memory
 from seqrl_jax.networks.module import Carry
 from seqrl_jax.settings import Depth, Width
+
+
+def recent(before: Array, inputs: Array, firsts: Array) -> tuple[Array, list[Array]]:
+    """What each step sees of the last k inputs of its episode, this one included; zeros where the episode is younger.
+
+    Args: before: [B, k - 1, F], what the carry holds. inputs: [T, B, F]. firsts: [T, B] bool.
+    Returns: what the next carry holds, [B, k - 1, F], and k arrays [T, B, F], the oldest input first.
+    """
+    length, ago = firsts.shape[0], before.shape[1]
+    every = jnp.concatenate([before.swapaxes(0, 1), inputs])
+    episode = jnp.cumsum(jnp.concatenate([jnp.zeros((ago, firsts.shape[1]), bool), firsts]), 0)
+    visible = lambda start, stop, now: jnp.where((episode[start:stop] == now)[..., None], every[start:stop], 0.0)
+    after = visible(length, length + ago, episode[-1:])
+    return after.swapaxes(0, 1), [visible(start, start + length, episode[ago:]) for start in range(ago + 1)]
 
 
 class Window(Memory):
@@ -30,12 +44,22 @@ class Window(Memory):
 
     @nn.compact
     def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
-        length, before = firsts.shape[0], self.window - 1
-        embedded = InputDense(self.width, use_bias=False)(xs)
-        inputs = jnp.concatenate([carry.swapaxes(0, 1), embedded])
-        episode = jnp.cumsum(jnp.concatenate([jnp.zeros((before, firsts.shape[1]), bool), firsts]), 0)
-        visible = lambda start, stop, now: jnp.where((episode[start:stop] == now)[..., None], inputs[start:stop], 0.0)
-        window = jnp.concatenate([visible(ago, ago + length, episode[before:]) for ago in range(self.window)], -1)
-        after = visible(length, length + before, episode[-1:])
-        hidden = nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(window))
-        return after.swapaxes(0, 1), nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(hidden))
+        after, seen = recent(carry, InputDense(self.width, use_bias=False)(xs), firsts)
+        hidden = nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(jnp.concatenate(seen, -1)))
+        return after, nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(hidden))
+
+
+class ShortConvolution(nn.Module):
+    """A causal convolution of each channel by itself, over the last `size` inputs of the episode.
+
+    `y_t = bias + sum_k kernel_k x_{t-k}`: a carry [B, size - 1, F] and inputs [T, B, F] -> the carry, and [T, B, F].
+    """
+
+    size: int
+
+    @nn.compact
+    def __call__(self, carry: Array, inputs: Array, firsts: Array) -> tuple[Array, Array]:
+        kernel = self.param("kernel", DENSE_INIT, (self.size, inputs.shape[-1]))
+        bias = self.param("bias", nn.initializers.zeros, inputs.shape[-1:])
+        after, seen = recent(carry, inputs, firsts)
+        return after, bias + sum(weight * part for weight, part in zip(kernel, seen, strict=True))

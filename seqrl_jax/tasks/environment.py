@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,7 @@ class Box:
 Space = Discrete | Box
 
 
+@runtime_checkable
 class Environment(Protocol):
     """A frozen, hashable description of shapes; every number lives in `params`, which `vmap` may batch.
 
@@ -88,15 +89,25 @@ class Environment(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class AutoReset:
-    """An environment that starts again in the step that ends its episode.
+class Whole:
+    """What environments share that leave nothing of their spaces out, end by `longest` and have no discount."""
 
-    `step` returns the observation and the state of the *new* episode, and the last observation of the old one under
-    `info["last_obs"]` (equal to `obs` while the episode goes on). `reset` of the wrapped environment runs on every step
-    and is thrown away on most: XLA turns a batched branch into a select. So `reset` has to be cheap; for a
-    tabular task it is two draws from a table.
-    """
+    def action_mask(self: Environment, params: Any) -> Array:
+        return everything_in(self.action_space)
+
+    def observation_mask(self: Environment, params: Any) -> Array:
+        return everything_in(self.observation_space)
+
+    def discount(self, params: Any) -> Array:
+        return jnp.float32(1.0)
+
+    def horizon(self: Environment, params: Any) -> Array:
+        return jnp.int32(self.longest)
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """An environment that is another one, but for what a subclass changes."""
 
     env: Environment
 
@@ -116,13 +127,7 @@ class AutoReset:
         return self.env.reset(key, params)
 
     def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition:
-        last = self.env.step(key, state, action, params)
-        first_obs, first_state = self.env.reset(split_key_cheaply(key), params)
-        ended = last.terminated | last.truncated
-        obs, next_state = jax.tree.map(
-            lambda fresh, old: jnp.where(ended, fresh, old), (first_obs, first_state), (last.obs, last.state)
-        )
-        return last._replace(obs=obs, state=next_state, info={**last.info, "last_obs": last.obs})
+        return self.env.step(key, state, action, params)
 
     def action_mask(self, params: Any) -> Array:
         return self.env.action_mask(params)
@@ -135,6 +140,32 @@ class AutoReset:
 
     def horizon(self, params: Any) -> Array:
         return self.env.horizon(params)
+
+
+class Undiscounted(Wrapper):
+    """The same where every reward counts alike: how people score what agents learn with a discount."""
+
+    def discount(self, params: Any) -> Array:
+        return jnp.ones_like(self.env.discount(params))
+
+
+class AutoReset(Wrapper):
+    """An environment that starts again in the step that ends its episode.
+
+    `step` returns the observation and the state of the *new* episode, and the last observation of the old one under
+    `info["last_obs"]` (equal to `obs` while the episode goes on). `reset` of the wrapped environment runs on every step
+    and is thrown away on most: XLA turns a batched branch into a select. So `reset` has to be cheap; for a
+    tabular task it is two draws from a table.
+    """
+
+    def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition:
+        last = self.env.step(key, state, action, params)
+        first_obs, first_state = self.env.reset(split_key_cheaply(key), params)
+        ended = last.terminated | last.truncated
+        obs, next_state = jax.tree.map(
+            lambda fresh, old: jnp.where(ended, fresh, old), (first_obs, first_state), (last.obs, last.state)
+        )
+        return last._replace(obs=obs, state=next_state, info={**last.info, "last_obs": last.obs})
 
 
 def auto_reset(env: Environment) -> AutoReset:

@@ -1,116 +1,261 @@
-"""Our environments as a `gymnasium.vector.VectorEnv` (`pip install "seqrl_jax[gymnasium]"`)."""
+"""Our environments as gymnasium's, one and many (`pip install "seqrl_jax[gymnasium]"`).
+
+Importing this module registers all environments of the suite: `gymnasium.make("seqrl/tmaze-v0", length=10)`, and
+`gymnasium.make_vec` with `num_envs`. One step is one compiled call.
+"""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqrl_jax.keys import key_of
 from seqrl_jax.tasks.environment import Discrete, Environment, Space, split_key_cheaply
+from seqrl_jax.tasks.environments import ENVIRONMENTS, environment
+from seqrl_jax.tasks.registry import TASKS
 
-if TYPE_CHECKING:
-    from gymnasium.vector import VectorEnv
+try:
+    import gymnasium
+except ModuleNotFoundError as error:
+    raise ImportError(f'{error}; to adapt to gymnasium: pip install "seqrl_jax[gymnasium]"') from error
 
 
-class ToGymnasium:
-    """`num_envs` environments, stepped in one compiled call, with gymnasium's default automatic reset (next step).
+class _Stepped:
+    """What one and many share: everything that a pickle holds is plain, and what is compiled is made again from it."""
+
+    env: Environment
+    params: Any
+
+    def _compile(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_begin", "_go_on")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin, self._go_on = self._compile()
+
+
+class ToGymnasium(_Stepped, gymnasium.Env[Any, Any]):
+    """One environment. A seed of any size gives a stream of its own."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # as gymnasium declares it
+
+    def __init__(self, env: Environment, params: Any) -> None:
+        self.env, self.params = env, params
+        self.action_space = _gymnasium_space(env.action_space, 1.0)
+        self.observation_space = _gymnasium_space(env.observation_space, np.inf)
+        self._key: np.ndarray | None = None
+        self._state: Any = None
+        self._begin, self._go_on = self._compile()
+
+    def _compile(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        return jax.jit(lambda key: _begin(self.env, self.params, key)), jax.jit(
+            lambda key, state, action: _step(self.env, self.params, key, state, action)
+        )
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; of the stream so far, unless there is a seed. Raises: gymnasium's Error for no seed."""
+        super().reset(seed=seed)
+        if seed is not None or self._key is None:
+            self._key = _stream(self.np_random)
+        obs, self._state, self._key = self._begin(self._key)
+        return self._seen(obs), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Raises: ResetNeeded before an episode and behind one, InvalidAction."""
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step(): no episode is going on")
+        if not self.action_space.contains(action):
+            raise gymnasium.error.InvalidAction(f"{action!r} is not in {self.action_space}")
+        after, self._key = self._go_on(self._key, self._state, np.asarray(action, _dtype(self.env.action_space)))
+        self._state = None if after.terminated | after.truncated else after.state
+        ends = bool(after.terminated), bool(after.truncated)
+        return self._seen(after.obs), float(after.reward), *ends, {}
+
+    def _seen(self, obs: Array) -> Any:
+        return np.asarray(obs).astype(self.observation_space.dtype)[()]
+
+
+class ToGymnasiumVector(_Stepped, gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """Many environments in one compiled call, with gymnasium's default automatic reset (next step).
 
     The step that ends an episode returns its last observation. The step after it ignores the action, pays 0, ends
-    nothing and returns the first observation of the next episode.
+    nothing and returns the first observation of the next episode. gymnasium's own statistics lose each later episode's
+    first step under another mode, and most of its observation wrappers refuse one. Environment i of seed s is the
+    single environment of seed s + i.
     """
 
-    def __init__(self, env: Environment, params: Any, num_envs: int, seed: int = 0) -> None:
-        gymnasium = _gymnasium()
-        batch_space = gymnasium.vector.utils.batch_space
-        self.num_envs = num_envs
-        # gymnasium's own statistics lose each later episode's first step under SAME_STEP, and most of its observation
-        # wrappers refuse that mode.
-        self.metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP}
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": [],
+        "autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(self, env: Environment, params: Any, num_envs: int) -> None:
+        self.env, self.params, self.num_envs = env, params, num_envs
         self.single_action_space = _gymnasium_space(env.action_space, 1.0)
         self.single_observation_space = _gymnasium_space(env.observation_space, np.inf)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._key = key_of(seed)
+        self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
+        self.observation_space = gymnasium.vector.utils.batch_space(self.single_observation_space, num_envs)
+        self._key: np.ndarray | None = None
+        self._obs: Any = None
         self._state: Any = None
         self._ended = np.zeros(num_envs, bool)
+        self._begin, self._go_on = self._compile()
 
-        def reset(key: Array) -> Any:
-            return jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, num_envs), params)
+    def _compile(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        def begin(key: Array, obs: Array, state: Any, mask: Array) -> Any:
+            """New episodes where the mask is true."""
+            fresh = jax.vmap(lambda key: _begin(self.env, self.params, key))(key)
+            return _chosen(mask, fresh, (obs, state, key))
 
         def one_step(key: Array, state: Any, action: Array, ended: Array) -> tuple[Any, ...]:
-            after = env.step(key, state, action, params)
-            obs, state = jax.tree.map(
-                lambda first, old: jnp.where(ended, first, old),
-                env.reset(split_key_cheaply(key), params),
-                (after.obs, after.state),
-            )
-            reward = jnp.where(ended, 0, after.reward)
-            return obs, state, reward, after.terminated & ~ended, after.truncated & ~ended
+            after, following = _step(self.env, self.params, key, state, action)
+            first, begun, resumed = _begin(self.env, self.params, split_key_cheaply(_wrapped(key)))
+            on = after.obs, after.state, following
+            obs, state, following = _chosen(ended, (first, begun, resumed), on)
+            reward = jnp.where(ended, 0.0, after.reward)
+            return obs, state, following, reward, after.terminated & ~ended, after.truncated & ~ended
 
-        def step(key: Array, *batched: Any) -> tuple[Any, ...]:
-            return jax.vmap(one_step)(jax.random.split(key, num_envs), *batched)
-
-        self._reset, self._step = jax.jit(reset), jax.jit(step)
+        return jax.jit(begin), jax.jit(jax.vmap(one_step))
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin all episodes anew. One integer seeds all environments; a list is refused, they share one stream."""
-        if isinstance(seed, list):
-            raise TypeError("one seed serves all environments; pass an integer")
-        super().reset(seed=seed)  # type: ignore[misc]  # VectorEnv's, which keeps the seed
-        if seed is not None:
-            self._key = key_of(seed)
-        self._key, key = jax.random.split(self._key)
-        obs, self._state = self._reset(key)
-        self._ended = np.zeros(self.num_envs, bool)
-        return self._observation(obs), {}
+        """Begin episodes anew: all, or those of `options["reset_mask"]` [num_envs] bool.
+
+        Args: seed: of the first environment, those of the others counting up, or one for each; None goes on.
+        Raises: ValueError for a list or a mask of another length; gymnasium's Error for no seed.
+        """
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        mask = self._mask((options or {}).get("reset_mask"))
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        if seeds is not None and len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
+        if self._key is None:
+            self._key = np.stack([_stream(_generator(None)) for _ in range(self.num_envs)])
+        keys = np.array(self._key)
+        for number, one in enumerate(seeds or ()):
+            if one is not None and mask[number]:
+                keys[number] = _stream(_generator(one))
+        if self._state is None:
+            mask = np.ones(self.num_envs, bool)
+            self._obs, self._state, _ = jax.vmap(lambda key: _begin(self.env, self.params, key))(keys)
+        self._obs, self._state, self._key = self._begin(keys, self._obs, self._state, mask)
+        self._ended = self._ended & ~mask
+        return self._seen(self._obs), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Raises: ResetNeeded before the first episodes, InvalidAction for actions of another shape or value."""
         if self._state is None:
-            raise _gymnasium().error.ResetNeeded("call reset() before the first step()")
-        self._key, key = jax.random.split(self._key)
-        obs, self._state, reward, *ends = self._step(key, self._state, self._action(actions), self._ended)
+            raise gymnasium.error.ResetNeeded("call reset() before the first step()")
+        chosen = np.asarray(actions)
+        if chosen.shape != self.action_space.shape or not self.action_space.contains(_as(chosen, self.action_space)):
+            raise gymnasium.error.InvalidAction(f"actions of shape {chosen.shape} are not all in {self.action_space}")
+        made = self._go_on(self._key, self._state, chosen.astype(_dtype(self.env.action_space)), self._ended)
+        self._obs, self._state, self._key, reward, *ends = made
         terminated, truncated = (np.array(end) for end in ends)
         self._ended = terminated | truncated
-        return self._observation(obs), np.asarray(reward, np.float64), terminated, truncated, {}
+        return self._seen(self._obs), np.asarray(reward, np.float64), terminated, truncated, {}
 
-    def _action(self, actions: Any) -> np.ndarray:
-        return np.asarray(actions, np.int32 if self.single_action_space.dtype == np.int64 else np.float32)
+    def _mask(self, mask: Any) -> np.ndarray:
+        if mask is None:
+            return np.ones(self.num_envs, bool)
+        if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"reset_mask is no array of {self.num_envs} bools of which one is true")
+        return mask
 
-    def _observation(self, obs: Array) -> np.ndarray:
-        return np.asarray(obs).astype(self.observation_space.dtype)
+    def _seen(self, obs: Array) -> np.ndarray:
+        return np.array(obs).astype(self.observation_space.dtype)
 
 
-def to_gymnasium(env: Environment, params: Any, num_envs: int, seed: int = 0) -> VectorEnv:
-    """`num_envs` copies of an environment behind gymnasium's vector interface.
+def to_gymnasium(env: Environment, params: Any) -> ToGymnasium:
+    """An environment behind gymnasium's interface."""
+    return ToGymnasium(env, params)
 
-    Args: seed: of all copies, until `reset` is given another. Raises: ImportError without gymnasium.
-    """
-    return _joined(_gymnasium().vector.VectorEnv)(env, params, num_envs, seed)
+
+def to_gymnasium_vector(env: Environment, params: Any, num_envs: int) -> ToGymnasiumVector:
+    """`num_envs` copies of an environment behind gymnasium's vector interface."""
+    return ToGymnasiumVector(env, params, num_envs)
+
+
+def _begin(env: Environment, params: Any, key: Array) -> tuple[Array, Any, Array]:
+    """An observation, a state and the key [2] that goes on."""
+    now, following = jax.random.split(_wrapped(key))
+    obs, state = env.reset(now, params)
+    return obs, state, jax.random.key_data(following)
+
+
+def _step(env: Environment, params: Any, key: Array, state: Any, action: Array) -> tuple[Any, Array]:
+    now, following = jax.random.split(_wrapped(key))
+    return env.step(now, state, action, params), jax.random.key_data(following)
+
+
+def _chosen(mask: Array, new: Any, old: Any) -> Any:
+    def pick(new: Any, old: Any) -> Array:
+        # gymnax's states hold Python's numbers.
+        return jnp.where(mask.reshape(mask.shape + (1,) * (jnp.ndim(new) - mask.ndim)), new, old)
+
+    return jax.tree.map(pick, new, old)
+
+
+def _wrapped(key: Array) -> Array:
+    return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(jnp.asarray(key))
+
+
+def _generator(seed: int | None) -> np.random.Generator:
+    return gymnasium.utils.seeding.np_random(seed)[0]
+
+
+def _stream(generator: np.random.Generator) -> np.ndarray:
+    """[2] uint32: the key of a stream of its own."""
+    return generator.integers(2**32, size=2, dtype=np.uint32)
 
 
 def _gymnasium_space(space: Space, end: float) -> Any:
-    spaces = _gymnasium().spaces
     if isinstance(space, Discrete):
-        return spaces.Discrete(space.size)
-    return spaces.Box(-end, end, space.shape, np.float32)
+        return gymnasium.spaces.Discrete(space.size)
+    return gymnasium.spaces.Box(-end, end, space.shape, np.float32)
 
 
-@cache
-def _joined(base: type) -> Any:
-    # The base class joins when somebody adapts to it, so that nobody else needs gymnasium.
-    return type("ToGymnasium", (ToGymnasium, base), {})
+def _as(actions: np.ndarray, space: Any) -> np.ndarray:
+    """Actions in a space's own type, where that changes none of them."""
+    return actions.astype(space.dtype) if np.can_cast(actions.dtype, space.dtype, "same_kind") else actions
 
 
-def _gymnasium() -> Any:
-    try:
-        import gymnasium
-    except ModuleNotFoundError as error:
-        raise ImportError(f'{error}; to adapt to gymnasium: pip install "seqrl_jax[gymnasium]"') from error
-    return gymnasium
+def _dtype(space: Space) -> Any:
+    return np.int32 if isinstance(space, Discrete) else np.float32
+
+
+def _spec(name: str, settings: dict[str, Any]) -> str:
+    text = lambda value: str(value).lower() if isinstance(value, bool) else str(value)
+    written = ",".join(f"{key}={text(value)}" for key, value in settings.items())
+    return f"{name}:{written}" if settings else name
+
+
+def made(name: str, **settings: Any) -> ToGymnasium:
+    """What `gymnasium.make("seqrl/NAME-v0", key=value)` makes. Raises: SpecError for settings that it does not have."""
+    settings.pop("render_mode", None)
+    ready = environment(_spec(name, settings))
+    return ToGymnasium(ready.env, ready.params)
+
+
+def made_vector(name: str, num_envs: int = 1, **settings: Any) -> ToGymnasiumVector:
+    """What `gymnasium.make_vec` makes."""
+    settings.pop("render_mode", None)
+    ready = environment(_spec(name, settings))
+    return ToGymnasiumVector(ready.env, ready.params, num_envs)
+
+
+for _name in (*TASKS, *ENVIRONMENTS):
+    gymnasium.register(
+        id=f"seqrl/{_name}-v0",
+        entry_point=f"{__name__}:made",
+        vector_entry_point=f"{__name__}:made_vector",
+        kwargs={"name": _name},
+    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from seqrl_jax import naming
+from seqrl_jax.descriptions import Description, described
 from seqrl_jax.settings import Discount, Horizon
 from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic, wrappers
 from seqrl_jax.tasks.pomdp_file import read_pomdp
@@ -41,16 +40,6 @@ SHOWN: dict[str, Callable[[TabularPOMDP], TabularPOMDP]] = {
     "previous_action": wrappers.previous_action,
 }
 COMMON_KEYS |= dict.fromkeys(SHOWN, bool)
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a task's docstring says: a paragraph, a picture in text, and the seed idea."""
-
-    name: str
-    paragraph: str
-    picture: str
-    idea: str
 
 
 def make(spec: str) -> TabularPOMDP:
@@ -87,15 +76,7 @@ def task_settings(name: str) -> list[naming.Setting]:
 
 def describe(name: str) -> Description:
     """What the task says of itself. Raises SpecError for an unknown name."""
-    text = inspect.getdoc(naming.lookup("task", name, TASKS)) or ""
-    paragraphs, _, rest = text.partition("Picture::")
-    picture, _, idea = rest.partition("Seed idea:")
-    return Description(
-        name=name,
-        paragraph=" ".join(paragraphs.split()),
-        picture=textwrap.dedent(picture.strip("\n")).rstrip(),
-        idea=" ".join(re.split(r"\n[A-Z][\w ,()]*:", idea)[0].split()),
-    )
+    return described(naming.lookup("task", name, TASKS))
 
 
 def _adjusted(task: TabularPOMDP, values: dict[str, Any]) -> TabularPOMDP:

@@ -165,6 +165,10 @@ class Track(Protocol):
     @property
     def bounds(self) -> Mapping[str, str]: ...
 
+    def knows(self, task: str) -> bool:
+        """Whether this looks like the name of a task of this track."""
+        ...
+
     def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
         """Refuse names before anything is computed. Raises: SpecError with the nearest names; what tasks raise."""
         ...

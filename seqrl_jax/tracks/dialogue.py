@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,14 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax import naming, parts
+from seqrl_jax.descriptions import described
 from seqrl_jax.devices import over_devices
 from seqrl_jax.dialogue.data import Data, data_of
 from seqrl_jax.dialogue.exact import Known, seen_in
+from seqrl_jax.dialogue.files import read_log
 from seqrl_jax.dialogue.logs import Log, logger
 from seqrl_jax.dialogue.luck import luck_share
 from seqrl_jax.dialogue.method import Method, Training
 from seqrl_jax.dialogue.methods import METHODS, make_method, method_settings
-from seqrl_jax.dialogue.registry import GAMES, about, make_game, picture
+from seqrl_jax.dialogue.registry import GAMES, make_game
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.keys import key_of
@@ -40,19 +43,29 @@ RETURN, KL, TURNS, USED, SUPPORTED, LUCK = "return", "kl", "turns", "dialogues",
 
 @dataclass(frozen=True, eq=False)
 class DialogueProblem:
-    """A game with what is known of it exactly. Logs are made when they are asked for, and kept."""
+    """A game with what is known of it exactly. Logs are made when they are asked for, and kept, but for a log of
+    somebody else, which is that of every seed."""
 
     spec: str
     known: Known
+    given: Log | None = None
     _logs: dict[int, Log] = field(default_factory=dict, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the task, and of how its speakers choose."""
+        """Of the task, and of how its speakers choose, or what they said."""
         digest = hashlib.sha256(fingerprint(self.known.game.task).encode())
         for speaker in self.known.game.speakers:
             digest.update(f"{speaker.share!r}{speaker.rule}".encode() + speaker.merit.tobytes())
+        if self.given is not None:
+            for array in (self.given.utterance, self.given.reply, self.given.reward, self.given.length):
+                digest.update(array.tobytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def logged(self) -> int:
+        """Dialogues in a log."""
+        return LOGGED if self.given is None else len(self.given.length)
 
     @cached_property
     def bounds(self) -> Mapping[str, Bound]:
@@ -81,6 +94,8 @@ class DialogueProblem:
     def log(self, seed: int) -> Log:
         """What was said in the log of this seed. Laws of what might have been, most of a log, are left out: no method
         reads them."""
+        if self.given is not None:
+            return self.given
         if seed not in self._logs:
             whole = self._logger(LOGGED, seed)
             self._logs[seed] = whole._replace(probability=whole.probability[..., :0].copy())
@@ -94,8 +109,12 @@ class DialogueProblem:
 
 @dataclass(frozen=True)
 class DialogueTrack:
-    """`Budget.steps` is the most updates that a method makes; `steps_as_shipped` leaves it at what it ships with."""
+    """`Budget.steps` is the most updates that a method makes; `steps_as_shipped` leaves it at what it ships with.
 
+    log: a file of dialogues of one game, from which all learn instead of from logs of the game's own speakers.
+    """
+
+    log: Path | None = None
     name: str = "dialogue"
     about: str = "dialogues of many turns: what is learned from the logs of imperfect speakers?"
     steps_as_shipped: int = 0
@@ -115,8 +134,9 @@ class DialogueTrack:
     @property
     def tasks(self) -> Mapping[str, Entry]:
         return {
-            name: Entry(about(name), detail=picture(name), settings=naming.describe_settings(build))
+            name: Entry(about.idea, detail=about.detail, settings=naming.describe_settings(build))
             for name, build in GAMES.items()
+            for about in [described(build)]
         }
 
     @property
@@ -130,6 +150,9 @@ class DialogueTrack:
     def bounds(self) -> Mapping[str, str]:
         return {"logs": "the speakers whose dialogues were logged", "best": "the best policy of the whole dialogue"}
 
+    def knows(self, task: str) -> bool:
+        return naming.base(task) in GAMES
+
     def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
         for spec in tasks:
             make_game(spec)
@@ -139,16 +162,20 @@ class DialogueTrack:
     def problems(
         self, specs: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> list[DialogueProblem]:
+        if self.log is not None and len(specs) > 1:
+            raise ValueError(f"{self.log}: a log is of one game, and {len(specs)} are to be learned")
         problems = []
         for spec in specs:
-            problems.append(DialogueProblem(spec, Known(make_game(spec))))
+            known = Known(make_game(spec))
+            given = None if self.log is None else read_log(self.log, known.game)
+            problems.append(DialogueProblem(spec, known, given))
             _ = problems[-1].bounds
             progress(len(problems), len(specs))
         return problems
 
     def config(self, method: str, problem: DialogueProblem, budget: Budget) -> dict[str, Any]:
         settings = parts.values_of(self._method(method, budget))
-        return {"method": settings, "logged": LOGGED, "evaluations": budget.evaluations}
+        return {"method": settings, "logged": problem.logged, "evaluations": budget.evaluations}
 
     def code(self, method: str) -> Sequence[str]:
         chosen = make_method(method)
@@ -156,6 +183,8 @@ class DialogueTrack:
 
     def row(self, method: str, problems: Sequence[DialogueProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen = self._method(method, budget)
+        if self.log is not None and chosen.sees_state:
+            raise ValueError(f"{self.log}: {method} learns from the user's states, which are in no file")
         return [_outcome(chosen, problem, budget, loop) for problem in problems]
 
     def notes(self, records: Sequence[Record]) -> list[str]:
@@ -199,7 +228,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
     symbols = spelling(game, method.view)
     spread = over_devices(len(seeds))
     laid = lambda tree: jax.device_put(jax.tree.map(lambda leaf: leaf[spread.index], tree), spread.sharding)
-    logs = [data_of(problem.log(seed), symbols, game.task.discount) for seed in seeds]
+    logs = [data_of(problem.log(seed), symbols, game.task.discount, method.sees_state) for seed in seeds]
     data: Data = laid(jax.tree.map(lambda *leaves: np.stack(leaves), *logs))
     keys = laid(jnp.stack([key_of(seed) for seed in seeds]))
     ends = np.round(np.linspace(0, method.updates, max(1, min(budget.evaluations, method.updates)) + 1)).astype(int)
@@ -255,7 +284,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         if not np.isfinite(value)
     }
     metrics = {name: _finite(values) for name, values in means.items()}
-    metrics[USED] = [float(method.dialogues(LOGGED))] * len(seeds)
+    metrics[USED] = [float(method.dialogues(problem.logged))] * len(seeds)
     metrics[LUCK] = [problem.luck] * len(seeds)
     if method.reads_logs:
         metrics[SUPPORTED] = [problem.supported(seed) for seed in seeds]

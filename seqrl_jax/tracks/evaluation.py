@@ -57,10 +57,10 @@ class Evaluation:
     episodes: int | None
 
     @classmethod
-    def of(cls, agent: Agent, env: Environment, budget: Budget) -> Evaluation:
-        """What the budget allows an agent that was fitted to it."""
+    def of(cls, agent: Agent, env: Environment, budget: Budget, exact: bool) -> Evaluation:
+        """What the budget allows an agent that was fitted to it. exact: whether a memoryless one is valued exactly."""
         points = min(budget.evaluations, updates_in(agent, budget.steps))
-        if agent.memoryless:
+        if agent.memoryless and exact:
             return cls(max(1, points), 1, None)
         batches = int(SHARE * budget.steps / (BATCH * horizon_class(env.longest)))
         points = max(1, min(points, int(CURVE * batches) - 1, batches - LEAST_BATCHES - 1))
@@ -91,8 +91,8 @@ def judge_of(
     axis: RunAxis,
     example: tuple[Agent, Any, Where, Any],
 ) -> Judge:
-    """Exact for a memoryless agent, by playing for others; compiled for arguments like `example`."""
-    if agent.memoryless:
+    """Exact for a memoryless agent on tasks that are tables, else by playing; compiled for arguments like `example`."""
+    if agent.memoryless and tasks:
         return _exactly(env, tasks, axis, example)
     return _by_playing(env, axis, example)
 

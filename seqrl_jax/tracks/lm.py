@@ -114,6 +114,9 @@ class LMTrack:
     def bounds(self) -> Mapping[str, str]:
         return {"best": "the largest gold reward of any completion, mean over prompts"}
 
+    def knows(self, task: str) -> bool:
+        return naming.base(task) in self.tasks
+
     def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
         for spec in tasks:
             make_task_and_model(spec)

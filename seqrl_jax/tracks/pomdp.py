@@ -7,21 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seqrl_jax.agents.base import Agent, horizon_class
+from seqrl_jax.agents.base import horizon_class
 from seqrl_jax.agents.configuration import configuration, modules
 from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
 from seqrl_jax.exact.solve import Solution, cache_directory, solve
-from seqrl_jax.naming import SpecError
-from seqrl_jax.results.record import Bound, Curve, Policy, Record, Spent
-from seqrl_jax.tasks.registry import TASKS, describe, make, task_settings
+from seqrl_jax.naming import SpecError, base
+from seqrl_jax.results.record import Bound, Policy, Record, Spent
+from seqrl_jax.tasks.registry import FILE, TASKS, describe, make, task_settings
 from seqrl_jax.tasks.simulator import tabular_env
 from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tracks.agents import CLAIM, RETURN, outcome_of
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.oracles import ORACLES
-from seqrl_jax.tracks.training import Trained, train_row
+from seqrl_jax.tracks.training import stacked, train_row
 
-RETURN, CLAIM = "return", "claim"
-STEPS = "environment steps"
 MAP, MEMORYLESS, HISTORY = "memoryless_deterministic", "memoryless_stochastic", "history"
 
 
@@ -72,8 +71,9 @@ class PomdpTrack:
     @property
     def tasks(self) -> Mapping[str, Entry]:
         return {
-            task.name: Entry(task.idea, detail=f"{task.paragraph}\n\n{task.picture}", settings=task_settings(task.name))
-            for task in map(describe, TASKS)
+            name: Entry(about.idea, detail=about.detail, settings=task_settings(name))
+            for name in TASKS
+            for about in [describe(name)]
         }
 
     @property
@@ -117,6 +117,9 @@ class PomdpTrack:
             "state": "the best policy that sees the state",
         }
 
+    def knows(self, task: str) -> bool:
+        return base(task) in TASKS or bool(FILE.fullmatch(task))
+
     def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
         envs = {spec: tabular_env(make(spec)) for spec in tasks}
         for method in methods:
@@ -148,8 +151,10 @@ class PomdpTrack:
         # Tasks that each fit may be padded to a shape that does not: then each is a program of its own.
         together = agent.refuses(tabular_env(*(problem.task for problem in problems))) is None
         programs = [problems] if together else [[problem] for problem in problems]
-        rows = [(train_row(agent, program, budget, loop), len(program)) for program in programs]
-        return [_outcome(agent, trained, number) for trained, size in rows for number in range(size)]
+        tasks = [stacked([problem.task for problem in program]) for program in programs]
+        rows = [(train_row(agent, each, budget, loop), each.size) for each in tasks]
+        bounded = _bounded_by(agent.memoryless, agent.acts)
+        return [outcome_of(agent, trained, number, bounded) for trained, size in rows for number in range(size)]
 
     def notes(self, records: Sequence[Record]) -> Sequence[str]:
         return ()
@@ -168,24 +173,6 @@ def _bounded_by(memoryless: bool, acts: Policy) -> list[str]:
     """The bounds of a policy of this kind: one that is greedy on the observation is a map from it to actions."""
     deterministic = [MAP] if acts == "greedy" else []
     return [HISTORY, MEMORYLESS, *deterministic] if memoryless else [HISTORY]
-
-
-def _outcome(agent: Agent, trained: Trained, number: int) -> Outcome:
-    claims = {} if trained.claims is None else {CLAIM: trained.claims[number]}
-    curve = Curve(STEPS, list(map(float, trained.steps)), [point[number] for point in trained.curve])
-    return Outcome(
-        metrics={RETURN: trained.scores[number], **claims},
-        standard_errors={RETURN: trained.standard_errors[number]},
-        curves={RETURN: curve},
-        bounded_by=_bounded_by(agent.memoryless, agent.acts),
-        marked_wrong=agent.marked_wrong,
-        policy=agent.acts,
-        episodes=[trained.episodes] * len(trained.scores[number]),
-        steps_made=trained.steps[-1],
-        spent=trained.spent,
-        warnings=trained.warnings[number],
-        failures=trained.failures[number],
-    )
 
 
 def _oracle(method: str, problem: PomdpProblem, budget: Budget) -> Outcome:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from seqrl_jax import naming
 from seqrl_jax.tracks.base import Suite, Track
 from seqrl_jax.tracks.dialogue import DIALOGUE
+from seqrl_jax.tracks.environments import ANY
 from seqrl_jax.tracks.lm import LM
 from seqrl_jax.tracks.pomdp import POMDP
 from seqrl_jax.tracks.registry import track
@@ -55,6 +56,21 @@ SUITES: dict[str, Suite] = {
             methods=tuple(method for method in POMDP.methods if method not in AS_PUBLISHED),
             seeds=10,
             steps=200_000,
+            evaluations=10,
+        ),
+        Suite(
+            name="gymnax",
+            about="some environments of gymnax, by agents that remember",
+            track=ANY.name,
+            tasks=(
+                "gymnax:CartPole-v1",
+                "gymnax:MemoryChain-bsuite:memory_length=30,max_steps_in_episode=64",
+                "gymnax:Catch-bsuite",
+                "gymnax:Breakout-MinAtar",
+            ),
+            methods=("ppo", "pqn", "drqn"),
+            seeds=5,
+            steps=500_000,
             evaluations=10,
         ),
         Suite(

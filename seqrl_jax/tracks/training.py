@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jax import Array
 
 from seqrl_jax.agents.base import Agent, updates_in
 from seqrl_jax.results.record import PerSeed, Spent
-from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tasks.environment import Environment, Undiscounted
 from seqrl_jax.tasks.simulator import stack
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.axis import RunAxis, Where, over_runs
@@ -29,11 +29,27 @@ from seqrl_jax.tracks.evaluation import Evaluation, judge_of
 CLAIM_SEED = 2**31
 
 
-class Trainable(Protocol):
-    """What a row needs to know of a problem."""
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """N tasks of one program. env: of all of them. params: [N, ...]. judged_in: where policies are played. tables: the
+    tasks, where policies that are tables are valued exactly instead."""
 
-    @property
-    def task(self) -> TabularPOMDP: ...
+    size: int
+    env: Environment
+    params: Any
+    judged_in: Environment
+    tables: Sequence[TabularPOMDP] = ()
+
+
+def stacked(tasks: Sequence[TabularPOMDP]) -> Stacked:
+    """Tabular tasks, padded to one shape."""
+    env, params = stack(tasks)
+    return Stacked(len(tasks), env, params, env, tasks)
+
+
+def alone(env: Environment, params: Any) -> Stacked:
+    """One environment, judged by what it pays, without its discount."""
+    return Stacked(1, env, jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], params), Undiscounted(env))
 
 
 @dataclass(frozen=True)
@@ -66,26 +82,24 @@ class Row(NamedTuple):
     seconds: np.ndarray
 
 
-def train_row(agent: Agent, problems: Sequence[Trainable], budget: Budget, loop: Loop = plain_loop) -> Trained:
+def train_row(agent: Agent, tasks: Stacked, budget: Budget, loop: Loop = plain_loop) -> Trained:
     """Train one agent on every task with every seed in one program, reading its value between chunks.
 
     The agent is fitted to the longest horizon of the tasks and to the budget.
     """
-    return train_rows([agent], problems, budget, loop)[0]
+    return train_rows([agent], tasks, budget, loop)[0]
 
 
-def train_rows(
-    agents: Sequence[Agent], problems: Sequence[Trainable], budget: Budget, loop: Loop = plain_loop
-) -> list[Trained]:
+def train_rows(agents: Sequence[Agent], tasks: Stacked, budget: Budget, loop: Loop = plain_loop) -> list[Trained]:
     """The same for agents that differ in traced hyperparameters alone, all in one program.
 
     Raises: ValueError where they differ in anything else, or cannot learn in these tasks.
     """
-    env, params = stack([problem.task for problem in problems])
+    env, params = tasks.env, tasks.params
     agents = [agent.for_run(env.longest, budget.steps) for agent in agents]
     agent, settings = agents[0], _stacked(agents)
-    axis = RunAxis(len(agents), len(problems), budget.seeds)
-    rules = Evaluation.of(agent, env, budget)
+    axis = RunAxis(len(agents), tasks.size, budget.seeds)
+    rules = Evaluation.of(agent, env, budget, exact=bool(tasks.tables))
     updates = np.diff(np.round(np.linspace(0, updates_in(agent, budget.steps), rules.chunks + 1)).astype(int))
     clock = Clock()
 
@@ -95,7 +109,7 @@ def train_rows(
         runs = begin(settings, params, where, axis.keys())
         program = jax.jit(chunk_of(env), donate_argnums=3, out_shardings=axis.sharding)
         advance = program.lower(settings, params, where, runs, 1).compile()
-        judge = judge_of(agent, env, [problem.task for problem in problems], axis, (settings, params, where, runs))
+        judge = judge_of(agent, tasks.judged_in, tasks.tables, axis, (settings, params, where, runs))
         claim = _claims(env, (settings, params, where, runs))
     with clock.evaluating():
         first = judge(settings, params, where, runs, rules.point(0))

@@ -53,24 +53,28 @@ def test_what_acts_is_what_learns(memory):
     width = "" if memory == "table" else ",width=8"
     agent = make_agent(f"ppo:memory={memory},num_envs=4{width}").for_run(task.horizon, 1000)
     env, params = tabular_env(task), tabular_params(task)
-    state, _ = agent.update(env, params, agent.init(jax.random.key(0), env, params))
-    network, weights, start = agent.network_in(env), state.train.weights, state.position.carry
-    step = acting(network, weights)
 
-    def act(key, carry, inputs):
-        carry, out = step(carry[0], inputs, None)
-        return (carry, out), agent.policy_from(env, params, out).sample(seed=key)
+    @jax.jit
+    def acted_and_read(key):
+        state, _ = agent.update(env, params, agent.init(key, env, params))
+        network, weights, start = agent.network_in(env), state.train.weights, state.position.carry
+        step = acting(network, weights)
 
-    acted, position = [], state.position._replace(carry=(start, jnp.zeros((4, env.num_actions + 1))))
-    steps = []
-    for number in range(12):
-        position, rollout = collect(jax.random.key(number), env, params, position, act, 1)
-        acted.append(position.carry[1])
-        steps.append(rollout)
-    rollout = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *steps)
-    _, read = unroll(network, weights, start, rollout.inputs)
-    assert rollout.last.any()
-    np.testing.assert_allclose(jnp.stack(acted), read, atol=1e-5)
+        def act(key, carry, inputs):
+            carry, out = step(carry[0], inputs, None)
+            return (carry, out), agent.policy_from(env, params, out).sample(seed=key)
+
+        def once(position, key):
+            position, rollout = collect(key, env, params, position, act, 1)
+            return position, (position.carry[1], jax.tree.map(lambda leaf: leaf[0], rollout))
+
+        position = state.position._replace(carry=(start, jnp.zeros((4, env.num_actions + 1))))
+        _, (acted, rollout) = jax.lax.scan(once, position, jax.random.split(key, 12))
+        return acted, unroll(network, weights, start, rollout.inputs)[1], rollout.last
+
+    acted, read, last = acted_and_read(jax.random.key(0))
+    assert last.any()
+    np.testing.assert_allclose(acted, read, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["ppo", "impala"])

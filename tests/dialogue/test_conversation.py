@@ -17,6 +17,7 @@ SPECS = (
     "negotiation",
     "small_talk",
     "text_maze",
+    "task_and_talk:values=2,turns=4,noise=0.2",
 )
 
 
@@ -30,7 +31,7 @@ def talks(law, symbols):
         chosen = jax.random.categorical(key, jnp.where(legal, logits, -jnp.inf))
         return chosen, logits[chosen]
 
-    def hear(node, symbol):
+    def hear(node, symbol, own):
         after = child[node, symbol]
         return jnp.where((after < 0) | (done[jnp.maximum(after, 0)] >= 0), 0, after)
 

@@ -20,6 +20,7 @@ SMALL = (
     "small_talk:turns=4",
     "tool_arithmetic:operations=1,turns=3",
     "text_maze:turns=8",
+    "task_and_talk:values=2,turns=4,noise=0.2",
 )
 
 
@@ -106,6 +107,31 @@ def test_one_call_tells_a_lot():
     known = Known(make_game("tool_arithmetic:operations=1,turns=1"))
     # Two of five numbers have meanings that agree: 1 + 1 = 2 * 1, 2 + 2 = 2 * 2.
     assert known.value(known.best) == pytest.approx((3 * 1 / 3 + 2 * 2 / 3) / 5)
+
+
+@pytest.mark.parametrize("values", [2, 3, 4])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.3])
+def test_answers_are_worth_what_their_majority_is(values, noise):
+    """A third question alone is worth nothing: of two answers to one question neither outvotes the other. A fourth buys
+    a third answer where two differ, and leaves one question for the other attribute."""
+    true, wrong = 1 - noise, noise / (values - 1)
+    majority = true**2 + 2 * noise * true**2 + (values - 2) * true * noise * wrong
+    optima = {1: 1 / values**2, 2: true / values, 3: true**2, 4: true**2, 5: true * majority}
+    for horizon, optimum in optima.items():
+        known = Known(make_game(f"task_and_talk:values={values},noise={noise},turns={horizon}"))
+        assert known.value(known.best) == pytest.approx(optimum)
+
+
+def test_symbols_mean_what_was_asked():
+    """The second symbol is for green where the colour was asked for, for a triangle where the shape was."""
+    task = make_game("task_and_talk").task
+    things = np.array([[int(value) for value in state.split("_")[2:]] for state in task.states if state != "end"])
+    for attribute, said in enumerate(("ask_colour", "ask_shape", "ask_style")):
+        law = task.observation[task.actions.index(said), :-1, task.observations.index("two")]
+        np.testing.assert_array_equal(law, things[:, attribute] == 1)
+    green = task.reward[task.actions.index("guess_green_triangle"), :-1, -1]
+    tasks = np.array([state.startswith("colour_shape") for state in task.states if state != "end"])
+    np.testing.assert_array_equal(green, tasks & (things[:, :2] == 1).all(1))
 
 
 def test_words_are_the_parts_of_a_name():

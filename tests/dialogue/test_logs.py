@@ -16,6 +16,7 @@ SPECS = (
     "small_talk",
     "tool_arithmetic:operations=2",
     "text_maze",
+    "task_and_talk:values=2,turns=4,noise=0.2",
 )
 EPISODES = 3000
 

@@ -21,7 +21,7 @@ from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.saying import Actor, BestOf, Distilled, Greedy, Perturbed, Weighted, best_of
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.values import Values
-from seqrl_jax.dialogue.views import spelling
+from seqrl_jax.dialogue.views import spelling, symbol_values
 
 
 def random_steps(seed, length=9, batch=4):
@@ -154,6 +154,23 @@ def test_tables_end_at_exact_values(game, method, best, close, view):
         history = np.concatenate([opening, said[:-1]]).astype(np.int32)
         q = unit * float(tables["q"][number[history.tobytes()], said[-1]])
         assert q == pytest.approx(expected, abs=close * unit)
+
+
+@pytest.mark.parametrize("view", ["utterance", "token"])
+def test_with_a_discount_of_symbols_values_are_those_of_how_utterances_are_cut(game, view):
+    """Q of the last symbol of a first utterance: the next turn's value is as far away as its utterances are long."""
+    method = Values(view=view, towards=Max(), says=Greedy(), symbol_discount=0.5)
+    tables, number, symbols, unit, _ = learned(method, game.game)
+    graph = game.beliefs.graph
+    ahead = symbol_values(symbols, action_values(graph, game.best.values[2]), discount=0.5)[:, 0]
+    exact = graph.start @ action_values(graph, ahead)
+    opening = symbols.heard[0][: symbols.heard_length[0]].astype(np.int32)
+    for u, expected in enumerate(exact):
+        said = symbols.said[u][: symbols.said_length[u]].astype(np.int32)
+        history = np.concatenate([opening, said[:-1]]).astype(np.int32)
+        assert unit * float(tables["q"][number[history.tobytes()], said[-1]]) == pytest.approx(
+            expected, abs=1e-3 * unit
+        )
 
 
 @pytest.mark.parametrize("view", ["utterance", "token"])
@@ -342,7 +359,7 @@ def test_every_method_trains_and_talks(name, view):
     game = make_game("visual_dialogue:turns=3")
     method = make_method(f"{name}:view={view},width=8")
     symbols = spelling(game, view)
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 64, 0), symbols, 1.0))
+    data = jax.tree.map(jnp.asarray, data_of(logged(game, 64, 0), symbols, 1.0, method.sees_state))
 
     @jax.jit
     def run(key):

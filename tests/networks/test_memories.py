@@ -1,37 +1,59 @@
 """What holds for every memory: one property, one naive reference, and what must not cross a reset."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
+from naive_memories import NAIVE
 
 from seqrl_jax.networks import (
+    FFM,
     GRU,
     LRU,
     LSTM,
     MEMORIES,
+    MLSTM,
+    NBRC,
+    S5,
     FeedForward,
+    GatedDeltaNet,
+    GTrXL,
     Latent,
     LinearAttention,
+    Mamba2,
     MinGRU,
     Table,
     Transformer,
     Window,
 )
+from seqrl_jax.networks.gated_deltanet import solve_unit_lower
+from seqrl_jax.networks.s5 import hippo_frequencies
 from seqrl_jax.tasks.environment import Discrete
 
 T, B, INPUTS = 24, 3, (5, 2)
+CUT = 10
+"""Not a multiple of a chunk."""
 SMALL = {
     "table": Table(),
     "none": FeedForward(8),
     "window": Window(3, 8),
     "gru": GRU(8, block=2),
     "lstm": LSTM(8),
+    "nbrc": NBRC(8),
     "lru": LRU(8),
+    "s5": S5(8, blocks=2),
+    "ffm": FFM(8, traces=3, contexts=2),
     "mingru": MinGRU(8),
     "linear_attention": LinearAttention(8, heads=2, chunk=4),
+    "mamba2": Mamba2(8, heads=2, chunk=4, state=3, window=3),
+    "gated_deltanet": GatedDeltaNet(8, heads=2, chunk=5, window=3),
+    "mlstm": MLSTM(8, heads=2, chunk=4),
     "transformer": Transformer(8, heads=2, layers=2, context=6),
+    "gtrxl": GTrXL(8, heads=2, layers=2, context=6),
     "latent": Latent(8, groups=2, classes=3, pass_gradient=True).for_environment(Discrete(4), Discrete(2)),
 }
 HISTORY = [name for name, memory in SMALL.items() if memory.reach is None]
@@ -44,106 +66,182 @@ def codes(key, *shape):
 
 
 def init(memory, key):
-    return memory.init(key, memory.initial_carry(1), codes(key, 1, 1), jnp.ones((1, 1), bool))
+    return jax.jit(memory.init)(key, memory.initial_carry(1), codes(key, 1, 1), jnp.ones((1, 1), bool))
+
+
+def shaken(weights, key):
+    """Weights about which nothing is special: no zeros, no ones, and none alike."""
+    leaves, tree = jax.tree.flatten(weights)
+    keys = jax.random.split(key, max(len(leaves), 1))
+    return jax.tree.unflatten(tree, [leaf + 0.2 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys)])
 
 
 @pytest.fixture(scope="module", params=list(SMALL))
 def case(request):
     """(memory, weights, carry that is not empty, inputs, first flags at random places)."""
     memory = SMALL[request.param]
-    keys = jax.random.split(jax.random.key(0), 4)
-    weights = jax.tree.map(lambda leaf: leaf + 0.1, init(memory, keys[0]))
+    keys = jax.random.split(jax.random.key(0), 5)
+    weights = shaken(init(memory, keys[0]), keys[4])
     before = codes(keys[1], 7, B)
-    carry, _ = memory.apply(weights, memory.initial_carry(B), before, jnp.zeros((7, B), bool))
+    carry, _ = jax.jit(memory.apply)(weights, memory.initial_carry(B), before, jnp.zeros((7, B), bool))
     xs = codes(keys[2], T, B)
-    firsts = jax.random.bernoulli(keys[3], 0.25, (T, B))
+    firsts = jax.random.bernoulli(keys[3], 0.2, (T, B))
+    assert firsts.any(0).all() and not firsts[0].any()
     return memory, weights, carry, xs, firsts
+
+
+def attended(query, key, value, mask):
+    """[B, T, heads, D] of queries [B, T, heads, D], keys and values [B, S, heads, D] and a mask [B, 1, T, S].
+
+    Source: Vaswani et al. (2017), eq. 1.
+    """
+    logits = jnp.einsum("bthd,bshd->bhts", query, key) * query.shape[-1] ** -0.5
+    return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(jnp.where(mask, logits, -jnp.inf)), value)
+
+
+def test_attention_is_what_it_is_in_double_precision():
+    query, *others = jax.random.normal(jax.random.key(0), (3, 2, 5, 2, 4))
+    mask = jnp.tril(jnp.ones((5, 5), bool))[None, None]
+    expected = attended(query, *others, mask)
+    np.testing.assert_allclose(jax.nn.dot_product_attention(query, *others, mask=mask), expected, atol=1e-5)
+
+
+@pytest.fixture
+def double(case, monkeypatch):
+    """The case in double precision, in which the test runs. flax names single precision, so promotion is let off, and
+    jax's attention adds up in single precision whatever it is given, so that another one stands in for it."""
+    memory, *arrays = case
+    monkeypatch.setattr(jax.nn, "dot_product_attention", attended)
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        yield memory, *jax.tree.map(doubled, arrays)
+
+
+def doubled(leaf):
+    wider = {"float32": jnp.float64, "complex64": jnp.complex128}
+    return leaf.astype(wider.get(leaf.dtype.name, leaf.dtype))
 
 
 def at(xs, place):
     return jax.tree.map(lambda leaf: leaf[place], xs)
 
 
-def repeated(memory, weights, carry, xs, firsts):
-    """Outputs of one step after another."""
-    step = jax.jit(memory.apply)
-    ys = []
-    for t in range(len(firsts)):
-        carry, y = step(weights, carry, at(xs, slice(t, t + 1)), firsts[t : t + 1])
-        ys.append(y[0])
-    return carry, jnp.stack(ys)
-
-
 def test_every_registered_memory_is_tested():
-    assert list(SMALL) == list(MEMORIES)
+    assert list(SMALL) == list(NAIVE) == list(MEMORIES)
 
 
-def test_unroll_is_repeated_step(case):
-    memory, weights, carry, xs, firsts = case
-    assert firsts.any() and not firsts[0].all()
-    after, ys = memory.apply(weights, carry, xs, firsts)
-    stepped_after, stepped = repeated(memory, weights, carry, xs, firsts)
-    assert ys.shape[:2] == (T, B)
-    np.testing.assert_allclose(ys, stepped, atol=1e-5)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), _meaningful(after), _meaningful(stepped_after)
-    )
+def whole(memory, firsts, weights, carry, xs):
+    return memory.apply(weights, carry, xs, firsts)
+
+
+def stepped(memory, firsts, weights, carry, xs):
+    """One step after another, as an agent acts."""
+
+    def step(carry, now):
+        carry, y = memory.apply(weights, carry, *at(now, None))
+        return carry, y[0]
+
+    return jax.lax.scan(step, carry, (xs, firsts))
+
+
+def cut(memory, firsts, weights, carry, xs):
+    """In two parts, one after the other."""
+    carry, before = memory.apply(weights, carry, at(xs, slice(CUT)), firsts[:CUT])
+    carry, after = memory.apply(weights, carry, at(xs, slice(CUT, None)), firsts[CUT:])
+    return carry, jnp.concatenate([before, after])
+
+
+def naively(memory, firsts, weights, carry, xs):
+    """Every episode by itself, from its first step, as the paper has it; each is filled up with zeros to T steps."""
+    naive = partial(NAIVE[name_of(memory)], memory, weights.get("params"))
+    begun = np.maximum.accumulate(np.where(firsts, np.arange(T)[:, None], 0), 0)
+    t, b = np.nonzero(np.asarray(firsts))
+    x = jnp.concatenate(xs, -1)
+    episodes = jnp.stack([jnp.pad(x[start:, number], [(0, start), (0, 0)]) for start, number in zip(t, b)])
+    number = np.zeros((T, B), int)
+    number[t, b] = np.arange(len(t))
+    number = number[begun, np.arange(B)]
+    return carry, jax.vmap(naive)(episodes)[number, np.arange(T)[:, None] - begun]
+
+
+def name_of(memory):
+    return next(name for name, kind in MEMORIES.items() if type(memory) is kind)
+
+
+def weighed(leaf):
+    """A number on which every entry bears, each otherwise."""
+    weight = jnp.cos(jnp.arange(1.0, 1.0 + leaf.size)).reshape(leaf.shape)
+    return jnp.sum(weight * (jnp.sin(3 * leaf.real) + jnp.cos(2 * leaf.imag)))
+
+
+def computed(form, memory, weights, carry, xs, firsts):
+    """Of a form: outputs, the carry after, and the gradients of a function of both in weights, carry and inputs."""
+    flat, tree = jax.tree.flatten(carry)
+    smooth = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in flat]
+
+    def value(weights, shift, xs):
+        shifts = iter(shift)
+        moved = [leaf + next(shifts) if moves else leaf for leaf, moves in zip(flat, smooth)]
+        after, ys = form(memory, firsts, weights, jax.tree.unflatten(tree, moved), xs)
+        after = _meaningful(after)
+        parts = [leaf for leaf in jax.tree.leaves(after) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        return weighed(ys) + sum(map(weighed, parts)), (ys, after)
+
+    shift = [jnp.zeros_like(leaf) for leaf, moves in zip(flat, smooth) if moves]
+    return jax.jit(jax.grad(value, (0, 1, 2), has_aux=True))(weights, shift, xs)
 
 
 def _meaningful(carry):
     """Cache entries of earlier episodes are masked, not erased."""
     if not hasattr(carry, "valid"):
         return carry
-    valid = carry.valid[:, None, :, None].astype(jnp.float32)
+    valid = carry.valid[:, None, :, None].astype(carry.keys.dtype)
     return carry._replace(keys=carry.keys * valid, values=carry.values * valid)
 
 
-def test_unroll_is_the_whole_history_read_again_at_every_step(case):
-    """The naive O(T^2) form: for each t a fresh memory reads the episode from its first step."""
-    memory, weights, _, xs, firsts = case
-    firsts = firsts.at[0].set(True)
-    _, ys = memory.apply(weights, memory.initial_carry(B), xs, firsts)
-    step = jax.jit(memory.apply)
-    for t, b in np.random.default_rng(0).integers((T, B), size=(20, 2)):
-        began = max(k for k in range(t + 1) if firsts[k, b])
-        if t - began > 6:  # beyond the transformer's context
-            continue
-        carry, again = memory.initial_carry(1), None
-        for k in range(began, t + 1):
-            carry, again = step(weights, carry, at(xs, np.ix_([k], [b])), jnp.zeros((1, 1), bool))
-        np.testing.assert_allclose(ys[t, b], again[0, 0], atol=2e-5)
+def assert_equal(found, expected, tolerance=1e-10):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), found, expected)
 
 
-def test_two_halves_are_the_whole(case):
-    memory, weights, carry, xs, firsts = case
-    _, whole = memory.apply(weights, carry, xs, firsts)
-    middle, left = memory.apply(weights, carry, at(xs, slice(10)), firsts[:10])
-    _, right = memory.apply(weights, middle, at(xs, slice(10, None)), firsts[10:])
-    np.testing.assert_allclose(whole, jnp.concatenate([left, right]), atol=1e-5)
+def test_a_rollout_at_once_is_its_steps_and_its_parts(double):
+    """Outputs, carries and gradients in weights, carry and inputs, with resets at random places."""
+    expected = computed(whole, *double)
+    for form in (stepped, cut):
+        assert_equal(computed(form, *double), expected)
+
+
+def test_a_rollout_is_what_the_paper_says_of_each_episode(double):
+    """Outputs and gradients; whatever an episode follows upon, it is the naive form's, which begins with it."""
+    memory, weights, _, xs, firsts = double
+    empty, firsts = memory.initial_carry(B), firsts.at[0].set(True)
+    outputs = lambda form: lambda *arguments: ((), form(*arguments)[1])
+    found = computed(outputs(whole), memory, weights, empty, xs, firsts)
+    assert_equal(found, computed(outputs(naively), memory, weights, empty, xs, firsts))
 
 
 def test_nothing_comes_back_from_the_future_or_the_next_episode(case):
     memory, weights, carry, xs, firsts = case
     t = 12
     firsts = firsts.at[t].set(True)
-    outputs = lambda xs: memory.apply(weights, carry, xs, firsts)[1]
+    outputs = jax.jit(lambda xs: memory.apply(weights, carry, xs, firsts)[1])
     changed = outputs(jax.tree.map(lambda leaf: leaf.at[t:].add(1.0), xs))
     np.testing.assert_allclose(outputs(xs)[:t], changed[:t], atol=1e-6)
 
 
 def test_nothing_crosses_a_reset(case):
-    """Neither values nor gradients: what was carried, and every input before the reset, may even be infinite."""
+    """Neither values nor gradients, whatever was carried and seen before; not even a rounding error."""
     memory, weights, carry, xs, firsts = case
     t = 12
     firsts = firsts.at[t].set(True)
 
+    @jax.jit
     def after(carry, xs):
         return memory.apply(weights, carry, xs, firsts)[1][t:]
 
     moved = jax.tree.map(lambda leaf: leaf + jnp.ones_like(leaf), carry)
     earlier = jax.tree.map(lambda leaf: leaf.at[:t].multiply(-3.0), xs)
     np.testing.assert_array_equal(after(carry, xs), after(moved, earlier))
-    gradient = jnp.concatenate(jax.grad(lambda xs: jnp.square(after(carry, xs)).sum())(xs), -1)
+    gradient = jnp.concatenate(jax.jit(jax.grad(lambda xs: jnp.square(after(carry, xs)).sum()))(xs), -1)
     assert (gradient[:t] == 0).all()
     assert (jnp.abs(gradient[t:]).sum(-1) > 0).all()
 
@@ -153,7 +251,7 @@ def reach(memory, length):
     weights, xs = init(memory, jax.random.key(3)), codes(jax.random.key(4), length, 1)
     firsts = jnp.zeros((length, 1), bool).at[0].set(True)
     last = lambda xs: memory.apply(weights, memory.initial_carry(1), xs, firsts)[1][-1, 0, 0]
-    return jnp.abs(jnp.concatenate(jax.grad(last)(xs), -1)).sum((1, 2))
+    return jnp.abs(jnp.concatenate(jax.jit(jax.grad(last))(xs), -1)).sum((1, 2))
 
 
 @pytest.mark.parametrize("name", HISTORY)
@@ -165,14 +263,85 @@ def test_a_window_ends():
     assert (reach(SMALL["window"], 6) > 0).tolist() == [False, False, False, True, True, True]
 
 
-@pytest.mark.parametrize("length", [1, 31, 37, 101])
-def test_linear_attention_works_off_rollouts_of_any_length_in_chunks(length):
+@pytest.mark.parametrize("kind", [LinearAttention, Mamba2, GatedDeltaNet, MLSTM])
+def test_rollouts_of_any_length_are_worked_off_in_chunks(kind):
     """Also of prime ones: the last chunk is filled up with steps that leave no trace."""
-    short, whole = LinearAttention(8, heads=2, chunk=8), LinearAttention(8, heads=2, chunk=length)
-    weights, xs = init(whole, jax.random.key(0)), codes(jax.random.key(1), length, B)
+    length = 37
+    short, long = kind(8, heads=2, chunk=8), kind(8, heads=2, chunk=length)
+    weights, xs = init(long, jax.random.key(0)), codes(jax.random.key(1), length, B)
     firsts = jax.random.bernoulli(jax.random.key(2), 0.1, (length, B))
-    left, right = (memory.apply(weights, memory.initial_carry(B), xs, firsts) for memory in (short, whole))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), left, right)
+    left, right = (jax.jit(memory.apply)(weights, memory.initial_carry(B), xs, firsts) for memory in (short, long))
+    assert_equal(left, right, 2e-5)
+
+
+def test_a_unit_lower_system_is_solved_as_numpy_does():
+    """Also its gradient; and without an error where all keys are alike, where powers of the matrix would be large."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        lower, right = np.tril(rng.normal(size=(7, 7)), -1), rng.normal(size=(7, 3))
+        inverse, moved = np.linalg.inv(lower + np.eye(7)), rng.normal(size=(7, 3))
+        solved, pull = jax.vjp(solve_unit_lower, jnp.asarray(lower), jnp.asarray(right))
+        np.testing.assert_allclose(solved, inverse @ right, rtol=1e-10)
+        np.testing.assert_allclose(pull(jnp.asarray(moved))[1], inverse.T @ moved, rtol=1e-10)
+        expected = -(inverse.T @ moved) @ (inverse @ right).T
+        np.testing.assert_allclose(pull(jnp.asarray(moved))[0], expected, rtol=1e-10)
+    alike = solve_unit_lower(jnp.tril(jnp.ones((32, 32)), -1), jnp.eye(32))
+    np.testing.assert_array_equal(alike, np.eye(32) - np.eye(32, k=-1))
+
+
+def test_the_frequencies_are_those_of_hippo_n():
+    """Of HiPPO-LegS plus P P^T, entry by entry. The eigenvectors that are kept have real and imaginary parts that are
+    orthogonal and of one length, so that a Gaussian input matrix has independent entries in their basis as well."""
+    size = 12
+    n, k = np.indices((size, size))
+    legs = -np.where(n > k, np.sqrt((2 * n + 1) * (2 * k + 1)), np.where(n == k, n + 1, 0))
+    normal = legs + np.sqrt((n + 0.5) * (k + 0.5))
+    values, vectors = np.linalg.eig(normal)
+    np.testing.assert_allclose(values.real, -0.5, atol=1e-10)
+    kept = values.imag > 0
+    np.testing.assert_allclose(hippo_frequencies(size // 2), np.sort(values.imag[kept]), rtol=1e-10)
+    basis = 2**0.5 * np.concatenate([vectors[:, kept].real, vectors[:, kept].imag], 1)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(size), atol=1e-10)
+
+
+@pytest.mark.parametrize("feedback", [0.9, 1.5])
+def test_a_bistable_unit_holds_a_bit_for_ever_where_its_feedback_exceeds_one(feedback):
+    """After a pulse of either sign the state comes to rest at the root of `h = tanh(a h)`: none but 0 for a <= 1."""
+    memory, length = NBRC(2), 400
+    weights = jax.tree.map(jnp.zeros_like, init(memory, jax.random.key(0)))
+    kernel, bias = weights["params"]["input_kernel_0"], weights["params"]["input_bias"]
+    weights["params"]["input_kernel_0"] = kernel.at[2, 0].set(jnp.array([3.0, -3.0]))
+    weights["params"]["input_bias"] = bias.at[0].set(np.arctanh(feedback - 1))
+    pulse = jnp.zeros((length, 1, 5)).at[0, 0, 0].set(1.0)
+    xs, firsts = (pulse, jnp.zeros((length, 1, 2))), jnp.zeros((length, 1), bool)
+    (state,), _ = jax.jit(memory.apply)(weights, memory.initial_carry(1), xs, firsts)
+    rest = 0.0 if feedback <= 1 else scipy.optimize.brentq(lambda h: np.tanh(feedback * h) - h, 0.1, 1.0)
+    np.testing.assert_allclose(state[0], [rest, -rest], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1.0, 60.0])
+def test_exponential_gates_do_not_overflow(size):
+    """Single precision gives what double does, also where an unstabilised cell would hold numbers like exp(180)."""
+    memory, (xs, firsts) = SMALL["mlstm"], (codes(jax.random.key(1), T, B), jnp.zeros((T, B), bool))
+    weights = init(memory, jax.random.key(0))
+    weights["params"]["gates"] = jax.tree.map(lambda leaf: leaf * size, weights["params"]["gates"])
+    run = lambda *arguments: jax.jit(memory.apply)(arguments[0], memory.initial_carry(B), arguments[1], firsts)[1]
+    single = run(weights, xs)
+    with jax.enable_x64(True):
+        double = run(*jax.tree.map(doubled, (weights, xs)))
+    log_in = jnp.concatenate(xs, -1) @ jnp.concatenate(list(weights["params"]["gates"].values()))
+    assert (log_in.max() > 90) == (size > 1)
+    np.testing.assert_allclose(single, double, atol=1e-4)
+
+
+def test_gates_begin_with_the_identity():
+    """Of a gated transformer whose gates are shut, what comes out is what was embedded."""
+    shut, one = GTrXL(8, heads=2, gate_bias=50.0), jnp.ones((1, 1), bool)
+    weights, xs = init(shut, jax.random.key(0)), codes(jax.random.key(1), 1, 1)
+    _, ys = jax.jit(shut.apply)(weights, shut.initial_carry(1), xs, one)
+    embedded = jnp.concatenate(xs, -1) @ jnp.concatenate(list(weights["params"]["embed"].values()))
+    stream = (embedded + jnp.array([0.0] * 4 + [1.0] * 4))[0, 0]
+    np.testing.assert_allclose(ys[0, 0], (stream - stream.mean()) / stream.std(), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm"])
@@ -205,7 +374,7 @@ def test_the_gradient_written_by_hand_is_that_of_automatic_differentiation(name)
             weight = jnp.arange(1.0, 1.0 + ys.size).reshape(ys.shape) / ys.size
             return jnp.sum(weight * jnp.sin(3 * ys)) + 5 * jnp.cos(jnp.stack(last)).sum()
 
-        return jax.grad(value, argnums=(0, 1, 2))
+        return jax.jit(jax.grad(value, argnums=(0, 1, 2)))
 
     by_hand = loss(lambda w, c, x: memory.apply(w, c, x, firsts))(weights, start, xs)
     by_machine = loss(automatic)(weights, start, xs)
@@ -241,20 +410,24 @@ def test_inputs_padded_at_their_ends_find_the_same_weights(name):
         pytest.skip("it has no weights")
     padded = tuple(jnp.pad(x, [(0, 0), (0, 0), (0, 3)]) for x in xs)
     firsts = jnp.zeros((T, B), bool).at[0].set(True)
-    run = lambda xs: memory.apply(
-        memory.init(jax.random.key(0), memory.initial_carry(B), xs, firsts), memory.initial_carry(B), xs, firsts
+    run = jax.jit(
+        lambda xs: memory.apply(
+            memory.init(jax.random.key(0), memory.initial_carry(B), xs, firsts), memory.initial_carry(B), xs, firsts
+        )
     )
-    np.testing.assert_allclose(run(xs)[1], run(padded)[1], atol=1e-6)
+    np.testing.assert_allclose(run(xs)[1], run(padded)[1], rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_products_stay_near_float32():
     weights = init(GRU(16), jax.random.key(0))
     xs = codes(jax.random.key(1), T, B)
     firsts = jnp.zeros((T, B), bool)
-    run = lambda memory, weights: memory.apply(weights, memory.initial_carry(B), xs, firsts)[1]
+    run = jax.jit(
+        lambda memory, weights: memory.apply(weights, memory.initial_carry(B), xs, firsts)[1], static_argnums=0
+    )
     outputs = [run(memory, weights) for memory in (GRU(16), GRU(16, dtype="bfloat16"))]
     assert outputs[1].dtype == jnp.float32
     error = np.abs(outputs[0] - outputs[1])
     assert 0 < error.max() < 0.03
-    gradient = jax.grad(lambda weights: run(GRU(16, dtype="bfloat16"), weights).sum())(weights)
+    gradient = jax.jit(jax.grad(lambda weights: run(GRU(16, dtype="bfloat16"), weights).sum()))(weights)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(gradient))

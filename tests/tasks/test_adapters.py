@@ -9,10 +9,7 @@ import pytest
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.tasks import Box, Discrete, make, tabular_env, tabular_params
-from seqrl_jax.tasks.gymnasium_adapter import to_gymnasium
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax, to_gymnax
-
-gymnasium = pytest.importorskip("gymnasium")
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +72,6 @@ def test_continuous_actions_are_measured_in_halves_of_their_range():
     back, back_params = to_gymnax(env, params)
     space = back.action_space(back_params)
     assert (space.low, space.high, space.shape) == (-1.0, 1.0, (1,))
-    vector = to_gymnasium(env, params, 3)
-    assert vector.single_action_space == gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
-    vector.reset(seed=0)
-    _, reward, *_ = vector.step(vector.action_space.sample())
-    assert reward.shape == (3,) and (reward < 0).all()
 
 
 def test_agents_train_on_adapted_environments(cartpole):
@@ -192,94 +184,9 @@ def test_spaces_that_no_agent_reads_are_refused(monkeypatch):
         from_gymnax(env, params, discount=0.99)
 
 
-def test_our_task_behaves_as_a_gymnasium_vector_environment():
-    task = make("peek_maze:horizon=3")
-    envs = to_gymnasium(tabular_env(task), tabular_params(task), num_envs=5)
-    assert isinstance(envs, gymnasium.vector.VectorEnv)
-    assert envs.metadata["autoreset_mode"] == gymnasium.vector.AutoresetMode.NEXT_STEP
-    with pytest.raises(gymnasium.error.ResetNeeded):
-        envs.step(np.zeros(5, int))
-    obs, info = envs.reset(seed=3)
-    assert envs.np_random_seed == 3 and info == {} and obs in envs.observation_space
-    north = np.full(5, task.actions.index("north"))
-    for t in range(3):
-        obs, reward, terminated, truncated, info = envs.step(north)
-        assert obs in envs.observation_space and reward.dtype == np.float64
-        assert not terminated.any() and truncated.all() == (t == 2) and info == {}
-    assert {task.observations[o] for o in obs} <= {"goal_left", "goal_right"}, "the last observation of the old episode"
-    obs, reward, terminated, truncated, _ = envs.step(north)
-    assert {task.observations[o] for o in obs} == {"centre"}, "the next episode began, whatever the action"
-    assert not (reward.any() or terminated.any() or truncated.any())
-    for t in range(3):
-        assert envs.step(north)[3].all() == (t == 2), "the step that began the episode is not one of its own"
-    envs.reset()
-    assert {task.observations[o] for o in envs.step(north)[0]} != {"centre"}, "reset() left no reset for step to do"
-
-
-def test_a_seed_fixes_the_course():
-    task = make("tiger")
-    envs = to_gymnasium(tabular_env(task), tabular_params(task), num_envs=64)
-    course = []
-    for seed in (1, 1, 2):
-        envs.reset(seed=seed)
-        course.append(envs.step(np.zeros(64, int))[0])
-    np.testing.assert_array_equal(course[0], course[1])
-    assert (course[0] != course[2]).any()
-
-
-def test_gymnasiums_own_statistics_read_our_vector_environment():
-    """gymnasium has no checker for vector environments; this wrapper relies on the contract of the automatic reset."""
-    task = make("tiger:horizon=7")
-    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(
-        to_gymnasium(tabular_env(task), tabular_params(task), num_envs=8)
-    )
-    envs.reset(seed=0)
-    rng, lengths, returns = np.random.default_rng(0), np.zeros(8, int), np.zeros(8)
-    beginning, recorded = np.zeros(8, bool), 0
-    for _ in range(60):
-        # Mostly listening, so that some episodes reach the horizon.
-        _, reward, terminated, truncated, info = envs.step(rng.choice(3, 8, p=[0.8, 0.1, 0.1]))
-        assert not reward[beginning].any()
-        lengths, returns = np.where(beginning, 0, lengths + 1), np.where(beginning, 0, returns + reward)
-        beginning = terminated | truncated
-        if beginning.any():
-            np.testing.assert_array_equal(info["episode"]["l"][beginning], lengths[beginning])
-            np.testing.assert_allclose(info["episode"]["r"][beginning], returns[beginning])
-        recorded += truncated.sum()
-        np.testing.assert_array_equal(lengths[truncated], 7)
-    assert recorded > 8
-
-
-def test_boxes_reach_gymnasium_too(cartpole):
-    """An adapted CartPole, through a wrapper of gymnasium's that refuses other modes of the automatic reset."""
-    envs = to_gymnasium(*from_gymnax(*cartpole, discount=1.0), num_envs=3)
-    assert envs.single_observation_space == gymnasium.spaces.Box(-np.inf, np.inf, (4,), np.float32)
-    normalised = gymnasium.wrappers.vector.NormalizeObservation(envs)
-    obs, _ = normalised.reset(seed=1)
-    for _ in range(12):
-        obs, reward, terminated, truncated, _ = normalised.step(np.zeros(3, int))
-        assert obs in envs.observation_space and not (terminated & truncated).any()
-        if terminated.any():
-            break
-    assert terminated.any() and (reward == 1).all()
-
-
-def test_one_seed_serves_all_environments():
-    task = make("tiger")
-    with pytest.raises(TypeError, match="one seed"):
-        to_gymnasium(tabular_env(task), tabular_params(task), num_envs=2).reset(seed=[1, 2])
-
-
-def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    task = make("tiger")
-    monkeypatch.setitem(sys.modules, "gymnasium", None)
-    with pytest.raises(ImportError, match=r"seqrl_jax\[gymnasium\]"):
-        to_gymnasium(tabular_env(task), tabular_params(task), num_envs=2)
-
-
-def test_the_adapters_bring_neither_package_until_they_are_used():
+def test_names_of_environments_bring_neither_package_until_they_are_used():
     code = (
-        "import sys, seqrl_jax.tasks.gymnax_adapter, seqrl_jax.tasks.gymnasium_adapter;"
+        "import sys, seqrl_jax.tasks.gymnax_adapter, seqrl_jax.tasks.environments;"
         "sys.exit(bool({'gymnax', 'gymnasium'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

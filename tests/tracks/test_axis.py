@@ -14,18 +14,18 @@ import jax
 import numpy as np
 from seqrl_jax.agents import make_agent
 from seqrl_jax.exact.solve import cache_directory, solve
-from seqrl_jax.tasks import make, stack
 from seqrl_jax.tracks.axis import RunAxis, over_runs
 from seqrl_jax.tracks.base import Budget
 from seqrl_jax.tracks.pomdp import problem
-from seqrl_jax.tracks.training import chunk_of, train_row
+from seqrl_jax.tracks.training import chunk_of, stacked, train_row
 
 problems = [problem("tiger"), problem("aliased_line")]
 agent, seeds = make_agent("reward_to_go"), (0, 1, 2)
-row = train_row(agent, problems, Budget(4096, 2, seeds))
+tasks = stacked([problem.task for problem in problems])
+row = train_row(agent, tasks, Budget(4096, 2, seeds))
 print(jax.device_count(), *np.array(row.scores, float).ravel())
 assert len(RunAxis(1, 16, range(5)).placed().task.sharding.device_set) == jax.device_count()
-env, params = stack([problem.task for problem in problems])
+env, params = tasks.env, tasks.params
 axis = RunAxis(1, 2, seeds)
 settings = jax.tree.map(lambda leaf: np.float32([leaf]), agent)
 begin = over_runs(lambda agent, params, key: agent.init(key, env, params))

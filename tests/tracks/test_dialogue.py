@@ -5,7 +5,10 @@ import dataclasses
 import jax
 import pytest
 
+from seqrl_jax.cli import main
 from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.files import write_log
+from seqrl_jax.dialogue.logs import logged
 from seqrl_jax.dialogue.registry import GAMES, make_game
 from seqrl_jax.naming import SpecError
 from seqrl_jax.tracks.base import Budget, plain_loop
@@ -67,6 +70,35 @@ def test_who_spoke_counts_for_what_was_run(problem):
     other = dataclasses.replace(game, speakers=game.speakers[::-1])
     assert DialogueProblem(GAME, Known(other)).fingerprint != problem.fingerprint
     assert DialogueProblem(GAME, Known(make_game(GAME))).fingerprint == problem.fingerprint
+
+
+def test_a_log_of_somebody_else_is_what_every_seed_learns_from(problem, tmp_path):
+    game = problem.known.game
+    log = logged(game, 50, 3)
+    write_log(tmp_path / "log.jsonl", GAME, game, log, 3)
+    reading = dataclasses.replace(DIALOGUE, log=tmp_path / "log.jsonl")
+    read = reading.problems([GAME])[0]
+    other = DialogueProblem(GAME, problem.known, logged(game, 50, 4))
+    assert len({each.fingerprint for each in (problem, read, other)}) == 3
+    assert reading.config(METHOD, read, BUDGET)["logged"] == 50
+    outcome = reading.row(METHOD, [read], BUDGET, plain_loop)[0]
+    assert outcome.metrics["dialogues"] == [50, 50] and len(set(outcome.metrics["supported"])) == 1
+    kept = reading.row(METHOD, [DialogueProblem(GAME, problem.known, log)], BUDGET, plain_loop)[0]
+    assert kept.metrics["return"] == pytest.approx(outcome.metrics["return"], abs=1e-3)
+    with pytest.raises(ValueError, match="sweet learns from the user's states"):
+        reading.row("sweet", [read], BUDGET, plain_loop)
+    with pytest.raises(ValueError, match="a log is of one game, and 2"):
+        reading.problems([GAME, "wordle"])
+
+
+def test_only_dialogues_are_learned_from_logs(tmp_path, capsys):
+    assert main(["run", "--tasks", "tiger", "--agents", "ppo", "--log", str(tmp_path / "log.jsonl")]) == 2
+    assert "the track pomdp learns from no logs" in capsys.readouterr().err
+    (tmp_path / "log.jsonl").write_text("[]\n")
+    arguments = ["run", "--tasks", GAME, "--agents", METHOD, "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--log", str(tmp_path / "log.jsonl")]) == 2
+    assert "log.jsonl, line 1" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_every_game_says_what_it_is():

@@ -14,7 +14,7 @@ from seqrl_jax.tracks.evaluation import BATCH, LEAST_BATCHES, STREAM, Evaluation
 def test_no_more_than_a_quarter_of_the_steps_are_spent_on_judging(steps, horizon):
     env = tabular_env(make(f"tiger:horizon={horizon}"))
     agent = make_agent("drqn").for_run(env.longest, steps)
-    rules = Evaluation.of(agent, env, Budget(steps, 20, (0,)))
+    rules = Evaluation.of(agent, env, Budget(steps, 20, (0,)), exact=True)
     points = [rules.point(chunk) for chunk in range(rules.chunks + 1)]
     batches = sum(map(len, points)) + len(rules.final)
     assert len({*rules.final}.union(*points)) == batches, "every batch is of episodes of its own"

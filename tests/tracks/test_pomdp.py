@@ -10,7 +10,7 @@ from seqrl_jax.agents.base import updates_in
 from seqrl_jax.naming import SpecError
 from seqrl_jax.tracks.base import Budget, plain_loop
 from seqrl_jax.tracks.pomdp import POMDP, PomdpProblem
-from seqrl_jax.tracks.training import train_row, train_rows
+from seqrl_jax.tracks.training import stacked, train_row, train_rows
 
 SPECS = ("switched_corridor", "tiger", "tmaze:length=2,horizon=8")
 
@@ -20,12 +20,16 @@ def problems(solved):
     return [PomdpProblem(spec, *solved(spec)) for spec in SPECS]
 
 
+def together(problems):
+    return stacked([problem.task for problem in problems])
+
+
 @pytest.fixture(scope="module")
 def rows(problems):
     """agent -> its trained row: 3 tasks x 5 seeds x 60,000 steps."""
     budget = Budget(60_000, 4, tuple(range(5)))
     names = ("reinforce", "reward_to_go", "pg_obs_baseline", "a2c_obs")
-    return {name: train_row(make_agent(name), problems, budget) for name in names}
+    return {name: train_row(make_agent(name), together(problems), budget) for name in names}
 
 
 def shares(problems, row):
@@ -72,7 +76,7 @@ def test_budgets_are_met_to_within_half_an_update(rows):
 
 def test_a_run_that_blows_up_has_failed_and_says_when(problems):
     broken = replace(make_agent("reward_to_go"), learning_rate=float("nan"))
-    row = train_row(broken, problems, Budget(3000, 1, (0, 7)))
+    row = train_row(broken, together(problems), Budget(3000, 1, (0, 7)))
     assert row.scores == row.curve[-1] == [[None, None]] * 3
     assert list(row.failures[0]) == ["0", "7"] and "after 3072 steps" in row.failures[0]["7"]
 
@@ -83,7 +87,7 @@ def played(solved):
     problems = [PomdpProblem(spec, *solved(spec)) for spec in SPECS[1:]]
     slow = make_agent("ppo:width=8")
     budget = Budget(30_000, 20, (3, 2**40 + 3))
-    return problems, budget, train_rows([slow, replace(slow, learning_rate=0.02)], problems, budget)
+    return problems, budget, train_rows([slow, replace(slow, learning_rate=0.02)], together(problems), budget)
 
 
 def test_settings_and_seeds_are_runs_of_their_own(played):
@@ -97,8 +101,8 @@ def test_a_cell_is_judged_alike_alone_and_beside_others(played):
     """The tiger after four updates, in a row and alone: the same score of the same episodes."""
     problems, budget, _ = played
     agent, few = make_agent("ppo:width=8"), replace(budget, steps=2048)
-    slow, _ = train_rows([agent, replace(agent, learning_rate=0.02)], problems, few)
-    alone = train_row(agent, problems[:1], replace(few, seeds=few.seeds[1:]))
+    slow, _ = train_rows([agent, replace(agent, learning_rate=0.02)], together(problems), few)
+    alone = train_row(agent, together(problems[:1]), replace(few, seeds=few.seeds[1:]))
     np.testing.assert_allclose(np.array(alone.curve)[:, 0, 0], np.array(slow.curve)[:, 0, 1], rtol=1e-3)
     assert alone.scores[0][0] == pytest.approx(slow.scores[0][1], rel=1e-3)
     assert alone.episodes == slow.episodes
@@ -126,9 +130,10 @@ def test_a_row_goes_on_from_what_a_loop_has_kept(problems):
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        train_row(agent, problems, budget, stopping)
+        train_row(agent, together(problems), budget, stopping)
     going_on = lambda state, advance, chunks, watch: plain_loop(kept[0], advance, chunks - 2, watch)
-    resumed, whole = train_row(agent, problems, budget, going_on), train_row(agent, problems, budget)
+    resumed = train_row(agent, together(problems), budget, going_on)
+    whole = train_row(agent, together(problems), budget)
     assert (resumed.scores, resumed.curve) == (whole.scores, whole.curve)
 
 

@@ -1,0 +1,133 @@
+"""A trained agent as an object, for loops outside of JAX: fit, predict, save, load.
+
+    fitted = fit("ppo", "tmaze:length=10", steps=200_000)
+    state = fitted.begin()
+    action, state = fitted.predict(obs, state)
+
+What an agent remembers, its own last action included, is in the state, which goes from step to step as an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqrl_jax.agents.base import Agent, train
+from seqrl_jax.agents.registry import make_agent
+from seqrl_jax.checkpoint import load_tree, read_metadata, save_tree
+from seqrl_jax.keys import key_of
+from seqrl_jax.networks.experience import StepInput
+from seqrl_jax.tasks.environment import Discrete, zeros_in
+from seqrl_jax.tasks.environments import environment
+from seqrl_jax.tasks.ready import Ready
+
+KIND = "fitted agent"
+
+
+class Remembered(NamedTuple):
+    """What stands between two steps of B episodes: carry, action (the last one) and key, [B, ...] each."""
+
+    carry: Any
+    action: Array
+    key: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """An agent that was trained in an environment. agent, environment: their names. steps: of training. state: what was
+    learned."""
+
+    agent: str
+    environment: str
+    steps: int
+    state: Any
+
+    @cached_property
+    def _ready(self) -> Ready:
+        return environment(self.environment)
+
+    @cached_property
+    def _agent(self) -> Agent:
+        return make_agent(self.agent).for_run(self._ready.env.longest, self.steps)
+
+    @cached_property
+    def _policy(self) -> Any:
+        return self._agent.policy(self._ready.env, self._ready.params, self.state)
+
+    def begin(self, batch: int = 1, seed: int = 0) -> Remembered:
+        """Before the first observation of so many episodes. seed: of what a stochastic policy draws."""
+        carry = self._policy.initial_carry()
+        return Remembered(
+            carry=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), carry),
+            action=zeros_in(self._ready.env.action_space, batch),
+            key=jax.random.split(key_of(seed), batch),
+        )
+
+    def predict(
+        self, obs: Any, state: Remembered, first: Any = None, reward: Any = 0.0
+    ) -> tuple[np.ndarray, Remembered]:
+        """Actions for observations [B, ...], and what is remembered then.
+
+        Args: first: [B] bool, where an episode begins, whatever was remembered; None: where nothing has been seen.
+            reward: [B], what the last actions were paid, for agents that read it.
+        Raises: ValueError for observations of another shape.
+        """
+        space, batch = self._ready.env.observation_space, len(state.key)
+        seen = jnp.asarray(obs, jnp.int32 if isinstance(space, Discrete) else jnp.float32)
+        expected = (batch,) if isinstance(space, Discrete) else (batch, *space.shape)
+        if seen.shape != expected:
+            raise ValueError(f"observations of shape {seen.shape}, expected {expected}")
+        begins = jnp.zeros(batch, bool) if first is None else jnp.asarray(first, bool)
+        paid = jnp.broadcast_to(jnp.asarray(reward, jnp.float32), (batch,))
+        return self._act(seen, state, begins, paid)
+
+    @cached_property
+    def _act(self) -> Any:
+        def one(obs: Array, state: Remembered, first: Array, reward: Array) -> tuple[Array, Remembered]:
+            key, following = jax.random.split(state.key)
+            fresh = self._policy.initial_carry()
+            carry = jax.tree.map(lambda new, old: jnp.where(first, new, old), fresh, state.carry)
+            carry, action = self._policy.act(key, carry, StepInput(obs, first, state.action, reward))
+            return action, Remembered(carry, action, following)
+
+        def act(*arguments: Any) -> tuple[np.ndarray, Remembered]:
+            action, state = stepped(*arguments)
+            return np.asarray(action), state
+
+        stepped = jax.jit(jax.vmap(one))
+        return act
+
+    def save(self, path: Path | str) -> None:
+        """Write everything to a `.safetensors` file, what is no array as JSON beside the arrays."""
+        about = {"kind": KIND, "agent": self.agent, "environment": self.environment, "steps": self.steps}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        save_tree(Path(path), self.state, about)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """What `save` wrote. Raises: ValueError for another file, and where names mean other shapes now."""
+        about = read_metadata(Path(path))
+        if about.get("kind") != KIND:
+            raise ValueError(f"{path}: no {KIND}")
+        empty = cls(about["agent"], about["environment"], about["steps"], None)
+        env, params = empty._ready.env, empty._ready.params
+        like = jax.jit(lambda key: empty._agent.init(key, env, params))(key_of(0))
+        return cls(empty.agent, empty.environment, empty.steps, load_tree(Path(path), like))
+
+
+def fit(agent: str, environment: str, steps: int, seed: int = 0) -> Fitted:
+    """Train an agent, both by their names (see `seqrl list`), in one compiled run.
+
+    Raises: SpecError for names that are none, ValueError for an agent that cannot learn there.
+    """
+    untrained = Fitted(agent, environment, steps, None)
+    env, params = untrained._ready.env, untrained._ready.params
+    state, _ = jax.jit(lambda key: train(untrained._agent, env, params, key, steps))(key_of(seed))
+    return Fitted(agent, environment, steps, state)

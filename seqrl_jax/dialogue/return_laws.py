@@ -1,0 +1,68 @@
+"""What utterances pay, as laws: returns are on a grid of multiples of one number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from seqrl_jax.dialogue.exact import Known
+
+FINEST = 1e-6
+"""Rewards are told apart to this."""
+LARGEST_STEP = 1000
+"""Of a reward, in multiples of what all of them are multiples of."""
+
+
+class Outcome(NamedTuple):
+    """Of one reward. onward: [N * A, N], how likely it comes with each next belief. paid: [N, A], how likely it comes
+    at all. ended: [N, A], how likely the dialogue ends with it."""
+
+    onward: sparse.csr_matrix
+    paid: np.ndarray
+    ended: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """of: by rewards, in multiples of the unit. reach: no return is further from 0, in such multiples."""
+
+    of: dict[int, Outcome]
+    unit: float
+    reach: int
+
+
+def outcomes_of(known: Known) -> Outcomes:
+    """Raises: ValueError where rewards are no multiples of one number, or the task has a discount."""
+    task, graph, belief = known.game.task, known.beliefs.graph, known.beliefs.belief
+    if task.discount != 1:
+        raise ValueError(f"{task.name}: laws of returns are computed without a discount")
+    possible = np.unique(np.round(task.reward[task.transition > 0] / FINEST).astype(np.int64))
+    common = int(np.gcd.reduce(possible)) or 1
+    steps = possible // common
+    if np.abs(steps).max(initial=0) > LARGEST_STEP:
+        raise ValueError(f"{task.name}: rewards are no small multiples of one number")
+    row = graph.transition.tocoo()
+    node, action = row.row // task.num_actions, row.row % task.num_actions
+    reply = graph.label[row.col]
+    found = {}
+    for step in steps:
+        mass = task.transition * np.isclose(task.reward, step * common * FINEST, atol=FINEST)
+        going = np.einsum("ast,ato->aso", mass * ~task.terminal, task.observation)
+        data = np.einsum("es,es->e", belief[node], going[action, :, reply])
+        paid, ended = (np.einsum("ns,as->na", belief, part.sum(2)) for part in (mass, mass * task.terminal))
+        onward = sparse.csr_matrix((data, (row.row, row.col)), shape=graph.transition.shape)
+        found[int(step)] = Outcome(onward, paid, ended)
+    return Outcomes(found, common * FINEST, known.horizon * int(np.abs(steps).max(initial=0)))
+
+
+def shifted(law: np.ndarray, step: int) -> np.ndarray:
+    """[..., G]: what stood at g stands at g + step; what leaves the grid has no mass."""
+    moved = np.zeros_like(law)
+    if step >= 0:
+        moved[..., step:] = law[..., : law.shape[-1] - step]
+    else:
+        moved[..., :step] = law[..., -step:]
+    return moved

@@ -1,0 +1,85 @@
+"""A context is shown once, and one bit of it is asked for at the end (bsuite's memory chain)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.settings import Depth, Horizon
+from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole
+from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready, exactly
+
+
+class ChainState(NamedTuple):
+    """context: [bits], of 0 and 1. query: which of them is due. time: steps."""
+
+    context: Array
+    query: Array
+    time: Array
+
+
+@dataclass(frozen=True)
+class MemoryChain(Whole):
+    """Observed are the time that is left, the query where it is shown, and the context where that is, as -1 and 1."""
+
+    length: int
+    bits: int
+
+    @property
+    def longest(self) -> int:
+        return self.length + 1
+
+    @property
+    def action_space(self) -> Discrete:
+        return Discrete(2)
+
+    @property
+    def observation_space(self) -> Box:
+        return Box((self.bits + 2,))
+
+    def reset(self, key: Array, params: Any) -> tuple[Array, ChainState]:
+        context_key, query_key = jax.random.split(key)
+        state = ChainState(
+            jax.random.bernoulli(context_key, shape=(self.bits,)).astype(jnp.int32),
+            jax.random.randint(query_key, (), 0, self.bits),
+            jnp.int32(0),
+        )
+        return self._shown(state), state
+
+    def step(self, key: Array, state: ChainState, action: Array, params: Any) -> Transition:
+        due = state.time == self.length
+        right = action == state.context[state.query]
+        reward = jnp.where(due, jnp.where(right, 1.0, -1.0), 0.0)
+        # As in bsuite, a step shows what the state was before it.
+        return Transition(self._shown(state), state._replace(time=state.time + 1), reward, due, jnp.bool_(False), {})
+
+    def _shown(self, state: ChainState) -> Array:
+        left = 1 - state.time.astype(jnp.float32) / self.length
+        query = jnp.where(state.time == self.length - 1, state.query, 0).astype(jnp.float32)
+        context = jnp.where(state.time == 0, 2.0 * state.context.astype(jnp.float32) - 1, 0.0)
+        return jnp.concatenate([jnp.stack([left, query]), context])
+
+
+def memory_chain(length: Horizon = 30, bits: Depth = 1) -> Ready:
+    """Bits are shown at the beginning, in the first two observations; which of them is asked for stands in the last.
+
+    Right or wrong is paid with 1 or -1, once.
+
+    Picture::
+
+        [+1] [+1] [ ] [ ] ... [which one?]    say: 1
+
+    Seed idea: the length is the only dial.
+    Source: Osband et al. (2020), bsuite, sec. B.9.
+    """
+    # In the shortest one the context stands beside the query.
+    blind = 1.0 if length == 1 else 0.0
+    certified = {
+        MEMORYLESS: exactly(blind, "what is seen when the answer is due tells nothing of the context"),
+        HISTORY: exactly(1.0, "who recalls the context is right"),
+    }
+    return Ready(MemoryChain(length, bits), (), certified)

@@ -1,0 +1,107 @@
+"""Environments by name: tabular tasks, gymnax's, and anybody's own by the path of a function."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from seqrl_jax import naming
+from seqrl_jax.settings import Discount
+from seqrl_jax.tasks import cards, chain
+from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tasks.gymnax_adapter import from_gymnax
+from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.registry import FILE, TASKS, make
+from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+
+GYMNAX = "gymnax"
+DISCOUNT = 0.99
+"""Of environments that have none of their own. They are scored without it."""
+PLAIN = (bool, int, float)
+PATH = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)(:(?P<settings>.*))?", re.DOTALL)
+
+
+ENVIRONMENTS: dict[str, Callable[..., Ready]] = {
+    "repeat_first_cards": cards.repeat_first_cards,
+    "repeat_previous_cards": cards.repeat_previous_cards,
+    "autoencode_cards": cards.autoencode_cards,
+    "count_recall_cards": cards.count_recall_cards,
+    "memory_chain": chain.memory_chain,
+}
+"""The suite's own environments that are no tables. A new one is one function and one line here."""
+
+
+def known(spec: str) -> bool:
+    """Whether this looks like the name of an environment: a task, or one of the other forms of `environment`."""
+    name = naming.base(spec)
+    return name in (*TASKS, *ENVIRONMENTS, GYMNAX) or bool(FILE.fullmatch(spec) or PATH.fullmatch(spec))
+
+
+def environment(spec: str) -> Ready:
+    """The environment that `spec` names.
+
+    `NAME[:key=value,...]` of the suite, the path of a `.POMDP` file, `gymnax:NAME[:key=value,...]`, or
+    `MODULE:FUNCTION[:key=value,...]`: a function that returns a `Ready`, an environment with its params, or gymnax's.
+    Raises: SpecError for a name that is none, naming the nearest, and for a function that returns anything else.
+    """
+    name = naming.base(spec)
+    if name in TASKS or FILE.fullmatch(spec):
+        task = make(spec)
+        return Ready(tabular_env(task), tabular_params(task))
+    if name in ENVIRONMENTS:
+        _, settings = naming.parse(spec)
+        return _called(spec, ENVIRONMENTS[name], settings)
+    path = PATH.fullmatch(spec)
+    if name == GYMNAX:
+        return _of_gymnax(spec)
+    if path:
+        settings = {} if path["settings"] is None else naming.read_settings(spec, path["settings"])
+        return _called(spec, _imported(spec, path["module"], path["function"]), settings)
+    return naming.lookup("environment", name, {**TASKS, **ENVIRONMENTS, GYMNAX: None})
+
+
+def _called(spec: str, function: Callable[..., Any], settings: Mapping[str, str]) -> Ready:
+    values = naming.arguments(spec, settings, naming.settable(function))
+    for key, parameter in inspect.signature(function).parameters.items():
+        needed = parameter.default is parameter.empty and parameter.kind in (0, 1, 3)
+        if needed and key not in values:
+            raise naming.SpecError(f"{naming.shown(spec)}: {function.__name__} needs {key!r}, of which nothing is said")
+    made = naming.made(spec, lambda: function(**values))
+    if isinstance(made, Ready):
+        return made
+    if isinstance(made, tuple) and len(made) == 2:
+        env, params = made
+        return Ready(env, params) if isinstance(env, Environment) else Ready(*from_gymnax(env, params, DISCOUNT))
+    raise naming.SpecError(f"{naming.shown(spec)} made {type(made).__name__}, expected an environment and its params")
+
+
+def _imported(spec: str, module: str, function: str) -> Callable[..., Any]:
+    """Raises: SpecError for a module or a function that is not there."""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise naming.SpecError(f"{naming.shown(spec)}: there is no module {module}") from None
+    functions = {name: value for name, value in inspect.getmembers(found, callable) if not name.startswith("_")}
+    return naming.lookup(f"function of {module}", function, functions)
+
+
+def _of_gymnax(spec: str) -> Ready:
+    """What can be set: the discount, numbers of the constructor, and fields of the params."""
+    import gymnax
+
+    name, _, rest = spec.partition(":")[2].partition(":")
+    naming.lookup("environment of gymnax", name, dict.fromkeys(gymnax.registered_envs))
+    env, params = gymnax.make(name)
+    of_params = {key: type(value) for key, value in vars(params).items() if type(value) in PLAIN}
+    parameters = inspect.signature(type(env)).parameters.items()
+    of_env = {key: type(parameter.default) for key, parameter in parameters if type(parameter.default) in PLAIN}
+    settings = naming.read_settings(spec, rest) if rest else {}
+    values = naming.arguments(spec, settings, {**of_env, **of_params, "discount": Discount})
+    env, params = gymnax.make(name, **{key: value for key, value in values.items() if key in of_env})
+    params = params.replace(**{key: value for key, value in values.items() if key in of_params})
+    return Ready(*from_gymnax(env, params, values.get("discount", DISCOUNT)))

@@ -1,0 +1,102 @@
+"""A trained agent in loops of others: it acts as it is judged, keeps episodes apart, and comes back from a file."""
+
+import jax
+import numpy as np
+import pytest
+
+from seqrl_jax.agents import make_agent
+from seqrl_jax.agents.fitted import Fitted, fit
+from seqrl_jax.checkpoint import save_tree
+from seqrl_jax.tasks.environments import environment
+from seqrl_jax.tracks.evaluation import simulate
+
+TASK, STEPS, EPISODES = "peek_maze:horizon=8", 40_000, 200
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit("ppo:width=16", TASK, STEPS, seed=1)
+
+
+def episode(fitted, env, seed):
+    """The return of an episode in gymnasium's loop, and its actions."""
+    obs, _ = env.reset(seed=seed)
+    state, total, ended, actions = fitted.begin(seed=seed), 0.0, False, []
+    while not ended:
+        action, state = fitted.predict([obs], state, first=[not actions])
+        actions.append(int(action[0]))
+        obs, reward, terminated, truncated, _ = env.step(actions[-1])
+        total, ended = total + reward, terminated or truncated
+    return total, actions
+
+
+def test_it_earns_outside_what_it_earns_inside(fitted):
+    """Means over episodes within 5 standard errors, of an agent that uses its memory."""
+    pytest.importorskip("gymnasium")
+    from seqrl_jax.tasks.gymnasium_adapter import to_gymnasium
+
+    ready = environment(TASK)
+    agent = make_agent(fitted.agent).for_run(ready.env.longest, STEPS)
+    policy = agent.policy(ready.env, ready.params, fitted.state)
+    inside = np.asarray(simulate(jax.random.key(5), ready.env, ready.params, policy, 1000, ready.env.longest))
+    env = to_gymnasium(ready.env, ready.params)
+    outside = np.array([episode(fitted, env, seed)[0] for seed in range(EPISODES)])
+    error = inside.std() / len(inside) ** 0.5 + outside.std() / EPISODES**0.5
+    assert inside.mean() > 0.5, "no policy of the observation alone earns as much"
+    assert outside.mean() == pytest.approx(float(inside.mean()), abs=5 * float(error) + 1e-3)
+
+
+def test_episodes_of_a_batch_are_their_own_and_a_first_step_forgets(fitted):
+    rng = np.random.default_rng(0)
+    obs = rng.integers(environment(TASK).env.observation_space.size, size=(6, 3))
+    state = fitted.begin(3, seed=7)
+    together = []
+    for row in obs:
+        action, state = fitted.predict(row, state)
+        together.append(action)
+    swapped = fitted.begin(3, seed=7)
+    for row, expected in zip(obs, together, strict=True):
+        other = np.array([row[0], (row[1] + 1) % 3, row[2]])
+        action, swapped = fitted.predict(other, swapped)
+        assert action[0] == expected[0] and action[2] == expected[2], "what another episode sees does not matter"
+    _, forgot = fitted.predict(obs[0], state, first=[True, True, True])
+    _, fresh = fitted.predict(obs[0], fitted.begin(3, seed=7), first=[True, True, True])
+    jax.tree.map(np.testing.assert_array_equal, forgot.carry, fresh.carry)
+    _, went_on = fitted.predict(obs[0], state)
+    assert any((one != other).any() for one, other in zip(jax.tree.leaves(went_on.carry), jax.tree.leaves(fresh.carry)))
+
+
+def test_it_comes_back_from_a_file(fitted, tmp_path):
+    path = tmp_path / "agent.safetensors"
+    fitted.save(path)
+    again = Fitted.load(path)
+    assert (again.agent, again.environment, again.steps) == (fitted.agent, TASK, STEPS)
+    state, other = fitted.begin(4, seed=3), again.begin(4, seed=3)
+    for t in range(5):
+        obs = np.full(4, t % 3)
+        one, state = fitted.predict(obs, state)
+        two, other = again.predict(obs, other)
+        np.testing.assert_array_equal(one, two)
+
+
+def test_wrong_files_names_and_observations_are_refused(fitted, tmp_path):
+    save_tree(tmp_path / "other.safetensors", {"x": np.zeros(2)}, {})
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    for name in ("other", "text"):
+        with pytest.raises(ValueError, match=f"{name}.safetensors: n"):
+            Fitted.load(tmp_path / f"{name}.safetensors")
+    with pytest.raises(ValueError, match=r"observations of shape \(2,\), expected \(1,\)"):
+        fitted.predict([0, 1], fitted.begin())
+    with pytest.raises(ValueError, match="did you mean tmaze"):
+        fit("ppo", "tmaz", 1000)
+
+
+def test_a_memoryless_agent_and_one_that_acts_in_numbers_are_agents_as_well():
+    with jax.numpy_dtype_promotion("standard"):
+        for agent, name, obs in (
+            ("reinforce", "tiger", [0]),
+            ("ppo:width=8,num_envs=4,rollout_length=16", "gymnax:Pendulum-v1", np.zeros((1, 3))),
+        ):
+            made = fit(agent, name, 200)
+            action, _ = made.predict(obs, made.begin())
+            assert action.shape == (1, *getattr(made._ready.env.action_space, "shape", ()))
