@@ -21,7 +21,6 @@ from seqrl_jax.dialogue.decisions import (
     by_turn,
     gae,
     mean_over,
-    over_turn,
     return_to_go,
     spread,
 )
@@ -59,10 +58,6 @@ class Steps(NamedTuple):
     def at_turn_end(self, value: Array) -> Array:
         """[K, B] of [T, B]."""
         return at_turn_end(value, self.own, self.turn, self.turns)
-
-    def over_turn(self, value: Array) -> Array:
-        """[K, B] of [T, B]."""
-        return over_turn(value, self.own, self.turn, self.turns)
 
     def discounted_to_go(self, per_turn: Array) -> Array:
         """[K, B]: sums over this turn and later ones of what turns [K, B] are worth, also behind a dialogue's end."""

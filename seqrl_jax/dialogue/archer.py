@@ -1,22 +1,18 @@
-"""A critic of utterances, learned off policy, and an actor of symbols that follows it.
+"""A critic of utterances that learns off policy, from what was said in earlier dialogues.
 
-    Q(h, u)  towards  r + gamma V'(h')               of turns (h, u, r, h') of earlier dialogues
-    V(h)     towards  Q'(h, u), u ~ pi(.|h)          of the actor as it is now
-    maximise sum over own symbols of min(rho A, clip(rho, 1 - eps, 1 + eps) A),   A = Q(h, u) - V(h)
+    Q(h, u)  towards  r + gamma V'(h')            of turns (h, u, r, h') of earlier dialogues
+    V(h)     towards  Q'(h, u), u ~ pi(. | h)     said anew by the actor as it is now
 
-Every symbol of an utterance has its utterance's advantage.
+Q' and V' are of a target network. The actor learns at the turns of earlier dialogues, too (see `actor_critic`).
 
-V is that of the actor, and others spoke when the dialogues were made. The paper draws a new utterance at every turn;
-here the one that was said counts w = pi(u|h) / pi_then(u|h), which has the same minimum, E[w Q'] / E[w] = E_pi[Q'].
-The paper's actor learns at the turns of earlier dialogues, too, from utterances that it draws there, in one step up
-A log pi; here it learns from dialogues that it has just spoken, in a few clipped ones. The paper has two critics, of
-which the less counts.
+The paper has two critics, of which the less counts, and may subtract a baseline of symbols; neither is here.
 
 Source: Zhou et al. (2024), ArCHer, sec. 3, whose high level is the turn and whose low level is the symbol.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,25 +21,29 @@ import optax
 from jax import Array
 
 from seqrl_jax.agents import replay as ring
-from seqrl_jax.agents.action_values import of_action
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.dialogue.actor_critic import ActorCritic, Pair, deviation
+from seqrl_jax.dialogue.actor_critic import ActorCritic, of_turns
 from seqrl_jax.dialogue.advantages import Steps
+from seqrl_jax.dialogue.answers import answers
 from seqrl_jax.dialogue.conversation import Spoken, unspoken
 from seqrl_jax.dialogue.data import Data
-from seqrl_jax.dialogue.decisions import mean_over, spread
+from seqrl_jax.dialogue.decisions import at_next_decision, mean_over
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.method import Training
-from seqrl_jax.dialogue.online import in_units, largest_return, policy_loss, steps_of
+from seqrl_jax.dialogue.online import in_units, largest_return, steps_of
 from seqrl_jax.dialogue.reader import Outputs, predictions
 from seqrl_jax.dialogue.views import Spelling
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count, Fraction
+
+Judging = Callable[[Array], Outputs]
+"""What a critic says along symbols [T + 1, B]."""
 
 
 @hyperparameters
 class Archer(ActorCritic):
     """Attributes:
-    remembered: updates whose dialogues the critic learns from. batch: dialogues of a step of its.
+    remembered: updates whose dialogues are learned from. batch: dialogues of a step of the critic.
     polyak: how far the target network moves towards the current one in such a step.
     """
 
@@ -51,61 +51,50 @@ class Archer(ActorCritic):
     batch: Count = 128
     polyak: Fraction = 0.1
 
-    def critic_heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
-        return (("q", symbols), ("v", 1))
-
     def begin(self, spelling: Spelling, data: Data, key: Array) -> Training:
         dialogues = unspoken(self.groups * self.members, spelling.longest)
         return super().begin(spelling, data, key)._replace(replay=ring.empty(self.remembered, dialogues))
 
     def evaluated(
         self, game: Game, spelling: Spelling, made: Spoken, training: Training, key: Array
-    ) -> tuple[Training, Steps]:
+    ) -> tuple[Training, Spoken]:
         replay = ring.add(training.replay, made)
-        unit = largest_return(replay.data.reward)
-        reader, critic_reader = self.reader(spelling), self.critic(spelling)
-        (actor, critic), states = training.weights, training.opt_state
+        unit, reader = largest_return(replay.data.reward), self.critic(spelling)
+        talker = self.talker(spelling, training.weights)
+
+        def judging(critic: Weights) -> Judging:
+            return lambda symbols: predictions(reader, critic, symbols)
 
         def one(carry: tuple[Any, Any, Any], key: Array) -> tuple[tuple[Any, Any, Any], None]:
             critic, target, state = carry
-            drawn = ring.sample(key, replay, self.batch, 0.0, after_another=False)
-            steps = in_units(steps_of(ring.read(replay, drawn.slot, drawn.env), game, spelling), unit)
-            log_prob = self.law(predictions(reader, actor, steps.symbols), steps.legal).log_prob(steps.symbol)
-            goals = predictions(critic_reader, target, steps.symbols)
-            loss = lambda critic: self.critic_loss(
-                predictions(critic_reader, critic, steps.symbols), goals, log_prob, steps
-            )
+            draw_key, say_key = jax.random.split(key)
+            drawn = ring.sample(draw_key, replay, self.batch, 0.0, after_another=False)
+            past = ring.read(replay, drawn.slot, drawn.env)
+            steps = in_units(steps_of(past, game, spelling), unit)
+            anew = steps_of(answers(past, self.batch, spelling, talker, say_key), game, spelling)
+            loss = lambda critic: self.critic_loss(judging(critic), judging(target), steps, anew)
             change, state = self.critic_optimiser.update(jax.grad(loss)(critic), state, critic)
             critic = optax.apply_updates(critic, change)
             return (critic, optax.incremental_update(critic, target, self.polyak), state), None
 
-        start = (critic, training.target, states.critic)
+        start = (training.weights.critic, training.target, training.opt_state.critic)
         (critic, target, state), _ = jax.lax.scan(one, start, jax.random.split(key, self.critic_steps))
-        weights, states = Pair(actor, critic), Pair(states.actor, state)
-        training = training._replace(weights=weights, target=target, opt_state=states, replay=replay)
-        return training, in_units(steps_of(made, game, spelling), unit)
+        training = training._replace(
+            weights=training.weights._replace(critic=critic),
+            target=target,
+            opt_state=training.opt_state._replace(critic=state),
+            replay=replay,
+        )
+        return training, jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), replay.data)
 
-    def critic_loss(self, outputs: Outputs, target: Outputs, log_prob: Array, steps: Steps) -> Array:
-        """Args: outputs, target: of the critic and its target network. log_prob: [T, B], of what was said, by the actor
-        as it is now."""
-        turns, (q, v), (target_q, target_v) = steps.by_turn, of_turns(outputs, steps), of_turns(target, steps)
-        following = jnp.concatenate([target_v[1:], jnp.zeros_like(target_v[:1])])
-        talked = turns.talked.astype(jnp.float32)
-        likelier = jnp.exp(steps.over_turn(log_prob - steps.log_prob))
-        error = turns.reward + turns.onward * following - q
-        return mean_over(talked, jnp.square(error)) + mean_over(talked * likelier, jnp.square(target_q - v))
-
-    def goals(self, before: Outputs, steps: Steps) -> tuple[Array, ...]:
-        """Advantages [T, B], in deviations of the update's returns."""
-        q, v = of_turns(before, steps)
-        return (spread(q - v, steps.own, steps.turn) / deviation(steps),)
-
-    def loss(self, outputs: Outputs, goals: tuple[Array, ...], steps: Steps) -> Array:
-        (advantage,) = goals
-        return policy_loss(self.law(outputs, steps.legal), advantage, steps, self.clip, self.entropy_cost)
-
-
-def of_turns(outputs: Outputs, steps: Steps) -> tuple[Array, Array]:
-    """[K, B] twice: Q, read at an utterance's last own symbol, and V, read before its first."""
-    q = of_action(outputs["q"], steps.symbol)
-    return steps.at_turn_end(q), steps.at_turn_start(outputs["v"][..., 0])
+    def critic_loss(self, critic: Judging, target: Judging, steps: Steps, anew: Steps) -> Array:
+        """Args: critic, target: the current and the target network. steps: dialogues as they were, rewards in units.
+        anew: what the actor now says at some turns."""
+        turns = steps.by_turn
+        q, _ = of_turns(critic(steps.symbols), steps)
+        _, following = of_turns(target(steps.symbols), steps)
+        error = turns.reward + turns.onward * at_next_decision(following, turns.talked) - q
+        _, v = of_turns(critic(anew.symbols), anew)
+        said, _ = of_turns(target(anew.symbols), anew)
+        mean = lambda steps, error: mean_over(steps.by_turn.talked.astype(jnp.float32), jnp.square(error))
+        return mean(steps, error) + mean(anew, said - v)

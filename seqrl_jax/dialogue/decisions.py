@@ -53,12 +53,7 @@ def by_turn(reward: Array, onward: Array, own: Array, turn: Array, turns: int) -
     at = _places(own, turn, turns)
     product = jnp.prod(jnp.where(at, onward[None], 1.0), 1)
     talked = at.any(1)
-    return Turns(over_turn(reward, own, turn, turns), jnp.where(talked, product, 0.0), talked)
-
-
-def over_turn(value: Array, own: Array, turn: Array, turns: int) -> Array:
-    """[K, B]: the sum of a value [T, B] over the own places of each turn."""
-    return jnp.sum(jnp.where(_places(own, turn, turns), value[None], 0.0), 1)
+    return Turns(jnp.sum(jnp.where(at, reward[None], 0.0), 1), jnp.where(talked, product, 0.0), talked)
 
 
 def at_turn_start(value: Array, own: Array, turn: Array, turns: int) -> Array:

@@ -73,35 +73,6 @@ class Talks(Method):
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return Categorical(outputs["policy"], legal)
 
-    def goals(self, before: Outputs, steps: Steps) -> tuple[Array, ...]:
-        """What all epochs of an update are fitted to.
-
-        Args: before: outputs of the weights that talked. steps: rewards in units of the update's largest return.
-        """
-        raise NotImplementedError
-
-    def loss(self, outputs: Outputs, goals: tuple[Array, ...], steps: Steps) -> Array:
-        """Args: outputs: of the current weights."""
-        raise NotImplementedError
-
-    def update(
-        self, game: Game, spelling: Spelling, data: Data, training: Training
-    ) -> tuple[Training, dict[str, Array]]:
-        key, talk_key = jax.random.split(training.key)
-        steps, metrics = self.spoken(game, spelling, training, talk_key)
-        reader = self.reader(spelling)
-        before = predictions(reader, training.weights, steps.symbols)
-        steps = in_units(steps, largest_return(steps.reward.T))
-        goals = self.goals(before, steps)
-        loss = lambda weights: self.loss(predictions(reader, weights, steps.symbols), goals, steps)
-        weights, opt_state = descended(self.optimiser, loss, training.weights, training.opt_state, self.epochs)
-        return Training(weights, weights, opt_state, key), metrics
-
-    def spoken(self, game: Game, spelling: Spelling, training: Training, key: Array) -> tuple[Steps, dict[str, Array]]:
-        """The dialogues of an update, as they are learned from."""
-        made, parted = self.talked(game, spelling, training.weights, key)
-        return steps_of(made, game, spelling)._replace(parted=parted), {"return": made.reward.sum(1).mean()}
-
     def talked(self, game: Game, spelling: Spelling, weights: Weights, key: Array) -> tuple[Spoken, Array]:
         """The dialogues [B, T] of an update, and the turns [B] from which they follow chances of their own. The members
         of a group stand together, and begin with the same user."""
@@ -178,7 +149,41 @@ def descended(
 
 
 @hyperparameters
-class PolicyGradient(Talks):
+class OnPolicy(Talks):
+    """What methods share that learn from an update's dialogues alone, all epochs towards the same goals."""
+
+    def goals(self, before: Outputs, steps: Steps) -> tuple[Array, ...]:
+        """What all epochs of an update are fitted to.
+
+        Args: before: outputs of the weights that talked. steps: rewards in units of the update's largest return.
+        """
+        raise NotImplementedError
+
+    def loss(self, outputs: Outputs, goals: tuple[Array, ...], steps: Steps) -> Array:
+        """Args: outputs: of the current weights."""
+        raise NotImplementedError
+
+    def update(
+        self, game: Game, spelling: Spelling, data: Data, training: Training
+    ) -> tuple[Training, dict[str, Array]]:
+        key, talk_key = jax.random.split(training.key)
+        steps, metrics = self.spoken(game, spelling, training, talk_key)
+        reader = self.reader(spelling)
+        before = predictions(reader, training.weights, steps.symbols)
+        steps = in_units(steps, largest_return(steps.reward.T))
+        goals = self.goals(before, steps)
+        loss = lambda weights: self.loss(predictions(reader, weights, steps.symbols), goals, steps)
+        weights, opt_state = descended(self.optimiser, loss, training.weights, training.opt_state, self.epochs)
+        return Training(weights, weights, opt_state, key), metrics
+
+    def spoken(self, game: Game, spelling: Spelling, training: Training, key: Array) -> tuple[Steps, dict[str, Array]]:
+        """The dialogues of an update, as they are learned from."""
+        made, parted = self.talked(game, spelling, training.weights, key)
+        return steps_of(made, game, spelling)._replace(parted=parted), {"return": made.reward.sum(1).mean()}
+
+
+@hyperparameters
+class PolicyGradient(OnPolicy):
     """Policy gradients of dialogues.
 
     Attributes:
