@@ -3,7 +3,7 @@
     Q(h, u)  towards  r + gamma V'(h')            of turns (h, u, r, h') of earlier dialogues
     V(h)     towards  Q'(h, u), u ~ pi(. | h)     said anew by the actor as it is now
 
-Q' and V' are of a target network. The actor learns at the turns of earlier dialogues, too (see `actor_critic`).
+Q' and V' are of a target network. The actor learns at the turns of earlier dialogues, too (see `utterance_critic`).
 
 The paper has two critics, of which the less counts, and may subtract a baseline of symbols; neither is here.
 
@@ -22,7 +22,6 @@ from jax import Array
 
 from seqrl_jax.agents import replay as ring
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.dialogue.actor_critic import ActorCritic, of_turns
 from seqrl_jax.dialogue.advantages import Steps
 from seqrl_jax.dialogue.answers import answers
 from seqrl_jax.dialogue.conversation import Spoken, unspoken
@@ -32,6 +31,7 @@ from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.method import Training
 from seqrl_jax.dialogue.online import in_units, largest_return, steps_of
 from seqrl_jax.dialogue.reader import Outputs, predictions
+from seqrl_jax.dialogue.utterance_critic import UtteranceCritic, of_turns
 from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count, Fraction
@@ -41,7 +41,7 @@ Judging = Callable[[Array], Outputs]
 
 
 @hyperparameters
-class Archer(ActorCritic):
+class Archer(UtteranceCritic):
     """Attributes:
     remembered: updates whose dialogues are learned from. batch: dialogues of a step of the critic.
     polyak: how far the target network moves towards the current one in such a step.

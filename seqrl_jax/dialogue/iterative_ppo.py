@@ -2,11 +2,11 @@
 
     Q(h, u), V(h)  towards  what was earned from there on,   of dialogues that the actor has just spoken
 
-Then the actor learns at their turns, by what it says there anew and in some clipped epochs (see `actor_critic`). To
+Then the actor learns at their turns, by what it says there anew and in clipped epochs (see `utterance_critic`): to
 improve single turns by Q of who talked is a step of policy iteration for whole dialogues.
 
-Source: Jiang et al. (2025), "Aligning LLMs toward multi-turn conversational outcomes using iterative PPO". Theirs holds
-the actor to a reference by a KL penalty; here nothing but the clip does.
+Source: Jiang et al. (2025), "Aligning LLMs toward multi-turn conversational outcomes using iterative PPO". Nothing but
+the clip holds the actor to who talked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.dialogue.actor_critic import ActorCritic, Pair, of_turns
 from seqrl_jax.dialogue.advantages import Steps
 from seqrl_jax.dialogue.conversation import Spoken
 from seqrl_jax.dialogue.decisions import mean_over, return_to_go
@@ -23,13 +22,14 @@ from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.method import Training
 from seqrl_jax.dialogue.online import descended, in_units, largest_return, steps_of
 from seqrl_jax.dialogue.reader import Outputs, predictions
+from seqrl_jax.dialogue.utterance_critic import Pair, UtteranceCritic, of_turns
 from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.settings import Count
 
 
 @hyperparameters
-class IterativePPO(ActorCritic):
-    """Attributes: see `ActorCritic`. An update is a round."""
+class IterativePPO(UtteranceCritic):
+    """Attributes: see `UtteranceCritic`. An update is a round."""
 
     updates: Count = 100
     groups: Count = 128

@@ -70,7 +70,7 @@ METHODS: dict[str, Entry] = {
         Archer(), "by talking: a critic of utterances from earlier dialogues, which an actor of symbols follows"
     ),
     "iterative_ppo": Entry(
-        IterativePPO(), "by talking and rest: Q of who talked, then PPO of single turns whose reward it is"
+        IterativePPO(), "by talking in rounds: Q of who talked, then PPO of single turns whose reward it is"
     ),
     "offline_to_online": Entry(
         PolicyGradient(advantage=LearnedValue(), epochs=4, pretraining=500),

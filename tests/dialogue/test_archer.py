@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from dialogue.enumerated import Histories, learned_tables, nodes_of, spoken_by_anyone, values_of
 
-from seqrl_jax.dialogue.actor_critic import of_turns
 from seqrl_jax.dialogue.answers import answers
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.dialogue.online import steps_of
 from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.dialogue.utterance_critic import of_turns
 from seqrl_jax.dialogue.views import spelling
 
 VIEWS = pytest.mark.parametrize("view", ["utterance", "token"])

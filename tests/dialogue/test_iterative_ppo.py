@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from dialogue.enumerated import Histories, learned_tables, spoken_by_anyone, values_of
 
-from seqrl_jax.dialogue.actor_critic import of_turns
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.dialogue.online import steps_of
 from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.dialogue.utterance_critic import of_turns
 from seqrl_jax.dialogue.views import spelling
 
 

@@ -41,8 +41,10 @@ class Pair(NamedTuple):
 
 
 @hyperparameters
-class ActorCritic(Talks):
-    """Weights and optimisers' states are `Pair`s; a target network is the critic's.
+class UtteranceCritic(Talks):
+    """What methods share that talk, and whose actor follows a critic of utterances.
+
+    Weights and optimisers' states are `Pair`s; a target network is the critic's.
 
     Attributes:
         critic_steps: gradient steps of the critic in an update.
