@@ -71,7 +71,7 @@ def test_only_the_actor_learns_from_what_it_says_anew():
     assert not moved((before.weights.critic, before.target), (after.weights.critic, after.target))
 
 
-@pytest.mark.parametrize("spec", ["archer:updates=150", "iterative_ppo:updates=40"])
+@pytest.mark.parametrize("spec", ["archer:updates=100", "iterative_ppo:updates=25,groups=32"])
 def test_talking_teaches_to_negotiate(spec):
     """Far above the speakers of the logs and not above the optimum, but for 5 standard errors."""
     known = Known(make_game("negotiation:turns=4"))
