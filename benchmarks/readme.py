@@ -157,6 +157,27 @@ def latent_table() -> str:
     return "\n".join([*lines, "", f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
 
 
+def luck_table() -> str:
+    """Regret by the dial: what training reached, and where a method ends with unlimited data."""
+    measured = _read("luck_cpu.json")
+    found = {(row["agent"], row["noise"]): row for row in measured["rows"]}
+    agents = list(dict.fromkeys(row["agent"] for row in measured["rows"]))
+    lines = [f"| luck | {' | '.join(f'`{agent}`' for agent in agents)} |", "|---:|" + "---:|" * len(agents)]
+    for noise in dict.fromkeys(row["noise"] for row in measured["rows"]):
+        mine = [found[agent, noise] for agent in agents]
+        limits = (f" / {row['limits']['limit']:.2f}" if "limit" in row["limits"] else "" for row in mine)
+        shown = (f"{row['regret']['value']:.2f}{limit}" for row, limit in zip(mine, limits, strict=True))
+        lines.append(f"| {mine[0]['luck_share']:.0%} | {' | '.join(shown)} |")
+    cool = {
+        agent: row["limits"]["without_luck"] for (agent, _), row in found.items() if "without_luck" in row["limits"]
+    }
+    costs = ", ".join(f"{cost:.2f} of `{agent}`" for agent, cost in cool.items())
+    where = f"{measured['seeds']} seeds, on {measured['device']}, jax {measured['versions']['jax']}"
+    return "\n".join(
+        [*lines, "", f"What their temperature costs without luck: {costs}. `{measured['command']}`: {where}."]
+    )
+
+
 def alignment_table() -> str:
     """What every method earns, spends and leaves on the table: means over seeds."""
     section = _section("lm")
@@ -354,6 +375,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "latent": latent_table,
         "alignment": alignment_table,
         "overoptimisation": overoptimisation_tables,
+        "luck": luck_table,
         "measurements": measurements,
     },
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
