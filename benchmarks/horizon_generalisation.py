@@ -2,15 +2,15 @@
 
     python benchmarks/horizon_generalisation.py --out benchmarks/results/horizon_generalisation_cpu.json
 
-Two tasks, of which exploration is no part. `tmaze` carries the agent to the junction (`carried=true`), L cells away: one
-bit, seen first, is asked for last. Maze and greedy policy are deterministic, so that an episode for each cue is the exact
-score: 1 is always right, 0 what a policy earns that forgot the cue. `repeat_previous` asks at every step for the symbol
-before the last one, over L steps and more: the share of right answers, 0 guessing and 1 always right, over sampled
-episodes. What is kept is as much at every length; only the time is longer.
+Two tasks, of which exploration is no part. `tmaze` carries the agent to the junction (`carried=true`), L cells away:
+one bit, seen first, is asked for last. Maze and greedy policy are deterministic, so that an episode for each cue is the
+exact score: 1 is always right, 0 what a policy earns that forgot the cue. `repeat_previous` asks at every step for the
+symbol before the last one, over L steps and more: the share of right answers, 0 guessing and 1 always right, over
+sampled episodes. What is kept is as much at every length; only the time is longer.
 
 The learning rate of each memory is chosen on other seeds, by the mean score at L itself. Beside the scores: steps per
-second of training, bytes of carry of one environment, and the cross-entropy in nats of a linear probe of what is asked
-for at each length, by what the memory gives (log 2: nothing).
+second of training, bytes of carry of one environment, and at each length the cross-entropy in nats of a linear probe:
+of what is asked for, in what the memory gives (log 2: nothing of it).
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ import numpy as np
 from jax import Array
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.agents.network import init_weights
+from seqrl_jax.agents.network import HistoryNetwork, init_weights
+from seqrl_jax.audit.latent import play, probe
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.devices import over_devices
 from seqrl_jax.networks import MEMORIES
+from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.results.statistics import estimate
 from seqrl_jax.tasks import make, tabular_env, tabular_params
@@ -42,7 +44,7 @@ RATES = (0.0003, 0.001, 0.003, 0.01)
 TUNING_SEEDS = range(2000, 2003)
 LEFT_OUT = ("table", "none", "window", "latent")
 """What keeps no whole history, and what learns a model of the world beside."""
-EPISODES = 32
+EPISODES, PROBED = 32, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +112,28 @@ def scores(family: Family, shipped: Any, states: Any, times: int, steps: int) ->
     return family.score(np.mean([group[:, 0] for group in by_cue], 0), task.horizon)
 
 
+def probes(family: Family, shipped: Any, states: Any, times: int, steps: int) -> np.ndarray:
+    """[R], in nats, along episodes of what was learned."""
+    task = family.task(times)
+    env, params = tabular_env(task), tabular_params(task)
+    agent = shipped.for_run(task.horizon, steps)
+    network = agent.network_in(env)
+
+    def features(network: HistoryNetwork, carry: Any, inputs: StepInput) -> Array:
+        return network.memory(carry, network.encoder(inputs), inputs.first)[1]
+
+    def one(state: Any) -> Array:
+        rollout = play(jax.random.key(8), agent, env, params, state, PROBED, task.horizon)
+        carry, obs = network.memory.initial_carry(PROBED), rollout.inputs.obs
+        code = network.apply(state.train.weights, carry, rollout.inputs, method=features)
+        if family.per_step:
+            return probe(code[1:], obs[:-1], task.num_observations)
+        junction = family.length * times
+        return probe(code[junction : junction + 1], obs[:1], task.num_observations)
+
+    return np.asarray(jax.jit(jax.vmap(one))(states), np.float64)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", nargs="+", default=[name for name in MEMORIES if name not in LEFT_OUT])
@@ -146,6 +170,7 @@ def measured(family: Family, name: str, seeds: int, steps: int, times: Sequence[
         "learning_rate": rate,
         "tuning": dict(zip(map(str, RATES), at_home.tolist(), strict=True)),
         "scores": {str(n): estimate(scores(family, shipped, states, n, steps)).as_json() for n in times},
+        "probe": {str(n): float(probes(family, shipped, states, n, steps).mean()) for n in times},
         "steps_per_second": seeds * steps / seconds,
         "carry_bytes": carry_bytes(agent),
         "weights": weights_of(family, agent),
