@@ -63,6 +63,7 @@ def test_list_names_tasks_agents_and_suites(seqrl):
         "headline",
         "pomdp",
         "gymnax",
+        "memory",
         "exploration",
         "lm",
         "offline",
