@@ -10,7 +10,7 @@ from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.settings import Discount
-from seqrl_jax.tasks import cards, chain
+from seqrl_jax.tasks import cards, chain, tmaze
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 from seqrl_jax.tasks.ready import Ready
@@ -30,6 +30,7 @@ ENVIRONMENTS: dict[str, Callable[..., Ready]] = {
     "autoencode_cards": cards.autoencode_cards,
     "count_recall_cards": cards.count_recall_cards,
     "memory_chain": chain.memory_chain,
+    "long_tmaze": tmaze.long_tmaze,
 }
 """The suite's own environments that are no tables. A new one is one function and one line here."""
 
