@@ -126,7 +126,7 @@ def belief_value(arms: int, horizon: int, discount: float = 1.0, committed: int 
 
 
 def _partial_sums(largest: int, length: int) -> np.ndarray:
-    """[N, length]: all sequences 0 <= p_1 <= ... <= p_length <= largest, ordered by the last, then by the one before."""
+    """[N, length]: all sequences 0 <= p_1 <= ... <= p_length <= largest, ordered by the last, then the one before."""
     if length == 0:
         return np.zeros((1, 0), np.int64)
     shorter = _partial_sums(largest, length - 1)

@@ -115,7 +115,7 @@ def test_win_stay_lose_shift_is_worth_what_its_chain_earns(arms, horizon):
 def test_the_certified_value_is_that_of_the_table_of_beliefs(best_values):
     """Predicted by the counts, what arms pay is a table of its own: beliefs are its hidden states."""
     horizon = 4
-    best, first = planned(2, horizon)
+    _, first = planned(2, horizon)
 
     def step(state, action):
         counts, _ = state

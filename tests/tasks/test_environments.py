@@ -16,6 +16,9 @@ from seqrl_jax.tasks.environments import ENVIRONMENTS, environment
 SMALL = {
     "memory_chain": "memory_chain:length=5,bits=2",
     "long_tmaze": "long_tmaze:length=4,active=true",
+    "multi_armed_bandit": "multi_armed_bandit:arms=3,horizon=5",
+    "memory_demand": "memory_demand:answers=4",
+    "key_to_door": "key_to_door:delay=5",
 }
 """The others are small as they are."""
 EPISODES = 256
@@ -46,7 +49,7 @@ def played(request):
 
 
 def test_a_function_says_what_it_makes_and_every_number_of_it_has_a_domain(played):
-    name, ready, *_ = played
+    name = played[0]
     build, about = ENVIRONMENTS[name], described(ENVIRONMENTS[name])
     assert len(about.paragraph) > 60 and about.picture.strip() and len(about.idea) > 20
     assert set(naming.settable(build)) == set(inspect.signature(build).parameters)
@@ -58,22 +61,17 @@ def test_a_function_says_what_it_makes_and_every_number_of_it_has_a_domain(playe
 
 def test_shapes_and_types_never_change(played):
     """What scans and vmaps need; a hashable environment is one compiled program."""
-    _, ready, *_ = played
+    name, ready, *_ = played
     env, key = ready.env, jax.random.key(0)
-    obs, state = jax.eval_shape(lambda: env.reset(key, ready.params))
-    after = jax.eval_shape(lambda: env.step(key, state_of(env, ready, key), jnp.int32(0), ready.params))
-    assert jax.tree.map(typed, (after.obs, after.state)) == jax.tree.map(typed, (obs, state))
-    assert typed(after.reward) == ((), jnp.float32)
-    assert after.terminated.dtype == after.truncated.dtype == bool
-    assert hash(env) == hash(environment(SMALL.get(played[0], played[0])).env)
-
-
-def typed(leaf):
-    return leaf.shape, leaf.dtype
-
-
-def state_of(env, ready, key):
-    return env.reset(key, ready.params)[1]
+    typed = lambda tree: [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+    begun = jax.eval_shape(lambda: env.reset(key, ready.params))
+    after = jax.eval_shape(
+        lambda: env.step(key, env.reset(key, ready.params)[1], jnp.int32(0), ready.params),
+    )
+    assert typed((after.obs, after.state)) == typed(begun)
+    assert typed(after.reward) == [((), jnp.float32)]
+    assert typed((after.terminated, after.truncated)) == [((), bool)] * 2
+    assert env == environment(SMALL.get(name, name)).env and hash(env) == hash(environment(SMALL.get(name, name)).env)
 
 
 def test_what_is_seen_lies_in_the_space(played):
