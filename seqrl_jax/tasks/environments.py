@@ -10,7 +10,7 @@ from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.settings import Discount
-from seqrl_jax.tasks import bandit, cards, catch, chain, demand, key_door, tmaze
+from seqrl_jax.tasks import bandit, cards, catch, chain, concentration, demand, key_door, tmaze
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 from seqrl_jax.tasks.ready import Ready
@@ -35,6 +35,7 @@ ENVIRONMENTS: dict[str, Callable[..., Ready]] = {
     "memory_demand": demand.memory_demand,
     "key_to_door": key_door.key_to_door,
     "memory_catch": catch.memory_catch,
+    "concentration": concentration.concentration,
 }
 """The suite's own environments that are no tables. A new one is one function and one line here."""
 

@@ -19,6 +19,7 @@ SMALL = {
     "multi_armed_bandit": "multi_armed_bandit:arms=3,horizon=5",
     "memory_demand": "memory_demand:answers=4",
     "key_to_door": "key_to_door:delay=5",
+    "concentration": "concentration:pairs=3,flips=8",
 }
 """The others are small as they are."""
 EPISODES = 256
