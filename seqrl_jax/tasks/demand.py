@@ -75,25 +75,25 @@ def memory_demand(symbols: Symbols = 2, order: Order = 2, delay: Delay = 4, answ
     modulo `symbols` of `order` of them that follow one another, the last of which came `delay` steps ago.
 
     There are `answers` answers that count, from when all symbols of the first one have been shown. Right ones add up to
-    1, wrong ones to -1.
+    1, wrong ones to -1. Asked for is a fresh symbol at every step, so that to who recalls, all members are the same
+    task. What must be carried from one step to the next is known: `order` + `delay` - 1 symbols, and no fewer.
 
     Picture::
 
         shown    1 0 1 1 0 0 1
         asked    - - - 1 1 0 1       (symbols = 2, order = 2, delay = 2)
 
-    Seed idea: two dials of memory, how far back and how many, with nothing else behind them. What is asked for is a
-    fresh symbol at every step, so that for who recalls, all members are the same task. What must be carried from one
-    step to the next is known, `order` + `delay` - 1 symbols and no fewer, and `order` of them have to be combined: no
-    sum lacking one of them says anything.
+    Seed idea: two dials of memory, how far back and how many, with nothing else behind them. All `order` symbols have
+    to be combined, for a sum that lacks one of them says nothing.
     Source: after Wang et al. (2025), memory demand structures; `order` = 1 is RepeatPrevious of Morad et al. (2023).
     Optimum: 1. Memoryless: 2 / symbols - 1, unless the shown symbol is what is asked for.
     """
     env = MemoryDemand(symbols, order, delay, answers)
-    shown = order == 1 and delay == 0
-    blind = exactly(1.0, "the symbol that is shown") if shown else exactly(2 / symbols - 1, _UNKNOWN)
+    if order == 1 and delay == 0:
+        blind = exactly(1.0, "the symbol that is shown")
+    else:
+        blind = exactly(
+            2 / symbols - 1, "whatever is shown, every answer is as likely to be right, and changes nothing"
+        )
     recalled = exactly(1.0, "who recalls the symbols earns all that rewards add up to, in every episode")
     return Ready(env, (), {MEMORYLESS: blind, HISTORY: recalled})
-
-
-_UNKNOWN = "whatever is shown, all answers are equally likely to be right, and none changes what is asked next"
