@@ -13,8 +13,8 @@ from seqrl_jax.settings import Depth, Horizon
 from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready, exactly
 
-WORD = 32
-"""Bits of one random number."""
+WORD, HALF = 32, 16
+"""Bits of one random number, and of its half that draws the query."""
 
 
 class ChainState(NamedTuple):
@@ -46,9 +46,9 @@ class MemoryChain(Whole):
 
     def reset(self, key: Array, params: Any) -> tuple[Array, ChainState]:
         # One draw for all: hashing keys is most of what a step costs that may begin an episode.
-        words = jax.random.bits(key, (1 + -(-self.bits // WORD),))
-        context = (words[1:, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
-        query = (words[0] >> 16) * self.bits >> 16
+        words = jax.random.bits(key, (-(-(self.bits + HALF) // WORD),))
+        context = (words[:, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
+        query = (words[-1] >> HALF) * self.bits >> HALF
         state = ChainState(context.ravel()[: self.bits].astype(jnp.int32), query.astype(jnp.int32), jnp.int32(0))
         return self._shown(state), state
 
@@ -63,7 +63,8 @@ class MemoryChain(Whole):
         left = 1 - state.time.astype(jnp.float32) / self.length
         query = jnp.where(state.time == self.length - 1, state.query, 0).astype(jnp.float32)
         context = jnp.where(state.time == 0, 2.0 * state.context.astype(jnp.float32) - 1, 0.0)
-        return jnp.concatenate([jnp.stack([left, query]), context])
+        place = jnp.arange(self.bits + 2)
+        return jnp.where(place == 0, left, jnp.where(place == 1, query, jnp.pad(context, (2, 0))))
 
 
 def memory_chain(length: Horizon = 30, bits: Depth = 1) -> Ready:
