@@ -8,19 +8,30 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.naming import require
 from seqrl_jax.tasks.environment import Box, Discrete, Space
+from seqrl_jax.tasks.wrappers.blank import DiscreteWithBlank
+
+
+def of_arrays(space: Space, **setting: object) -> Box:
+    """The space itself. Raises: SpecError where it is one of symbols, naming the setting that needs arrays."""
+    require(not isinstance(space, Discrete), "observations are symbols, it needs arrays", **setting)
+    assert isinstance(space, Box)
+    return space
 
 
 def code_space(space: Space) -> Box:
     """The space of `code`: the space itself if it is of arrays with an axis."""
     if isinstance(space, Discrete):
-        return Box((space.size,), active=1)
+        return Box((_says_something(space),), active=1)
     return space if space.shape else Box((1,))
 
 
 def code(element: Array, space: Space) -> Array:
-    """An element of a space as an array: [size] one-hot of a symbol, a number as [1], any other array as it is."""
-    return jax.nn.one_hot(element, space.size) if isinstance(space, Discrete) else jnp.atleast_1d(element)
+    """An element of a space as an array: one-hot of a symbol, zeros of one that says nothing, a number as [1], and any
+    other array as it is."""
+    # What lies behind the last code is coded by zeros, and there is the blank.
+    return jax.nn.one_hot(element, _says_something(space)) if isinstance(space, Discrete) else jnp.atleast_1d(element)
 
 
 def beside(array: Array, part: Array) -> Array:
@@ -42,6 +53,11 @@ def repeated(space: Box, count: int) -> Box:
     """The space of `count` elements side by side along the last axis."""
     *places, channels = space.shape
     return Box((*places, count * channels), None if space.active is None else count * space.active)
+
+
+def _says_something(space: Discrete) -> int:
+    """How many symbols do."""
+    return space.size - isinstance(space, DiscreteWithBlank)
 
 
 def _active(space: Box) -> int:

@@ -39,7 +39,7 @@ class Delay(Recent):
         return obs
 
     def _blank(self) -> Array:
-        return blank_in(self.env.observation_space)
+        return blank_in(self.observation_space)
 
     def _shown(self, frames: Array) -> Array:
         return frames[0]

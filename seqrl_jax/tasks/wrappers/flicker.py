@@ -55,7 +55,7 @@ class Flicker(Sensor):
         return mask_with_blank(self.env.observation_space, self.env.observation_mask(params.inner))
 
     def _seen(self, key: Array, obs: Array, number: Array) -> Array:
-        return jnp.where(jax.random.bernoulli(key, number), blank_in(self.env.observation_space), obs)
+        return jnp.where(jax.random.bernoulli(key, number), blank_in(self.observation_space), obs)
 
 
 def flicker_env(ready: Ready, probability: float) -> Ready:

@@ -17,6 +17,7 @@ from msgspec import Meta
 from seqrl_jax.naming import require
 from seqrl_jax.tasks.environment import Box, Transition, Wrapper
 from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.wrappers.codes import of_arrays
 
 ALL = "all"
 Components = Annotated[
@@ -45,9 +46,7 @@ class Mask(Wrapper):
 
     @property
     def observation_space(self) -> Box:
-        space = self.env.observation_space
-        assert isinstance(space, Box)
-        return Box((*space.shape[:-1], len(self.components)))
+        return Box((*of_arrays(self.env.observation_space).shape[:-1], len(self.components)))
 
     def reset(self, key: Array, params: Any) -> tuple[Array, Any]:
         obs, state = self.env.reset(key, params)
@@ -66,9 +65,9 @@ def mask_env(ready: Ready, components: Sequence[int]) -> Ready:
 
     Raises: SpecError where observations are symbols, and for a component that is not there or stands twice.
     """
-    space, shown = ready.env.observation_space, "+".join(map(str, components))
-    require(isinstance(space, Box), "observations are symbols, it needs arrays", mask=shown)
-    size = space.shape[-1] if isinstance(space, Box) and space.shape else 0
+    shown = "+".join(map(str, components))
+    shape = of_arrays(ready.env.observation_space, mask=shown).shape
+    size = shape[-1] if shape else 0
     require(max(components) < size, f"observations have {size} components, numbered from 0", mask=shown)
     require(len(set(components)) == len(components), "a component stands twice", mask=shown)
     return Ready(Mask(ready.env, tuple(components)), ready.params)

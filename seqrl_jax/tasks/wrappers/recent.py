@@ -45,7 +45,10 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
     place = {symbol: index for index, symbol in enumerate(symbols)}
     law = np.zeros((len(marked.pairs), len(symbols)))
     law[np.arange(len(law)), [place[shown(frames)] for frames, _ in marked.pairs]] = 1
-    text = lambda frames: "|".join(names[o] for o in frames)
+
+    def text(frames: Frames) -> str:
+        return "|".join(names[o] for o in frames)
+
     return validated(
         replace(
             marked.dynamics(task, text),
