@@ -1,10 +1,12 @@
-"""Environment steps per second under a random policy: our T-maze against gymnax's MemoryChain.
+"""Environment steps per second under random actions: our environments against others' of the same task.
 
-    python benchmarks/env_throughput.py --out benchmarks/results/env_throughput_cpu.json
+    python benchmarks/env_throughput.py --popgym --out benchmarks/results/env_throughput_cpu.json
 
-Both run in the same loop with the same keys, batch and number of steps, and both start the next episode by
-themselves: gymnax in its own `step`, ours through `auto_reset`. A third row runs MemoryChain through `from_gymnax`
-and our `auto_reset`.
+Memory chain is gymnax's step for step, card games are POPGym's (tests hold them to that). Ours and gymnax's run in the
+same loop with the same keys, batch and number of steps, alternating, and start the next episode by themselves: gymnax
+in its own `step`, ours through `auto_reset`. A third row runs gymnax's chain through `from_gymnax`. With --popgym its
+numpy environments step one after another in a process of their own, as its documentation runs them
+(`benchmarks/peers/popgym_steps.py`, which see); ours are measured before and after it, and the slower time counts.
 """
 
 from __future__ import annotations
@@ -13,25 +15,33 @@ import argparse
 import importlib.metadata
 import json
 import statistics
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import gymnax
 import jax
 
-from seqrl_jax.files import write_whole
-from seqrl_jax.results import provenance
-from seqrl_jax.tasks import make, tabular_env, tabular_params
+from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.tasks.environments import environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
-from seqrl_jax.throughput.env import Program, measure, random_policy_rollout, rollout
+from seqrl_jax.throughput.env import Measurement, Program, measure, random_policy_rollout, rollout
 
-OURS, THEIRS, ADAPTED = "seqrl_jax tmaze", "gymnax MemoryChain", "gymnax MemoryChain through from_gymnax"
+LENGTH = 30
+CARDS = ("repeat_first_cards", "repeat_previous_cards", "autoencode_cards", "count_recall_cards")
+TABULAR = "tmaze"
 
 
-def gymnax_program(name: str, batch: int, steps: int) -> Program:
+def gymnax_chain() -> tuple[Any, Any]:
+    env, params = gymnax.make("MemoryChain-bsuite")
+    return env, params.replace(memory_length=LENGTH, max_steps_in_episode=10 * LENGTH)
+
+
+def gymnax_program(batch: int, steps: int) -> Program:
     """gymnax as its documentation runs it: `vmap` over its `step`, which resets by itself."""
-    env, params = gymnax.make(name)
+    env, params = gymnax_chain()
     step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
     return rollout(
         lambda keys: jax.vmap(env.reset, in_axes=(0, None))(keys, params),
@@ -42,36 +52,64 @@ def gymnax_program(name: str, batch: int, steps: int) -> Program:
     )
 
 
+def ours(spec: str, batch: int, steps: int) -> Program:
+    made = environment(spec)
+    return random_policy_rollout(made.env, made.params, batch, steps)
+
+
+def against_gymnax(batch: int, steps: int, repeats: int) -> tuple[list[Measurement], dict[str, float]]:
+    """Times, and ours over theirs as a median of alternating pairs."""
+    chain, own, theirs = f"memory_chain:length={LENGTH}", "seqrl_jax", "gymnax"
+    programs = {
+        f"{own} {chain}": ours(chain, batch, steps),
+        f"{theirs} MemoryChain, memory_length={LENGTH}": gymnax_program(batch, steps),
+        f"{theirs} MemoryChain through from_gymnax": random_policy_rollout(
+            *from_gymnax(*gymnax_chain(), discount=1.0), batch, steps
+        ),
+        f"{own} {TABULAR}": ours(TABULAR, batch, steps),
+    }
+    rows = measure(programs, repeats)
+    first, second = rows[0].seconds, rows[1].seconds
+    return rows, {"memory_chain": statistics.median(slow / fast for fast, slow in zip(first, second, strict=True))}
+
+
+def against_popgym(python: str, batch: int, steps: int, repeats: int) -> tuple[list[Measurement], dict[str, Any]]:
+    programs = {f"seqrl_jax {name}": ours(name, batch, steps) for name in CARDS}
+    before = measure(programs, repeats)
+    script = Path(__file__).parent / "peers" / "popgym_steps.py"
+    done = subprocess.run([python, script], capture_output=True, text=True, check=True)
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    rows = [min(pair, key=lambda row: row.steps_per_second) for pair in zip(before, measure(programs, repeats))]
+    theirs["steps_per_second"] = {
+        name: theirs["steps"] / statistics.median(times) for name, times in theirs["seconds"].items()
+    }
+    ratios = {
+        name: row.steps_per_second / theirs["steps_per_second"][name] for name, row in zip(CARDS, rows, strict=True)
+    }
+    return rows, {"ratios": ratios, **theirs}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--popgym", action="store_true")
+    parser.add_argument("--popgym-python", default=sys.executable, help="the interpreter that has popgym")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    task = make("tmaze")
-    chain, chain_params = gymnax.make("MemoryChain-bsuite")
-    programs = {
-        OURS: random_policy_rollout(tabular_env(task), tabular_params(task), options.batch, options.steps),
-        THEIRS: gymnax_program("MemoryChain-bsuite", options.batch, options.steps),
-        ADAPTED: random_policy_rollout(*from_gymnax(chain, chain_params, discount=1.0), options.batch, options.steps),
-    }
-    rows = measure(programs, options.repeats)
-    speed = {row.what: row.seconds for row in rows}
-    ratios = [theirs / ours for ours, theirs in zip(speed[OURS], speed[THEIRS], strict=True)]
+    rows, ratios = against_gymnax(options.batch, options.steps, options.repeats)
+    measured: dict[str, Any] = {"gymnax": {"versions": {"gymnax": importlib.metadata.version("gymnax")}}}
+    if options.popgym:
+        more, measured["popgym"] = against_popgym(options.popgym_python, options.batch, options.steps, options.repeats)
+        rows, ratios = [*rows, *more], ratios | measured["popgym"]["ratios"]
     for row in rows:
         print(f"{row.what:<42}{row.steps_per_second / 1e6:8.2f} M steps/s   cold {row.compile_seconds:.1f} s")
-    print(f"{OURS} / {THEIRS}: {statistics.median(ratios):.2f} (median of {len(ratios)} alternating pairs)")
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.2f} times the other's")
     if options.out:
-        measured = {
-            "rows": [asdict(row) for row in rows],
-            "ratio": statistics.median(ratios),
-            "command": " ".join(["python", *sys.argv]),
-            "versions": {**provenance.versions(), "gymnax": importlib.metadata.version("gymnax")},
-            "commit": provenance.commit(),
-        }
-        write_whole(options.out, (json.dumps(measured, indent=1) + "\n").encode())
+        write_measurement(options.out, {"rows": [asdict(row) for row in rows], "ratios": ratios, **measured})
 
 
 if __name__ == "__main__":

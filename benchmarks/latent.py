@@ -20,6 +20,8 @@ import numpy as np
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.audit.latent import knowledge, play
+from seqrl_jax.commands.programs import use_every_core
+from seqrl_jax.devices import over_devices
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import stack
 from seqrl_jax.tracks.evaluation import simulate
@@ -46,12 +48,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    jax.config.update("jax_num_cpu_devices", 2)
+    use_every_core()
     problems = [problem(spec) for spec in options.tasks]
     env, params = stack([problem.task for problem in problems])
     horizon = env.longest
     ends = lambda name: np.array([problem.solution.values[name].lower for problem in problems])
     low, history, random = ends("memoryless_stochastic"), ends("history"), ends("random")
+    runs = over_devices(len(problems) * options.seeds)
+    task, seed = np.divmod(runs.index, options.seeds)
+    laid = lambda tree: jax.device_put(tree, runs.sharding)
+    own = laid(jax.tree.map(lambda leaf: leaf[task], params))
+    keys = laid(jax.vmap(jax.random.key)(jnp.asarray(seed)))
+    by_task = lambda leaf: np.asarray(leaf)[: runs.size].reshape(len(problems), options.seeds, *leaf.shape[1:])
     rows: list[dict[str, Any]] = []
     for name in options.agents:
         agent: Any = make_agent(name).for_run(horizon, options.steps)
@@ -67,9 +75,7 @@ def main() -> None:
             return value, knowledge(predict_key, network, weights, env, params, rollout, state.magnitude, SAMPLES)
 
         began = time.perf_counter()
-        keys = jax.vmap(jax.random.key)(jnp.arange(options.seeds))
-        over_seeds = jax.vmap(one, in_axes=(None, 0))
-        values, known = jax.tree.map(np.asarray, jax.jit(jax.vmap(over_seeds, in_axes=(0, None)))(params, keys))
+        values, known = jax.tree.map(by_task, jax.jit(jax.vmap(one))(own, keys))
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
         for index, spec in enumerate(options.tasks):
             memory = (values[index] - low[index]) / (history[index] - low[index])

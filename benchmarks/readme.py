@@ -1,4 +1,4 @@
-"""Fill the README's tables from recorded results; --check only says whether they are up to date.
+"""Fill the tables of the README and of docs/ from recorded results; --check only says whether they are up to date.
 
 python benchmarks/readme.py [--check]
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,27 @@ def latent_table() -> str:
     return "\n".join([*lines, "", f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
 
 
+def luck_table() -> str:
+    """Regret by the dial: what training reached, and where a method ends with unlimited data."""
+    measured = _read("luck_cpu.json")
+    found = {(row["agent"], row["noise"]): row for row in measured["rows"]}
+    agents = list(dict.fromkeys(row["agent"] for row in measured["rows"]))
+    lines = [f"| luck | {' | '.join(f'`{agent}`' for agent in agents)} |", "|---:|" + "---:|" * len(agents)]
+    for noise in dict.fromkeys(row["noise"] for row in measured["rows"]):
+        mine = [found[agent, noise] for agent in agents]
+        limits = (f" / {row['limits']['limit']:.2f}" if "limit" in row["limits"] else "" for row in mine)
+        shown = (f"{row['regret']['value']:.2f}{limit}" for row, limit in zip(mine, limits, strict=True))
+        lines.append(f"| {mine[0]['luck_share']:.0%} | {' | '.join(shown)} |")
+    cool = {
+        agent: row["limits"]["without_luck"] for (agent, _), row in found.items() if "without_luck" in row["limits"]
+    }
+    costs = ", ".join(f"{cost:.2f} of `{agent}`" for agent, cost in cool.items())
+    where = f"{measured['seeds']} seeds, on {measured['device']}, jax {measured['versions']['jax']}"
+    return "\n".join(
+        [*lines, "", f"What their temperature costs without luck: {costs}. `{measured['command']}`: {where}."]
+    )
+
+
 def alignment_table() -> str:
     """What every method earns, spends and leaves on the table: means over seeds."""
     section = _section("lm")
@@ -202,16 +224,33 @@ def overoptimisation_table(name: str) -> str:
     return "\n".join([*lines, "", f"`{measured['command']}`: {where}."])
 
 
+def overoptimisation_tables() -> str:
+    """Of the recorded proxies, and of learned ones."""
+    return "\n\n".join(map(overoptimisation_table, ("overoptimisation", "overoptimisation_models")))
+
+
+def popjaxrl_table() -> str:
+    """What can be earned in its card games, and what is certified of ours."""
+    measured = _read("peers/popjaxrl_tasks.json")
+    lines = ["| game | seeing | knowing | ours, certified |", "|---|---:|---:|---:|"]
+    for row in measured["rows"]:
+        seeing = "" if row["seeing"] is None else f"{row['seeing']:.3f}"
+        lines.append(f"| {row['game'].split('.')[1]} | {seeing} | {row['knowing']:.3f} | {row['certified']:.3f} |")
+    where = f"{measured['episodes']:,} episodes, jax {measured['versions']['jax']}"
+    return "\n".join([*lines, "", f"`{measured['command']}`: {where}."])
+
+
+def memorax_table() -> str:
+    """How far its models are from what they should be."""
+    measured = _read("peers/memorax_cells.json")
+    lines = ["| model | steps | reset |", "|---|---:|---:|"]
+    lines += [f"| {row['cell']} | {row['steps']:.1e} | {row['reset']:.1e} |" for row in measured["rows"]]
+    return "\n".join([*lines, "", f"`{measured['command']}`, jax {measured['versions']['jax']}."])
+
+
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
-    stepping = _read("env_throughput_cpu.json")
-    speed = {entry["what"]: entry["steps_per_second"] / 1e6 for entry in stepping["rows"]}
-    shown = ", ".join(f"{what} {rate:.1f} M steps/s" for what, rate in speed.items())
-    batch, device = stepping["rows"][0]["batch"], stepping["rows"][0]["device"]
-    lines = [
-        f"- Stepping under a random policy, {batch} environments: {shown}; ratio {stepping['ratio']:.2f} to gymnax.",
-        f"  `{stepping['command']}`, {device}.",
-    ]
+    lines = [stepping()]
     for name in ("stacked_row_quick_cpu.json", "stacked_row_cpu.json"):
         row = _read(name)
         one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
@@ -220,6 +259,20 @@ def measurements() -> str:
             f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
         ]
     return "\n".join([*lines, *_recurrent_speed(), *_replay(), *_history_memory(), *_against_trl()])
+
+
+def stepping() -> str:
+    """Environment steps, beside those of others' same tasks."""
+    measured = _read("env_throughput_cpu.json")
+    shown = ", ".join(f"{row['what']} {row['steps_per_second'] / 1e6:.1f} M steps/s" for row in measured["rows"])
+    ratios = ", ".join(f"{name} {ratio:.1f}" for name, ratio in measured["ratios"].items())
+    versions = measured["gymnax"]["versions"] | measured["popgym"]["versions"]
+    peers = ", ".join(f"{name} {version}" for name, version in versions.items())
+    lines = [
+        f"- Stepping under random actions, {measured['rows'][0]['batch']} environments: {shown}.",
+        f"  Over the same task of {peers}: {ratios}. `{measured['command']}`, {measured['device']}.",
+    ]
+    return "\n".join(lines)
 
 
 def _recurrent_speed() -> list[str]:
@@ -290,26 +343,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    path = ROOT / "README.md"
-    text = old = path.read_text(encoding="utf-8")
-    contents = {
-        "quick table": quick_table(),
-        "headline table": headline_table(),
-        "reads": reads_table(),
-        "claims": claims_table(),
-        "audit": audit_table(),
-        "latent": latent_table(),
-        "alignment": alignment_table(),
-        "overoptimisation": "\n\n".join(map(overoptimisation_table, ("overoptimisation", "overoptimisation_models"))),
-        "measurements": measurements(),
-    }
+    stale = []
+    for name, tables in PAGES.items():
+        path = ROOT / name
+        old = path.read_text(encoding="utf-8")
+        text = filled(old, {mark: table() for mark, table in tables.items()})
+        if text != old and options.check:
+            stale.append(name)
+        elif text != old:
+            write_whole(path, text.encode())
+    if stale:
+        sys.exit(f"{', '.join(stale)}: not what is recorded, run benchmarks/readme.py")
+
+
+def filled(text: str, contents: Mapping[str, str]) -> str:
+    """The text with these contents between the marks of their names and of an end."""
     for name, content in contents.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         text = f"{before}{mark}{content}\n{end}{after}"
-    if options.check:
-        sys.exit(0 if text == old else "README.md does not show the recorded results: run benchmarks/readme.py")
-    write_whole(path, text.encode())
+    return text
+
+
+PAGES: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {
+        "quick table": quick_table,
+        "headline table": headline_table,
+        "reads": reads_table,
+        "claims": claims_table,
+        "audit": audit_table,
+        "latent": latent_table,
+        "alignment": alignment_table,
+        "overoptimisation": overoptimisation_tables,
+        "luck": luck_table,
+        "measurements": measurements,
+    },
+    "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
+}
 
 
 def _word(entry: dict[str, Any] | None, percent: bool) -> str:

@@ -57,6 +57,15 @@ def parse(spec: str) -> tuple[str, dict[str, str]]:
     return name, read_settings(spec, rest) if colon else {}
 
 
+def without(spec: str, key: str) -> tuple[str, str | None]:
+    """The name without one of its settings, and that setting's value as text, if it stands there."""
+    found = re.search(rf"(?P<before>[:,]){re.escape(key)}=(?P<value>[^,]*)(?P<after>,?)", spec)
+    if found is None:
+        return spec, None
+    joint = found["before"] if found["after"] else ""
+    return spec[: found.start()] + joint + spec[found.end() :], found["value"]
+
+
 def read_settings(spec: str, text: str) -> dict[str, str]:
     """The settings `key=value,...` of `text`, a part of `spec`. Raises: SpecError as `parse`."""
     settings: dict[str, str] = {}

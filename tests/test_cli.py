@@ -63,8 +63,10 @@ def test_list_names_tasks_agents_and_suites(seqrl):
         "headline",
         "pomdp",
         "gymnax",
+        "memory",
         "exploration",
         "lm",
+        "offline",
         "dialogue",
     ]
 

@@ -12,7 +12,7 @@ from jax import Array
 from seqrl_jax.agents.action_law import action_law, law_size
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import epochs_over, falling, share_of_run
+from seqrl_jax.agents.learning import epochs_over, falling
 from seqrl_jax.agents.network import (
     HistoryNetwork,
     acting,
@@ -112,9 +112,7 @@ class ActorCritic(OnPolicy):
         weights = self._rescaled(env, state.train.weights, state.magnitude, magnitude)
         steps = self._steps(rollout, magnitude, gamma)
         batch = self.prepared(env, params, weights, start, steps)
-        entropy_cost = self.entropy_cost * falling(
-            share_of_run(state.updates, self.steps_per_update, self.run_steps), 1.0, 0.0
-        )
+        entropy_cost = self.entropy_cost * falling(self.progress(state.updates), 1.0, 0.0)
 
         def loss(weights: Weights, carry: Carry, part: tuple[Steps, Any], key: Array) -> tuple[Array, dict[str, Array]]:
             steps, batch = part

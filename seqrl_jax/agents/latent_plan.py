@@ -15,17 +15,16 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from seqrl_jax.agents import replay
 from seqrl_jax.agents.action_values import CLAIM_RESETS, first_observations, greedy
-from seqrl_jax.agents.base import Policy, horizon_class, refuse_short, updates_in, whole_episodes
+from seqrl_jax.agents.annealed import AnnealedAgent
+from seqrl_jax.agents.base import Policy, horizon_class, refuse_short, whole_episodes
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
 from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
-from seqrl_jax.agents.learning import TrainState, annealed_adam, share_of_run, train_state
+from seqrl_jax.agents.learning import TrainState, train_state
 from seqrl_jax.agents.network import HistoryNetwork, Step, auxiliary_loss, init_weights, policy_of
-from seqrl_jax.agents.reading import ReadingAgent
 from seqrl_jax.agents.replay import Replay, Uniform
 from seqrl_jax.agents.rollout import (
     Magnitude,
@@ -37,7 +36,7 @@ from seqrl_jax.agents.rollout import (
     measured,
     no_magnitude,
 )
-from seqrl_jax.naming import Fitted, check, require
+from seqrl_jax.naming import check, require
 from seqrl_jax.networks import Latent
 from seqrl_jax.networks.distributions import masked
 from seqrl_jax.networks.module import Carry, Weights
@@ -58,29 +57,22 @@ class PlanState(NamedTuple):
 
 
 @hyperparameters
-class LatentPlan(ReadingAgent):
+class LatentPlan(AnnealedAgent):
     """A latent model of one categorical variable, and the plan that it makes.
 
     Attributes:
-        learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run.
-        max_gradient_norm: the global norm above which gradients are scaled down.
-        memory: the model. previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
+        memory: the model.
         exploration: which random actions are taken. buffer: what is kept of the past, and how it is drawn.
-        num_envs: B. rollout_length: T, at least the horizon: a longer one has fewer environments.
+        rollout_length: T, at least the horizon: a longer one has fewer environments.
         batch_sequences: sequences per gradient step. learning_steps: gradient steps per rollout.
         plan_steps: sweeps of value iteration, at least the task's horizon, of which as many count.
+        The others: see `AnnealedAgent`.
     """
 
     learning_rate: PositiveFloat = 0.003
-    run_steps: Annotated[float, Fitted()] = 300_000.0
-    max_gradient_norm: PositiveFloat = 1.0
     memory: Annotated[Latent, Choice({"latent": Latent})] = Latent(groups=1, classes=32)
-    previous_action: bool | None = None
-    previous_reward: bool = False
     exploration: ExplorationField = EpsilonZ()
     buffer: Annotated[Uniform, Choice({"uniform": Uniform}), TRACED] = Uniform()
-    num_envs: Count = 16
-    rollout_length: Count = 32
     batch_sequences: Count = 16
     learning_steps: Count = 4
     plan_steps: Count = 32
@@ -103,13 +95,16 @@ class LatentPlan(ReadingAgent):
     def for_run(self, horizon: int, steps: int) -> Self:
         shape = whole_episodes(self.num_envs, self.rollout_length, horizon)
         plan_steps = max(self.plan_steps, horizon_class(horizon))
-        fitted = dataclasses.replace(replay.resized(self, *shape), plan_steps=plan_steps)
-        return dataclasses.replace(fitted, run_steps=float(updates_in(fitted, steps) * fitted.steps_per_update))
+        return dataclasses.replace(replay.resized(self, *shape), plan_steps=plan_steps).with_run_of(steps)
+
+    @property
+    def gradient_steps(self) -> int:
+        return self.learning_steps
 
     def init(self, key: Array, env: Environment, params: Any) -> PlanState:
         refuse_short("rollout_length", self.rollout_length, env)
         key, weights_key, example_key = jax.random.split(key, 3)
-        train = train_state(self._optimiser, init_weights(self.network_in(env), weights_key))
+        train = train_state(self.optimiser, init_weights(self.network_in(env), weights_key))
         example = jax.eval_shape(lambda: self._collect(env, params, train.weights, jnp.int32(0), example_key))
         blocks = max(1, self.buffer.capacity // self.steps_per_update)
         buffer, diagnostics = replay.empty(blocks, example), self.memory.initial_diagnostics()
@@ -132,15 +127,12 @@ class LatentPlan(ReadingAgent):
                 return auxiliary_loss(network, weights, carry, experience, seen, loss_key)
 
             gradient, terms = jax.grad(loss, has_aux=True)(train.weights)
-            return train.apply(self._optimiser, gradient), terms
+            return train.apply(self.optimiser, gradient), terms
 
         train, metrics = jax.lax.scan(learn, state.train, jax.random.split(learn_key, self.learning_steps))
         metrics = jax.tree.map(jnp.mean, metrics)
         diagnostics = self.memory.diagnose(state.diagnostics, metrics)
         return PlanState(train, buffer, magnitude, state.updates + 1, diagnostics, key), metrics
-
-    def alarms(self, state: PlanState) -> dict[str, Array]:
-        return self.memory.alarms(state.diagnostics)
 
     def policy(self, env: Environment, params: Any, state: PlanState) -> Policy:
         choose = lambda key, q: greedy(q, env.action_mask(params))
@@ -189,7 +181,7 @@ class LatentPlan(ReadingAgent):
         """One rollout from fresh episodes on, its sequences [B, T, ...]."""
         begin_key, collect_key = jax.random.split(key)
         step, mask = self._acting(env, params, weights), env.action_mask(params)
-        progress = share_of_run(updates, self.steps_per_update, self.run_steps)
+        progress = self.progress(updates)
 
         def act(key: Array, carry: tuple[Carry, Any], inputs: StepInput) -> tuple[tuple[Carry, Any], Array]:
             memory, q = step(carry[0], inputs, None)
@@ -201,11 +193,6 @@ class LatentPlan(ReadingAgent):
         position = begin(begin_key, env, params, self.num_envs, carry)
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
         return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout._replace(state=None))
-
-    @property
-    def _optimiser(self) -> optax.GradientTransformation:
-        steps = self.run_steps / self.steps_per_update * self.learning_steps
-        return annealed_adam(self.learning_rate, self.max_gradient_norm, steps)
 
 
 def posterior(network: HistoryNetwork, carry: Carry, inputs: StepInput) -> tuple[Carry, Array, Array]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
-from seqrl_jax.agents.base import MemorylessAgent, horizon_class, updates_in
+from seqrl_jax.agents.annealed import AnnealedAgent
+from seqrl_jax.agents.base import MemorylessAgent, horizon_class
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import TrainState, annealed_adam, train_state
+from seqrl_jax.agents.learning import TrainState, train_state
 from seqrl_jax.agents.network import HistoryNetwork, init_weights
-from seqrl_jax.agents.reading import MemoryField, ReadingAgent
 from seqrl_jax.agents.rollout import Magnitude, Position, begin, no_magnitude
-from seqrl_jax.naming import Fitted, check, require
-from seqrl_jax.networks import GRU
+from seqrl_jax.naming import check, require
 from seqrl_jax.settings import Count, PositiveFloat
 from seqrl_jax.tasks.environment import Environment
 
@@ -34,26 +32,17 @@ class OnPolicyState(NamedTuple):
 
 
 @hyperparameters
-class OnPolicy(ReadingAgent, MemorylessAgent):
-    """An agent of which `network_in`, `initial_carry` and the rule itself are left to say.
+class OnPolicy(AnnealedAgent, MemorylessAgent):
+    """An agent of which `network_in`, `initial_carry` and the rule itself are left to say. Its episodes go on across
+    rollouts.
 
     Attributes:
-        learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run.
-        max_gradient_norm: the global norm above which gradients are scaled down.
-        memory: the backbone. previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
-        num_envs: B. rollout_length: T; episodes go on across rollouts.
         epochs, minibatches: passes over a rollout, and parts of each.
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
+        The others: see `AnnealedAgent`.
     """
 
-    learning_rate: PositiveFloat = 0.01
-    run_steps: Annotated[float, Fitted()] = 300_000.0
     max_gradient_norm: PositiveFloat = 0.5
-    memory: MemoryField = GRU(32)
-    previous_action: bool | None = None
-    previous_reward: bool = False
-    num_envs: Count = 16
-    rollout_length: Count = 32
     epochs: Count = 4
     minibatches: Count = 4
     bootstrap_truncated: bool = False
@@ -73,8 +62,11 @@ class OnPolicy(ReadingAgent, MemorylessAgent):
         return self.memory.initial_carry(batch)
 
     def for_run(self, horizon: int, steps: int) -> Self:
-        memory, made = self.memory.for_horizon(horizon_class(horizon)), updates_in(self, steps) * self.steps_per_update
-        return dataclasses.replace(self, memory=memory, run_steps=float(made))
+        return dataclasses.replace(self, memory=self.memory.for_horizon(horizon_class(horizon))).with_run_of(steps)
+
+    @property
+    def gradient_steps(self) -> int:
+        return self.epochs * self.minibatches
 
     def init(self, key: Array, env: Environment, params: Any) -> OnPolicyState:
         key, weights_key, begin_key = jax.random.split(key, 3)
@@ -86,12 +78,3 @@ class OnPolicy(ReadingAgent, MemorylessAgent):
             diagnostics=self.memory.initial_diagnostics(),
             key=key,
         )
-
-    def alarms(self, state: OnPolicyState) -> dict[str, Array]:
-        return self.memory.alarms(state.diagnostics)
-
-    @property
-    def optimiser(self) -> optax.GradientTransformation:
-        """Of all gradient steps of a run."""
-        steps = self.run_steps / self.steps_per_update * self.epochs * self.minibatches
-        return annealed_adam(self.learning_rate, self.max_gradient_norm, steps)

@@ -82,18 +82,15 @@ class PolicyGradient(ReadingAgent, MemorylessAgent):
         entropy_cost: weight of the mean policy entropy, in units of return.
         weight: which Psi, with the value function that it needs.
         memory: what the policy keeps of the past; a `Table` makes it a table over the observation.
-        previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
-        num_envs: B. rollout_length: T, at least the horizon: a longer one has fewer environments.
+        rollout_length: T, at least the horizon: a longer one has fewer environments.
+        The others: see `ReadingAgent`.
     """
 
     learning_rate: PositiveFloat = 0.1
     entropy_cost: Weight = 0.0
     weight: WeightField = RewardToGo()
     memory: MemoryField = Table()
-    previous_action: bool | None = None
-    previous_reward: bool = False
     num_envs: Count = 32
-    rollout_length: Count = 32
 
     def __post_init__(self) -> None:
         check(self)

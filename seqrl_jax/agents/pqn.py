@@ -23,7 +23,7 @@ from seqrl_jax.agents.action_values import greedy, mean_over_actions, of_action,
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import epochs_over, falling, share_of_run
+from seqrl_jax.agents.learning import epochs_over, falling
 from seqrl_jax.agents.network import (
     HistoryNetwork,
     acting,
@@ -75,7 +75,7 @@ class PQN(OnPolicy):
         key, collect_key, learn_key = jax.random.split(state.key, 3)
         network, mask, start = self.network_in(env), env.action_mask(params), state.position.carry[0]
         step = acting(network, state.train.weights)
-        progress = share_of_run(state.updates, self.steps_per_update, self.run_steps)
+        progress = self.progress(state.updates)
 
         def act(key: Array, carry: tuple[Carry, Any], inputs: StepInput) -> tuple[tuple[Carry, Any], Array]:
             memory, q = step(carry[0], inputs, split_key_cheaply(key))

@@ -16,7 +16,7 @@ stored carry, burn-in, rescaling and sequence priorities; Haarnoja et al. (2017)
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +26,11 @@ from jax import Array
 from seqrl_jax import estimators
 from seqrl_jax.agents import replay
 from seqrl_jax.agents.action_values import mean_over_actions, of_action, outputs_at_start
-from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, refuse_short, updates_in, whole_episodes
+from seqrl_jax.agents.annealed import AnnealedAgent
+from seqrl_jax.agents.base import MemorylessAgent, Policy, horizon_class, refuse_short, whole_episodes
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.learning import TrainState, annealed_adam, falling, share_of_run, train_state
+from seqrl_jax.agents.learning import TrainState, falling, train_state
 from seqrl_jax.agents.network import (
     HistoryNetwork,
     Step,
@@ -42,7 +43,6 @@ from seqrl_jax.agents.network import (
     unroll,
     unroll_pairs,
 )
-from seqrl_jax.agents.reading import MemoryField, ReadingAgent
 from seqrl_jax.agents.replay import BufferField, Replay, Uniform
 from seqrl_jax.agents.rollout import (
     Magnitude,
@@ -56,8 +56,7 @@ from seqrl_jax.agents.rollout import (
 )
 from seqrl_jax.agents.starts import StartField, Whole
 from seqrl_jax.agents.targets import Double, TargetField
-from seqrl_jax.naming import Fitted, check, require
-from seqrl_jax.networks import GRU
+from seqrl_jax.naming import check, require
 from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.settings import Count, Depth, PositiveFloat
@@ -85,37 +84,28 @@ class QState(NamedTuple):
 
 
 @hyperparameters
-class QLearning(ReadingAgent, MemorylessAgent):
+class QLearning(AnnealedAgent, MemorylessAgent):
     """Q-learning with replay and a target network.
 
     Attributes:
-        learning_rate: of Adam; it falls to a tenth over the `run_steps` steps of a run.
-        max_gradient_norm: the global norm above which gradients are scaled down.
-        memory: the backbone. previous_action, previous_reward: whether it reads a_{t-1} and r_{t-1} beside o_t.
         target: what is learned towards. exploration: which random actions are taken.
-        start: where a sequence begins. buffer: what is kept of the past, and how it is drawn.
+        start: where a sequence begins; it is as long as a rollout.
+        buffer: what is kept of the past, and how it is drawn.
         n_steps: n of the n-step return. rescale_values: learn h(Q) of returns as they are (see `estimators.rescale`);
             otherwise Q is learned in units of the largest return.
-        num_envs: B. rollout_length: T, the length of a sequence.
         batch_sequences: sequences per gradient step. learning_steps: gradient steps per rollout.
         target_period: updates after which the target network becomes the current one.
         bootstrap_truncated: whether the value after the horizon counts (see `bootstrap_discount`).
+        The others: see `AnnealedAgent`.
     """
 
     learning_rate: PositiveFloat = 0.003
-    run_steps: Annotated[float, Fitted()] = 300_000.0
-    max_gradient_norm: PositiveFloat = 1.0
-    memory: MemoryField = GRU(32)
-    previous_action: bool | None = None
-    previous_reward: bool = False
     target: TargetField = Double()
     exploration: ExplorationField = EpsilonZ()
     start: StartField = Whole()
     buffer: BufferField = Uniform()
     n_steps: Depth = 5
     rescale_values: bool = False
-    num_envs: Count = 16
-    rollout_length: Count = 32
     batch_sequences: Count = 16
     learning_steps: Count = 4
     target_period: Count = 4
@@ -149,7 +139,11 @@ class QLearning(ReadingAgent, MemorylessAgent):
             memory=self.memory.for_horizon(horizon_class(horizon)),
             buffer=dataclasses.replace(self.buffer, capacity=capacity),
         )
-        return dataclasses.replace(fitted, run_steps=float(updates_in(fitted, steps) * fitted.steps_per_update))
+        return fitted.with_run_of(steps)
+
+    @property
+    def gradient_steps(self) -> int:
+        return self.learning_steps
 
     def init(self, key: Array, env: Environment, params: Any) -> QState:
         if self.start.whole:
@@ -159,7 +153,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
         position = begin(begin_key, env, params, self.num_envs, self._initial_carry(self.num_envs))
         shapes = jax.eval_shape(lambda: self._collect(env, params, weights, position, jnp.int32(0), example_key)[1])
         return QState(
-            train=train_state(self._optimiser, weights),
+            train=train_state(self.optimiser, weights),
             target=weights,
             replay=replay.empty(self.blocks, shapes),
             magnitude=no_magnitude(),
@@ -177,7 +171,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
         magnitude = measured(state.magnitude, block.rollout, env.discount(params))
         train = state.train._replace(weights=self._rescaled(weights, state.magnitude, magnitude))
         target = self._rescaled(state.target, state.magnitude, magnitude)
-        exploring = falling(share_of_run(state.updates, self.steps_per_update, self.run_steps), 1.0, 0.0)
+        exploring = falling(self.progress(state.updates), 1.0, 0.0)
 
         def learn(carry: tuple[TrainState, Replay], key: Array) -> tuple[tuple[TrainState, Replay], dict[str, Array]]:
             train, buffer = carry
@@ -189,7 +183,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
             )
             priority = 0.9 * jnp.abs(error).max(0) + 0.1 * jnp.abs(error).mean(0)
             buffer = replay.set_priority(buffer, drawn, priority)
-            return (train.apply(self._optimiser, gradient), buffer), metrics
+            return (train.apply(self.optimiser, gradient), buffer), metrics
 
         (train, buffer), metrics = jax.lax.scan(
             learn, (train, buffer), jax.random.split(learn_key, self.learning_steps)
@@ -199,9 +193,6 @@ class QLearning(ReadingAgent, MemorylessAgent):
         metrics = jax.tree.map(jnp.mean, metrics)
         diagnostics = self.memory.diagnose(state.diagnostics, metrics)
         return QState(train, target, buffer, magnitude, position, updates, diagnostics, key), metrics
-
-    def alarms(self, state: QState) -> dict[str, Array]:
-        return self.memory.alarms(state.diagnostics)
 
     def probabilities(self, env: Environment, params: Any, state: QState) -> Array:
         q = self._values(table(self.network_in(env), state.train.weights))
@@ -229,7 +220,7 @@ class QLearning(ReadingAgent, MemorylessAgent):
         if self.start.whole:
             position = begin(begin_key, env, params, self.num_envs, self._initial_carry(self.num_envs))
         step, mask = acting(self.network_in(env), weights), env.action_mask(params)
-        progress = share_of_run(updates, self.steps_per_update, self.run_steps)
+        progress = self.progress(updates)
 
         def act(key: Array, carry: tuple[Carry, Any], inputs: StepInput) -> tuple[tuple[Carry, Any], Array]:
             own_key, explore_key = jax.random.split(key)
@@ -329,8 +320,3 @@ class QLearning(ReadingAgent, MemorylessAgent):
     def network_in(self, env: Environment) -> HistoryNetwork:
         """Outputs: action values, rescaled or in units of the largest return."""
         return self.network(env, num_actions(env))
-
-    @property
-    def _optimiser(self) -> optax.GradientTransformation:
-        steps = self.run_steps / self.steps_per_update * self.learning_steps
-        return annealed_adam(self.learning_rate, self.max_gradient_norm, steps)

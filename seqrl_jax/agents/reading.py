@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from seqrl_jax.agents.base import Agent, Reads
+from seqrl_jax.agents.hyperparameters import hyperparameters
 from seqrl_jax.agents.network import HistoryNetwork, network_for
 from seqrl_jax.naming import require
-from seqrl_jax.networks import Memory
+from seqrl_jax.networks import GRU, Memory
 from seqrl_jax.parts import Choice, Imported
+from seqrl_jax.settings import Count, PositiveFloat
 from seqrl_jax.tasks.environment import Environment
 
 MemoryField = Annotated[Memory, Choice(Imported("seqrl_jax.networks.registry", "MEMORIES"))]
 
 
-class ReadingAgent(Agent, Protocol):
-    """An agent that reads through a memory. Its fields, beside others:
+@hyperparameters
+class ReadingAgent(Agent):
+    """An agent that reads through a memory, and learns from rollouts.
 
-    memory: the backbone.
-    previous_action: whether it reads a_{t-1} beside o_t; None: where it keeps the whole history. A history without the
-        agent's own actions is another thing, on which a value is an average over what they were.
-    previous_reward: whether it reads r_{t-1} as well.
-    num_envs, rollout_length: B and T of the rollouts that it learns from.
+    Attributes:
+        learning_rate: of Adam.
+        memory: the backbone.
+        previous_action: whether it reads a_{t-1} beside o_t; None: where it keeps the whole history. A history without
+            the agent's own actions is another thing, on which a value is an average over what they were.
+        previous_reward: whether it reads r_{t-1} as well.
+        num_envs, rollout_length: B and T of the rollouts that it learns from.
     """
 
-    memory: MemoryField
-    previous_action: bool | None
-    previous_reward: bool
-    num_envs: int
-    rollout_length: int
+    learning_rate: PositiveFloat = 0.01
+    memory: MemoryField = GRU(32)
+    previous_action: bool | None = None
+    previous_reward: bool = False
+    num_envs: Count = 16
+    rollout_length: Count = 32
 
     @property
     def steps_per_update(self) -> int:

@@ -100,7 +100,7 @@ def knowledge(
     return Knowledge(
         log_loss=-jnp.mean(of_action(log_law, event) + begun(first_log_law)),
         filter_log_loss=-jnp.mean(floor + begun(first_floor)),
-        probe=_probe(network.memory.mean_state(law), rollout.state.number, env.num_states),
+        probe=probe(network.memory.mean_state(law), rollout.state.number, env.num_states),
         belief_entropy=-jnp.mean(jnp.sum(jnp.where(exact > 0, exact * jnp.log(jnp.maximum(exact, 1e-30)), 0.0), -1)),
         divergence=terms["divergence"],
     )
@@ -116,7 +116,7 @@ def _log_predictive(
     return jax.nn.logsumexp(logs, 0) - jnp.log(jnp.float32(samples))
 
 
-def _probe(code: Array, state: Array, num_states: int) -> Array:
+def probe(code: Array, state: Array, num_states: int) -> Array:
     """Cross-entropy of states [T, B] in softmax(linear(code [T, B, C])), fitted on half of the environments."""
     half = code.shape[1] // 2
     split = lambda array: (array[:, :half], array[:, half:])

@@ -22,7 +22,12 @@ ShowProgress = Callable[[int, int], None]
 @contextlib.contextmanager
 def bars() -> Iterator[Callable[[str], ShowProgress]]:
     """A context that gives `name -> progress`, drawn on stderr while it is a terminal."""
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<18}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
 
@@ -92,7 +97,10 @@ class Live:
         self._tally = Tally()
         self._row = ""
         self._shown = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=20), console=console, disable=not console.is_terminal
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            console=console,
+            disable=not console.is_terminal,
         )
         self._line = self._shown.add_task("", total=None, visible=False)
 
@@ -137,12 +145,13 @@ class Live:
             f"{record.method} on {record.task}: {score}{failed}  ({self._standing()})",
             highlight=False,
             markup=False,
+            emoji=False,
             soft_wrap=True,
         )
 
     def note(self, message: str) -> None:
         if self._console.is_terminal:
-            self._console.print(f"note: {message}", highlight=False, markup=False, soft_wrap=True)
+            self._console.print(f"note: {message}", highlight=False, markup=False, emoji=False, soft_wrap=True)
         else:
             note(message)
 

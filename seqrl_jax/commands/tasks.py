@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from seqrl_jax import naming
-from seqrl_jax.dialogue.registry import GAMES, make_game
+from seqrl_jax.dialogue import registry as games
 from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
 def named(spec: str) -> TabularPOMDP:
     """The task of this name. Raises: as `tasks.registry.make` does."""
-    return make_game(spec).task if naming.base(spec) in GAMES else make(spec)
+    return games.make_game(spec).task if games.known(spec) else make(spec)

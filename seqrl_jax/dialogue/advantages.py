@@ -14,7 +14,16 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
-from seqrl_jax.dialogue.decisions import Turns, at_turn_start, by_turn, gae, mean_over, return_to_go, spread
+from seqrl_jax.dialogue.decisions import (
+    Turns,
+    at_turn_end,
+    at_turn_start,
+    by_turn,
+    gae,
+    mean_over,
+    return_to_go,
+    spread,
+)
 from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Share, Weight
 
@@ -45,6 +54,10 @@ class Steps(NamedTuple):
     def at_turn_start(self, value: Array) -> Array:
         """[K, B] of [T, B]."""
         return at_turn_start(value, self.own, self.turn, self.turns)
+
+    def at_turn_end(self, value: Array) -> Array:
+        """[K, B] of [T, B]."""
+        return at_turn_end(value, self.own, self.turn, self.turns)
 
     def discounted_to_go(self, per_turn: Array) -> Array:
         """[K, B]: sums over this turn and later ones of what turns [K, B] are worth, also behind a dialogue's end."""

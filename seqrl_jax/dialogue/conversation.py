@@ -41,6 +41,12 @@ class Spoken(NamedTuple):
     valid: Array
 
 
+def unspoken(dialogues: int, length: int) -> Spoken:
+    """[B, T] of dialogues in which nothing is said."""
+    number, real, flag = (jnp.zeros((dialogues, length), dtype) for dtype in (jnp.int32, jnp.float32, bool))
+    return Spoken(number, flag, number, real, real, real, number, flag)
+
+
 class Fork(NamedTuple):
     """From this turn on the chances of a dialogue follow from this key."""
 

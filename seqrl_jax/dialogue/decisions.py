@@ -63,6 +63,11 @@ def at_turn_start(value: Array, own: Array, turn: Array, turns: int) -> Array:
     return jnp.sum(jnp.where(first, value[None], jnp.zeros((), value.dtype)), 1, dtype=value.dtype)
 
 
+def at_turn_end(value: Array, own: Array, turn: Array, turns: int) -> Array:
+    """[K, B]: the same at the last own place."""
+    return at_turn_start(value[::-1], own[::-1], turn[::-1], turns)
+
+
 def spread(of_turn: Array, own: Array, turn: Array) -> Array:
     """[T, B]: at every own place what belongs to its turn [K, B], 0 elsewhere."""
     return jnp.where(own, jnp.take_along_axis(of_turn, turn, 0), 0.0)

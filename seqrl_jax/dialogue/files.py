@@ -27,6 +27,7 @@ from msgspec import Struct
 from seqrl_jax import naming
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.logs import Log, spelled, symbol_log_probs
+from seqrl_jax.dialogue.registry import TASK
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.files import write_whole
 
@@ -148,7 +149,7 @@ def _decoded(where: str, line: bytes) -> tuple[str, Dialogue]:
 def _check(where: str, dialogue: Dialogue, game: Game) -> None:
     """Raises: LogError."""
     horizon, turns = game.task.horizon, dialogue.turns
-    if naming.base(dialogue.game) != naming.base(game.task.name):
+    if naming.base(dialogue.game.removeprefix(f"{TASK}:")) != naming.base(game.task.name):
         raise LogError(f"{where}: a dialogue of {naming.shown(dialogue.game)}, not of {game.task.name}")
     if not turns:
         raise LogError(f"{where}: no turns")

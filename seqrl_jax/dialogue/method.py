@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import distrax
 import jax
@@ -30,13 +30,21 @@ Updates = Annotated[int, Meta(ge=0, le=1_000_000)]
 """How many of something that may be left out."""
 
 
+def falling_adam(learning_rate: Array | float, steps: int) -> optax.GradientTransformation:
+    """Adam whose learning rate falls to a tenth over so many steps."""
+    falling = optax.linear_schedule(learning_rate, learning_rate / 10, steps)
+    return optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), optax.adam(falling))
+
+
 class Training(NamedTuple):
-    """weights, those of the target network, the optimiser's state, the key."""
+    """weights, those of the target network, the optimiser's state, the key; replay: earlier dialogues, a pytree that is
+    empty where nothing is learned from twice."""
 
     weights: Weights
     target: Weights
     opt_state: optax.OptState
     key: Array
+    replay: Any = ()
 
 
 class Heard(NamedTuple):
@@ -119,8 +127,7 @@ class Method:
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
-        falling = optax.linear_schedule(self.learning_rate, self.learning_rate / 10, self.gradient_steps)
-        return optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), optax.adam(falling))
+        return falling_adam(self.learning_rate, self.gradient_steps)
 
     @property
     def gradient_steps(self) -> int:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from seqrl_jax import naming, parts
 from seqrl_jax.dialogue.advantages import Anchored, LearnedValue, ReturnToGo, Talking
+from seqrl_jax.dialogue.archer import Archer
 from seqrl_jax.dialogue.backups import Max, Own, Return, Sarsa, Soft
+from seqrl_jax.dialogue.iterative_ppo import IterativePPO
 from seqrl_jax.dialogue.method import Method
 from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned
 from seqrl_jax.dialogue.online import PolicyGradient
@@ -63,6 +65,12 @@ METHODS: dict[str, Entry] = {
     "ppo_talk": Entry(PolicyGradient(advantage=LearnedValue(), epochs=4), "PPO by talking, GAE over its own symbols"),
     "ppo_turns": Entry(
         PolicyGradient(advantage=LearnedValue(unit="turn"), epochs=4), "PPO by talking, GAE from turn to turn"
+    ),
+    "archer": Entry(
+        Archer(), "by talking: a critic of utterances from earlier dialogues, which an actor of symbols follows"
+    ),
+    "iterative_ppo": Entry(
+        IterativePPO(), "by talking in rounds: Q of who talked, then PPO of single turns whose reward it is"
     ),
     "offline_to_online": Entry(
         PolicyGradient(advantage=LearnedValue(), epochs=4, pretraining=500),

@@ -7,6 +7,7 @@ What the user says is read, and is no decision (see `decisions`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import distrax
@@ -27,6 +28,7 @@ from seqrl_jax.dialogue.pretraining import imitated
 from seqrl_jax.dialogue.reader import Outputs, predictions
 from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.networks.distributions import Categorical
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count, PositiveFloat, Several, Weight
 
 IMITATED_AT_ONCE = 64
@@ -71,6 +73,85 @@ class Talks(Method):
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return Categorical(outputs["policy"], legal)
 
+    def talked(self, game: Game, spelling: Spelling, weights: Weights, key: Array) -> tuple[Spoken, Array]:
+        """The dialogues [B, T] of an update, and the turns [B] from which they follow chances of their own. The members
+        of a group stand together, and begin with the same user."""
+        begin_key, run_key, fork_key = jax.random.split(key, 3)
+        talker = self.talker(spelling, weights)
+        begins = jnp.repeat(jax.random.split(begin_key, self.groups), self.members)
+        runs = jax.random.split(run_key, self.groups * self.members)
+        runs, fork = self.chances(game, runs, fork_key)
+        one = lambda begin, run, fork: converse(begin, run, game, spelling, talker, fork)
+        parted = jnp.zeros(len(runs), jnp.int32) if fork is None else fork.turn
+        return jax.vmap(one)(begins, runs, fork), parted
+
+    def chances(self, game: Game, runs: Array, key: Array) -> tuple[Array, Fork | None]:
+        """What the dialogues [groups * members] follow from, each from its own key."""
+        return runs, None
+
+
+def steps_of(made: Spoken, game: Game, spelling: Spelling) -> Steps:
+    """Dialogues [B, T] as they are learned from, each of chances of its own."""
+    symbol, own = made.symbol.T, made.own.T
+    ends_turn = own & ~jnp.concatenate([own[1:], jnp.zeros_like(own[:1])])
+    last = jnp.where(own, made.turn.T, -1).max(0)
+    onward = jnp.where(ends_turn, jnp.where(last > made.turn.T, game.task.discount, 0.0), 1.0)
+    later = lambda array: array.T[1:]
+    return Steps(
+        symbols=symbol,
+        symbol=symbol[1:],
+        own=own[1:],
+        legal=jnp.asarray(spelling.legal)[later(made.node)],
+        reward=later(made.reward),
+        onward=jnp.where(own, onward, 0.0)[1:],
+        log_prob=later(made.log_prob),
+        turn=later(made.turn),
+        parted=jnp.zeros(len(made.symbol), jnp.int32),
+        discount=game.task.discount,
+        turns=game.task.horizon,
+    )
+
+
+def largest_return(reward: Array) -> Array:
+    """A scalar: the largest |return| of dialogues [..., T], the unit of what is learned from them."""
+    return jnp.maximum(jnp.max(jnp.abs(reward.sum(-1))), 1e-6)
+
+
+def in_units(steps: Steps, unit: Array) -> Steps:
+    """The same with rewards in such units."""
+    return steps._replace(reward=steps.reward / unit)
+
+
+def policy_loss(
+    law: Categorical, advantage: Array, steps: Steps, clip: Array | float, entropy_cost: Array | float
+) -> Array:
+    """Minus the clipped surrogate of what was said and of its entropy. Args: law: [T, B]. advantage: [T, B]."""
+    own = steps.own.astype(jnp.float32)
+    surrogate = clipped_surrogate(law.log_prob(steps.symbol) - steps.log_prob, advantage, clip)
+    return -mean_over(own, surrogate) - entropy_cost * mean_over(own, law.entropy())
+
+
+def descended(
+    optimiser: optax.GradientTransformation,
+    loss: Callable[[Weights], Array],
+    weights: Weights,
+    opt_state: optax.OptState,
+    steps: int,
+) -> tuple[Weights, optax.OptState]:
+    """So many steps down one loss."""
+
+    def one(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
+        weights, opt_state = carry
+        change, opt_state = optimiser.update(jax.grad(loss)(weights), opt_state, weights)
+        return (optax.apply_updates(weights, change), opt_state), None
+
+    return jax.lax.scan(one, (weights, opt_state), length=steps)[0]
+
+
+@hyperparameters
+class OnPolicy(Talks):
+    """What methods share that learn from an update's dialogues alone, all epochs towards the same goals."""
+
     def goals(self, before: Outputs, steps: Steps) -> tuple[Array, ...]:
         """What all epochs of an update are fitted to.
 
@@ -89,56 +170,20 @@ class Talks(Method):
         steps, metrics = self.spoken(game, spelling, training, talk_key)
         reader = self.reader(spelling)
         before = predictions(reader, training.weights, steps.symbols)
-        scale = jnp.maximum(jnp.max(jnp.abs(steps.reward.sum(0))), 1e-6)
-        steps = steps._replace(reward=steps.reward / scale)
+        steps = in_units(steps, largest_return(steps.reward.T))
         goals = self.goals(before, steps)
         loss = lambda weights: self.loss(predictions(reader, weights, steps.symbols), goals, steps)
-
-        def one(carry: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
-            weights, opt_state = carry
-            change, opt_state = self.optimiser.update(jax.grad(loss)(weights), opt_state, weights)
-            return (optax.apply_updates(weights, change), opt_state), None
-
-        (weights, opt_state), _ = jax.lax.scan(one, (training.weights, training.opt_state), length=self.epochs)
+        weights, opt_state = descended(self.optimiser, loss, training.weights, training.opt_state, self.epochs)
         return Training(weights, weights, opt_state, key), metrics
 
     def spoken(self, game: Game, spelling: Spelling, training: Training, key: Array) -> tuple[Steps, dict[str, Array]]:
-        """The dialogues of an update. The members of a group stand together, and begin with the same user."""
-        begin_key, run_key, fork_key = jax.random.split(key, 3)
-        talker = self.talker(spelling, training.weights)
-        begins = jnp.repeat(jax.random.split(begin_key, self.groups), self.members)
-        runs = jax.random.split(run_key, self.groups * self.members)
-        runs, fork = self.chances(game, runs, fork_key)
-        one = lambda begin, run, fork: converse(begin, run, game, spelling, talker, fork)
-        made: Spoken = jax.vmap(one)(begins, runs, fork)
-        symbol, own = made.symbol.T, made.own.T
-        ends_turn = own & ~jnp.concatenate([own[1:], jnp.zeros_like(own[:1])])
-        last = jnp.where(own, made.turn.T, -1).max(0)
-        onward = jnp.where(ends_turn, jnp.where(last > made.turn.T, game.task.discount, 0.0), 1.0)
-        later = lambda array: array.T[1:]
-        parted = jnp.zeros(len(runs), jnp.int32) if fork is None else fork.turn
-        steps = Steps(
-            symbols=symbol,
-            symbol=symbol[1:],
-            own=own[1:],
-            legal=jnp.asarray(spelling.legal)[later(made.node)],
-            reward=later(made.reward),
-            onward=jnp.where(own, onward, 0.0)[1:],
-            log_prob=later(made.log_prob),
-            turn=later(made.turn),
-            parted=parted,
-            discount=game.task.discount,
-            turns=game.task.horizon,
-        )
-        return steps, {"return": made.reward.sum(1).mean()}
-
-    def chances(self, game: Game, runs: Array, key: Array) -> tuple[Array, Fork | None]:
-        """What the dialogues [groups * members] follow from, each from its own key."""
-        return runs, None
+        """The dialogues of an update, as they are learned from."""
+        made, parted = self.talked(game, spelling, training.weights, key)
+        return steps_of(made, game, spelling)._replace(parted=parted), {"return": made.reward.sum(1).mean()}
 
 
 @hyperparameters
-class PolicyGradient(Talks):
+class PolicyGradient(OnPolicy):
     """Policy gradients of dialogues.
 
     Attributes:
@@ -165,10 +210,7 @@ class PolicyGradient(Talks):
 
     def loss(self, outputs: Outputs, goals: tuple[Array, ...], steps: Steps) -> Array:
         own, (advantage, goal) = steps.own.astype(jnp.float32), goals
-        law = self.law(outputs, steps.legal)
-        ratio = law.log_prob(steps.symbol) - steps.log_prob
-        surrogate = clipped_surrogate(ratio, advantage, self.clip)
-        total = -mean_over(own, surrogate) - self.entropy_cost * mean_over(own, law.entropy())
+        total = policy_loss(self.law(outputs, steps.legal), advantage, steps, self.clip, self.entropy_cost)
         if isinstance(self.advantage, LearnedValue):
             total += self.advantage.value_cost * mean_over(own, jnp.square(outputs["value"][..., 0] - goal))
         return total

@@ -20,14 +20,14 @@ from seqrl_jax.dialogue.advantages import Steps
 from seqrl_jax.dialogue.conversation import Fork
 from seqrl_jax.dialogue.decisions import mean_over
 from seqrl_jax.dialogue.game import Game
-from seqrl_jax.dialogue.online import Talks
+from seqrl_jax.dialogue.online import OnPolicy
 from seqrl_jax.dialogue.reader import Outputs
 from seqrl_jax.naming import require
 from seqrl_jax.settings import Count, PositiveFloat, Several
 
 
 @hyperparameters
-class Refuel(Talks):
+class Refuel(OnPolicy):
     """Attributes: beta: in units of the update's largest return. members: two, that part at the drawn turn."""
 
     learning_rate: PositiveFloat = 0.003

@@ -36,11 +36,16 @@ class Deck(NamedTuple):
 
     left: Array
 
-    def dealt(self, key: Array) -> tuple[Deck, Array]:
-        """The deck without a card, and its kind."""
+    def dealt(self, chance: Array) -> tuple[Deck, Array]:
+        """The deck without a card, and its kind. chance: uniform in [0, 1)."""
         upto = jnp.cumsum(self.left).astype(jnp.float32)
-        card = jnp.sum(jax.random.uniform(key) * upto[-1] >= upto, dtype=jnp.int32)
-        return Deck(self.left.at[card].add(-1)), card
+        card = jnp.sum(chance * upto[-1] >= upto, dtype=jnp.int32)
+        return Deck(self.left - at(card, len(self.left)).astype(jnp.int32)), card
+
+
+def at(place: Array, size: int) -> Array:
+    """[size] bool: true at this place. Batched, a comparison with a few numbers costs less than a scatter."""
+    return jnp.arange(size) == place
 
 
 def full(kinds: int, copies: int) -> Deck:
@@ -77,11 +82,11 @@ class DealtGame(CardGame):
     """A game in which every step deals one card."""
 
     def reset(self, key: Array, params: Any) -> tuple[Array, Any]:
-        deck, card = full(self.kinds, self.copies).dealt(key)
+        deck, card = full(self.kinds, self.copies).dealt(jax.random.uniform(key))
         return self.begun(deck, card)
 
     def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition:
-        deck, card = state.deck.dealt(key)
+        deck, card = state.deck.dealt(jax.random.uniform(key))
         return self.advanced(state, action, deck, card)
 
     @abstractmethod
@@ -137,22 +142,39 @@ class RepeatPrevious(DealtGame):
     k: int
 
     def begun(self, deck: Deck, card: Array) -> tuple[Array, PreviousState]:
-        recent = jnp.zeros(self.k, jnp.int8).at[0].set(card.astype(jnp.int8))
+        recent = jnp.where(at(jnp.int32(0), self.k), card, 0).astype(jnp.int8)
         return card, PreviousState(deck, recent, jnp.int32(0))
 
     def advanced(self, state: PreviousState, action: Array, deck: Deck, card: Array) -> Transition:
         time = state.time + 1
         # The card that is asked for leaves its place to the one that is dealt.
-        right = action == state.recent[time % self.k].astype(jnp.int32)
-        after = PreviousState(deck, state.recent.at[time % self.k].set(card.astype(jnp.int8)), time)
+        place = at(time % self.k, self.k)
+        right = jnp.any(place & (jnp.asarray(action, jnp.int8) == state.recent))
+        after = PreviousState(deck, jnp.where(place, card.astype(jnp.int8), state.recent), time)
         return ended(card, after, paid(right, time >= self.k, self.cards - self.k), time == self.longest)
 
 
+BITS, WORD = 2, 32
+"""Of a suit, and of a word of a pile."""
+
+
+def placed(pile: Array, suit: Array) -> Array:
+    """A pile [W] with a suit on its top, the lowest bits of its first word."""
+    carried = jnp.concatenate([suit.astype(jnp.uint32)[None], pile[:-1] >> (WORD - BITS)])
+    return (pile << BITS) | carried
+
+
+def taken(pile: Array) -> tuple[Array, Array]:
+    """The pile without its top, and that suit."""
+    carried = jnp.concatenate([pile[1:], jnp.zeros(1, jnp.uint32)]) << (WORD - BITS)
+    return (pile >> BITS) | carried, (pile[0] & (SUITS - 1)).astype(jnp.int32)
+
+
 class WatchedState(NamedTuple):
-    """seen: [N], the suits in their order. time: steps."""
+    """pile: [W], the suits that were shown and are not answered yet, the last one on top. time: steps."""
 
     deck: Deck
-    seen: Array
+    pile: Array
     time: Array
 
 
@@ -171,18 +193,18 @@ class Autoencode(DealtGame):
         return Discrete(2 * self.kinds)
 
     def begun(self, deck: Deck, card: Array) -> tuple[Array, WatchedState]:
-        seen = jnp.zeros(self.cards, jnp.int8).at[0].set(card.astype(jnp.int8))
-        return self.kinds + card, WatchedState(deck, seen, jnp.int32(0))
+        empty = jnp.zeros(-(-BITS * self.cards // WORD), jnp.uint32)
+        return self.kinds + card, WatchedState(deck, placed(empty, card), jnp.int32(0))
 
     def advanced(self, state: WatchedState, action: Array, deck: Deck, card: Array) -> Transition:
         time, last = state.time + 1, self.cards - 1
         watches = state.time < last
-        right = action == state.seen[2 * last - state.time].astype(jnp.int32)
-        seen = jnp.where(watches, state.seen.at[time].set(card.astype(jnp.int8)), state.seen)
+        answered, due = taken(state.pile)
+        pile = jnp.where(watches, placed(state.pile, card), answered)
         obs = jnp.where(watches, card, 0) + jnp.where(time < last, self.kinds, 0)
-        reward = paid(right, ~watches, self.cards)
+        reward = paid(action == due, ~watches, self.cards)
         # The deck is empty when cards are asked for: what is dealt then is nobody's.
-        return ended(obs, WatchedState(deck, seen, time), reward, time == self.longest)
+        return ended(obs, WatchedState(deck, pile, time), reward, time == self.longest)
 
 
 class CountState(NamedTuple):
@@ -206,20 +228,20 @@ class CountRecall(CardGame):
         return Discrete(self.kinds**2)
 
     def reset(self, key: Array, params: Any) -> tuple[Array, CountState]:
-        card_key, question_key = jax.random.split(key)
-        deck, card = full(self.kinds, self.copies).dealt(card_key)
-        questions, asked = full(self.kinds, self.copies).dealt(question_key)
+        chances = jax.random.uniform(key, (2,))
+        deck, card = full(self.kinds, self.copies).dealt(chances[0])
+        questions, asked = full(self.kinds, self.copies).dealt(chances[1])
         return card * self.kinds + asked, CountState(deck, questions, asked, jnp.int32(0))
 
     def step(self, key: Array, state: CountState, action: Array, params: Any) -> Transition:
-        card_key, question_key = jax.random.split(key)
-        return self.asked(state, action, state.deck.dealt(card_key), state.questions.dealt(question_key))
+        chances = jax.random.uniform(key, (2,))
+        return self.asked(state, action, state.deck.dealt(chances[0]), state.questions.dealt(chances[1]))
 
     def asked(
         self, state: CountState, action: Array, dealt: tuple[Deck, Array], question: tuple[Deck, Array]
     ) -> Transition:
         """A step in which this card is dealt, and this kind is asked next."""
-        right = action == self.copies - state.deck.left[state.asked]
+        right = action == self.copies - jnp.sum(jnp.where(at(state.asked, self.kinds), state.deck.left, 0))
         (deck, card), (questions, asked), time = dealt, question, state.time + 1
         after = CountState(deck, questions, asked, time)
         return ended(card * self.kinds + asked, after, paid(right, True, self.longest), time == self.longest)

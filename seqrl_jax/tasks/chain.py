@@ -13,6 +13,9 @@ from seqrl_jax.settings import Depth, Horizon
 from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready, exactly
 
+WORD = 32
+"""Bits of one random number."""
+
 
 class ChainState(NamedTuple):
     """context: [bits], of 0 and 1. query: which of them is due. time: steps."""
@@ -42,12 +45,11 @@ class MemoryChain(Whole):
         return Box((self.bits + 2,))
 
     def reset(self, key: Array, params: Any) -> tuple[Array, ChainState]:
-        context_key, query_key = jax.random.split(key)
-        state = ChainState(
-            jax.random.bernoulli(context_key, shape=(self.bits,)).astype(jnp.int32),
-            jax.random.randint(query_key, (), 0, self.bits),
-            jnp.int32(0),
-        )
+        # One draw for all: hashing keys is most of what a step costs that may begin an episode.
+        words = jax.random.bits(key, (1 + -(-self.bits // WORD),))
+        context = (words[1:, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
+        query = (words[0] >> 16) * self.bits >> 16
+        state = ChainState(context.ravel()[: self.bits].astype(jnp.int32), query.astype(jnp.int32), jnp.int32(0))
         return self._shown(state), state
 
     def step(self, key: Array, state: ChainState, action: Array, params: Any) -> Transition:

@@ -10,7 +10,7 @@ from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.settings import Discount
-from seqrl_jax.tasks import cards, chain
+from seqrl_jax.tasks import bandit, cards, catch, chain, concentration, demand, key_door, tmaze
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 from seqrl_jax.tasks.ready import Ready
@@ -32,6 +32,12 @@ ENVIRONMENTS: dict[str, Callable[..., Ready]] = {
     "autoencode_cards": cards.autoencode_cards,
     "count_recall_cards": cards.count_recall_cards,
     "memory_chain": chain.memory_chain,
+    "long_tmaze": tmaze.long_tmaze,
+    "multi_armed_bandit": bandit.multi_armed_bandit,
+    "memory_demand": demand.memory_demand,
+    "key_to_door": key_door.key_to_door,
+    "memory_catch": catch.memory_catch,
+    "concentration": concentration.concentration,
 }
 """The suite's own environments that are no tables. A new one is one function and one line here."""
 

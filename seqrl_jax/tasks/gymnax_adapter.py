@@ -13,6 +13,7 @@ from flax import struct
 from jax import Array
 
 from seqrl_jax.tasks.environment import Box, Discrete, Environment, Space, Transition, everything_in
+from seqrl_jax.tasks.one_hot import one_hot as one_hot_of
 
 if TYPE_CHECKING:
     from gymnax.environments import environment, spaces
@@ -156,9 +157,29 @@ class ToGymnax:
         return _gymnax_space(self.env.observation_space, float("inf"))
 
 
-def to_gymnax(env: Environment, params: Any) -> tuple[environment.Environment, ToGymnaxParams]:
-    """Our environment and params as gymnax's, in the form that `gymnax.make` returns."""
-    adapted = _joined(_gymnax().environments.environment.Environment)(env, params)
+class FiveValues:
+    """The step that gymnax had before 1.0, which PureJaxRL, rejax and most of what descends from them call."""
+
+    def step(
+        self, key: Array, state: ToGymnaxState, action: Any, params: ToGymnaxParams | None = None
+    ) -> tuple[Array, ToGymnaxState, Array, Array, dict[Any, Any]]:
+        """(obs, state, reward, done, info); which end it was stands in `info`."""
+        obs, state, reward, terminated, truncated, info = super().step(key, state, action, params)  # type: ignore[misc]
+        return obs, state, reward, terminated | truncated, info
+
+
+def to_gymnax(
+    env: Environment, params: Any, *, one_hot: bool = False, five_values: bool = False
+) -> tuple[environment.Environment, ToGymnaxParams]:
+    """Our environment and params as gymnax's, in the form that `gymnax.make` returns.
+
+    Args: one_hot: numbered observations become unit vectors. five_values: `step` returns what it did before gymnax 1.0,
+        `done` in place of `terminated` and `truncated`.
+    Raises: ValueError for one-hot observations where they are not numbered.
+    """
+    adapted = _joined(_gymnax().environments.environment.Environment, five_values)(
+        one_hot_of(env) if one_hot else env, params
+    )
     return adapted, adapted.default_params
 
 
@@ -170,9 +191,9 @@ def _gymnax_space(space: Space, end: float) -> Any:
 
 
 @cache
-def _joined(base: type) -> Any:
+def _joined(base: type, five_values: bool) -> Any:
     # gymnax brings matplotlib and seaborn, so its base class joins only when somebody adapts to it.
-    return type("ToGymnax", (ToGymnax, base), {})
+    return type("ToGymnax", (*([FiveValues] if five_values else []), ToGymnax, base), {})
 
 
 def _gymnax() -> Any:

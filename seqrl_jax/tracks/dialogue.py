@@ -16,6 +16,7 @@ import numpy as np
 from seqrl_jax import naming, parts
 from seqrl_jax.descriptions import described
 from seqrl_jax.devices import over_devices
+from seqrl_jax.dialogue import registry as games
 from seqrl_jax.dialogue.data import Data, data_of
 from seqrl_jax.dialogue.exact import Known, seen_in
 from seqrl_jax.dialogue.files import read_log
@@ -151,7 +152,7 @@ class DialogueTrack:
         return {"logs": "the speakers whose dialogues were logged", "best": "the best policy of the whole dialogue"}
 
     def knows(self, task: str) -> bool:
-        return naming.base(task) in GAMES
+        return games.known(task)
 
     def check(self, tasks: Sequence[str], methods: Sequence[str]) -> None:
         for spec in tasks:

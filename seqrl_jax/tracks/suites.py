@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seqrl_jax import naming
+from seqrl_jax.networks.registry import MEMORIES
 from seqrl_jax.tracks.base import Suite, Track
 from seqrl_jax.tracks.dialogue import DIALOGUE
 from seqrl_jax.tracks.environments import ANY
@@ -25,6 +26,9 @@ HEADLINE = (
 """The tasks by which agents with memory are judged."""
 AS_PUBLISHED = ("drqn_paper", "r2d2_paper")
 """Agents with the settings of their papers, which replay up to twenty times as many steps as shipped ones."""
+
+KEEPING = tuple(name for name, memory in MEMORIES.items() if memory().reach is None and not memory().has_model)
+"""The memories that keep a whole history, and learn no model of the world beside."""
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -74,6 +78,16 @@ SUITES: dict[str, Suite] = {
             evaluations=10,
         ),
         Suite(
+            name="memory",
+            about="tasks that are nothing but memory, by every memory of the whole history",
+            track=ANY.name,
+            tasks=("memory_chain:length=30", "memory_chain:length=100", "repeat_previous_cards", "autoencode_cards"),
+            methods=tuple(f"{agent}:memory={memory}" for agent in ("ppo", "pqn") for memory in KEEPING),
+            seeds=5,
+            steps=500_000,
+            evaluations=10,
+        ),
+        Suite(
             name="exploration",
             about="single random actions or repeated ones, for learners at their shipped and published settings",
             track=POMDP.name,
@@ -95,6 +109,26 @@ SUITES: dict[str, Suite] = {
             methods=tuple(LM.methods),
             seeds=5,
             steps=LM.steps_as_shipped,
+        ),
+        Suite(
+            name="offline",
+            about="tabular tasks from the logs of one who does not know what it does not see",
+            track=DIALOGUE.name,
+            tasks=(
+                "task:tmaze:length=5,discount=1",
+                "task:peek_maze:discount=1",
+                "task:tiger:discount=1",
+                "task:repeat_previous",
+                "task:flicker_grid:discount=1",
+                "task:mini_hallway:discount=1",
+            ),
+            methods=tuple(
+                f"{name}:view=utterance"
+                for name in ("bc", "filtered_bc", "decision_transformer", "mc_q", "offline_q", "cql", "iql", "awac")
+            ),
+            seeds=5,
+            steps=DIALOGUE.steps_as_shipped,
+            evaluations=10,
         ),
         Suite(
             name="dialogue",

@@ -90,6 +90,8 @@ def test_elsewhere_than_on_a_terminal_each_cell_is_a_line(tmp_path, capsys):
     failed = msgspec.structs.replace(records[0], metrics={"won": [None, None]}, failures={"0": "nan", "1": "nan"})
     live.cell(failed)
     assert output.getvalue().splitlines()[-1].startswith("slow on penny: no score, 2 of 2 seeds failed")
+    live.cell(msgspec.structs.replace(failed, task="task:tiger:x=1 [red]"))
+    assert output.getvalue().splitlines()[-1].startswith("slow on task:tiger:x=1 [red]: "), "a name is no markup"
 
 
 def test_a_terminal_shows_the_row_as_it_runs():

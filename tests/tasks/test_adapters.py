@@ -158,6 +158,30 @@ def test_our_task_behaves_as_a_gymnax_environment():
     assert int(state.time) == 0 and task.observations[int(info["final_observation"])].startswith("cue")
 
 
+def test_the_step_of_before_gymnax_1_says_done_at_either_end_and_one_hot_vectors_are_the_observations():
+    task = make("tmaze:length=1,horizon=4")
+    ours, params = tabular_env(task), tabular_params(task)
+    env, their_params = to_gymnax(ours, params)
+    old, _ = to_gymnax(ours, params, one_hot=True, five_values=True)
+    assert old.observation_space(their_params).shape == (task.num_observations,)
+    obs, state = env.reset(jax.random.key(0), their_params)
+    vector, old_state = old.reset(jax.random.key(0), their_params)
+    ends = set()
+    for t, action in enumerate(jax.random.randint(jax.random.key(8), (40,), 0, 4)):
+        assert vector.sum() == 1 and vector[obs] == 1
+        obs, state, reward, terminated, truncated, _ = env.step(jax.random.key(t), state, action, their_params)
+        vector, old_state, old_reward, done, info = old.step(jax.random.key(t), old_state, action, their_params)
+        assert (old_reward, done) == (reward, terminated | truncated) and info["truncated"] == truncated
+        ends.add((bool(terminated), bool(truncated)))
+    assert ends == {(False, False), (True, False), (False, True)}
+
+
+def test_one_hot_needs_numbered_observations(cartpole):
+    env, params = from_gymnax(*cartpole, discount=1.0)
+    with pytest.raises(ValueError, match="numbered"):
+        to_gymnax(env, params, one_hot=True)
+
+
 def test_there_and_back_is_the_same_environment():
     task = make("tiger")
     ours, params = tabular_env(task), tabular_params(task)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.tasks.cards import Deck, full
+from seqrl_jax.tasks.cards import Deck, full, placed, taken
 from seqrl_jax.tasks.environments import ENVIRONMENTS, environment
 
 GAMES = {
@@ -127,7 +127,7 @@ def test_cards_are_dealt_as_from_a_shuffled_deck():
 
     def one(key):
         def deal(deck, key):
-            deck, card = deck.dealt(key)
+            deck, card = deck.dealt(jax.random.uniform(key))
             return deck, card
 
         return jax.lax.scan(deal, full(2, 3), jax.random.split(key, 6))[1]
@@ -139,9 +139,23 @@ def test_cards_are_dealt_as_from_a_shuffled_deck():
     assert np.sum((counts - 1000.0) ** 2 / 1000.0) < 70
 
 
+def test_a_pile_gives_back_what_was_placed_last():
+    suits = np.random.default_rng(0).integers(4, size=52)
+    pile = jnp.zeros(4, jnp.uint32)
+    for suit in suits:
+        pile = placed(pile, jnp.int32(suit))
+    back = []
+    for _ in suits:
+        pile, suit = taken(pile)
+        back.append(int(suit))
+    assert back == suits[::-1].tolist() and not pile.any()
+
+
 def test_a_card_that_is_gone_is_not_dealt():
     left = Deck(jnp.array([0, 1, 0, 3]))
-    cards = np.asarray(jax.vmap(lambda key: left.dealt(key)[1])(jax.random.split(jax.random.key(3), 2000)))
+    cards = np.asarray(
+        jax.vmap(lambda key: left.dealt(jax.random.uniform(key))[1])(jax.random.split(jax.random.key(3), 2000))
+    )
     assert set(cards) == {1, 3}
     assert (cards == 3).mean() == pytest.approx(0.75, abs=0.06)
 

@@ -57,3 +57,17 @@ def test_who_recalls_the_context_earns_one_and_who_does_not_nothing(bits):
     recalled, blind = jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(2), 2000))
     assert (np.asarray(recalled) == 1).all() and ready.certified["history"].lower == 1.0
     assert ready.certified["memoryless_stochastic"].upper == pytest.approx(float(blind.mean()), abs=5 / 2000**0.5)
+
+
+@pytest.mark.parametrize("bits", [1, 3, 40])
+def test_all_contexts_and_queries_are_equally_likely(bits):
+    ready = environment(f"memory_chain:length=5,bits={bits}")
+    keys = jax.random.split(jax.random.key(5), 20_000)
+    state = jax.vmap(ready.env.reset, in_axes=(0, None))(keys, ready.params)[1]
+    context, query = np.asarray(state.context), np.asarray(state.query)
+    error = 0.5 / len(keys) ** 0.5
+    np.testing.assert_allclose(context.mean(0), 0.5, atol=5 * error)
+    together = context.astype(float).T @ context / len(keys)
+    np.testing.assert_allclose(together - 0.25 * np.eye(bits), 0.25, atol=5 * error)
+    counts = np.bincount(query, minlength=bits)
+    assert len(counts) == bits and np.abs(counts / len(keys) - 1 / bits).max() < 5 * error

@@ -1,0 +1,82 @@
+"""A tabular task as a game of dialogues: the same values, logs by who acts as if nothing were hidden."""
+
+import numpy as np
+import pytest
+
+from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.files import LogError, read_log, write_log
+from seqrl_jax.dialogue.logs import logged
+from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.dialogue.views import spelling
+from seqrl_jax.exact.solve import solve_anew
+from seqrl_jax.naming import SpecError, without
+from seqrl_jax.tasks import make
+
+SPECS = ("tmaze:length=3", "tiger", "peek_maze", "repeat_previous:horizon=8", "mini_hallway:cells=6", "two_doors")
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("view", ["utterance", "token"])
+def test_the_values_are_the_tasks_own(spec, view):
+    game, values = make_game(f"task:{spec}"), solve_anew(make(spec)).values
+    known = Known(game)
+    assert known.value(known.best) == pytest.approx(values["history"].lower, abs=1e-9)
+    idle = Known(make_game(f"task:{spec},expert=0" if ":" in spec else f"task:{spec}:expert=0"))
+    assert idle.value(idle.logged) == pytest.approx(values["random"].lower, abs=1e-9)
+    assert len(spelling(game, view).said) == make(spec).num_actions
+
+
+def test_an_expert_that_sees_all_is_the_optimum_of_an_observed_task():
+    known = Known(make_game("task:flicker_grid:observed=true,expert=1"))
+    values = solve_anew(make("flicker_grid:observed=true")).values
+    # Q with the whole horizon to go is not Q of each step: close where the horizon does not press.
+    assert known.value(known.logged) == pytest.approx(values["state"].lower, rel=0.01)
+
+
+def test_the_expert_takes_doubt_to_end_with_the_next_step():
+    """Q-MDP of the tiger task: a door is worth its reward, listening that of the right door one step later."""
+    game, task = make_game("task:tiger"), make("tiger")
+    merit = game.speakers[0].merit[task.states.index("left")]
+    worth = dict(zip(game.task.actions, merit, strict=True))
+    assert worth == pytest.approx({"do-listen": -1 + task.discount * 10, "do-open-left": -100, "do-open-right": 10})
+
+
+def test_logs_are_files_of_their_own_task(tmp_path):
+    game, spec = make_game("task:tiger"), "task:tiger"
+    log, path = logged(game, 20, 0), tmp_path / "log.jsonl"
+    write_log(path, spec, game, log, 0)
+    back = read_log(path, game)
+    np.testing.assert_array_equal(back.utterance, log.utterance)
+    np.testing.assert_array_equal(back.reply, log.reply)
+    with pytest.raises(LogError, match=r"line 1: a dialogue of 'task:tiger', not of tmaze"):
+        read_log(path, make_game("task:tmaze"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("task:tigre", "tiger"),
+        ("task:tiger:expert=2", "expert"),
+        ("task:tiger:expert=", "expert"),
+        ("task:", "name is missing"),
+        ("task:tiger:accuracy=7", "accuracy"),
+    ],
+)
+def test_a_task_that_is_none_is_refused(spec, why):
+    with pytest.raises(SpecError, match=why):
+        make_game(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "left"),
+    [
+        ("tiger:expert=1", ("tiger", "1")),
+        ("tiger:expert=1,horizon=3", ("tiger:horizon=3", "1")),
+        ("tiger:horizon=3,expert=1", ("tiger:horizon=3", "1")),
+        ("tiger:a=1,expert=2,b=3", ("tiger:a=1,b=3", "2")),
+        ("tiger:my_expert=1", ("tiger:my_expert=1", None)),
+        ("tiger", ("tiger", None)),
+    ],
+)
+def test_one_setting_is_taken_out_of_a_name(spec, left):
+    assert without(spec, "expert") == left
