@@ -11,7 +11,7 @@ import pytest
 
 from seqrl_jax.agents.rollout import begin, collect
 from seqrl_jax.naming import SpecError
-from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole
+from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole, zeros_in
 from seqrl_jax.tasks.environments import environment, environment_settings
 from seqrl_jax.tasks.gymnasium_adapter import to_gymnasium
 from seqrl_jax.tasks.gymnax_adapter import to_gymnax
@@ -280,6 +280,19 @@ WRAPPED = [
 def test_agents_learn_in_wrapped_environments():
     """One update is traced; nothing is computed."""
     ANY.check(WRAPPED, ["ppo:memory=gru"])
+
+
+@pytest.mark.parametrize("spec", WRAPPED)
+def test_shapes_and_types_never_change(spec):
+    """What scans and vmaps need; a hashable environment is one compiled program."""
+    ready, key = environment(spec), jax.random.key(0)
+    typed = lambda tree: [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+    obs, state = jax.eval_shape(lambda: ready.env.reset(key, ready.params))
+    action = zeros_in(ready.env.action_space)
+    after = jax.eval_shape(lambda state: ready.env.step(key, state, action, ready.params), state)
+    assert typed((after.obs, after.state)) == typed((obs, state)) and isinstance(hash(ready.env), int)
+    space = ready.env.observation_space
+    assert obs.shape == (() if isinstance(space, Discrete) else space.shape)
 
 
 @pytest.mark.parametrize("spec", WRAPPED)
