@@ -240,6 +240,27 @@ def popjaxrl_table() -> str:
     return "\n".join([*lines, "", f"`{measured['command']}`: {where}."])
 
 
+def horizon_table() -> str:
+    """Scores of every memory at multiples of the length of training, task by task."""
+    measured = _read("horizon_generalisation_cpu.json")
+    parts = []
+    for task in dict.fromkeys(row["task"] for row in measured["rows"]):
+        mine = [row for row in measured["rows"] if row["task"] == task]
+        times = list(mine[0]["scores"])
+        heads = " | ".join(f"{number} L" for number in times)
+        lines = [f"| `{task}`, L = {mine[0]['length']} | {heads} | rate | steps/s | bytes |"]
+        lines.append("|---|" + "---:|" * (len(times) + 3))
+        for row in mine:
+            shown = " | ".join(two(row["scores"][number]["value"]) for number in times)
+            speed = f"{row['steps_per_second'] / 1e3:.0f}k"
+            lines.append(
+                f"| `{row['memory']}` | {shown} | {row['learning_rate']:g} | {speed} | {row['carry_bytes']:,} |"
+            )
+        parts.append("\n".join(lines))
+    where = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
+    return "\n\n".join([*parts, f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
+
+
 def memorax_table() -> str:
     """How far its models are from what they should be."""
     measured = _read("peers/memorax_cells.json")
@@ -378,6 +399,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "luck": luck_table,
         "measurements": measurements,
     },
+    "docs/memory.md": {"horizon": horizon_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
 }
 

@@ -130,21 +130,27 @@ def over_seeds(repeats: int, counts: tuple[int, ...] = (1, 10, 50)) -> dict[str,
     }
 
 
-def recall(steps: int = 100_000, length: int = 98) -> dict[str, Any]:
-    """PQN on a cue that has to be kept for 100 steps: one cold run, compilation included, and what it learned."""
+def recall(steps: int = 1_000_000, length: int = 98, seeds: int = 10) -> dict[str, Any]:
+    """PQN on a cue that has to be kept for 100 steps: one cold program of all seeds, compilation included, and what was
+    learned."""
     task = make(f"tmaze:length={length},carried=true,discount=1,horizon={length + 2}")
     env, params = tabular_env(task), tabular_params(task)
     agent = dataclasses.replace(make_agent("pqn"), rollout_length=128).for_run(task.horizon, steps)
-    updates = updates_in(agent, steps)
+
+    def one(key: Array) -> Array:
+        state, _ = train(agent, env, params, key, steps)
+        return simulate(key, env, params, agent.policy(env, params, state), 100, task.horizon).mean()
+
     jax.clear_caches()
     began = time.perf_counter()
-    state, _ = jax.block_until_ready(jax.jit(lambda key: train(agent, env, params, key, steps))(jax.random.key(0)))
+    returns = jax.block_until_ready(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), seeds)))
     seconds = time.perf_counter() - began
-    returns = simulate(jax.random.key(1), env, params, agent.policy(env, params, state), 500, task.horizon)
+    made = updates_in(agent, steps) * agent.steps_per_update
     return {
-        "what": f"PQN on {task.name}, {updates * agent.steps_per_update} steps, compilation included",
+        "what": f"PQN on {task.name}, {seeds} seeds x {made} steps, compilation included",
         "cold_seconds": seconds,
         "mean_return": float(returns.mean()),
+        "returns": [float(value) for value in returns],
         "optimum": 4.0,
     }
 

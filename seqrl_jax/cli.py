@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("game", help="NAME or NAME:key=value,...")
     data.add_argument("--episodes", type=_in("Count"), default=1000, help="how many dialogues (1000)")
     data.add_argument("--seed", type=_in("Seed"), default=0)
-    data.add_argument("--out", type=_path, required=True, help="a path ending in .jsonl or .parquet")
+    data.add_argument("--out", type=_path, required=True, help="a path ending in .jsonl or .parquet, or minari:NAME")
 
     run = command("run", "Run a suite, or chosen tasks and agents, and print the table.")
     run.add_argument("suite", nargs="?", help="name of a suite (default: quick, or the first that knows the names)")

@@ -1,5 +1,7 @@
 """Logs as files: JSON lines, a dialogue a line, or Parquet, a turn a row; both are read back to the letter or refused.
 
+`minari:NAME` in place of a path is a dataset of Minari (see `minari_store`).
+
 What a line holds, and the columns of Parquet (one row for each turn, `dialogue` and `turn` number them):
 
     game        the spec that the dialogue is of
@@ -27,10 +29,12 @@ from msgspec import Struct
 from seqrl_jax import naming
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.logs import Log, spelled, symbol_log_probs
+from seqrl_jax.dialogue.minari_store import read_minari, write_minari
 from seqrl_jax.dialogue.registry import TASK
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.files import write_whole
 
+MINARI = "minari:"
 TOLERANCE = 1e-4
 """Relative, by which the words of an utterance may be more or less likely than it, as single precision rounds."""
 
@@ -62,13 +66,18 @@ class Dialogue(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 def write_log(path: Path, spec: str, game: Game, log: Log, seed: int) -> None:
-    """Write a log, as the ending of the path says: .jsonl or .parquet. Raises: ValueError for another ending."""
+    """Write a log, as the ending of the path says: .jsonl or .parquet; or `minari:NAME`.
+
+    Raises: ValueError for another ending, or a dataset that cannot be made.
+    """
+    if name := _dataset(path):
+        return write_minari(name, spec, game, log, seed)
     dialogues = _dialogues(spec, game, log, seed)
     if path.suffix == ".jsonl":
         return write_whole(path, b"".join(msgspec.json.encode(each) + b"\n" for each in dialogues))
     if path.suffix == ".parquet":
         return write_whole(path, _parquet(dialogues))
-    raise ValueError(f"{path}: a log is written to a path that ends in .jsonl or .parquet")
+    raise ValueError(f"{path}: a log is written to a path that ends in .jsonl or .parquet, or to {MINARI}NAME")
 
 
 def read_log(path: Path, game: Game) -> Log:
@@ -77,7 +86,7 @@ def read_log(path: Path, game: Game) -> Log:
     Raises: LogError, naming the line (or row): not JSON, fields that are missing, unknown or of another type, numbers
         that are not finite, words that are not the game's, an end that is none.
     """
-    dialogues = list(_from_lines(path) if path.suffix == ".jsonl" else _from_parquet(path))
+    dialogues = list(_from_anything(path))
     if not dialogues:
         raise LogError(f"{path}: no dialogues")
     horizon, num_a = game.task.horizon, game.task.num_actions
@@ -129,6 +138,26 @@ def _dialogues(spec: str, game: Game, log: Log, seed: int) -> Iterator[Dialogue]
 
 def _text(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _dataset(path: Path) -> str | None:
+    """The name of a dataset of Minari, where the path is one."""
+    text = str(path)
+    return text.removeprefix(MINARI) if text.startswith(MINARI) else None
+
+
+def _from_anything(path: Path) -> Iterator[tuple[str, Dialogue]]:
+    if name := _dataset(path):
+        return _from_minari(path, name)
+    return _from_lines(path) if path.suffix == ".jsonl" else _from_parquet(path)
+
+
+def _from_minari(path: Path, name: str) -> Iterator[tuple[str, Dialogue]]:
+    try:
+        for number, dialogue in read_minari(name):
+            yield _decoded(f"{path}, episode {number}", json.dumps(dialogue).encode())
+    except ValueError as error:
+        raise error if isinstance(error, LogError) else LogError(f"{path}: {error}") from None
 
 
 def _from_lines(path: Path) -> Iterator[tuple[str, Dialogue]]:

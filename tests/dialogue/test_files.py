@@ -1,10 +1,12 @@
 """Logs as files: read back to the letter, or refused in one line that names the place."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.files import LogError, read_log, write_log
 from seqrl_jax.dialogue.logs import logged
 from seqrl_jax.dialogue.registry import make_game
@@ -22,18 +24,21 @@ def log(game):
     return logged(game, 40, 11)
 
 
+def assert_the_same(back, log):
+    for name in ("utterance", "reply", "reward", "length", "terminated"):
+        np.testing.assert_allclose(getattr(back, name), getattr(log, name), rtol=1e-6, err_msg=name)
+    chosen = lambda log: np.take_along_axis(log.probability, log.utterance[..., None], 2)[..., 0]
+    spoken = np.arange(4) < log.length[:, None]
+    np.testing.assert_allclose(chosen(back)[spoken], chosen(log)[spoken], rtol=1e-6)
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_a_log_comes_back(tmp_path, game, log, ending):
     if ending == "parquet":
         pytest.importorskip("pyarrow")
     path = tmp_path / f"log.{ending}"
     write_log(path, SPEC, game, log, 11)
-    back = read_log(path, game)
-    for name in ("utterance", "reply", "reward", "length", "terminated"):
-        np.testing.assert_allclose(getattr(back, name), getattr(log, name), rtol=1e-6, err_msg=name)
-    chosen = lambda log: np.take_along_axis(log.probability, log.utterance[..., None], 2)[..., 0]
-    spoken = np.arange(4) < log.length[:, None]
-    np.testing.assert_allclose(chosen(back)[spoken], chosen(log)[spoken], rtol=1e-6)
+    assert_the_same(read_log(path, game), log)
     again = tmp_path / f"again.{ending}"
     write_log(again, SPEC, game, log, 11)
     assert again.read_bytes() == path.read_bytes()
@@ -101,3 +106,42 @@ def test_an_empty_file_and_one_that_is_no_parquet(tmp_path, game):
     (tmp_path / "log.parquet").write_bytes(b"nothing")
     with pytest.raises(LogError, match="not Parquet"):
         read_log(tmp_path / "log.parquet", game)
+
+
+@pytest.fixture
+def minari(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    return pytest.importorskip("minari")
+
+
+def test_a_log_is_a_dataset_of_minari_with_exact_reference_scores(minari, game, log):
+    path = Path("minari:seqrl/negotiation-v0")
+    write_log(path, SPEC, game, log, 11)
+    assert_the_same(read_log(path, game), log)
+    dataset, known = minari.load_dataset("seqrl/negotiation-v0"), Known(game)
+    assert dataset.total_episodes == 40 and dataset.action_space.n == game.task.num_actions
+    ends = known.value(known.logged), known.value(known.best)
+    np.testing.assert_allclose(minari.get_normalized_score(dataset, np.array(ends)), [0, 1], atol=1e-9)
+    episode = next(iter(dataset.iterate_episodes()))
+    assert len(episode.observations) == len(episode.actions) + 1
+    assert episode.observations[-1] == game.task.num_observations, "nothing is replied to the last utterance"
+    with pytest.raises(ValueError, match="already exists"):
+        write_log(path, SPEC, game, log, 11)
+
+
+def test_a_dataset_that_is_none_of_this_game_is_refused(minari, game, log):
+    with pytest.raises(LogError, match=r"^minari:nothing-v0: "):
+        read_log(Path("minari:nothing-v0"), game)
+    write_log(Path("minari:negotiation-v0"), SPEC, game, log, 11)
+    with pytest.raises(LogError, match="episode 0: a dialogue of 'negotiation:turns=4', not of wordle"):
+        read_log(Path("minari:negotiation-v0"), make_game("wordle:words=8"))
+    strange = minari.data_collector.EpisodeBuffer(
+        observations=[0, 0], actions=[0], rewards=[0.0], terminations=[True], truncations=[False], infos={}
+    )
+    space = minari.load_dataset("negotiation-v0").action_space
+    with pytest.warns(UserWarning):
+        minari.create_dataset_from_buffers(
+            "strange-v0", [strange], action_space=space, observation_space=space, data_format="arrow"
+        )
+    with pytest.raises(LogError, match=r"^minari:strange-v0: its metadata says nothing of 'game'"):
+        read_log(Path("minari:strange-v0"), game)

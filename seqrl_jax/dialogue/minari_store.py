@@ -1,0 +1,111 @@
+"""Logs as datasets of Minari: an utterance is an action, a reply an observation, both by number.
+
+An episode has one observation more than a dialogue has replies: behind the last turn stands the number of none. The
+game, its words and the seed stand in the dataset's metadata, and its reference scores are the exact values of those who
+spoke and of the best policy. Probabilities of utterances are infos; those of words follow from the game.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from seqrl_jax.dialogue.exact import Known, TooLarge
+from seqrl_jax.dialogue.game import Game
+from seqrl_jax.dialogue.logs import Log
+
+GAME, SEED, SAID, REPLIED, PROBABILITY = "game", "seed", "utterances", "replies", "probability"
+
+
+def write_minari(dataset_id: str, spec: str, game: Game, log: Log, seed: int) -> None:
+    """Write a log as a new dataset. Raises: ValueError for a name that is none or is taken; ImportError."""
+    minari, spaces, buffer = _minari()
+    none = game.task.num_observations
+
+    def episode(row: int, length: int) -> Any:
+        last = np.arange(length) == length - 1
+        said = log.utterance[row, :length]
+        return buffer(
+            id=row,
+            seed=seed,
+            observations=[*map(int, log.reply[row, :length]), none],
+            actions=list(map(int, said)),
+            rewards=list(map(float, log.reward[row, :length])),
+            terminations=list(map(bool, last & log.terminated[row])),
+            truncations=list(map(bool, last & ~log.terminated[row])),
+            infos={PROBABILITY: [*map(float, log.probability[row, np.arange(length), said]), np.nan]},
+        )
+
+    with warnings.catch_warnings():
+        # It asks for authors and an environment of gymnasium's, and there are none.
+        warnings.simplefilter("ignore", UserWarning)
+        dataset = minari.create_dataset_from_buffers(
+            dataset_id,
+            [episode(row, int(length)) for row, length in enumerate(log.length)],
+            action_space=spaces.Discrete(game.task.num_actions),
+            observation_space=spaces.Discrete(none + 1),
+            description=f"{spec}: dialogues of its speakers",
+            data_format="arrow",
+        )
+    names = {SAID: list(game.task.actions), REPLIED: list(game.task.observations)}
+    dataset.storage.update_metadata({GAME: spec, SEED: seed, **names, **_scores(game)})
+
+
+def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Numbers of episodes, and what `files.Dialogue` holds of each.
+
+    Raises: ValueError for a dataset that is not there or that is none of dialogues; ImportError.
+    """
+    minari, *_ = _minari()
+    try:
+        dataset = minari.load_dataset(dataset_id)
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(str(error).strip().partition("\n")[0]) from None
+    about = dataset.storage.metadata
+    if missing := [name for name in (GAME, SAID, REPLIED) if name not in about]:
+        raise ValueError(f"its metadata says nothing of {missing[0]!r}: a dataset of no game")
+    said, replied = ([name.replace("_", " ") for name in about[key]] for key in (SAID, REPLIED))
+    for episode in dataset.iterate_episodes():
+        replies = [replied[number] for number in episode.observations[:-1]]
+        turns = [
+            {"said": said[action], "reward": float(reward)}
+            for action, reward in zip(episode.actions, episode.rewards, strict=True)
+        ]
+        for turn, reply in zip(turns, replies[1:], strict=False):
+            turn["reply"] = reply
+        for turn, chance in zip(turns, episode.infos.get(PROBABILITY, ()), strict=False):
+            turn[PROBABILITY] = float(chance)
+        yield (
+            int(episode.id),
+            {
+                GAME: about[GAME],
+                "opening": replies[0] if replies else "",
+                "turns": turns,
+                "terminated": bool(episode.terminations[-1:].any()),
+                "truncated": bool(episode.truncations[-1:].any()),
+            },
+        )
+
+
+def _scores(game: Game) -> dict[str, float]:
+    """Reference scores, of a game whose returns have no discount and whose values can be computed."""
+    known = Known(game)
+    if game.task.discount != 1:
+        return {}
+    try:
+        return {"ref_min_score": known.value(known.logged), "ref_max_score": known.value(known.best)}
+    except TooLarge:
+        return {}
+
+
+def _minari() -> tuple[Any, Any, Any]:
+    try:
+        import minari
+        from gymnasium import spaces
+        from minari.data_collector import EpisodeBuffer
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{error}; for Minari: pip install "seqrl_jax[minari]"') from error
+    return minari, spaces, EpisodeBuffer
