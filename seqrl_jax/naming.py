@@ -2,7 +2,7 @@
 declare, and answered with the nearest name where there is none.
 
 A parameter's domain stands in its annotation: a number with its ends (`settings`), a `Literal` of words, or `bool`;
-with `| None` it may also be set to `none`.
+with `| None` it may also be set to `none`. A text has a pattern, and a description that says it in words.
 """
 
 from __future__ import annotations
@@ -175,6 +175,8 @@ def in_words(domain: Any) -> str:
         words = f"one of {', '.join(get_args(inner))}"
     elif inner in WORDS:
         words = WORDS[inner]
+    elif get_origin(inner) is Annotated and get_args(inner)[0] is str:
+        words = get_args(inner)[1].description
     else:
         kind, *notes = get_args(inner) if get_origin(inner) is Annotated else (inner,)
         signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}

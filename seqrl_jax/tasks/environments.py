@@ -14,8 +14,10 @@ from seqrl_jax.tasks import bandit, cards, catch, chain, concentration, demand, 
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 from seqrl_jax.tasks.ready import Ready
-from seqrl_jax.tasks.registry import FILE, TASKS, make
+from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, TASKS, make
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+from seqrl_jax.tasks.wrappers.mask import GROUPS
+from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapped_environment, wrapper_settings
 
 GYMNAX = "gymnax"
 DISCOUNT = 0.99
@@ -51,7 +53,13 @@ def environment(spec: str) -> Ready:
 
     `NAME[:key=value,...]` of the suite, the path of a `.POMDP` file, `gymnax:NAME[:key=value,...]`, or
     `MODULE:FUNCTION[:key=value,...]`: a function that returns a `Ready`, an environment with its params, or gymnax's.
-    Raises: SpecError for a name that is none, naming the nearest, and for a function that returns anything else.
+    All take wrappers beside their own keys, applied in this order: `mask` (the components that are shown: `0+2`, or
+    `positions`), `noise=STD`, `sticky=P`, `delay=STEPS`, `flicker=P`, `frame_stack=K`, `previous_reward=true`,
+    `previous_action=true`; a task takes those of tables (`make`). A key of its own goes before one of these with the
+    same name.
+
+    Raises: SpecError for a name that is none, naming the nearest, for a function that returns anything else, and for a
+    wrapper that the environment does not allow.
     """
     name = naming.base(spec)
     if name in TASKS or FILE.fullmatch(spec):
@@ -69,19 +77,40 @@ def environment(spec: str) -> Ready:
     return naming.lookup("environment", name, {**TASKS, **ENVIRONMENTS, GYMNAX: None})
 
 
+def environment_settings(name: str) -> list[naming.Setting]:
+    """What can be set of an environment: its own keys and the wrappers. Raises SpecError for an unknown name."""
+    own = naming.describe_settings(naming.lookup("environment", name, ENVIRONMENTS))
+    known = {setting.key for setting in own}
+    return [*own, *(setting for setting in wrapper_settings(ENVIRONMENT_WRAPPERS) if setting.key not in known)]
+
+
 def _called(spec: str, function: Callable[..., Any], settings: Mapping[str, str]) -> Ready:
-    values = naming.arguments(spec, settings, naming.settable(function))
+    values, wrappers = _values(spec, settings, naming.settable(function))
     for key, parameter in inspect.signature(function).parameters.items():
         needed = parameter.default is parameter.empty and parameter.kind in (0, 1, 3)
         if needed and key not in values:
             raise naming.SpecError(f"{naming.shown(spec)}: {function.__name__} needs {key!r}, of which nothing is said")
-    made = naming.made(spec, lambda: function(**values))
+    ready = _ready(spec, naming.made(spec, lambda: function(**values)))
+    return naming.made(spec, lambda: wrapped_environment(ready, wrappers))
+
+
+def _ready(spec: str, made: Any) -> Ready:
     if isinstance(made, Ready):
         return made
     if isinstance(made, tuple) and len(made) == 2:
         env, params = made
         return Ready(env, params) if isinstance(env, Environment) else Ready(*from_gymnax(env, params, DISCOUNT))
     raise naming.SpecError(f"{naming.shown(spec)} made {type(made).__name__}, expected an environment and its params")
+
+
+def _values(spec: str, settings: Mapping[str, str], own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of an environment with these keys of its own, and those of its wrappers."""
+    domains = {**ENVIRONMENT_WRAPPERS, **own}
+    for key in COMMON_KEYS:
+        if key in settings and key not in domains:
+            raise naming.SpecError(f"{naming.shown(spec)}: {key} needs a task that is a table")
+    values = naming.arguments(spec, settings, domains)
+    return {key: values[key] for key in values if key in own}, {key: values[key] for key in values if key not in own}
 
 
 def _imported(spec: str, module: str, function: str) -> Callable[..., Any]:
@@ -97,7 +126,7 @@ def _imported(spec: str, module: str, function: str) -> Callable[..., Any]:
 
 
 def _of_gymnax(spec: str) -> Ready:
-    """What can be set: the discount, numbers of the constructor, and fields of the params."""
+    """What can be set: the discount, numbers of the constructor, fields of the params, and wrappers."""
     import gymnax
 
     name, _, rest = spec.partition(":")[2].partition(":")
@@ -107,7 +136,10 @@ def _of_gymnax(spec: str) -> Ready:
     parameters = inspect.signature(type(env)).parameters.items()
     of_env = {key: type(parameter.default) for key, parameter in parameters if type(parameter.default) in PLAIN}
     settings = naming.read_settings(spec, rest) if rest else {}
-    values = naming.arguments(spec, settings, {**of_env, **of_params, "discount": Discount})
+    values, wrappers = _values(spec, settings, {**of_env, **of_params, "discount": Discount})
     env, params = gymnax.make(name, **{key: value for key, value in values.items() if key in of_env})
     params = params.replace(**{key: value for key, value in values.items() if key in of_params})
-    return Ready(*from_gymnax(env, params, values.get("discount", DISCOUNT)))
+    ready = Ready(*from_gymnax(env, params, values.get("discount", DISCOUNT)))
+    if "mask" in wrappers:
+        wrappers["mask"] = GROUPS.get(name, {}).get(wrappers["mask"], wrappers["mask"])
+    return naming.made(spec, lambda: wrapped_environment(ready, wrappers))

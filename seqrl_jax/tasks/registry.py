@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.descriptions import Description, described
 from seqrl_jax.settings import Discount, Horizon
-from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic, wrappers
+from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic
 from seqrl_jax.tasks.pomdp_file import read_pomdp
 from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, TABLE_WRAPPERS, wrapped_table, wrapper_settings
 
 TASKS: dict[str, Callable[..., TabularPOMDP]] = {
     "locked_doors": doors.locked_doors,
@@ -33,21 +34,18 @@ TASKS: dict[str, Callable[..., TabularPOMDP]] = {
     "hidden_market": market.hidden_market,
 }
 FILE = re.compile(r"(?P<path>.*\.pomdp)(:(?P<settings>.*))?", re.IGNORECASE | re.DOTALL)
-COMMON_KEYS: dict[str, Any] = {"horizon": Horizon, "discount": Discount, "seen_at_start": bool, "observed": bool}
-SHOWN: dict[str, Callable[[TabularPOMDP], TabularPOMDP]] = {
-    "time": wrappers.with_time,
-    "previous_reward": wrappers.previous_reward,
-    "previous_action": wrappers.previous_action,
-}
-COMMON_KEYS |= dict.fromkeys(SHOWN, bool)
+OF_THE_TASK: dict[str, Any] = {"horizon": Horizon, "discount": Discount, "seen_at_start": bool, "observed": bool}
+COMMON_KEYS = {**OF_THE_TASK, **TABLE_WRAPPERS}
 
 
 def make(spec: str) -> TabularPOMDP:
     """The task that `spec` names: `NAME`, `NAME:key=value,...` or the path of a `.POMDP` file (settings may follow).
 
     Every task takes beside its own keys, applied in this order: `horizon`, `discount`, `seen_at_start=true` (o_0 drawn
-    like every other observation), `observed=true` (its fully observed twin), `time=true`, `previous_reward=true`,
-    `previous_action=true` (shown with the observation).
+    like every other observation), `observed=true` (its fully observed twin), and the wrappers: `sticky=P` (the last
+    action again), `delay=STEPS`, `flicker=P` (blank observations), `frame_stack=K`, `time=true`,
+    `previous_reward=true`, `previous_action=true` (shown with the observation). A key of its own goes before one of
+    these with the same name.
 
     Raises:
         SpecError: unknown name, key or value. PomdpFileError: a malformed file. TaskError: no task can be built.
@@ -55,12 +53,12 @@ def make(spec: str) -> TabularPOMDP:
     file = FILE.fullmatch(spec)
     if file:
         settings = {} if file["settings"] is None else naming.read_settings(spec, file["settings"])
-        values = naming.arguments(spec, settings, COMMON_KEYS)
+        values = _values(spec, settings, {})
         return _adjusted(read_pomdp(file["path"], values.pop("horizon", None)), values)
     name, settings = naming.parse(spec)
     function = naming.lookup("task", name, TASKS)
     own = naming.settable(function)
-    values = naming.arguments(spec, settings, {**COMMON_KEYS, **own})
+    values = _values(spec, settings, own)
     task = naming.made(spec, lambda: function(**{key: value for key, value in values.items() if key in own}))
     return replace(_adjusted(task, {key: value for key, value in values.items() if key not in own}), name=spec)
 
@@ -69,14 +67,22 @@ def task_settings(name: str) -> list[naming.Setting]:
     """What can be set of a task: its own keys and those of every task. Raises SpecError for an unknown name."""
     own = naming.describe_settings(naming.lookup("task", name, TASKS))
     known = {setting.key for setting in own}
-    common = {key: domain for key, domain in COMMON_KEYS.items() if key not in known}
     default = lambda domain: "false" if domain is bool else "the task's own"
-    return [*own, *(naming.Setting(key, naming.in_words(domain), default(domain)) for key, domain in common.items())]
+    common = [naming.Setting(key, naming.in_words(domain), default(domain)) for key, domain in OF_THE_TASK.items()]
+    return [*own, *(setting for setting in (*common, *wrapper_settings(TABLE_WRAPPERS)) if setting.key not in known)]
 
 
 def describe(name: str) -> Description:
     """What the task says of itself. Raises SpecError for an unknown name."""
     return described(naming.lookup("task", name, TASKS))
+
+
+def _values(spec: str, settings: Mapping[str, str], own: Mapping[str, Any]) -> dict[str, Any]:
+    domains = {**COMMON_KEYS, **own}
+    for key in ENVIRONMENT_WRAPPERS:
+        if key in settings and key not in domains:
+            raise naming.SpecError(f"{naming.shown(spec)}: {key} needs arrays, a table's observations are symbols")
+    return naming.arguments(spec, settings, domains)
 
 
 def _adjusted(task: TabularPOMDP, values: dict[str, Any]) -> TabularPOMDP:
@@ -88,6 +94,4 @@ def _adjusted(task: TabularPOMDP, values: dict[str, Any]) -> TabularPOMDP:
         task = tabular.seen_at_start(task)
     if values.get("observed"):
         task = tabular.observed(task)
-    for key, shown in SHOWN.items():
-        task = shown(task) if values.get(key) else task
-    return task
+    return wrapped_table(task, values)

@@ -10,15 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from seqrl_jax import naming
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.configuration import configuration, modules
 from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
 from seqrl_jax.descriptions import described
 from seqrl_jax.naming import SpecError
 from seqrl_jax.results.record import Bound, Record
-from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, known
+from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, environment_settings, known
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
+from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapper_settings
 from seqrl_jax.tracks.agents import RETURN, outcome_of
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.training import alone, train_row
@@ -61,11 +61,12 @@ class EnvironmentTrack:
     @property
     def tasks(self) -> Mapping[str, Entry]:
         own = {
-            name: Entry(about.idea, detail=about.detail, settings=naming.describe_settings(build))
+            name: Entry(about.idea, detail=about.detail, settings=environment_settings(name))
             for name, build in ENVIRONMENTS.items()
             for about in [described(build)]
         }
-        return own | {GYMNAX: Entry("gymnax:NAME, an environment of gymnax; MODULE:FUNCTION is one of your own")}
+        theirs = "gymnax:NAME, an environment of gymnax; MODULE:FUNCTION is one of your own"
+        return own | {GYMNAX: Entry(theirs, settings=wrapper_settings(ENVIRONMENT_WRAPPERS))}
 
     @property
     def methods(self) -> Mapping[str, Entry]:

@@ -79,6 +79,14 @@ def test_the_last_action_and_reward_are_the_ones_that_were():
     np.testing.assert_allclose(rewards.astype(float), np.asarray(rollout.reward), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["blind_spot", "hidden_market"])
+def test_rewards_that_differ_by_rounding_are_one(name):
+    """Where rewards are quotients of sums, a cost of .05 is met in several last digits."""
+    task = make(f"{name}:previous_reward=true")
+    rewards = [float(text.split("|")[0]) for text in task.observations if not text.startswith("none")]
+    assert np.diff(np.unique(rewards)).min() > 1e-6
+
+
 def test_a_task_that_would_not_fit_is_refused():
     with pytest.raises(TaskError, match="states, more than its tables can hold"):
         make("rock_sample:horizon=2000,time=true")

@@ -1,0 +1,40 @@
+"""An observation that says nothing: zeros of an array, and of symbols one more, the last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import Array
+
+from seqrl_jax.tasks.environment import Discrete, Space, zeros_in
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+BLANK = "blank"
+
+
+@dataclass(frozen=True)
+class DiscreteWithBlank(Discrete):
+    """Integers in [0, size), of which the last says nothing."""
+
+
+def names_with_blank(task: TabularPOMDP) -> tuple[str, ...]:
+    """The names of a task's observations and `blank`, which it may have already: one that says nothing is enough."""
+    return task.observations if BLANK in task.observations else (*task.observations, BLANK)
+
+
+def space_with_blank(space: Space) -> Space:
+    """The space and a blank, which it may have already."""
+    if isinstance(space, DiscreteWithBlank) or not isinstance(space, Discrete):
+        return space
+    return DiscreteWithBlank(space.size + 1)
+
+
+def blank_in(space: Space) -> Array:
+    """The observation that says nothing, of a space that has one."""
+    return jnp.int32(space.size - 1) if isinstance(space, Discrete) else zeros_in(space)
+
+
+def mask_with_blank(space: Space, mask: Array) -> Array:
+    """The mask of `space_with_blank`, of that of `space`."""
+    return mask if space_with_blank(space) == space else jnp.append(mask, True)

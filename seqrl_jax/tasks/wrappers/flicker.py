@@ -1,0 +1,63 @@
+"""The screen flickers: each observation is lost with some probability, independently of all else.
+
+Source: Hausknecht & Stone (2015), Deep recurrent Q-learning for partially observable MDPs (there p = 0.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqrl_jax.tasks.environment import Space
+from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.tabular import TabularPOMDP, validated
+from seqrl_jax.tasks.wrappers.blank import BLANK, blank_in, mask_with_blank, names_with_blank, space_with_blank
+from seqrl_jax.tasks.wrappers.numbered import Numbered, Sensor
+
+
+def flicker(task: TabularPOMDP, probability: float) -> TabularPOMDP:
+    """Each observation, the first one too, is `blank` with this probability.
+
+    The best policy of the history is worth no more than it was: it could forget. Raises: TaskError for a number that is
+    no probability.
+    """
+    names = names_with_blank(task)
+    blank = names.index(BLANK)
+
+    def seen(law: np.ndarray) -> np.ndarray:
+        wider = np.zeros((*law.shape[:-1], len(names)))
+        wider[..., : task.num_observations] = (1 - probability) * law
+        wider[..., blank] += probability
+        return wider
+
+    return validated(
+        replace(
+            task,
+            initial_observation=seen(task.initial_observation),
+            observation=seen(task.observation),
+            observations=names,
+        )
+    )
+
+
+class Flicker(Sensor):
+    """Each observation is blank with probability `params.number`."""
+
+    @property
+    def observation_space(self) -> Space:
+        return space_with_blank(self.env.observation_space)
+
+    def observation_mask(self, params: Numbered) -> Array:
+        return mask_with_blank(self.env.observation_space, self.env.observation_mask(params.inner))
+
+    def _seen(self, key: Array, obs: Array, number: Array) -> Array:
+        return jnp.where(jax.random.bernoulli(key, number), blank_in(self.observation_space), obs)
+
+
+def flicker_env(ready: Ready, probability: float) -> Ready:
+    """An environment whose observations are lost with this probability; see `Flicker`."""
+    return Ready(Flicker(ready.env), Numbered(ready.params, jnp.float32(probability)))
