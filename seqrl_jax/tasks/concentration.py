@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -71,7 +72,7 @@ class Concentration(Whole):
         first = jnp.where(state.second == NONE, state.first, NONE)
         turns = ~state.matched[action] & (action != first)
         fresh = turns & (state.kind[action] == NONE)
-        dealt, card = state.deck.dealt(key)
+        dealt, card = state.deck.dealt(jax.random.uniform(key))
         deck = Deck(jnp.where(fresh, dealt.left, state.deck.left))
         kind = state.kind.at[action].set(jnp.where(fresh, card.astype(jnp.int8), state.kind[action]))
 
