@@ -10,13 +10,15 @@ sampled episodes. What is kept is as much at every length; only the time is long
 
 The learning rate of each memory is chosen on other seeds, by the mean score at L itself. Beside the scores: steps per
 second of training, bytes of carry of one environment, and at each length the cross-entropy in nats of a linear probe:
-of what is asked for, in what the memory gives (log 2: nothing of it).
+of what is asked for, in what the memory gives (log 2: nothing of it). Rows that the file holds already are not run
+again.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,13 +121,20 @@ def probes(family: Family, shipped: Any, states: Any, times: int, steps: int) ->
     agent = shipped.for_run(task.horizon, steps)
     network = agent.network_in(env)
 
-    def features(network: HistoryNetwork, carry: Any, inputs: StepInput) -> Array:
-        return network.memory(carry, network.encoder(inputs), inputs.first)[1]
+    def read(network: HistoryNetwork, carry: Any, inputs: StepInput) -> tuple[Any, Array]:
+        return network.memory(carry, network.encoder(inputs), inputs.first)
 
     def one(state: Any) -> Array:
         rollout = play(jax.random.key(8), agent, env, params, state, PROBED, task.horizon)
-        carry, obs = network.memory.initial_carry(PROBED), rollout.inputs.obs
-        code = network.apply(state.train.weights, carry, rollout.inputs, method=features)
+
+        def step(carry: Any, inputs: StepInput) -> tuple[Any, Array]:
+            # Step by step: some memories read a long sequence at once in more bytes than there are.
+            now = jax.tree.map(lambda leaf: leaf[None], inputs)
+            carry, feature = network.apply(state.train.weights, carry, now, method=read)
+            return carry, feature[0]
+
+        code = jax.lax.scan(step, network.memory.initial_carry(PROBED), rollout.inputs)[1]
+        obs = rollout.inputs.obs
         if family.per_step:
             return probe(code[1:], obs[:-1], task.num_observations)
         junction = family.length * times
@@ -143,15 +152,25 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     use_every_core()
-    rows: list[dict[str, Any]] = []
+    rows = known(options.out, options.seeds, options.steps)
     for family in FAMILIES:
         for name in options.memories:
+            if any((row["task"], row["memory"]) == (family.name, name) for row in rows):
+                continue
             rows.append(measured(family, name, options.seeds, options.steps, options.times))
             row = rows[-1]
             line = ", ".join(f"{times} L: {part['value']:.2f}" for times, part in row["scores"].items())
             print(f"{family.name:<16}{name:<18}{line}   (rate {row['learning_rate']:g})", flush=True)
             if options.out:
                 write_measurement(options.out, {"rows": rows, "seeds": options.seeds, "steps": options.steps})
+
+
+def known(path: Path | None, seeds: int, steps: int) -> list[dict[str, Any]]:
+    """Rows of as many seeds and steps that a file holds already."""
+    if path is None or not path.exists():
+        return []
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return kept["rows"] if (kept["seeds"], kept["steps"]) == (seeds, steps) else []
 
 
 def measured(family: Family, name: str, seeds: int, steps: int, times: Sequence[int]) -> dict[str, Any]:
