@@ -71,7 +71,10 @@ def write_log(path: Path, spec: str, game: Game, log: Log, seed: int) -> None:
     Raises: ValueError for another ending, or a dataset that cannot be made.
     """
     if name := _dataset(path):
-        return write_minari(name, spec, game, log, seed)
+        try:
+            return write_minari(name, spec, game, log, seed)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     dialogues = _dialogues(spec, game, log, seed)
     if path.suffix == ".jsonl":
         return write_whole(path, b"".join(msgspec.json.encode(each) + b"\n" for each in dialogues))
@@ -154,10 +157,11 @@ def _from_anything(path: Path) -> Iterator[tuple[str, Dialogue]]:
 
 def _from_minari(path: Path, name: str) -> Iterator[tuple[str, Dialogue]]:
     try:
-        for number, dialogue in read_minari(name):
-            yield _decoded(f"{path}, episode {number}", json.dumps(dialogue).encode())
+        found = list(read_minari(name))
     except ValueError as error:
-        raise error if isinstance(error, LogError) else LogError(f"{path}: {error}") from None
+        raise LogError(f"{path}: {error}") from None
+    for number, dialogue in found:
+        yield _decoded(f"{path}, episode {number}", json.dumps(dialogue).encode())
 
 
 def _from_lines(path: Path) -> Iterator[tuple[str, Dialogue]]:

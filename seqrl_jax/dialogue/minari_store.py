@@ -7,8 +7,10 @@ spoke and of the best policy. Probabilities of utterances are infos; those of wo
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,12 @@ GAME, SEED, SAID, REPLIED, PROBABILITY = "game", "seed", "utterances", "replies"
 
 
 def write_minari(dataset_id: str, spec: str, game: Game, log: Log, seed: int) -> None:
-    """Write a log as a new dataset. Raises: ValueError for a name that is none or is taken; ImportError."""
+    """Write a log as a new dataset, whole or not at all. Raises: ValueError for a name that is none or is taken;
+    ImportError."""
     minari, spaces, buffer = _minari()
+    place = _place(dataset_id)
+    if place.exists():
+        raise ValueError("there is such a dataset already")
     none = game.task.num_observations
 
     def episode(row: int, length: int) -> Any:
@@ -39,19 +45,23 @@ def write_minari(dataset_id: str, spec: str, game: Game, log: Log, seed: int) ->
             infos={PROBABILITY: [*map(float, log.probability[row, np.arange(length), said]), np.nan]},
         )
 
-    with warnings.catch_warnings():
-        # It asks for authors and an environment of gymnasium's, and there are none.
-        warnings.simplefilter("ignore", UserWarning)
-        dataset = minari.create_dataset_from_buffers(
-            dataset_id,
-            [episode(row, int(length)) for row, length in enumerate(log.length)],
-            action_space=spaces.Discrete(game.task.num_actions),
-            observation_space=spaces.Discrete(none + 1),
-            description=f"{spec}: dialogues of its speakers",
-            data_format="arrow",
-        )
     names = {SAID: list(game.task.actions), REPLIED: list(game.task.observations)}
-    dataset.storage.update_metadata({GAME: spec, SEED: seed, **names, **_scores(game)})
+    try:
+        with warnings.catch_warnings():
+            # It asks for authors and an environment of gymnasium's, and there are none.
+            warnings.simplefilter("ignore", UserWarning)
+            dataset = minari.create_dataset_from_buffers(
+                dataset_id,
+                [episode(row, int(length)) for row, length in enumerate(log.length)],
+                action_space=spaces.Discrete(game.task.num_actions),
+                observation_space=spaces.Discrete(none + 1),
+                description=f"{spec}: dialogues of its speakers",
+                data_format="arrow",
+            )
+        dataset.storage.update_metadata({GAME: spec, SEED: seed, **names, **_scores(game)})
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
 
 
 def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -60,6 +70,7 @@ def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises: ValueError for a dataset that is not there or that is none of dialogues; ImportError.
     """
     minari, *_ = _minari()
+    _place(dataset_id)
     try:
         dataset = minari.load_dataset(dataset_id)
     except (FileNotFoundError, ValueError) as error:
@@ -88,6 +99,19 @@ def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 "truncated": bool(episode.truncations[-1:].any()),
             },
         )
+
+
+def _place(dataset_id: str) -> Path:
+    """Where a dataset of this name stands or would stand. Raises: ValueError for a name that is none."""
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.storage import get_dataset_path
+
+    try:
+        # A name without a version raises a TypeError there.
+        parse_dataset_id(dataset_id)
+    except (ValueError, TypeError):
+        raise ValueError("a dataset is named [NAMESPACE/]NAME-vNUMBER") from None
+    return Path(get_dataset_path(dataset_id))
 
 
 def _scores(game: Game) -> dict[str, float]:

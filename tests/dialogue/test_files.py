@@ -125,8 +125,27 @@ def test_a_log_is_a_dataset_of_minari_with_exact_reference_scores(minari, game, 
     episode = next(iter(dataset.iterate_episodes()))
     assert len(episode.observations) == len(episode.actions) + 1
     assert episode.observations[-1] == game.task.num_observations, "nothing is replied to the last utterance"
-    with pytest.raises(ValueError, match="already exists"):
+    with pytest.raises(ValueError, match=r"^minari:seqrl/negotiation-v0: there is such a dataset already$"):
         write_log(path, SPEC, game, log, 11)
+    assert_the_same(read_log(path, game), log)
+
+
+@pytest.mark.parametrize("name", ["bad name", "x", "a/b/c/d", "../x-v0"])
+def test_a_name_of_no_dataset_is_refused_and_nothing_is_written(minari, tmp_path, game, log, name):
+    for use in (lambda path: write_log(path, SPEC, game, log, 11), lambda path: read_log(path, game)):
+        with pytest.raises(ValueError, match=r"^minari:.*NAME-vNUMBER$"):
+            use(Path(f"minari:{name}"))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_dataset_that_cannot_be_written_whole_is_not_there(minari, tmp_path, game, log, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("minari.dataset.minari_storage.MinariStorage.update_metadata", full)
+    with pytest.raises(OSError, match="no space"):
+        write_log(Path("minari:negotiation-v0"), SPEC, game, log, 11)
+    assert not (tmp_path / "negotiation-v0").exists()
 
 
 def test_a_dataset_that_is_none_of_this_game_is_refused(minari, game, log):
