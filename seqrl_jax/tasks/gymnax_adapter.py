@@ -13,7 +13,7 @@ from flax import struct
 from jax import Array
 
 from seqrl_jax.tasks.environment import Box, Discrete, Environment, Space, Transition, everything_in
-from seqrl_jax.tasks.one_hot import one_hot as one_hot_of
+from seqrl_jax.tasks.wrappers.frame_stack import FrameStack
 
 if TYPE_CHECKING:
     from gymnax.environments import environment, spaces
@@ -177,9 +177,13 @@ def to_gymnax(
         `done` in place of `terminated` and `truncated`.
     Raises: ValueError for one-hot observations where they are not numbered.
     """
-    adapted = _joined(_gymnax().environments.environment.Environment, five_values)(
-        one_hot_of(env) if one_hot else env, params
-    )
+    if one_hot:
+        space = env.observation_space
+        if not isinstance(space, Discrete):
+            raise ValueError(f"observations are arrays of shape {space.shape}, one-hot are numbered ones")
+        # A stack of one frame is its code.
+        env = FrameStack(env, 0)
+    adapted = _joined(_gymnax().environments.environment.Environment, five_values)(env, params)
     return adapted, adapted.default_params
 
 
