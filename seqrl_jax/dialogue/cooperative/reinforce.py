@@ -19,10 +19,9 @@ from jax import Array
 from seqrl_jax.agents.hyperparameters import hyperparameters
 from seqrl_jax.dialogue.cooperative.conversation import Chances, converse, uniform_chances
 from seqrl_jax.dialogue.cooperative.team import Team, TeamWeights
+from seqrl_jax.dialogue.method import falling_adam
 from seqrl_jax.naming import check
 from seqrl_jax.settings import Count, PositiveFloat, Several, Weight
-
-LARGEST_GRADIENT = 1.0
 
 
 def success_advantage(reward: Array) -> Array:
@@ -72,8 +71,7 @@ class Reinforce:
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
-        falling = optax.linear_schedule(self.learning_rate, self.learning_rate / 10, self.updates)
-        return optax.chain(optax.clip_by_global_norm(LARGEST_GRADIENT), optax.adam(falling))
+        return falling_adam(self.learning_rate, self.updates)
 
     def begin(self, team: Team, key: Array) -> Training:
         """Before the first update."""
