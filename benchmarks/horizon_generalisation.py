@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,6 @@ from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.results.statistics import estimate
 from seqrl_jax.tasks import make, tabular_env, tabular_params
-from seqrl_jax.tracks.evaluation import simulate
 
 TIMES = (1, 2, 10, 100)
 RATES = (0.0003, 0.001, 0.003, 0.01)
@@ -98,11 +98,9 @@ def scores(family: Family, shipped: Any, states: Any, times: int, steps: int) ->
     agent = shipped.for_run(task.horizon, steps)
 
     def one(state: Any) -> tuple[Array, Array]:
-        policy = agent.policy(env, params, state._replace(position=None))
-        keys = jax.random.key(7)
-        returns = simulate(keys, env, params, policy, EPISODES, task.horizon)
-        begins = jax.vmap(lambda key: env.reset(jax.random.split(key)[0], params)[0])(jax.random.split(keys, EPISODES))
-        return returns, begins
+        rollout = play(jax.random.key(7), agent, env, params, state, EPISODES, task.horizon)
+        in_first_episode = jnp.cumsum(rollout.inputs.first, 0) == 1
+        return jnp.sum(jnp.where(in_first_episode, rollout.reward, 0.0), 0), rollout.inputs.obs[0]
 
     returns, begins = (np.asarray(array, np.float64) for array in jax.jit(jax.vmap(one))(states))
     if family.per_step:
@@ -198,14 +196,14 @@ def measured(family: Family, name: str, seeds: int, steps: int, times: Sequence[
 
 def carry_bytes(agent: Any) -> int:
     """Of one environment."""
-    return int(sum(leaf.nbytes for leaf in jax.tree.leaves(agent.memory.initial_carry(1))))
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(agent.memory.initial_carry(1)))
 
 
 def weights_of(family: Family, agent: Any) -> int:
     """How many numbers are learned."""
     network = agent.network_in(tabular_env(family.task(1)))
     shapes = jax.eval_shape(lambda: init_weights(network, jax.random.key(0)))
-    return int(sum(jnp.prod(jnp.array(leaf.shape)) for leaf in jax.tree.leaves(shapes)))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
 if __name__ == "__main__":
