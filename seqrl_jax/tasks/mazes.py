@@ -36,6 +36,9 @@ def tmaze(
 
     Seed idea: remember one bit over a delay that can be set. Bakker (2002).
     Optimum: good discount^(length + 1); the best memoryless policy gets half (it walks only if the cue is good).
+    Endless (`endless=true`): who enters an arm stands in the first cell again, before a new cue. With d = discount and
+    way = length + 1, good d^way / (1 - d^(way + 1)). Memoryless: who always walks gets (good + bad) / 2 in place of
+    good, and who walks only if the cue is good, good d^way / (2 - d^(way + 1)); the better of the two is best.
     """
     junction = length + 1
 

@@ -22,6 +22,8 @@ def repeat_previous(symbols: Several = 2, delay: Delay = 2, horizon: Horizon = 1
 
     Seed idea: a short window is enough, if it is long enough. After RepeatPrevious, Morad et al. (2023).
     Optimum: (horizon - delay) + delay (2 / symbols - 1); memoryless horizon (2 / symbols - 1).
+    Endless (`endless=true,discount=0.9`): (discount^delay + (1 - discount^delay) (2 / symbols - 1)) / (1 - discount);
+    memoryless (2 / symbols - 1) / (1 - discount). What is remembered must go on being dropped for what is new.
     """
     refuse_too_large("repeat_previous", symbols ** (delay + 1), symbols, symbols)
     alphabet = [f"symbol_{i}" for i in range(symbols)]

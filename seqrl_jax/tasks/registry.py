@@ -11,6 +11,7 @@ from seqrl_jax import naming
 from seqrl_jax.descriptions import Description, described
 from seqrl_jax.settings import Discount, Horizon
 from seqrl_jax.tasks import doors, lines, market, mazes, memory, rocks, tabular, tiger, traffic
+from seqrl_jax.tasks.endless import endless
 from seqrl_jax.tasks.pomdp_file import read_pomdp
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, TABLE_WRAPPERS, wrapped_table, wrapper_settings
@@ -34,7 +35,13 @@ TASKS: dict[str, Callable[..., TabularPOMDP]] = {
     "hidden_market": market.hidden_market,
 }
 FILE = re.compile(r"(?P<path>.*\.pomdp)(:(?P<settings>.*))?", re.IGNORECASE | re.DOTALL)
-OF_THE_TASK: dict[str, Any] = {"horizon": Horizon, "discount": Discount, "seen_at_start": bool, "observed": bool}
+OF_THE_TASK: dict[str, Any] = {
+    "horizon": Horizon,
+    "discount": Discount,
+    "seen_at_start": bool,
+    "observed": bool,
+    "endless": bool,
+}
 COMMON_KEYS = {**OF_THE_TASK, **TABLE_WRAPPERS}
 
 
@@ -42,10 +49,10 @@ def make(spec: str) -> TabularPOMDP:
     """The task that `spec` names: `NAME`, `NAME:key=value,...` or the path of a `.POMDP` file (settings may follow).
 
     Every task takes beside its own keys, applied in this order: `horizon`, `discount`, `seen_at_start=true` (o_0 drawn
-    like every other observation), `observed=true` (its fully observed twin), and the wrappers: `sticky=P` (the last
-    action again), `delay=STEPS`, `flicker=P` (blank observations), `frame_stack=K`, `time=true`,
-    `previous_reward=true`, `previous_action=true` (shown with the observation). A key of its own goes before one of
-    these with the same name.
+    like every other observation), `observed=true` (its fully observed twin), `endless=true` (it begins anew where it
+    would end, and has no horizon), and the wrappers: `sticky=P` (the last action again), `delay=STEPS`, `flicker=P`
+    (blank observations), `frame_stack=K`, `time=true`, `previous_reward=true`, `previous_action=true` (shown with the
+    observation). A key of its own goes before one of these with the same name.
 
     Raises:
         SpecError: unknown name, key or value. PomdpFileError: a malformed file. TaskError: no task can be built.
@@ -82,7 +89,12 @@ def _values(spec: str, settings: Mapping[str, str], own: Mapping[str, Any]) -> d
     for key in ENVIRONMENT_WRAPPERS:
         if key in settings and key not in domains:
             raise naming.SpecError(f"{naming.shown(spec)}: {key} needs arrays, a table's observations are symbols")
-    return naming.arguments(spec, settings, domains)
+    values = naming.arguments(spec, settings, domains)
+    if values.get("endless") and values.get("horizon") is not None:
+        raise naming.SpecError(
+            f"{naming.shown(spec)}: what is endless has no horizon, its discount says how far it counts"
+        )
+    return values
 
 
 def _adjusted(task: TabularPOMDP, values: dict[str, Any]) -> TabularPOMDP:
@@ -94,4 +106,6 @@ def _adjusted(task: TabularPOMDP, values: dict[str, Any]) -> TabularPOMDP:
         task = tabular.seen_at_start(task)
     if values.get("observed"):
         task = tabular.observed(task)
+    if values.get("endless"):
+        task = endless(task)
     return wrapped_table(task, values)

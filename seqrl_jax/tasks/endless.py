@@ -1,0 +1,70 @@
+"""Tasks that go on for ever: where an episode would end the next passage begins, and what comes late counts less.
+
+Nothing tells an agent from outside that what it remembers is over: no carry is cleared between two passages.
+Source: Pleines et al. (2023), Memory Gym: towards endless tasks to benchmark memory capabilities of agents.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError, refuse_too_large, validated
+
+NEGLIGIBLE = 1e-6
+"""The share of max |reward| / (1 - discount) that may be earned beyond the horizon: what the suite calls exact."""
+LARGEST_DISCOUNT = 0.999
+"""Beyond it a horizon that leaves so little is longer than solvers and agents can use."""
+
+
+def endless(task: TabularPOMDP) -> TabularPOMDP:
+    """The same task without an end: what would enter a terminal state pays what it paid and begins anew.
+
+    The next passage begins as the first one did, `s ~ initial` and `o ~ initial_observation[s]`, and the observation of
+    its beginning is shown in place of that of the end. Where this is not what entering `s` shows on the way, a state of
+    its own, `begun|s`, stands for the beginning. A task that never ends by itself loses its horizon only.
+
+    Simulations and solvers have to stop, so a horizon remains, the least at which discount^horizon is at most
+    `NEGLIGIBLE`: values differ by no more than this share of max |reward| / (1 - discount) from those of the endless
+    task. It is a limit of the experiment and not of the task, so learners are right with `bootstrap_truncated=true`.
+
+    Raises: TaskError for a discount above `LARGEST_DISCOUNT`, and where the states become too many.
+    """
+    if task.discount > LARGEST_DISCOUNT:
+        known = f"its discount is {task.discount:g}"
+        raise TaskError(f"{task.name}: {known}, what is endless needs one of at most {LARGEST_DISCOUNT}")
+    onward = _beginning_anew(task) if task.terminal.any() else task
+    return validated(replace(onward, horizon=math.ceil(math.log(NEGLIGIBLE) / math.log(task.discount))))
+
+
+def _beginning_anew(task: TabularPOMDP) -> TabularPOMDP:
+    shown_otherwise = (task.observation != task.initial_observation).any((0, 2)) & (task.initial > 0)
+    living, begun = np.flatnonzero(~task.terminal), np.flatnonzero(shown_otherwise)
+    state = np.concatenate([living, begun])
+    refuse_too_large(task.name, len(state), task.num_actions, task.num_observations)
+    start = np.concatenate([np.where(shown_otherwise, 0, task.initial)[living], task.initial[begun]])
+
+    def redirected(mass: np.ndarray) -> np.ndarray:
+        """[A, S, S] -> [A, N, N] over `state`: what enters the end is spread over the start."""
+        mass = mass[:, state]
+        onward = np.pad(mass[:, :, living], ((0, 0), (0, 0), (0, len(begun))))
+        return onward + mass[:, :, task.terminal].sum(-1, keepdims=True) * start
+
+    transition, paid = redirected(task.transition), redirected(task.transition * task.reward)
+    observation = task.observation[:, state]
+    observation[:, len(living) :] = task.initial_observation[begun]
+    seen = np.flatnonzero(observation.any((0, 1)) | ~task.observation[:, task.terminal].any((0, 1)))
+    return replace(
+        task,
+        initial=start,
+        # It is read where the start has mass, and there it is what any action shows.
+        initial_observation=observation[0][:, seen],
+        transition=transition,
+        observation=observation[:, :, seen],
+        reward=np.divide(paid, transition, out=np.zeros_like(paid), where=transition > 0),
+        terminal=np.zeros(len(state), bool),
+        states=(*(task.states[s] for s in living), *(f"begun|{task.states[s]}" for s in begun)),
+        observations=tuple(task.observations[o] for o in seen),
+    )
