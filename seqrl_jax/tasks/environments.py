@@ -54,9 +54,9 @@ def environment(spec: str) -> Ready:
     `NAME[:key=value,...]` of the suite, the path of a `.POMDP` file, `gymnax:NAME[:key=value,...]`, or
     `MODULE:FUNCTION[:key=value,...]`: a function that returns a `Ready`, an environment with its params, or gymnax's.
     All take wrappers beside their own keys, applied in this order: `mask` (the components that are shown: `0+2`, or
-    `positions`), `noise=STD`, `sticky=P`, `delay=STEPS`, `flicker=P`, `frame_stack=K`, `previous_reward=true`,
-    `previous_action=true`; a task takes those of tables (`make`). A key of its own goes before one of these with the
-    same name.
+    `positions`), `noise=STD`, `sticky=P`, `normalise=STEPS` (in units of what random play shows), `delay=STEPS`,
+    `flicker=P`, `frame_stack=K`, `previous_reward=true`, `previous_action=true`; a task takes those of tables (`make`).
+    A key of its own goes before one of these with the same name.
 
     Raises: SpecError for a name that is none, naming the nearest, for a function that returns anything else, and for a
     wrapper that the environment does not allow.

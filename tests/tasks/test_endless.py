@@ -10,7 +10,7 @@ import pytest
 
 from seqrl_jax.exact.bounds import history_interval
 from seqrl_jax.exact.graph import state_graph
-from seqrl_jax.exact.memoryless import memoryless_deterministic
+from seqrl_jax.exact.memoryless import memoryless_deterministic, memoryless_stochastic
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.naming import SpecError
 from seqrl_jax.tasks import TaskError, fingerprint, make, tabular_env, tabular_params
@@ -60,21 +60,34 @@ def test_the_history_is_worth_its_closed_form(spec, value):
     assert interval.lower - published - 1e-9 <= value <= interval.upper + beyond(task) + published
 
 
-@pytest.mark.parametrize(
-    ("spec", "value"),
-    [
-        ("tmaze:length=1,discount=.5,endless=true", tmaze(2, 4, -0.1, 0.5)[1]),
-        ("tmaze:length=1,bad=-2,discount=.5,endless=true", tmaze(2, 4, -2, 0.5)[2]),
-        ("repeat_previous:symbols=3,delay=1,discount=.5,endless=true", repeat_previous(3, 1, 0.5)[1]),
-        ("repeat_previous:delay=0,discount=.5,endless=true", 2.0),
-    ],
-)
-def test_without_memory_it_is_worth_its_closed_form(spec, value, best_values):
-    """Of all maps, by enumeration; and no distribution of actions that gradient ascent finds is better."""
+WITHOUT_MEMORY = {
+    "tmaze:length=1,discount=.5,endless=true": tmaze(2, 4, -0.1, 0.5)[1],
+    "tmaze:length=1,bad=-2,discount=.5,endless=true": tmaze(2, 4, -2, 0.5)[2],
+    "repeat_previous:symbols=3,delay=1,discount=.5,endless=true": repeat_previous(3, 1, 0.5)[1],
+    "repeat_previous:delay=0,discount=.5,endless=true": 2.0,
+}
+
+
+@pytest.mark.parametrize("spec", WITHOUT_MEMORY)
+def test_the_best_map_is_worth_its_closed_form(spec):
     task = make(spec)
     interval, _ = memoryless_deterministic(task, state_graph(task))
-    assert interval.is_exact and abs(value - interval.lower) <= beyond(task)
-    assert best_values(task)[0] == pytest.approx(interval.lower, abs=1e-7)
+    assert interval.is_exact and abs(WITHOUT_MEMORY[spec] - interval.lower) <= beyond(task)
+
+
+def test_gradient_ascent_finds_no_distribution_of_actions_that_is_better(best_values):
+    spec = "tmaze:length=1,discount=.5,endless=true"
+    task = make(spec)
+    assert abs(WITHOUT_MEMORY[spec] - best_values(task)[0]) <= beyond(task)
+
+
+def test_it_is_proved_that_no_distribution_of_actions_is_better():
+    spec = "tmaze:length=1,bad=-2,discount=.5,endless=true"
+    task = make(spec)
+    graph = state_graph(task)
+    _, walks_if_good = memoryless_deterministic(task, graph)
+    interval, _ = memoryless_stochastic(task, graph, walks_if_good, history_interval(task)[0].upper)
+    assert interval.is_exact and interval.lower - beyond(task) <= WITHOUT_MEMORY[spec] <= interval.upper + beyond(task)
 
 
 def ending(task):

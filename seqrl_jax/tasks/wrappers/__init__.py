@@ -9,6 +9,7 @@ from seqrl_jax.tasks.wrappers.flicker import flicker, flicker_env
 from seqrl_jax.tasks.wrappers.frame_stack import frame_stack, frame_stack_env
 from seqrl_jax.tasks.wrappers.mask import mask_env
 from seqrl_jax.tasks.wrappers.noise import noise_env
+from seqrl_jax.tasks.wrappers.normalise import normalise_env
 from seqrl_jax.tasks.wrappers.registry import WRAPPERS
 from seqrl_jax.tasks.wrappers.shown import (
     previous_action,
@@ -29,6 +30,7 @@ __all__ = [
     "frame_stack_env",
     "mask_env",
     "noise_env",
+    "normalise_env",
     "previous_action",
     "previous_action_env",
     "previous_reward",

@@ -1,4 +1,4 @@
-"""Wrappers that have a number of their own: it stands in the params, where `vmap` may batch it."""
+"""Wrappers that have numbers of their own: they stand in the params, where `vmap` may batch them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from seqrl_jax.tasks.environment import Transition, Wrapper
 
 
 class Numbered(NamedTuple):
-    """inner: the params of the wrapped environment. number: the wrapper's own, a scalar."""
+    """inner: the params of the wrapped environment. number: the wrapper's own, a scalar or a pytree of arrays."""
 
     inner: Any
-    number: Array
+    number: Any
 
 
 class NumberedWrapper(Wrapper):

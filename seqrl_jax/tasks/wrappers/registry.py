@@ -15,6 +15,7 @@ from seqrl_jax.tasks.wrappers.flicker import flicker, flicker_env
 from seqrl_jax.tasks.wrappers.frame_stack import frame_stack, frame_stack_env
 from seqrl_jax.tasks.wrappers.mask import ALL, Components, mask_env, numbers
 from seqrl_jax.tasks.wrappers.noise import noise_env
+from seqrl_jax.tasks.wrappers.normalise import RandomSteps, normalise_env
 from seqrl_jax.tasks.wrappers.shown import (
     previous_action,
     previous_action_env,
@@ -43,6 +44,9 @@ WRAPPERS: Mapping[str, Key] = {
     "mask": Key(Components, ALL, None, lambda ready, shown: mask_env(ready, numbers(shown))),
     "noise": Key(Weight, 0.0, None, noise_env),
     "sticky": Key(Probability, 0.0, sticky, sticky_env),
+    # Behind all that random play is like, so that this is what is measured and noise keeps its units; before whatever
+    # may show a blank, which is zeros.
+    "normalise": Key(RandomSteps, 0, None, normalise_env),
     "delay": Key(Delay, 0, delay, delay_env),
     "flicker": Key(Probability, 0.0, flicker, flicker_env),
     "frame_stack": Key(Depth, 1, frame_stack, frame_stack_env),

@@ -268,7 +268,7 @@ def test_a_blank_symbol_is_one_more_and_one_is_enough(spec):
 
 
 WRAPPED = [
-    "gymnax:CartPole-v1:mask=positions,noise=0.1,sticky=0.1,delay=1,flicker=0.2,frame_stack=2,previous_action=true",
+    "gymnax:CartPole-v1:mask=positions,noise=0.1,sticky=0.1,normalise=9,delay=1,flicker=0.2,frame_stack=2,previous_action=true",
     "gymnax:Pendulum-v1:mask=0+1,sticky=0.2,flicker=0.5,previous_action=true,previous_reward=true",
     "gymnax:Breakout-MinAtar:flicker=0.5,frame_stack=4",
     "gymnax:FrozenLake-misc:sticky=0.25,delay=1,flicker=0.5",
@@ -311,7 +311,10 @@ def test_wrapped_environments_are_gymnaxs_and_gymnasiums(spec):
 
 def test_values_that_change_nothing_leave_an_environment_as_it_is():
     plain = environment("memory_chain")
-    neutral = "mask=all,noise=0,sticky=0,delay=0,flicker=0,frame_stack=1,previous_reward=false,previous_action=false"
+    neutral = (
+        "mask=all,noise=0,sticky=0,normalise=0,delay=0,flicker=0,frame_stack=1,previous_reward=false,"
+        "previous_action=false"
+    )
     ready = environment(f"memory_chain:{neutral}")
     assert ready.env == plain.env and ready.certified == plain.certified
     assert [setting.key for setting in environment_settings("memory_chain")][:2] == ["length", "bits"]
@@ -328,6 +331,9 @@ def test_values_that_change_nothing_leave_an_environment_as_it_is():
         ("tiger:frame_stack=0", "frame_stack is 0, expected a whole number >= 1"),
         ("repeat_first_cards:noise=0.1", "noise is 0.1: observations are symbols"),
         ("repeat_first_cards:mask=0", "mask is 0: observations are symbols"),
+        ("tiger:normalise=9", "normalise needs arrays, a table's observations are symbols"),
+        ("repeat_first_cards:normalise=9", "normalise is 9: observations are symbols, it needs arrays"),
+        ("gymnax:CartPole-v1:normalise=-1", "normalise is -1, expected a whole number >= 0"),
         ("repeat_first_cards:time=true", "time needs a task that is a table"),
         ("gymnax:CartPole-v1:observed=true", "observed needs a task that is a table"),
         ("gymnax:CartPole-v1:mask=4", "mask is 4: observations have 4 components, numbered from 0"),
