@@ -24,8 +24,8 @@ Mines = Annotated[int, Meta(ge=1, le=9_997)]
 UNDECIDED, SAFE, MINE = -1, 0, 1
 BESIDE = 8
 """Cells beside one that is not at an edge."""
-EXACT_CELLS, EXACT_BOARDS = 25, 300
-"""Up to so many, the best play is computed, in a few seconds at most."""
+EXACT_CELLS, EXACT_BOARDS = 25, 200
+"""Up to so many, the best play is computed, in a second or two."""
 
 
 class FieldState(NamedTuple):

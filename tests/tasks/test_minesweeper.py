@@ -124,6 +124,25 @@ def test_the_best_value_lies_between_the_bounds_of_larger_boards(rows, columns, 
     assert ready.certified["memoryless_stochastic"].lower < bounds.lower
 
 
+def test_the_lower_end_of_larger_boards_is_the_mean_over_all_boards(monkeypatch):
+    """Of the best number of cells that are opened in order, the last of them to the end."""
+    monkeypatch.setattr("seqrl_jax.tasks.minesweeper.EXACT_BOARDS", 0)
+    boards = list(combinations(range(12), 3))
+
+    def earned(board, last):
+        total = 0.0
+        for t in range(9):
+            paid, shown = plain(4, board, 12, set(range(min(t, last + 1))), min(t, last))
+            total += paid
+            if shown == "mine":
+                break
+        return total
+
+    means = [np.mean([earned(board, last) for board in boards]) for last in range(9)]
+    assert member(3, 4, 3).certified["history"].lower == pytest.approx(max(means), abs=1e-12)
+    assert 0 < np.argmax(means) < 8
+
+
 def test_every_step_is_that_of_the_plain_game():
     """Where mines are is decided on the way, and never again."""
     ready = member(3, 4, 2)
