@@ -156,6 +156,11 @@ class Method:
 
         return hear
 
+    def promised(self, spelling: Spelling, weights: Weights, symbol: Array, own: Array) -> Array | None:
+        """[E]: the return that its values promise of dialogues [E, T] by the first symbol that it says there, in units
+        of `Data.unit`; None where it learns no values of returns."""
+        return None
+
     def talker(self, spelling: Spelling, weights: Weights) -> Talker:
         """What was learned, as it speaks."""
         listener = self.listener(spelling, weights)

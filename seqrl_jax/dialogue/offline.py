@@ -26,7 +26,7 @@ from seqrl_jax.dialogue.reader import Outputs, predictions
 from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.networks.distributions import Categorical
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.settings import Fraction, PositiveFloat, Several
+from seqrl_jax.settings import Count, Fraction, PositiveFloat, Several
 
 Quantiles = Annotated[int, Meta(ge=2, le=1000)]
 
@@ -50,7 +50,8 @@ class FromLogs(Method):
     """
 
     learning_rate: PositiveFloat = 0.01
-    batch: Several = 256
+    updates: Count = 4000
+    batch: Several = 64
 
     @abstractmethod
     def terms(self, spelling: Spelling, data: Data, weights: Weights, target: Weights, key: Array) -> Terms:

@@ -41,7 +41,7 @@ class QSFT(Bootstrapped):
     """
 
     beta: Weight = 8.0
-    pretraining: Updates = 500
+    pretraining: Updates = 1000
 
     def heads(self, symbols: int) -> tuple[tuple[str, int], ...]:
         return (("policy", symbols), ("shift", symbols), ("nothing", 1))

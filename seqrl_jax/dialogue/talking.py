@@ -16,11 +16,13 @@ from seqrl_jax.networks.module import Weights
 
 
 class Talk(NamedTuple):
-    """Of E dialogues, [E] each: the return; sum of log pi - log pi_logs; turns."""
+    """Of E dialogues, [E] each: the return; sum of log pi - log pi_logs; turns; the return that the method's values
+    promise as it begins to speak, in units of `Data.unit`, or None."""
 
     earned: Array
     divergence: Array
     turns: Array
+    promised: Array | None
 
 
 def talk(method: Method, game: Game, spelling: Spelling, weights: Weights, key: Array, episodes: int) -> Talk:
@@ -33,4 +35,5 @@ def talk(method: Method, game: Game, spelling: Spelling, weights: Weights, key: 
         earned=(discount * spoken.reward).sum(1),
         divergence=(spoken.log_prob - spoken.logged).sum(1),
         turns=spoken.turn.max(1).astype(jnp.float32) + 1,
+        promised=method.promised(spelling, weights, spoken.symbol, spoken.own),
     )

@@ -15,7 +15,7 @@ from seqrl_jax.dialogue.conversation import Talker
 from seqrl_jax.dialogue.data import Batch
 from seqrl_jax.dialogue.decisions import mean_over
 from seqrl_jax.dialogue.offline import Reading, Terms
-from seqrl_jax.dialogue.reader import Outputs
+from seqrl_jax.dialogue.reader import Outputs, predictions
 from seqrl_jax.dialogue.saying import Beam, BestOf, Perturbed, SaysField, logs
 from seqrl_jax.dialogue.targets import Once, TargetsField
 from seqrl_jax.dialogue.views import Spelling
@@ -82,6 +82,13 @@ class Values(Bootstrapped):
 
     def target_outputs(self, read: Reading, key: Array) -> Outputs:
         return self.targets.target_outputs(read, key)
+
+    def promised(self, spelling: Spelling, weights: Weights, symbol: Array, own: Array) -> Array | None:
+        if isinstance(self.towards, Soft):
+            return None  # what its values count of a return is less what it costs to leave the logs
+        q = predictions(self.reader(spelling), weights, symbol.T)["q"]
+        first = jnp.argmax(own.T[1:], 0)
+        return jnp.take_along_axis(of_action(q, symbol.T[1:]), first[None], 0)[0]
 
     def talker(self, spelling: Spelling, weights: Weights) -> Talker:
         return self.says.talker(super().talker(spelling, weights), self.listener(spelling, weights), spelling)

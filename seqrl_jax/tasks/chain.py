@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,12 @@ WORD, HALF = 32, 16
 """Bits of one random number, and of its half that draws the query."""
 
 
+class ChainParams(NamedTuple):
+    """length: steps between the context and the question, an int32 scalar."""
+
+    length: Array
+
+
 class ChainState(NamedTuple):
     """context: [bits], of 0 and 1. query: which of them is due. time: steps."""
 
@@ -27,14 +33,13 @@ class ChainState(NamedTuple):
 
 @dataclass(frozen=True)
 class MemoryChain(Whole):
-    """Observed are the time that is left, the query where it is shown, and the context where that is, as -1 and 1."""
+    """Observed are the time that is left, the query where it is shown, and the context where that is, as -1 and 1.
 
-    length: int
+    Chains of different lengths, none with more steps than `longest`, are one environment with other params.
+    """
+
+    longest: int
     bits: int
-
-    @property
-    def longest(self) -> int:
-        return self.length + 1
 
     @property
     def action_space(self) -> Discrete:
@@ -44,24 +49,28 @@ class MemoryChain(Whole):
     def observation_space(self) -> Box:
         return Box((self.bits + 2,))
 
-    def reset(self, key: Array, params: Any) -> tuple[Array, ChainState]:
+    def reset(self, key: Array, params: ChainParams) -> tuple[Array, ChainState]:
         # One draw for all: hashing keys is most of what a step costs that may begin an episode.
         words = jax.random.bits(key, (-(-(self.bits + HALF) // WORD),))
         context = (words[:, None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1
         query = (words[-1] >> HALF) * self.bits >> HALF
         state = ChainState(context.ravel()[: self.bits].astype(jnp.int32), query.astype(jnp.int32), jnp.int32(0))
-        return self._shown(state), state
+        return self._shown(state, params), state
 
-    def step(self, key: Array, state: ChainState, action: Array, params: Any) -> Transition:
-        due = state.time == self.length
+    def step(self, key: Array, state: ChainState, action: Array, params: ChainParams) -> Transition:
+        due = state.time == params.length
         right = action == state.context[state.query]
         reward = jnp.where(due, jnp.where(right, 1.0, -1.0), 0.0)
         # As in bsuite, a step shows what the state was before it.
-        return Transition(self._shown(state), state._replace(time=state.time + 1), reward, due, jnp.bool_(False), {})
+        after = state._replace(time=state.time + 1)
+        return Transition(self._shown(state, params), after, reward, due, jnp.bool_(False), {})
 
-    def _shown(self, state: ChainState) -> Array:
-        left = 1 - state.time.astype(jnp.float32) / self.length
-        query = jnp.where(state.time == self.length - 1, state.query, 0).astype(jnp.float32)
+    def horizon(self, params: ChainParams) -> Array:
+        return params.length + 1
+
+    def _shown(self, state: ChainState, params: ChainParams) -> Array:
+        left = 1 - state.time.astype(jnp.float32) / params.length.astype(jnp.float32)
+        query = jnp.where(state.time == params.length - 1, state.query, 0).astype(jnp.float32)
         context = jnp.where(state.time == 0, 2.0 * state.context.astype(jnp.float32) - 1, 0.0)
         place = jnp.arange(self.bits + 2)
         return jnp.where(place == 0, left, jnp.where(place == 1, query, jnp.pad(context, (2, 0))))
@@ -85,4 +94,4 @@ def memory_chain(length: Horizon = 30, bits: Depth = 1) -> Ready:
         MEMORYLESS: exactly(blind, "what is seen when the answer is due tells nothing of the context"),
         HISTORY: exactly(1.0, "who recalls the context is right"),
     }
-    return Ready(MemoryChain(length, bits), (), certified)
+    return Ready(MemoryChain(length + 1, bits), ChainParams(jnp.int32(length)), certified)

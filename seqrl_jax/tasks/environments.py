@@ -10,7 +10,7 @@ from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.settings import Discount
-from seqrl_jax.tasks import bandit, cards, catch, chain, concentration, demand, key_door, tmaze
+from seqrl_jax.tasks import bandit, battleship, cards, catch, chain, concentration, demand, key_door, minesweeper, tmaze
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 from seqrl_jax.tasks.ready import Ready
@@ -38,6 +38,8 @@ ENVIRONMENTS: dict[str, Callable[..., Ready]] = {
     "key_to_door": key_door.key_to_door,
     "memory_catch": catch.memory_catch,
     "concentration": concentration.concentration,
+    "minesweeper": minesweeper.minesweeper,
+    "battleship": battleship.battleship,
 }
 """The suite's own environments that are no tables. A new one is one function and one line here."""
 

@@ -39,7 +39,8 @@ POINT, POINTS = 256, 8
 """Dialogues behind a point of a curve; a score is the mean of so many points, all judged by one program."""
 TALK_STREAM = 2**31
 """Sets the dialogues of evaluation apart from those of training."""
-RETURN, KL, TURNS, USED, SUPPORTED, LUCK = "return", "kl", "turns", "dialogues", "supported", "luck_share"
+RETURN, CLAIM, KL, TURNS, USED = "return", "claim", "kl", "turns", "dialogues"
+SUPPORTED, LUCK = "supported", "luck_share"
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,7 @@ class DialogueTrack:
     steps_as_shipped: int = 0
     columns: Sequence[Column] = (
         Column(RETURN, "return", unit="return", better="higher"),
+        Column(CLAIM, "claims", unit="return that its values promise, of what it says first", better=None),
         Column(KL, "KL", unit="nats to the speakers of the logs, whole dialogues", better=None),
         Column(TURNS, "turns", unit="turns of a dialogue", better=None),
         Column(USED, "dialogues", unit="dialogues learned from", better="lower"),
@@ -190,8 +192,9 @@ class DialogueTrack:
 
     def notes(self, records: Sequence[Record]) -> list[str]:
         said = [
-            "return: of a whole dialogue. KL: what the method says against what the speakers of the logs would say "
-            "there. in the log: what the best policy earns that says only what the seed's log shows."
+            "return: of a whole dialogue. claims: the return that values promise of what is said first. KL: what the "
+            "method says against what the speakers of the logs would say there. in the log: what the best policy earns "
+            "that says only what the seed's log shows."
         ]
         shares = {record.task: shares[0] for record in records if (shares := record.finished(LUCK))}
         lucky = ", ".join(f"{100 * share:.0f}% on {spec}" for spec, share in shares.items())
@@ -285,6 +288,8 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         if not np.isfinite(value)
     }
     metrics = {name: _finite(values) for name, values in means.items()}
+    if talks.promised is not None:
+        metrics[CLAIM] = _finite(talks.promised.mean(1) * np.asarray(data.unit)[: len(seeds)])
     metrics[USED] = [float(method.dialogues(problem.logged))] * len(seeds)
     metrics[LUCK] = [problem.luck] * len(seeds)
     if method.reads_logs:

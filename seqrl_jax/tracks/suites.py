@@ -135,7 +135,10 @@ SUITES: dict[str, Suite] = {
             about="every game, every method that learns from logs, word by word and by whole utterances",
             track=DIALOGUE.name,
             tasks=tuple(DIALOGUE.tasks),
-            methods=tuple(f"{name}:view={view}" for name in DIALOGUE.methods for view in ("utterance", "token")),
+            methods=(
+                *(f"{name}:view={view}" for name in DIALOGUE.methods for view in ("utterance", "token")),
+                *(f"ilql:beta={beta},view=utterance" for beta in (0, 1, 4, 32)),
+            ),
             seeds=5,
             steps=DIALOGUE.steps_as_shipped,
             evaluations=10,

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from seqrl_jax.dialogue.backups import Expectile, Max, Own, Return, Sarsa, Soft
+from seqrl_jax.dialogue.conversation import converse
 from seqrl_jax.dialogue.data import batch_of, data_of
 from seqrl_jax.dialogue.decisions import at_next_decision, return_to_go
 from seqrl_jax.dialogue.exact import Known, action_values, evaluated, softly_improved
@@ -17,6 +18,7 @@ from seqrl_jax.dialogue.logs import Log, logged
 from seqrl_jax.dialogue.methods import METHODS, make_method
 from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned
 from seqrl_jax.dialogue.q_sft import QSFT
+from seqrl_jax.dialogue.reader import first_weights
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.saying import Actor, BestOf, Distilled, Greedy, Perturbed, Weighted, best_of
 from seqrl_jax.dialogue.talking import talk
@@ -372,6 +374,28 @@ def test_every_method_trains_and_talks(name, view):
     metrics, talks = run(jax.random.key(0))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((metrics, talks)))
     assert (talks.turns >= 1).all() and (talks.turns <= 3).all() and (talks.earned <= 0).all()
+
+
+@pytest.mark.parametrize("view", ["utterance", "token"])
+def test_what_is_promised_is_q_of_the_first_symbol_said(game, view):
+    """Of any weights, read symbol by symbol up to there."""
+    method = make_method(f"ilql:view={view},width=8,beta=1")
+    symbols = spelling(game.game, view)
+    weights = first_weights(method.reader(symbols), jax.random.key(0))
+    weights = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), weights)
+    keys = jax.random.split(jax.random.key(2), 20)
+    talker, hear = method.talker(symbols, weights), method.listener(symbols, weights)
+    spoken = jax.vmap(lambda key: converse(key, key, game.game, symbols, talker))(keys)
+    promised = np.asarray(method.promised(symbols, weights, spoken.symbol, spoken.own))
+    for symbol, own, value in zip(np.asarray(spoken.symbol), np.asarray(spoken.own), promised, strict=True):
+        carry, first = method.memory.initial_carry(1), int(own.argmax())
+        assert first > 0
+        for place in range(first):
+            carry, outputs = hear(carry, jnp.array([symbol[place]]), jnp.array([place == 0]))
+        assert value == pytest.approx(float(outputs["q"][0, symbol[first]]), abs=1e-5)
+    assert len(set(promised.round(5))) > 1
+    assert make_method(f"kl_control:view={view}").promised(symbols, weights, spoken.symbol, spoken.own) is None
+    assert make_method(f"bc:view={view}").promised(symbols, weights, spoken.symbol, spoken.own) is None
 
 
 def test_who_copies_the_logs_earns_what_they_earn():
