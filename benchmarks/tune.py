@@ -3,14 +3,14 @@
     python benchmarks/tune.py ppo pqn drqn --results benchmarks/results/tuning
 
 Every agent gets one setting for all tasks (cross-environment hyperparameter setting: Patterson, Neumann, White & White,
-2024, sec. 5). All settings of its grid run on all tuning tasks and seeds, in one compiled program where they differ in
-traced hyperparameters alone (`num_envs` is none). Returns are made comparable between tasks by the place that they take
-among all returns of that task in the sweep (its empirical distribution function), so that no task counts for more
-because it pays more; returns that evaluation cannot tell apart share a place, or tasks that nearly every setting solves
-would be ranked by luck. A setting's score is its mean place. The setting on the best plateau, whose score and those of
-its neighbours in the grid have the largest mean, is written to `seqrl_jax/agents/tuned.json`, which the registry reads:
-the best of many scores is mostly a lucky one. All returns, and the picture of the score against the learning rate, go
-into the directory of results; settings that it holds already are not run again, so that a grid can grow.
+2024, sec. 5). All settings of its grid run on all tuning tasks and seeds in one compiled program. Returns are made
+comparable between tasks by the place that they take among all returns of that task in the sweep (its empirical
+distribution function), so that no task counts for more because it pays more; returns that evaluation cannot tell apart
+share a place, or tasks that nearly every setting solves would be ranked by luck. A setting's score is its mean place.
+The setting on the best plateau, whose score and those of its neighbours in the grid have the largest mean, is written
+to `seqrl_jax/agents/tuned.json`, which the registry reads: the best of many scores is mostly a lucky one. All returns,
+and the picture of the score against the learning rate, go into the directory of results; settings that it holds already
+are not run again, so that a grid can grow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from scipy.stats import rankdata
 
@@ -58,13 +57,11 @@ STEPS = 150_000
 ERRORS_APART, RANGE_APART = 5.0, 0.01
 """Places are counted down from the best return, as wide as so many standard errors (the median of the sweep) or as this
 share of the range: the best of a hundred equal runs lies 2.5 errors too high."""
-Grid = dict[str, tuple[float, ...]]
-GRIDS: dict[str, Grid] = {
+GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "ppo": {
-        "learning_rate": (0.001, 0.003, 0.01),
-        "entropy_cost": (0.12, 0.24, 0.48),
+        "learning_rate": (0.001, 0.003, 0.01, 0.03),
+        "entropy_cost": (0.06, 0.12, 0.24, 0.48),
         "lambda_": (0.65, 0.8, 0.9),
-        "num_envs": (16, 64),
     },
     "impala": {
         "learning_rate": (0.001, 0.003, 0.01, 0.03),
@@ -79,7 +76,7 @@ GRIDS: dict[str, Grid] = {
     "latent_q": {"learning_rate": (0.00075, 0.0015, 0.003, 0.006, 0.012)},
     "drqn": {"learning_rate": (0.003, 0.006, 0.012, 0.024), "exploration_share": (0.3, 0.5, 0.8)},
 }
-"""Agent -> setting -> values tried."""
+"""Agent -> traced setting -> values tried."""
 
 
 def main() -> None:
@@ -123,7 +120,7 @@ def main() -> None:
         )
 
 
-def combinations(grid: Grid) -> list[dict[str, float]]:
+def combinations(grid: dict[str, tuple[float, ...]]) -> list[dict[str, float]]:
     """Every setting of a grid."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
@@ -146,19 +143,12 @@ def known(path: Path, steps: int) -> dict[tuple[tuple[str, float], ...], Runs]:
 
 
 def sweep(name: str, settings: list[dict[str, float]], steps: int) -> list[Runs]:
-    """The runs of each setting; those that differ in traced hyperparameters alone in one program."""
+    """The runs of each setting, in one program."""
     spec = lambda setting: f"{name}:" + ",".join(f"{key}={value:g}" for key, value in setting.items())
-    agents, tasks = [make_agent(spec(setting)) for setting in settings], stacked([make(task) for task in TASKS])
-    programs: dict[Any, list[int]] = {}
-    for number, agent in enumerate(agents):
-        programs.setdefault(jax.tree.structure(agent), []).append(number)
-    trained = {}
-    for numbers in programs.values():
-        rows = train_rows([agents[number] for number in numbers], tasks, Budget(steps, 1, SEEDS))
-        trained |= dict(zip(numbers, rows, strict=True))
+    agents = [make_agent(spec(setting)) for setting in settings]
+    trained = train_rows(agents, stacked([make(task) for task in TASKS]), Budget(steps, 1, SEEDS))
     rounded = lambda table: [[None if x is None else round(x, 6) for x in task] for task in table]
-    in_order = [trained[number] for number in range(len(agents))]
-    return [{"returns": rounded(row.scores), "standard_errors": rounded(row.standard_errors)} for row in in_order]
+    return [{"returns": rounded(row.scores), "standard_errors": rounded(row.standard_errors)} for row in trained]
 
 
 def arrays(rows: list[Runs]) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +180,7 @@ def _rounded(returns: np.ndarray, error: float) -> np.ndarray:
     return -np.floor((finite.max() - returns) / step) if step > 0 else returns
 
 
-def plateaus(grid: Grid, scores: np.ndarray) -> np.ndarray:
+def plateaus(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarray:
     """[settings]: the mean of a setting's score and those of its neighbours, one step away in one direction."""
     table = scores.reshape([len(values) for values in grid.values()])
     padded = np.pad(table, 1, constant_values=np.nan)
