@@ -136,8 +136,9 @@ SUITES: dict[str, Suite] = {
             track=DIALOGUE.name,
             tasks=tuple(DIALOGUE.tasks),
             methods=(
-                *(f"{name}:view={view}" for name in DIALOGUE.methods for view in ("utterance", "token")),
+                *(f"{name}:view=utterance" for name in DIALOGUE.methods),
                 *(f"ilql:beta={beta},view=utterance" for beta in (0, 1, 4, 32)),
+                *(f"{name}:view=token" for name in DIALOGUE.methods),
             ),
             seeds=5,
             steps=DIALOGUE.steps_as_shipped,
