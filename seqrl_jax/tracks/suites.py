@@ -132,7 +132,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="dialogue",
-            about="every game, every method that learns from logs, word by word and by whole utterances",
+            about="every game, every method that learns from logs or by talking, by whole utterances and word by word",
             track=DIALOGUE.name,
             tasks=tuple(DIALOGUE.tasks),
             methods=(
@@ -140,6 +140,16 @@ SUITES: dict[str, Suite] = {
                 *(f"ilql:beta={beta},view=utterance" for beta in (0, 1, 4, 32)),
                 *(f"{name}:view=token" for name in DIALOGUE.methods),
             ),
+            seeds=5,
+            steps=1500,
+            evaluations=10,
+        ),
+        Suite(
+            name="wordle",
+            about="the game of dialogues that takes longest to learn, with more than twice as many updates",
+            track=DIALOGUE.name,
+            tasks=("wordle",),
+            methods=tuple(f"{name}:view=utterance" for name in DIALOGUE.methods),
             seeds=5,
             steps=DIALOGUE.steps_as_shipped,
             evaluations=10,
