@@ -45,13 +45,14 @@ SUPPORTED, LUCK = "supported", "luck_share"
 
 @dataclass(frozen=True, eq=False)
 class DialogueProblem:
-    """A game with what is known of it exactly. Logs are made when they are asked for, and kept, but for a log of
-    somebody else, which is that of every seed."""
+    """A game with what is known of it exactly. Logs, and what can be earned within them, are made when they are asked
+    for, and kept, but for a log of somebody else, which is that of every seed."""
 
     spec: str
     known: Known
     given: Log | None = None
     _logs: dict[int, Log] = field(default_factory=dict, repr=False)
+    _supported: dict[int, float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -105,8 +106,11 @@ class DialogueProblem:
 
     def supported(self, seed: int) -> float:
         """The value of the best policy that says only what the log of this seed shows, where it shows anything."""
-        log = self.log(seed)
-        return self.known.value(self.known.supported(seen_in(self.known, log.utterance, log.reply, log.length)))
+        if seed not in self._supported:
+            log = self.log(seed)
+            seen = seen_in(self.known, log.utterance, log.reply, log.length)
+            self._supported[seed] = self.known.value(self.known.supported(seen))
+        return self._supported[seed]
 
 
 @dataclass(frozen=True)
