@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from recorded import kept_rows
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.network import HistoryNetwork, init_weights
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     use_every_core()
-    rows = known(options.out, options.seeds, options.steps)
+    rows = kept_rows(options.out, seeds=options.seeds, steps=options.steps)
     for family in FAMILIES:
         for name in options.memories:
             if any((row["task"], row["memory"]) == (family.name, name) for row in rows):
@@ -161,14 +161,6 @@ def main() -> None:
             print(f"{family.name:<16}{name:<18}{line}   (rate {row['learning_rate']:g})", flush=True)
             if options.out:
                 write_measurement(options.out, {"rows": rows, "seeds": options.seeds, "steps": options.steps})
-
-
-def known(path: Path | None, seeds: int, steps: int) -> list[dict[str, Any]]:
-    """Rows of as many seeds and steps that a file holds already."""
-    if path is None or not path.exists():
-        return []
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return kept["rows"] if (kept["seeds"], kept["steps"]) == (seeds, steps) else []
 
 
 def measured(family: Family, name: str, seeds: int, steps: int, times: Sequence[int]) -> dict[str, Any]:

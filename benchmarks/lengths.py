@@ -4,50 +4,51 @@
 
 A T-maze whose corridor moves the agent on by itself (`carried=true`), so that exploration plays no part, and a memory
 chain: one bit, seen first, is asked for last. A score is 0 for the best policy that forgot it and 1 for the optimum.
-All lengths and seeds of a memory are one compiled program; rollouts are as long as the longest episode, so that no
-gradient is cut short. Settings are the shipped ones at every length.
+All episodes of a task are of one length, and rollouts hold whole ones, as many as it takes to be at least as long as
+shipped: no gradient is cut short between what is shown and what it is needed for. All else is as shipped, at every
+length. Rows that the file holds already are not run again.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
+from recorded import kept_rows
 
 from seqrl_jax.agents import make_agent
+from seqrl_jax.agents.ppo import PPO
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.figures import new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.results.statistics import estimate
-from seqrl_jax.tasks import make
-from seqrl_jax.tasks.chain import ChainParams, MemoryChain
+from seqrl_jax.tasks.environments import environment
 from seqrl_jax.tracks.base import Budget
-from seqrl_jax.tracks.training import Stacked, stacked, train_row
+from seqrl_jax.tracks.training import alone, train_row
 
 LENGTHS = (5, 10, 20, 50, 100, 200)
 MEMORIES = ("gru", "lstm", "nbrc", "mingru", "lru", "s5", "linear_attention", "mlstm")
-"""Those whose cost grows with the length of an episode, and the window, which is short, can be asked for by name."""
+"""Those whose cost does not grow with the square of the length."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Ladder:
-    """A task at every length. blind, best: what is earned without memory, and the optimum."""
+    """A task at every length. spec: of a length n. blind, best: what is earned without memory, and the optimum."""
 
-    tasks: Stacked
+    spec: str
     blind: float
     best: float
 
 
-def ladders() -> dict[str, Ladder]:
-    mazes = stacked([make(f"tmaze:length={n},carried=true,discount=1,horizon={n + 2}") for n in LENGTHS])
-    chain, lengths = MemoryChain(max(LENGTHS) + 1, bits=1), ChainParams(jnp.array(LENGTHS))
-    chains = Stacked(len(LENGTHS), chain, lengths, judged_in=chain)
-    return {"tmaze": Ladder(mazes, (4.0 - 0.1) / 2, 4.0), "memory_chain": Ladder(chains, 0.0, 1.0)}
+LADDERS = {
+    "tmaze": Ladder("tmaze:length={n},carried=true,discount=1,horizon={reached}", (4.0 - 0.1) / 2, 4.0),
+    "memory_chain": Ladder("memory_chain:length={n}", 0.0, 1.0),
+}
 
 
 def main() -> None:
@@ -59,23 +60,30 @@ def main() -> None:
     options = parser.parse_args()
     use_every_core()
     budget = Budget(options.steps, 1, tuple(range(options.seeds)))
-    rows: list[dict[str, Any]] = []
+    rows = kept_rows(options.out, seeds=options.seeds, steps=options.steps)
     for name in options.memories:
-        for task, ladder in ladders().items():
-            agent = make_agent(f"ppo:memory={name},rollout_length={ladder.tasks.env.longest}")
-            trained = train_row(agent, ladder.tasks, budget)
-            scores = (np.array(trained.scores, float) - ladder.blind) / (ladder.best - ladder.blind)
-            mine = [
-                {"memory": name, "task": task, "length": length, "scores": of_length.tolist()}
-                | estimate(of_length).as_json()
-                for length, of_length in zip(LENGTHS, scores, strict=True)
-            ]
-            rows += mine
-            line = ", ".join(f"{row['length']}: {row['value']:.2f}" for row in mine)
-            print(f"{name:<18}{task:<14}{line}   ({trained.spent.training:.0f} s)", flush=True)
+        for task in LADDERS:
+            for length in LENGTHS:
+                if any((row["memory"], row["task"], row["length"]) == (name, task, length) for row in rows):
+                    continue
+                rows.append({"memory": name, "task": task, "length": length, **measured(name, task, length, budget)})
+                print(name, task, length, f"{rows[-1]['value']:.2f}", flush=True)
+                if options.out:
+                    write_measurement(options.out, {"seeds": options.seeds, "steps": options.steps, "rows": rows})
     if options.out:
-        write_measurement(options.out, {"seeds": options.seeds, "steps": options.steps, "rows": rows})
         write_whole(options.out.with_suffix(".png"), picture(rows))
+
+
+def measured(memory: str, task: str, length: int, budget: Budget) -> dict[str, Any]:
+    """The scores of all seeds, their mean and its interval."""
+    ladder = LADDERS[task]
+    ready = environment(ladder.spec.format(n=length, reached=length + 2))
+    episode = int(ready.env.horizon(ready.params))
+    rollout = episode * math.ceil(PPO().rollout_length / episode)
+    agent = make_agent(f"ppo:memory={memory},rollout_length={rollout}")
+    (returns,) = train_row(agent, alone(ready.env, ready.params), budget).scores
+    scores = (np.array(returns, float) - ladder.blind) / (ladder.best - ladder.blind)
+    return {"scores": scores.tolist(), **estimate(scores).as_json()}
 
 
 def picture(rows: list[dict[str, Any]]) -> bytes:
@@ -87,7 +95,7 @@ def picture(rows: list[dict[str, Any]]) -> bytes:
             mine = [row for row in rows if (row["task"], row["memory"]) == (task, name)]
             lengths, values = [row["length"] for row in mine], [row["value"] for row in mine]
             axes.plot(lengths, values, "o-", color=f"C{number}", label=name)
-            low, high = ([row[end] for row in mine] for end in ("low", "high"))
+            low, high = (np.array([row[end] for row in mine], float) for end in ("low", "high"))
             axes.fill_between(lengths, low, high, color=f"C{number}", alpha=0.12)
         axes.set_xscale("log")
         axes.set_xticks(LENGTHS, map(str, LENGTHS), minor=False)

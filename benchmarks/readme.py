@@ -6,29 +6,24 @@ python benchmarks/readme.py [--check]
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
+
+from recorded import ROOT, measurement, section_of, where
 
 from seqrl_jax.agents import AGENTS, configuration, make_agent
 from seqrl_jax.files import write_whole
 from seqrl_jax.report.overall import STATISTICS, overall
-from seqrl_jax.report.sections import Section, sections
+from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Row, rows
 from seqrl_jax.report.words import two, with_interval
-from seqrl_jax.results import store
 from seqrl_jax.results.coverage import coverage
-from seqrl_jax.results.record import Record
 from seqrl_jax.results.statistics import Estimate, estimate
 from seqrl_jax.tracks.lm import FAR
 from seqrl_jax.tracks.pomdp import CLAIM, POMDP
-from seqrl_jax.tracks.registry import TRACKS
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 SHORT = "short of J*, "
 BLIND = "ppo:previous_action=false"
 BOUNDS = {"memoryless_deterministic": "best deterministic", "memoryless_stochastic": "best memoryless"}
@@ -36,7 +31,7 @@ BOUNDS = {"memoryless_deterministic": "best deterministic", "memoryless_stochast
 
 def quick_table() -> str:
     """Tasks down, proved values and agents across; below them what is over all tasks."""
-    section = _section("quick")
+    section = section_of("quick")
     found = {(row.task, row.method): row for row in rows(section)}
     total = {row.method: row for row in overall(section)}
     agents = _learners(section)
@@ -55,7 +50,7 @@ def quick_table() -> str:
 
 def headline_table() -> str:
     """The memory score of every agent on the tasks that need memory: mean over seeds, with its interval."""
-    section = _section("headline")
+    section = section_of("headline")
     found = {(row.task, row.method): row for row in rows(section)}
     agents = _learners(section)
     heads = [_head(agent, section.methods[agent][0].marked_wrong) for agent in agents]
@@ -80,7 +75,7 @@ def reads_table() -> str:
 
 def claims_table() -> str:
     """What value-based agents say of their final policy, and what it earns: means over seeds."""
-    section = _section("headline")
+    section = section_of("headline")
     found = {(row.task, row.method): row for row in rows(section) if CLAIM in row.metrics}
     agents = [agent for agent in section.methods if any(method == agent for _, method in found)]
     lines = [f"| task | {' | '.join(map(_head, agents))} |", "|---|" + "---:|" * len(agents)]
@@ -89,15 +84,6 @@ def claims_table() -> str:
         shown = (f"{two(row.metrics[CLAIM].value)} / {_value(row.score)}" for row in mine)
         lines.append(f"| `{task}` | {' | '.join(shown)} |")
     return "\n".join(lines)
-
-
-def _section(name: str) -> Section:
-    """The one section of a directory of recorded results. Exits if anything in it is damaged."""
-    records, damaged = store.read(RESULTS / name)
-    (section,), unknown = sections(records, TRACKS)
-    if damaged or unknown:
-        sys.exit("\n".join([*damaged, *unknown]))
-    return section
 
 
 def _learners(section: Section) -> list[str]:
@@ -111,11 +97,7 @@ def _head(method: str, marked_wrong: bool = False) -> str:
 def _origin(suite: str, section: Section) -> str:
     """What was run, from the record of a method that learns."""
     first = next(record for record in section.records if record.steps_asked)
-    return f"`seqrl run {suite}`: {len(first.seeds)} seeds, {first.steps_asked:,} steps per run, {_where(first)}."
-
-
-def _where(record: Record) -> str:
-    return f"on {record.device}, jax {record.versions['jax']}"
+    return f"`seqrl run {suite}`: {len(first.seeds)} seeds, {first.steps_asked:,} steps per run, {where(first)}."
 
 
 def _earned(row: Row) -> str:
@@ -129,7 +111,7 @@ def _value(estimate: Estimate | None) -> str:
 
 def audit_table() -> str:
     """The lecture's summary: a number behind every word."""
-    measured = _read("audit/audit.json")
+    measured = measurement("audit/audit.json")
     lines = ["| method | fully observed | partially observed | the number is |", "|---|---|---|---|"]
     for row in measured["summary"]:
         percent = row["unit"].startswith("relative")
@@ -141,7 +123,7 @@ def audit_table() -> str:
 
 def latent_table() -> str:
     """Agents on a learned state and on the exact belief, and what the learned model knows."""
-    measured = _read("latent_cpu.json")
+    measured = measurement("latent_cpu.json")
     rows = {(row["agent"], row["task"]): row for row in measured["rows"]}
     lines = [
         "| task | memory score of `latent_q` | of `belief_q` | log-loss, model / filter | state, probe / belief |",
@@ -159,7 +141,7 @@ def latent_table() -> str:
 
 def luck_table() -> str:
     """Regret by the dial: what training reached, and where a method ends with unlimited data."""
-    measured = _read("luck_cpu.json")
+    measured = measurement("luck_cpu.json")
     found = {(row["agent"], row["noise"]): row for row in measured["rows"]}
     agents = list(dict.fromkeys(row["agent"] for row in measured["rows"]))
     lines = [f"| luck | {' | '.join(f'`{agent}`' for agent in agents)} |", "|---:|" + "---:|" * len(agents)]
@@ -180,7 +162,7 @@ def luck_table() -> str:
 
 def alignment_table() -> str:
     """What every method earns, spends and leaves on the table: means over seeds."""
-    section = _section("lm")
+    section = section_of("lm")
     found = {(row.method, row.task): row for row in rows(section)}
     tasks, methods = list(section.tasks), list(section.methods)
     heads = " | ".join(f"`{task}`" for task in tasks)
@@ -194,7 +176,7 @@ def alignment_table() -> str:
     missing = [f"`{task}`" for task in whole.tasks if task not in tasks]
     missing += [f"`{m}` on `{t}`" for t in tasks for m in whole.methods if (m, t) not in found]
     absent = f" Not recorded yet: {', '.join(missing)}." if missing else ""
-    larger = _section("lm_larger")
+    larger = section_of("lm_larger")
     more = [row for row in rows(larger) if row.kind == "agent"]
     left = ", ".join(f"`{row.method}` {two(row.metrics['shortfall'].value)}" for row in more)
     seeds = len(larger.records[0].seeds)
@@ -202,13 +184,13 @@ def alignment_table() -> str:
     reasons = "; ".join(note.removeprefix(SHORT).rstrip(".") for note in notes if note.startswith(SHORT))
     why = f" Further than {FAR:g} from J* on `{tasks[0]}`, {reasons}. With more, {seeds} seeds: {left}."
     first = section.records[0]
-    origin = f"`seqrl run lm`: {len(first.seeds)} seeds, {_where(first)}"
+    origin = f"`seqrl run lm`: {len(first.seeds)} seeds, {where(first)}"
     return "\n".join([*lines, "", f"Largest gold reward: {best}.{why} {origin}.{absent}"])
 
 
 def overoptimisation_table(name: str) -> str:
     """Where the gold reward peaks and ends when a proxy is climbed to the end."""
-    measured = _read(f"{name}.json")
+    measured = measurement(f"{name}.json")
     rows = {(row["proxy"], row["pairs"], row["noise"]): row for row in measured["rows"]}
     proxies = list(dict.fromkeys(row["proxy"] for row in measured["rows"]))
     noises = list(dict.fromkeys(row["noise"] for row in measured["rows"]))
@@ -231,7 +213,7 @@ def overoptimisation_tables() -> str:
 
 def popjaxrl_table() -> str:
     """What can be earned in its card games, and what is certified of ours."""
-    measured = _read("peers/popjaxrl_tasks.json")
+    measured = measurement("peers/popjaxrl_tasks.json")
     lines = ["| game | seeing | knowing | ours, certified |", "|---|---:|---:|---:|"]
     for row in measured["rows"]:
         seeing = "" if row["seeing"] is None else f"{row['seeing']:.3f}"
@@ -242,7 +224,7 @@ def popjaxrl_table() -> str:
 
 def horizon_table() -> str:
     """Scores of every memory at multiples of the length of training, task by task."""
-    measured = _read("horizon_generalisation_cpu.json")
+    measured = measurement("horizon_generalisation_cpu.json")
     parts = []
     for task in dict.fromkeys(row["task"] for row in measured["rows"]):
         mine = [row for row in measured["rows"] if row["task"] == task]
@@ -263,7 +245,7 @@ def horizon_table() -> str:
 
 def memorax_table() -> str:
     """How far its models are from what they should be."""
-    measured = _read("peers/memorax_cells.json")
+    measured = measurement("peers/memorax_cells.json")
     lines = ["| model | steps | reset |", "|---|---:|---:|"]
     lines += [f"| {row['cell']} | {row['steps']:.1e} | {row['reset']:.1e} |" for row in measured["rows"]]
     return "\n".join([*lines, "", f"`{measured['command']}`, jax {measured['versions']['jax']}."])
@@ -273,7 +255,7 @@ def measurements() -> str:
     """One line per benchmark, with its command and machine."""
     lines = [stepping()]
     for name in ("stacked_row_quick_cpu.json", "stacked_row_cpu.json"):
-        row = _read(name)
+        row = measurement(name)
         one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
         lines += [
             f"- {row['what']}: {one:.1f} s in one program, {many:.1f} s one task after another,",
@@ -284,7 +266,7 @@ def measurements() -> str:
 
 def stepping() -> str:
     """Environment steps, beside those of others' same tasks."""
-    measured = _read("env_throughput_cpu.json")
+    measured = measurement("env_throughput_cpu.json")
     shown = ", ".join(f"{row['what']} {row['steps_per_second'] / 1e6:.1f} M steps/s" for row in measured["rows"])
     ratios = ", ".join(f"{name} {ratio:.1f}" for name, ratio in measured["ratios"].items())
     versions = measured["gymnax"]["versions"] | measured["popgym"]["versions"]
@@ -297,7 +279,7 @@ def stepping() -> str:
 
 
 def _recurrent_speed() -> list[str]:
-    speed = _read("recurrent_speed_cpu.json")
+    speed = measurement("recurrent_speed_cpu.json")
     lines = []
     for row in speed["textbook"]:
         rates = ", ".join(f"{name} {rate / 1e3:.0f}k steps/s" for name, rate in row["steps_per_second"].items())
@@ -319,7 +301,7 @@ def _recurrent_speed() -> list[str]:
 
 
 def _replay() -> list[str]:
-    ring = _read("replay_ring_cpu.json")
+    ring = measurement("replay_ring_cpu.json")
     ratios = ", ".join(f"{row['flashbax_over_ring']:.1f} with {row['runs']} stacked runs" for row in ring["rows"])
     return [
         f"- Replay, time of flashbax {ring['flashbax']} over ours: {ratios}.",
@@ -328,7 +310,7 @@ def _replay() -> list[str]:
 
 
 def _history_memory() -> list[str]:
-    memory = _read("history_memory_cpu.json")
+    memory = measurement("history_memory_cpu.json")
     growth, last = memory["growth_exponent"], memory["rows"][-1]
     return [
         f"- Memory to learn from histories of {last['horizon']} steps:",
@@ -342,7 +324,7 @@ def _history_memory() -> list[str]:
 def _against_trl() -> list[str]:
     lines = []
     for name, batches in (("trl_losses_cpu.json", "with padding"), ("trl_losses_ppo_cpu.json", "of one length")):
-        losses = _read(name)
+        losses = measurement(name)
         worst = [max(row[key] for row in losses["rows"]) for key in ("loss_apart", "gradient_apart")]
         methods = ", ".join(row["method"] for row in losses["rows"])
         lines += [
@@ -351,7 +333,7 @@ def _against_trl() -> list[str]:
             f"  `{losses['command']}`.",
         ]
     for name in ("trl_speed_cpu.json", "trl_speed_ppo_cpu.json"):
-        speed = _read(name)
+        speed = measurement(name)
         times = "; ".join(
             f"{row['method']} {row['faster_alone']:.1f} times as fast, 16 seeds {row['faster_per_seed_of_16']:.1f}"
             for row in speed["rows"]
@@ -411,10 +393,6 @@ def _word(entry: dict[str, Any] | None, percent: bool) -> str:
         return f"valid on {entry['tasks']} tasks"
     number = f"{entry['number']:.0%}" if percent else f"{entry['number']:+.3g}"
     return f"wrong by up to {number}, on {entry['wrong_tasks']} of {entry['tasks']}"
-
-
-def _read(name: str) -> dict[str, Any]:
-    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ class Values(Bootstrapped):
         return self.targets.target_outputs(read, key)
 
     def promised(self, spelling: Spelling, weights: Weights, symbol: Array, own: Array) -> Array | None:
-        if isinstance(self.towards, Soft):
-            return None  # what its values count of a return is less what it costs to leave the logs
+        if isinstance(self.towards, Soft) or self.symbol_discount != 1:
+            return None  # its values are no returns: less what it costs to leave the logs, or what many symbols cost
         q = predictions(self.reader(spelling), weights, symbol.T)["q"]
         first = jnp.argmax(own.T[1:], 0)
         return jnp.take_along_axis(of_action(q, symbol.T[1:]), first[None], 0)[0]

@@ -124,14 +124,19 @@ def without_scale(section: Section) -> list[str]:
     """A sentence for each scale that some tasks do not allow, though both of its bounds are there: which tasks."""
     sentences = []
     for scale in section.track.scales:
-        bounds = {task: section.bounds(task) for task in section.tasks}
-        close = [
-            task
-            for task, proved in bounds.items()
-            if {scale.zero, scale.one} <= set(proved) and not scale_ends(proved, scale.zero, scale.one)
-        ]
+        close: list[str] = []
+        unproved: list[str] = []
+        for task in section.tasks:
+            proved = section.bounds(task)
+            if not {scale.zero, scale.one} <= set(proved) or scale_ends(proved, scale.zero, scale.one):
+                continue
+            zero, one = proved[scale.zero], proved[scale.one]
+            (unproved if zero.lower < one.lower <= zero.upper else close).append(task)
         if close:
             sentences.append(f"No {scale.name} score on {words.listed(close)}: what is proved lies too close together.")
+        if unproved:
+            ends = f"{words.bound(scale.one)} exceeds {words.bound(scale.zero)}"
+            sentences.append(f"No {scale.name} score on {words.listed(unproved)}: it is not proved that {ends}.")
     return sentences
 
 

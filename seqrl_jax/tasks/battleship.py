@@ -141,7 +141,7 @@ def battleship(rows: SeaSide = 8, columns: SeaSide = 8, ships: Fleet = "2+3+3+4"
     Seed idea: a hit says where the next one may be, to who remembers where it was, and where there was none.
     Source: Morad et al. (2023), POPGym, app. A.
     Optimum: of small boards, by a search over which of them are left. Of others, between shooting at every cell once,
-    in any order, and what so few hits and misses can tell of where the ships are. Memoryless: at least what shooting
+    in random order, and what so few hits and misses can tell of where the ships are. Memoryless: at least what shooting
     anywhere earns.
     """
     env = Battleship(rows, columns, tuple(int(length) for length in ships.split("+")))
@@ -155,8 +155,8 @@ def battleship(rows: SeaSide = 8, columns: SeaSide = 8, ships: Fleet = "2+3+3+4"
 def _history(env: Battleship) -> Certificate:
     if env.cells <= EXACT_CELLS:
         return exactly(1 - env.miss * fewest_misses(env), "a search over the boards that are left")
-    # In any order that does not depend on the board, a cell without a ship comes before the last hit, with all its
-    # places among the hits as likely, in all but one of targets + 1 cases.
+    # In random order a cell without a ship has any place among the hits, each as likely: in one of targets + 1 cases it
+    # comes behind the last hit, and costs nothing.
     how = "lower: every cell once, in random order; upper: boards that can be told apart with so few misses"
     return Certificate(1 / (env.targets + 1), 1 - env.miss * misses_needed(env), how)
 

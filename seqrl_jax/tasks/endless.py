@@ -30,11 +30,13 @@ def endless(task: TabularPOMDP) -> TabularPOMDP:
     `NEGLIGIBLE`: values differ by no more than this share of max |reward| / (1 - discount) from those of the endless
     task. It is a limit of the experiment and not of the task, so learners are right with `bootstrap_truncated=true`.
 
+    Where an action leads to a state both directly and through the end, its reward there is the mean of the two.
+
     Raises: TaskError for a discount above `LARGEST_DISCOUNT`, and where the states become too many.
     """
     if task.discount > LARGEST_DISCOUNT:
-        known = f"its discount is {task.discount:g}"
-        raise TaskError(f"{task.name}: {known}, what is endless needs one of at most {LARGEST_DISCOUNT}")
+        needed = f"one of at most {LARGEST_DISCOUNT}, discount=0.99 say"
+        raise TaskError(f"{task.name}: its discount is {task.discount:g}, what is endless needs {needed}")
     onward = _beginning_anew(task) if task.terminal.any() else task
     return validated(replace(onward, horizon=math.ceil(math.log(NEGLIGIBLE) / math.log(task.discount))))
 

@@ -29,6 +29,8 @@ AS_PUBLISHED = ("drqn_paper", "r2d2_paper")
 
 KEEPING = tuple(name for name, memory in MEMORIES.items() if memory().reach is None and not memory().has_model)
 """The memories that keep a whole history, and learn no model of the world beside."""
+UPDATES = 1500
+"""Of a method in the table of dialogues, at most; see `dialogue_longer` for what is not learned by then."""
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -141,15 +143,15 @@ SUITES: dict[str, Suite] = {
                 *(f"{name}:view=token" for name in DIALOGUE.methods),
             ),
             seeds=5,
-            steps=1500,
+            steps=UPDATES,
             evaluations=10,
         ),
         Suite(
-            name="wordle",
-            about="the game of dialogues that takes longest to learn, with more than twice as many updates",
+            name="dialogue_longer",
+            about="the games of dialogues that take longest to learn, by whole utterances, with ten times the reading",
             track=DIALOGUE.name,
-            tasks=("wordle",),
-            methods=tuple(f"{name}:view=utterance" for name in DIALOGUE.methods),
+            tasks=("twenty_questions", "wordle", "tool_arithmetic", "task_and_talk"),
+            methods=tuple(f"{name}:view=utterance,updates={10 * UPDATES}" for name in ("bc", "cql", "ilql")),
             seeds=5,
             steps=DIALOGUE.steps_as_shipped,
             evaluations=10,

@@ -58,6 +58,7 @@ def test_where_memory_gains_next_to_nothing_there_is_no_memory_score(section, re
         assert set(other.scales) == {"normalised", "memory"}
         (sentence,) = without_scale(made)
         assert "memory" in sentence and "first" in sentence and "second" not in sentence
+        assert ("is not proved that" in sentence) == (proved is wide)
     assert without_scale(section(record(), record(task="second", bounds={}, bounded_by=[]))) == []
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.tasks.chain import ChainState
+from seqrl_jax.tasks.chain import ChainState, MemoryChain
 from seqrl_jax.tasks.environments import environment
 
 
@@ -30,6 +30,23 @@ def test_every_step_is_that_of_gymnax(length, bits):
                 np.testing.assert_allclose(after.obs, seen, atol=1e-7)
                 assert float(after.reward) == float(reward)
                 assert bool(after.terminated) == bool(theirs.is_terminated(state, params)) == (t == length)
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_a_chain_beside_longer_ones_is_the_chain_alone(length):
+    alone, beside = environment(f"memory_chain:length={length},bits=2"), MemoryChain(longest=30, bits=2)
+    for number in range(5):
+        key = jax.random.key(number)
+        (seen, state), (also, other) = (env.reset(key, alone.params) for env in (alone.env, beside))
+        for t in range(length + 1):
+            np.testing.assert_array_equal(seen, also)
+            made, expected = (
+                env.step(key, at, jnp.int32(number % 2), alone.params)
+                for env, at in ((beside, other), (alone.env, state))
+            )
+            assert made.reward == expected.reward and made.terminated == expected.terminated == (t == length)
+            (seen, state), (also, other) = (expected.obs, expected.state), (made.obs, made.state)
+    assert int(beside.horizon(alone.params)) == length + 1
 
 
 def test_the_first_observation_shows_the_context_and_contexts_differ():

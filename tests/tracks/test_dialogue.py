@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from seqrl_jax.cli import main
-from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.exact import Known, action_values
 from seqrl_jax.dialogue.files import write_log
 from seqrl_jax.dialogue.logs import logged
 from seqrl_jax.dialogue.registry import GAMES, make_game
@@ -37,6 +37,18 @@ def test_a_cell_lies_below_the_optimum_and_says_what_it_took(problem, outcome):
     assert all(1 <= turns <= 3 for turns in outcome.metrics["turns"])
     assert all(problem.bounds["logs"].lower - 5 < value <= best + 1e-9 for value in outcome.metrics["supported"])
     assert outcome.metrics["return"][0] != outcome.metrics["return"][1], "seeds differ"
+
+
+def test_what_is_claimed_is_in_units_of_the_return():
+    """Q of the logs after the best first utterance, within a third of the deviation of returns, which is the unit."""
+    known = Known(make_game("negotiation:turns=2"))
+    problem = DialogueProblem("negotiation:turns=2", known)
+    outcome = DIALOGUE.row("mc_q:view=utterance", [problem], Budget(300, 1, (3000,)), plain_loop)[0]
+    graph = known.beliefs.graph
+    exact = float(graph.start @ action_values(graph, known.logged.values[1]).max(1))
+    unit = float(problem.log(3000).returns.std())
+    assert unit > 4 and abs(exact) > 1
+    assert outcome.metrics["claim"][0] == pytest.approx(exact, abs=0.3 * unit)
 
 
 def test_a_seed_is_the_same_beside_others(problem, outcome):

@@ -18,11 +18,10 @@ from jax import Array
 
 from seqrl_jax.agents.hyperparameters import hyperparameters
 from seqrl_jax.dialogue.cooperative.conversation import Chances, converse, uniform_chances
-from seqrl_jax.dialogue.cooperative.language import transcript
 from seqrl_jax.dialogue.cooperative.team import Team, TeamWeights
 from seqrl_jax.dialogue.method import falling_adam
 from seqrl_jax.naming import check
-from seqrl_jax.settings import Count, PositiveFloat, Several, Share, Weight
+from seqrl_jax.settings import Count, PositiveFloat, Several, Weight
 
 
 def success_advantage(reward: Array) -> Array:
@@ -56,9 +55,6 @@ class Reinforce:
     Attributes:
         learning_rate: of Adam, falling to a tenth over the updates.
         updates: gradient steps. cases: objects, each with a task, in an update; members: dialogues about each of them.
-        hard_share: of the cases, drawn among those that the team gets wrong as it would say them now (greedily), while
-            there are any; the others are drawn among all. Without, the last few cases are learned last or never.
-            Source: the code published with Kottur et al. (2017), where it is 0.8.
         entropy_cost: weight of the entropies of all that is said, each given what was said before; it falls to 0 over
             the updates. At first nothing but noise is worth saying, and a language grows as the weight falls: too soon
             without it, and symbols are shared by chance.
@@ -68,7 +64,6 @@ class Reinforce:
     updates: Count = 4000
     cases: Count = 64
     members: Several = 8
-    hard_share: Share = 0.8
     entropy_cost: Weight = 0.2
 
     def __post_init__(self) -> None:
@@ -96,22 +91,12 @@ class Reinforce:
         advantage = success_advantage(reward.reshape(-1, self.members)).reshape(-1)
         return jnp.mean(advantage * dialogue.log_prob), (reward, dialogue.entropy)
 
-    def drawn(self, key: Array, team: Team, objects: Array, weights: TeamWeights) -> tuple[Array, Array]:
-        """Objects [cases, attributes] and tasks [cases] of an update. Args: objects: [N, attributes]."""
-        hard_key, any_key = jax.random.split(key)
-        spoken = transcript(team, weights, objects)
-        wrong = ~team.world.correct(spoken.dialogue.guess.symbol, spoken.objects, spoken.tasks).all(0)
-        hard = jax.random.categorical(hard_key, jnp.where(wrong, 0.0, -jnp.inf), shape=(self.cases,))
-        among_all = jax.random.randint(any_key, (self.cases,), 0, len(wrong))
-        is_hard = (jnp.arange(self.cases) < self.hard_share * self.cases) & wrong.any()
-        index = jnp.where(is_hard, hard, among_all)
-        return spoken.objects[index], spoken.tasks[index]
-
     def update(self, team: Team, objects: Array, training: Training, left: Array) -> tuple[Training, Array]:
         """One update, and its mean reward. Args: objects: [N, attributes]. left: the share of updates to come."""
-        key, cases_key, chances_key = jax.random.split(training.key, 3)
-        cases = self.drawn(cases_key, team, objects, training.weights)
-        chosen, tasks = (jnp.repeat(leaf, self.members, 0) for leaf in cases)
+        key, object_key, task_key, chances_key = jax.random.split(training.key, 4)
+        chosen = jax.random.choice(object_key, objects, (self.cases,))
+        tasks = jax.random.randint(task_key, (self.cases,), 0, team.world.num_tasks)
+        chosen, tasks = (jnp.repeat(leaf, self.members, 0) for leaf in (chosen, tasks))
         chances = uniform_chances(chances_key, team, len(tasks))
 
         def loss(weights: TeamWeights) -> tuple[Array, Array]:

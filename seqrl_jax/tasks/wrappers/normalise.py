@@ -63,7 +63,7 @@ def normalise_env(ready: Ready, steps: int) -> Ready:
     Channels of an image are scaled each as a whole. A component that never varies stays as it is. The statistics are of
     these params and of the states that random play meets: they adapt neither to other params nor to what an agent sees
     once it has learned. They are rounded to the third digit of the spread, so that machines which round differently in
-    the last one make the same task.
+    the last one mostly make the same task.
 
     Args: steps: of each of `COPIES` environments, which start again when an episode ends.
     Raises: SpecError where observations are symbols.
@@ -79,8 +79,8 @@ def measured(ready: Ready, steps: int) -> Scaling:
     variance = np.maximum(squared.mean(0) - mean**2, np.finfo(float).tiny)
     spread = np.where(varies, np.sqrt(variance), 1)
     digit = 10 ** (np.floor(np.log10(spread)) - 2)
-    rounded = lambda numbers: jnp.asarray(np.round(numbers / digit) * digit, jnp.float32)
-    return Scaling(rounded(np.where(varies, origin + mean, 0)), rounded(spread))
+    mean, spread = (np.round(part / digit) * digit for part in (np.where(varies, origin + mean, 0), spread))
+    return Scaling(jnp.asarray(mean, jnp.float32), jnp.asarray(spread, jnp.float32))
 
 
 @partial(jax.jit, static_argnames=("env", "steps"))

@@ -1,0 +1,44 @@
+"""What is recorded, as the tables of pages read it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from seqrl_jax.report.sections import Section, sections
+from seqrl_jax.results import store
+from seqrl_jax.results.record import Record
+from seqrl_jax.tracks.registry import TRACKS
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def section_of(name: str) -> Section:
+    """The one section of a directory of recorded results. Exits if anything in it is damaged."""
+    records, damaged = store.read(RESULTS / name)
+    found, unknown = sections(records, TRACKS)
+    if damaged or unknown:
+        sys.exit("\n".join([*damaged, *unknown]))
+    (section,) = found
+    return section
+
+
+def measurement(name: str) -> dict[str, Any]:
+    """What a benchmark wrote."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def kept_rows(path: Path | None, **budget: int) -> list[dict[str, Any]]:
+    """The rows that a benchmark wrote earlier with the same budget."""
+    if path is None or not path.exists():
+        return []
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return kept["rows"] if {key: kept[key] for key in budget} == budget else []
+
+
+def where(record: Record) -> str:
+    """On what it was made."""
+    return f"on {record.device}, jax {record.versions['jax']}"
