@@ -66,6 +66,12 @@ def without(spec: str, key: str) -> tuple[str, str | None]:
     return spec[: found.start()] + joint + spec[found.end() :], found["value"]
 
 
+def with_setting(spec: str, key: str, value: Any) -> str:
+    """The name with one of its settings at this value, whether it stood there or not."""
+    bare, _ = without(spec, key)
+    return f"{bare}{',' if ':' in bare else ':'}{key}={value}"
+
+
 def read_settings(spec: str, text: str) -> dict[str, str]:
     """The settings `key=value,...` of `text`, a part of `spec`. Raises: SpecError as `parse`."""
     settings: dict[str, str] = {}

@@ -68,6 +68,7 @@ def test_list_names_tasks_agents_and_suites(seqrl):
         "lm",
         "offline",
         "dialogue",
+        "dialogue_longer",
     ]
 
 
@@ -86,6 +87,16 @@ def test_solve_prints_the_five_certified_values(seqrl):
     history = output["values"]["history"]
     assert history["lower"] == pytest.approx(0.8) and history["upper"] == pytest.approx(0.8) and history["method"]
     assert output["played"]["mean"] == pytest.approx(0.8, abs=1e-4), "the optimum of the peek maze has no chance in it"
+
+
+def test_options_of_a_task_come_before_its_wrappers(seqrl):
+    """The discount says how long an endless task is solved for, and the time is shown up to the horizon."""
+    endless = json.loads(seqrl("solve", "tmaze:length=1,endless=true", "--discount", 0.5, "--json")[1])
+    assert (endless["horizon"], endless["discount"]) == (20, 0.5)
+    assert "no horizon" in seqrl("solve", "tmaze:endless=true", "--horizon", 9)[2]
+    for spec in ("peek_maze:time=true", "peek_maze:time=true,horizon=4"):
+        timed = json.loads(seqrl("solve", spec, "--horizon", 9, "--json")[1])
+        assert timed["values"]["history"]["lower"] == pytest.approx(0.8, abs=1e-6)
 
 
 def test_solve_says_what_it_found_to_people(seqrl):

@@ -12,7 +12,6 @@ from seqrl_jax.commands.console import print_json
 from seqrl_jax.commands.tasks import named
 from seqrl_jax.exact.ladder import ladder
 from seqrl_jax.exact.solve import VALUES, Solution, cache_directory, solve
-from seqrl_jax.tasks import tabular
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.evaluation import controller_policy, simulate
@@ -20,11 +19,7 @@ from seqrl_jax.tracks.evaluation import controller_policy, simulate
 
 def run(options: argparse.Namespace) -> None:
     """Print what is known of a task."""
-    task = named(options.task)
-    if options.horizon is not None:
-        task = tabular.with_horizon(task, options.horizon)
-    if options.discount is not None:
-        task = tabular.with_discount(task, options.discount)
+    task = named(options.task, horizon=options.horizon, discount=options.discount)
     solution = solve(task, cache_directory(), fresh=options.fresh)
     output = {
         "task": options.task,

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from seqrl_jax import naming
 from seqrl_jax.dialogue import registry as games
+from seqrl_jax.tasks import tabular
 from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
-def named(spec: str) -> TabularPOMDP:
-    """The task of this name. Raises: as `tasks.registry.make` does."""
-    return games.make_game(spec).task if games.known(spec) else make(spec)
+def named(spec: str, horizon: int | None = None, discount: float | None = None) -> TabularPOMDP:
+    """The task of this name. horizon, discount: in place of those in the name, so that wrappers come after them.
+
+    Raises: as `tasks.registry.make` does.
+    """
+    settings = {"horizon": horizon, "discount": discount}
+    if not games.known(spec):
+        for key, value in settings.items():
+            spec = spec if value is None else naming.with_setting(spec, key, value)
+        return make(spec)
+    task = games.make_game(spec).task
+    task = task if horizon is None else tabular.with_horizon(task, horizon)
+    return task if discount is None else tabular.with_discount(task, discount)
