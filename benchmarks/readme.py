@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dialogue_page import dialogue_facts, dialogue_table
 from recorded import ROOT, measurement, section_of, where
 
 from seqrl_jax.agents import AGENTS, configuration, make_agent
@@ -381,6 +382,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "luck": luck_table,
         "measurements": measurements,
     },
+    "docs/dialogue.md": {"dialogue": dialogue_table, "dialogue facts": dialogue_facts},
     "docs/memory.md": {"horizon": horizon_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
 }

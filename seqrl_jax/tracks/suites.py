@@ -30,7 +30,7 @@ AS_PUBLISHED = ("drqn_paper", "r2d2_paper")
 KEEPING = tuple(name for name, memory in MEMORIES.items() if memory().reach is None and not memory().has_model)
 """The memories that keep a whole history, and learn no model of the world beside."""
 UPDATES = 1500
-"""Of a method in the table of dialogues, at most; see `dialogue_longer` for what is not learned by then."""
+"""The most that a method makes in the tables of logs; see `dialogue_longer` for what is not learned by then."""
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -129,7 +129,7 @@ SUITES: dict[str, Suite] = {
                 for name in ("bc", "filtered_bc", "decision_transformer", "mc_q", "offline_q", "cql", "iql", "awac")
             ),
             seeds=5,
-            steps=DIALOGUE.steps_as_shipped,
+            steps=UPDATES,
             evaluations=10,
         ),
         Suite(

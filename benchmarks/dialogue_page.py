@@ -1,0 +1,175 @@
+"""The table of docs/dialogue.md, and what it says in sentences."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from recorded import section_of, where
+
+from seqrl_jax import naming
+from seqrl_jax.dialogue.methods import make_method
+from seqrl_jax.report.sections import Section
+from seqrl_jax.report.table import Row, rows
+from seqrl_jax.report.words import two, with_failures
+from seqrl_jax.results.record import Record
+from seqrl_jax.results.scores import between
+from seqrl_jax.results.statistics import difference, estimate
+from seqrl_jax.tracks.dialogue import CLAIM, RETURN, SUPPORTED, USED
+from seqrl_jax.tracks.suites import suite
+
+UTTERANCE, TOKEN = "utterance", "token"
+ENOUGH, HALFWAY = 0.9, 0.5
+VALUES = ("ilql", "cql")
+"""Named before anything was recorded: the best of many would beat one by luck alone."""
+PROMISING = ("offline_q", "cql", "ilql", "ilql:beta=32")
+Cell = tuple[str, str | None, str]
+"""Method without its view, view, game."""
+
+
+@dataclass(frozen=True)
+class Talks:
+    """A suite of dialogues."""
+
+    section: Section
+
+    @cached_property
+    def rows(self) -> dict[Cell, Row]:
+        return {(*naming.without(r.method, "view"), r.task): r for r in rows(self.section) if r.kind == "agent"}
+
+    @cached_property
+    def records(self) -> dict[Cell, Record]:
+        return {(*naming.without(record.method, "view"), record.task): record for record in self.section.records}
+
+    @property
+    def games(self) -> list[str]:
+        return list(self.section.tasks)
+
+    @cached_property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(naming.without(method, "view")[0] for method in self.section.methods))
+
+    def scaled(self, game: str, value: float) -> float:
+        """A return, where 0 is the speakers of the logs and 1 the optimum."""
+        bounds = self.section.bounds(game)
+        return between(value, bounds["logs"].lower, bounds["best"].lower)
+
+    def score(self, method: str, view: str, game: str) -> float | None:
+        """Mean over seeds; None where it is not recorded, or no seed finished."""
+        row = self.rows.get((method, view, game))
+        return row.scales["normalised"].value.value if row is not None and row.scales else None
+
+    def shown(self, method: str, view: str, game: str) -> str:
+        row, score = self.rows.get((method, view, game)), two(self.score(method, view, game))
+        return score if row is None else with_failures(score, row.failed, row.seeds)
+
+    def by_seed(self, method: str, view: str, game: str) -> np.ndarray:
+        """[seeds] returns, NaN of failed ones."""
+        return np.array(self.records[method, view, game].metrics[RETURN], float)
+
+    def supported(self, game: str) -> float:
+        """What the best policy earns that says only what the logs show, as a score."""
+        return self.scaled(game, self.rows["bc", UTTERANCE, game].metrics[SUPPORTED].value)
+
+
+def dialogue_table() -> str:
+    """The score of every method on every game, in whole utterances / word by word: means over seeds."""
+    talks = Talks(section_of("dialogue"))
+    heads = " | ".join(f"`{game}`" for game in talks.games)
+    lines = [f"| method | {heads} | dialogues |", "|---|" + "---:|" * (len(talks.games) + 1)]
+    used = {cell[0]: row.metrics[USED].value for cell, row in talks.rows.items()}
+    for method in talks.methods:
+        pairs = ([talks.shown(method, view, game) for view in (UTTERANCE, TOKEN)] for game in talks.games)
+        lines.append(f"| `{method}` | {' | '.join(map(' / '.join, pairs))} | {used[method]:,.0f} |")
+    lines.append(f"| *best in the logs* | {' | '.join(two(talks.supported(game)) for game in talks.games)} | |")
+    first = talks.section.records[0]
+    origin = f"{len(first.seeds)} seeds, at most {first.steps_asked:,} updates, {where(first)}"
+    planned, made = suite("dialogue").methods, set(talks.section.methods)
+    absent = f" {len(made)} of {len(planned)} methods and views are recorded so far." if made < set(planned) else ""
+    return "\n".join([*lines, "", f"`seqrl run dialogue`: {origin}.{absent}"])
+
+
+def dialogue_facts() -> str:
+    """What the table says of the questions that it is there for."""
+    talks = Talks(section_of("dialogue"))
+    facts = [*(_against_imitation(talks, method) for method in VALUES), _support(talks)]
+    return "\n".join(f"- {fact}" for fact in [*facts, *_talking(talks), *_views(talks), _promises(talks)])
+
+
+def _against_imitation(talks: Talks, method: str) -> str:
+    more_than_bc, more_than_logs = [], []
+    for game in talks.games:
+        mine, copied = (talks.by_seed(name, UTTERANCE, game) for name in (method, "bc"))
+        gain, score = difference([np.stack([mine, copied], 1)]), estimate(mine)
+        if gain.low is not None and gain.low > 0:
+            more_than_bc.append(game)
+        if score.low is not None and score.low > talks.section.bounds(game)["logs"].upper:
+            more_than_logs.append(game)
+    of_all = len(talks.games)
+    return (
+        f"`{method}` earns more than its logs on {len(more_than_logs)} of {of_all} games, and more than `bc` on "
+        f"{len(more_than_bc)} (95% intervals; of the latter paired by seed)."
+    )
+
+
+def _support(talks: Talks) -> str:
+    """Of methods that learn from logs and nothing else."""
+    made = {method: make_method(method) for method in talks.methods}
+    allowed = [name for name, method in made.items() if not method.dialogues(0) and not method.sees_state]
+    share = {}
+    for game in talks.games:
+        scores = [score for name in allowed if (score := talks.score(name, UTTERANCE, game)) is not None]
+        share[game] = max(scores) / talks.supported(game)
+    short = [f"`{game}` ({two(part)})" for game, part in share.items() if part < ENOUGH]
+    missed = f", and not on {_listed(short)}" if short else ""
+    best = f"{ENOUGH:g} or more of the best score in the support of its log"
+    return f"The best method that only reads has {best} on {len(share) - len(short)} of {len(share)} games{missed}."
+
+
+def _talking(talks: Talks) -> list[str]:
+    came, never = [], []
+    for game in talks.games:
+        record = talks.records.get(("pg_group", UTTERANCE, game))
+        if record is None:
+            return []
+        curve, used = record.curves[RETURN], record.finished(USED)[0]
+        means = [talks.scaled(game, statistics.fmean(x for x in point if x is not None)) for point in curve.values]
+        above = [at for at, mean in zip(curve.at, means, strict=True) if mean >= HALFWAY]
+        if above:
+            came.append(f"`{game}` {used * above[0] / curve.at[-1]:,.0f}")
+        else:
+            never.append(f"`{game}`")
+    rest = f"; it did not come so far on {_listed(never)}" if never else ""
+    return [f"Dialogues that `pg_group` talked until it was halfway to the optimum: {_listed(came)}{rest}."]
+
+
+def _views(talks: Talks) -> list[str]:
+    cells = [(method, game) for method in talks.methods for game in talks.games]
+    pairs = [[talks.score(method, view, game) for view in (UTTERANCE, TOKEN)] for method, game in cells]
+    gaps = [abs(one - other) for one, other in pairs if one is not None and other is not None]
+    if not gaps:
+        return []
+    gap = two(statistics.median(gaps))
+    return [f"Both views have one optimum; what a method reaches in them differs by {gap} in the median of all cells."]
+
+
+def _promises(talks: Talks) -> str:
+    said = []
+    for method in PROMISING:
+        gaps = []
+        for game in talks.games:
+            row = talks.rows.get((method, UTTERANCE, game))
+            if row is not None and row.score is not None and CLAIM in row.metrics:
+                gaps.append(talks.scaled(game, row.metrics[CLAIM].value) - talks.scaled(game, row.score.value))
+        if len(gaps) == len(talks.games):
+            said.append(f"`{method}` {two(statistics.median(gaps))} (at most {two(max(gaps))})")
+    return (
+        f"What values promise of what is said first, less what is earned, in the median of the games: {_listed(said)}."
+    )
+
+
+def _listed(parts: Iterable[str]) -> str:
+    return ", ".join(parts)
