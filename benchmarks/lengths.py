@@ -1,6 +1,6 @@
 """How far back each memory learns to reach: PPO on tasks of growing length, one memory at a time.
 
-    python benchmarks/lengths.py --out benchmarks/results/lengths_cpu.json
+    python benchmarks/lengths.py --memories gru mingru lstm lru nbrc --out benchmarks/results/lengths_cpu.json
 
 A T-maze whose corridor moves the agent on by itself (`carried=true`), so that exploration plays no part, and a memory
 chain: one bit, seen first, is asked for last. A score is 0 for the best policy that forgot it and 1 for the optimum.

@@ -244,6 +244,21 @@ def horizon_table() -> str:
     return "\n\n".join([*parts, f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
 
 
+def lengths_table() -> str:
+    """The score that each memory learns to reach at each length, task by task."""
+    measured = measurement("lengths_cpu.json")
+    found = {(row["task"], row["memory"], row["length"]): estimate(row["scores"]) for row in measured["rows"]}
+    tasks, memories, lengths = (list(dict.fromkeys(key)) for key in zip(*found, strict=True))
+    parts = []
+    for task in tasks:
+        lines = [f"| `{task}` | {' | '.join(map(str, lengths))} |", "|---|" + "---:|" * len(lengths)]
+        for memory in memories:
+            lines.append(f"| `{memory}` | {' | '.join(with_interval(found[task, memory, n]) for n in lengths)} |")
+        parts.append("\n".join(lines))
+    budget = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
+    return "\n\n".join([*parts, f"`{measured['command']}`: {budget}, jax {measured['versions']['jax']}."])
+
+
 def memorax_table() -> str:
     """How far its models are from what they should be."""
     measured = measurement("peers/memorax_cells.json")
@@ -383,7 +398,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "measurements": measurements,
     },
     "docs/dialogue.md": {"dialogue": dialogue_table, "dialogue facts": dialogue_facts},
-    "docs/memory.md": {"horizon": horizon_table},
+    "docs/memory.md": {"horizon": horizon_table, "lengths": lengths_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
 }
 
