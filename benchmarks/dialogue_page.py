@@ -24,7 +24,7 @@ from seqrl_jax.tracks.suites import suite
 UTTERANCE, TOKEN = "utterance", "token"
 ENOUGH, HALFWAY = 0.9, 0.5
 VALUES = ("ilql", "cql")
-"""Named before anything was recorded: the best of many would beat one by luck alone."""
+"""The same two on all games: the best of many on each would beat one by luck alone."""
 PROMISING = ("offline_q", "cql", "ilql", "ilql:beta=32")
 Cell = tuple[str, str | None, str]
 """Method without its view, view, game."""

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from recorded import kept_rows
+from recorded import recorded_rows
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.network import HistoryNetwork, init_weights
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     use_every_core()
-    rows = kept_rows(options.out, seeds=options.seeds, steps=options.steps)
+    rows = recorded_rows(options.out, seeds=options.seeds, steps=options.steps)
     for family in FAMILIES:
         for name in options.memories:
             if any((row["task"], row["memory"]) == (family.name, name) for row in rows):

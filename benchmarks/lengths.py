@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recorded import kept_rows
+from recorded import recorded_rows
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.ppo import PPO
@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     use_every_core()
     budget = Budget(options.steps, 1, tuple(range(options.seeds)))
-    rows = kept_rows(options.out, seeds=options.seeds, steps=options.steps)
+    rows = recorded_rows(options.out, seeds=options.seeds, steps=options.steps)
     for name in options.memories:
         for task in LADDERS:
             for length in LENGTHS:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dialogue_page import dialogue_facts, dialogue_table
+from memory_page import horizon_table, lengths_table
+from peers_page import memorax_table, popjaxrl_table, stepping
 from recorded import ROOT, measurement, section_of, where
 
 from seqrl_jax.agents import AGENTS, configuration, make_agent
@@ -212,61 +214,6 @@ def overoptimisation_tables() -> str:
     return "\n\n".join(map(overoptimisation_table, ("overoptimisation", "overoptimisation_models")))
 
 
-def popjaxrl_table() -> str:
-    """What can be earned in its card games, and what is certified of ours."""
-    measured = measurement("peers/popjaxrl_tasks.json")
-    lines = ["| game | seeing | knowing | ours, certified |", "|---|---:|---:|---:|"]
-    for row in measured["rows"]:
-        seeing = "" if row["seeing"] is None else f"{row['seeing']:.3f}"
-        lines.append(f"| {row['game'].split('.')[1]} | {seeing} | {row['knowing']:.3f} | {row['certified']:.3f} |")
-    where = f"{measured['episodes']:,} episodes, jax {measured['versions']['jax']}"
-    return "\n".join([*lines, "", f"`{measured['command']}`: {where}."])
-
-
-def horizon_table() -> str:
-    """Scores of every memory at multiples of the length of training, task by task."""
-    measured = measurement("horizon_generalisation_cpu.json")
-    parts = []
-    for task in dict.fromkeys(row["task"] for row in measured["rows"]):
-        mine = [row for row in measured["rows"] if row["task"] == task]
-        times = list(mine[0]["scores"])
-        heads = " | ".join(f"{number} L" for number in times)
-        lines = [f"| `{task}`, L = {mine[0]['length']} | {heads} | rate | steps/s | bytes |"]
-        lines.append("|---|" + "---:|" * (len(times) + 3))
-        for row in mine:
-            shown = " | ".join(two(row["scores"][number]["value"]) for number in times)
-            speed = f"{row['steps_per_second'] / 1e3:.0f}k"
-            lines.append(
-                f"| `{row['memory']}` | {shown} | {row['learning_rate']:g} | {speed} | {row['carry_bytes']:,} |"
-            )
-        parts.append("\n".join(lines))
-    where = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
-    return "\n\n".join([*parts, f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
-
-
-def lengths_table() -> str:
-    """The score that each memory learns to reach at each length, task by task."""
-    measured = measurement("lengths_cpu.json")
-    found = {(row["task"], row["memory"], row["length"]): estimate(row["scores"]) for row in measured["rows"]}
-    tasks, memories, lengths = (list(dict.fromkeys(key)) for key in zip(*found, strict=True))
-    parts = []
-    for task in tasks:
-        lines = [f"| `{task}` | {' | '.join(map(str, lengths))} |", "|---|" + "---:|" * len(lengths)]
-        for memory in memories:
-            lines.append(f"| `{memory}` | {' | '.join(with_interval(found[task, memory, n]) for n in lengths)} |")
-        parts.append("\n".join(lines))
-    budget = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
-    return "\n\n".join([*parts, f"`{measured['command']}`: {budget}, jax {measured['versions']['jax']}."])
-
-
-def memorax_table() -> str:
-    """How far its models are from what they should be."""
-    measured = measurement("peers/memorax_cells.json")
-    lines = ["| model | steps | reset |", "|---|---:|---:|"]
-    lines += [f"| {row['cell']} | {row['steps']:.1e} | {row['reset']:.1e} |" for row in measured["rows"]]
-    return "\n".join([*lines, "", f"`{measured['command']}`, jax {measured['versions']['jax']}."])
-
-
 def measurements() -> str:
     """One line per benchmark, with its command and machine."""
     lines = [stepping()]
@@ -278,20 +225,6 @@ def measurements() -> str:
             f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
         ]
     return "\n".join([*lines, *_recurrent_speed(), *_replay(), *_history_memory(), *_against_trl()])
-
-
-def stepping() -> str:
-    """Environment steps, beside those of others' same tasks."""
-    measured = measurement("env_throughput_cpu.json")
-    shown = ", ".join(f"{row['what']} {row['steps_per_second'] / 1e6:.1f} M steps/s" for row in measured["rows"])
-    ratios = ", ".join(f"{name} {ratio:.1f}" for name, ratio in measured["ratios"].items())
-    versions = measured["gymnax"]["versions"] | measured["popgym"]["versions"]
-    peers = ", ".join(f"{name} {version}" for name, version in versions.items())
-    lines = [
-        f"- Stepping under random actions, {measured['rows'][0]['batch']} environments: {shown}.",
-        f"  Over the same task of {peers}: {ratios}. `{measured['command']}`, {measured['device']}.",
-    ]
-    return "\n".join(lines)
 
 
 def _recurrent_speed() -> list[str]:

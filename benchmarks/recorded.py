@@ -19,10 +19,10 @@ RESULTS = ROOT / "benchmarks" / "results"
 def section_of(name: str) -> Section:
     """The one section of a directory of recorded results. Exits if anything in it is damaged."""
     records, damaged = store.read(RESULTS / name)
-    found, unknown = sections(records, TRACKS)
+    every, unknown = sections(records, TRACKS)
     if damaged or unknown:
         sys.exit("\n".join([*damaged, *unknown]))
-    (section,) = found
+    (section,) = every
     return section
 
 
@@ -31,12 +31,12 @@ def measurement(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / name).read_text(encoding="utf-8"))
 
 
-def kept_rows(path: Path | None, **budget: int) -> list[dict[str, Any]]:
+def recorded_rows(path: Path | None, **budget: int) -> list[dict[str, Any]]:
     """The rows that a benchmark wrote earlier with the same budget."""
     if path is None or not path.exists():
         return []
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return kept["rows"] if {key: kept[key] for key in budget} == budget else []
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    return measured["rows"] if {key: measured[key] for key in budget} == budget else []
 
 
 def where(record: Record) -> str:

@@ -112,7 +112,7 @@ class LeaveOneOut(Advantage):
 class Talking(Advantage):
     """The same, compared with the mean of those that still talk: wrong where lengths vary.
 
-    How far is told by `exact.group_baselines`."""
+    How far is computed by `exact.group_baselines`."""
 
     @property
     def marked_wrong(self) -> bool:

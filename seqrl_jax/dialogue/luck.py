@@ -7,7 +7,7 @@ trajectory (without a discount; with one, turn t counts gamma^t)
     luck_t = r_t + V*(s_{t+1}) - E[r_t + V*(s_{t+1}) | s_t, u_t].
 
 Whatever infers the policy from whole returns (preferences between dialogues, returns to go as a condition, the best
-dialogues of a log) takes the last sum for merit. Luck has mean 0 whatever is said. How far that goes is told by its
+dialogues of a log) takes the last sum for merit. Luck has mean 0 whatever is said. How far that goes is measured by its
 share of the variance of returns where the reference speaks, with the reference's own values, the limit of high beta:
 there merit and luck are uncorrelated, and share the variance between them.
 """

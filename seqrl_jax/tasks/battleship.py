@@ -157,7 +157,7 @@ def _history(env: Battleship) -> Certificate:
         return exactly(1 - env.miss * fewest_misses(env), "a search over the boards that are left")
     # In random order a cell without a ship has any place among the hits, each as likely: in one of targets + 1 cases it
     # comes behind the last hit, and costs nothing.
-    how = "lower: every cell once, in random order; upper: boards that can be told apart with so few misses"
+    how = "lower: every cell once, in random order; upper: the boards that so few misses can distinguish"
     return Certificate(1 / (env.targets + 1), 1 - env.miss * misses_needed(env), how)
 
 
