@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def measured(memory: str, task: str, length: int, budget: Budget) -> dict[str, Any]:
-    """The scores of all seeds, their mean and its interval."""
+    """The scores of all seeds, their mean and its interval. None lies outside -1 (always wrong) and 1."""
     ladder = LADDERS[task]
     ready = environment(ladder.spec.format(n=length, reached=length + 2))
     episode = int(ready.env.horizon(ready.params))
@@ -83,7 +83,7 @@ def measured(memory: str, task: str, length: int, budget: Budget) -> dict[str, A
     agent = make_agent(f"ppo:memory={memory},rollout_length={rollout}")
     (returns,) = train_row(agent, alone(ready.env, ready.params), budget).scores
     scores = (np.array(returns, float) - ladder.blind) / (ladder.best - ladder.blind)
-    return {"scores": scores.tolist(), **estimate(scores).as_json()}
+    return {"scores": scores.tolist(), **estimate(scores, within=(-1.0, 1.0)).as_json()}
 
 
 def picture(rows: list[dict[str, Any]]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from recorded import measurement
 
 from seqrl_jax.report.words import two, with_interval
-from seqrl_jax.results.statistics import estimate
+from seqrl_jax.results.statistics import Estimate
 
 
 def horizon_table() -> str:
@@ -32,7 +32,10 @@ def horizon_table() -> str:
 def lengths_table() -> str:
     """The score that each memory learns to reach at each length, task by task."""
     measured = measurement("lengths_cpu.json")
-    scores = {(row["task"], row["memory"], row["length"]): estimate(row["scores"]) for row in measured["rows"]}
+    scores = {
+        (row["task"], row["memory"], row["length"]): Estimate(row["value"], row["low"], row["high"])
+        for row in measured["rows"]
+    }
     tasks, memories, lengths = (list(dict.fromkeys(key)) for key in zip(*scores, strict=True))
     parts = []
     for task in tasks:
