@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from seqrl_jax.networks.module import Carry
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.settings import Width
 from seqrl_jax.tasks import make, tabular_env, tabular_params
+from seqrl_jax.throughput.env import Program, measure
+from seqrl_jax.throughput.training import training
 from seqrl_jax.tracks.evaluation import simulate
 
 TASK = "tmaze:length=10"
@@ -74,58 +76,35 @@ def ppo(memory: Memory, num_envs: int = 64, rollout_length: int = 128) -> Any:
     return dataclasses.replace(make_agent("ppo"), memory=memory, num_envs=num_envs, rollout_length=rollout_length)
 
 
-def compiled(agent: Any, updates: int, seeds: int = 1) -> tuple[Callable[[Any], Any], float]:
-    """A program that trains `seeds` runs for some updates, and how long its compilation took."""
+def programs(agents: Mapping[str, Any], updates: int, runs: int = 1) -> dict[str, Program]:
+    """Each agent's training on the task."""
     task = make(TASK)
     env, params = tabular_env(task), tabular_params(task)
-
-    def run(key: Array) -> Array:
-        return train(agent, env, params, key, updates * agent.steps_per_update)[1]["entropy"]
-
-    keys = jax.random.split(jax.random.key(0), seeds)
-    began = time.perf_counter()
-    program = jax.jit(jax.vmap(run)).lower(keys).compile()
-    return (lambda: jax.block_until_ready(program(keys))), time.perf_counter() - began
-
-
-def alternating(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call, the programs in turn, after one call each that is not counted."""
-    for program in programs.values():
-        program()
-    seconds: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(repeats):
-        for name, program in programs.items():
-            began = time.perf_counter()
-            program()
-            seconds[name].append(time.perf_counter() - began)
-    return seconds
+    return {name: training(agent, env, params, updates, runs) for name, agent in agents.items()}
 
 
 def against_textbook(width: int, repeats: int, updates: int = 2) -> dict[str, Any]:
     agents = {"seqrl_jax": ppo(GRU(width)), "textbook": ppo(Textbook(width))}
-    built = {name: compiled(agent, updates) for name, agent in agents.items()}
-    seconds = alternating({name: program for name, (program, _) in built.items()}, repeats)
-    steps = updates * agents["textbook"].steps_per_update
-    ratios = [slow / fast for slow, fast in zip(seconds["textbook"], seconds["seqrl_jax"], strict=True)]
+    ours, theirs = measure(programs(agents, updates), repeats)
     return {
         "what": f"recurrent PPO, 64 environments x 128 steps, GRU-{width}",
-        "steps_per_second": {name: steps / statistics.median(times) for name, times in seconds.items()},
-        "compile_seconds": {name: cold for name, (_, cold) in built.items()},
-        "median_ratio": statistics.median(ratios),
+        "steps_per_second": {row.what: row.steps_per_second for row in (ours, theirs)},
+        "compile_seconds": {row.what: row.compile_seconds for row in (ours, theirs)},
+        "median_ratio": statistics.median(b / a for a, b in zip(ours.seconds, theirs.seconds, strict=True)),
     }
 
 
 def over_seeds(repeats: int, counts: tuple[int, ...] = (1, 10, 50)) -> dict[str, Any]:
     """The shipped PPO; seconds per seed of the same number of updates."""
     agent, updates = make_agent("ppo"), 4
-    built = {str(count): compiled(agent, updates, count) for count in counts}
-    seconds = alternating({name: program for name, (program, _) in built.items()}, repeats)
-    per_seed = {name: statistics.median(times) / int(name) for name, times in seconds.items()}
+    stacked = {str(count): programs({"ppo": agent}, updates, count)["ppo"] for count in counts}
+    rows = measure(stacked, repeats)
+    per_seed = {row.what: statistics.median(row.seconds) / row.batch for row in rows}
     return {
         "what": f"recurrent PPO as shipped, {agent.num_envs} environments x {agent.rollout_length} steps",
         "warm_seconds_per_seed": per_seed,
         "share_of_a_single_run": {name: value / per_seed["1"] for name, value in per_seed.items()},
-        "compile_seconds": {name: cold for name, (_, cold) in built.items()},
+        "compile_seconds": {row.what: row.compile_seconds for row in rows},
         "steps_per_second": {name: updates * agent.steps_per_update / value for name, value in per_seed.items()},
     }
 

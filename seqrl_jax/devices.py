@@ -1,7 +1,8 @@
-"""Runs that need no communication, laid over all devices."""
+"""Runs that need no communication, laid over devices; the cores that this process may use."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import jax
@@ -11,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """A leading axis of `size` runs, padded to what all devices divide.
+    """A leading axis of `size` runs, padded to what the devices divide.
 
     index: [R] which run stands where; the padding repeats the first. sharding: of the axis.
     """
@@ -22,9 +23,23 @@ class Spread:
 
 
 def over_devices(size: int) -> Spread:
-    """So many runs over the default devices."""
-    devices = jax.devices()
-    padded = -(-size // len(devices)) * len(devices)
+    """So many runs over the default devices: no more of them than shorten the longest queue."""
+    turns = _rounded_up(size, jax.device_count())
+    devices = jax.devices()[: _rounded_up(size, turns)]
+    padded = turns * len(devices)
     mesh = jax.make_mesh((len(devices),), ("runs",), axis_types=(AxisType.Auto,), devices=devices)
     index = np.where(np.arange(padded) < size, np.arange(padded), 0)
     return Spread(size, index, NamedSharding(mesh, PartitionSpec("runs")))
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on: a container or a scheduler can leave it fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # Not every system knows of it.
+        return os.cpu_count() or 1
+
+
+def _rounded_up(a: int, b: int) -> int:
+    """a / b."""
+    return -(-a // b)

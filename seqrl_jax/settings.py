@@ -56,3 +56,5 @@ Radius = Annotated[float, Meta(ge=0, lt=1)]
 
 Dtype = Literal["float32", "bfloat16"]
 """Of the products of a network."""
+AttentionKernel = Literal["xla", "cudnn"]
+"""What computes attention: XLA everywhere; NVIDIA's fused kernel in half precision on its devices."""

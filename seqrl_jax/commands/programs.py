@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
 import jax
 
+from seqrl_jax.devices import usable_cores
 from seqrl_jax.exact.solve import cache_directory
 
 
@@ -17,7 +17,7 @@ def use_every_core() -> None:
     """
     # Refused where JAX was used before: then it goes on with the devices that it has.
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+        jax.config.update("jax_num_cpu_devices", usable_cores())
 
 
 def keep_compiled_programs() -> None:

@@ -16,7 +16,7 @@ from jax import Array
 from seqrl_jax.naming import require
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.settings import Count, Depth, Dtype, Width
+from seqrl_jax.settings import AttentionKernel, Count, Depth, Dtype, Width
 
 LAYER_NORM_EPSILON = 1e-5
 INITIAL_DEVIATION = 0.02
@@ -43,6 +43,8 @@ class GPT(LanguageModel):
         vocabulary: V. context: C, the longest text. width: D. layers, heads: heads must divide width.
         dtype: of the products; `bfloat16` for accelerators. Weights, norms, logits and the softmax stay in float32.
         remat: recompute each block's activations in the backward pass instead of keeping them.
+        attention: what computes it over whole texts. `cudnn`, which needs an NVIDIA device and half precision, never
+            writes the [T, T] weights to memory.
     """
 
     context: Count
@@ -51,10 +53,13 @@ class GPT(LanguageModel):
     heads: Depth = 4
     dtype: Dtype = "float32"
     remat: bool = False
+    attention: AttentionKernel = "xla"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
+        possible = self.attention == "xla" or self.dtype == "bfloat16"
+        require(possible, "cudnn needs bfloat16", attention=self.attention, dtype=self.dtype)
 
     def setup(self) -> None:
         init = nn.initializers.normal(INITIAL_DEVIATION)
@@ -71,7 +76,8 @@ class GPT(LanguageModel):
         self.wte = nn.Embed(self.vocabulary, self.width, embedding_init=init)
         self.wpe = nn.Embed(self.context, self.width, embedding_init=init)
         # What is added to the stream grows with depth, unless each block adds less (Radford et al., 2019, sec. 2.3).
-        self.h = blocks(self.width, self.heads, self.dtype, INITIAL_DEVIATION * (2 * self.layers) ** -0.5)
+        residual_deviation = INITIAL_DEVIATION * (2 * self.layers) ** -0.5
+        self.h = blocks(self.width, self.heads, self.dtype, residual_deviation, self.attention)
         self.ln_f = layer_norm()
 
     @nn.nowrap
@@ -118,10 +124,11 @@ class Block(nn.Module):
     heads: int
     dtype: str
     residual_deviation: float
+    attention: AttentionKernel
 
     def setup(self) -> None:
         self.ln_1, self.ln_2 = layer_norm(), layer_norm()
-        self.attn = Attention(self.width, self.heads, self.dtype, self.residual_deviation)
+        self.attn = Attention(self.width, self.heads, self.dtype, self.residual_deviation, self.attention)
         self.mlp = Perceptron(self.width, self.dtype, self.residual_deviation)
 
     def __call__(self, stream: Array) -> tuple[Array, None]:
@@ -144,6 +151,7 @@ class Attention(nn.Module):
     heads: int
     dtype: str
     residual_deviation: float
+    kernel: AttentionKernel
 
     def setup(self) -> None:
         self.c_attn = linear(3 * self.width, self.dtype, INITIAL_DEVIATION)
@@ -151,7 +159,7 @@ class Attention(nn.Module):
 
     def __call__(self, x: Array) -> Array:
         query, key, value = jnp.split(self.c_attn(x), 3, -1)
-        return self._attend(query, key, value, is_causal=True)
+        return self._attend(query, key, value, is_causal=True, implementation=self.kernel)
 
     def read(self, x: Array, cache: KeysValues, start: Array) -> tuple[Array, KeysValues]:
         """As of `Block.read`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import shlex
@@ -34,9 +33,12 @@ def device() -> str:
     """The default device in words, such as `2 CPU cores (x86_64)` or `8 x NVIDIA A100`."""
     import jax
 
+    from seqrl_jax.devices import usable_cores
+
     devices = jax.devices()
     if devices[0].platform == "cpu":
-        return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+        cores = usable_cores()
+        return f"{cores} CPU core{'s' if cores > 1 else ''} ({platform.machine()})"
     return f"{len(devices)} x {devices[0].device_kind}" if len(devices) > 1 else devices[0].device_kind
 
 

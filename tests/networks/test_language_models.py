@@ -131,6 +131,25 @@ def test_a_text_longer_than_the_context_is_refused(shaken):
         model.initial_carry(1, 13)
     with pytest.raises(ValueError, match="width is 16 and heads is 3: heads must divide width"):
         GPT(V, 12, width=16, heads=3)
+    with pytest.raises(ValueError, match="attention is cudnn and dtype is float32: cudnn needs bfloat16"):
+        GPT(V, 12, attention="cudnn")
+
+
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs an NVIDIA device")
+def test_fused_attention_computes_what_xla_does():
+    """Logits and gradients, to what eight bits of mantissa leave; also with weights of several models under `vmap`."""
+    model = GPT(V, 64, width=128, layers=2, heads=2, dtype="bfloat16")
+    weights = jax.vmap(model.initial_weights)(jax.random.split(jax.random.key(0), 3))
+    tokens = jax.random.randint(jax.random.key(1), (4, 64), 0, V)
+
+    def of(model):
+        square = lambda weights: jnp.square(model.apply(weights, tokens)).mean()
+        return jax.jit(jax.vmap(jax.value_and_grad(square)))(weights)
+
+    for ours, theirs in zip(
+        jax.tree.leaves(of(model)), jax.tree.leaves(of(model.clone(attention="cudnn"))), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=0.03 * float(jnp.abs(ours).max()))
 
 
 def test_a_memory_of_another_width_is_refused():

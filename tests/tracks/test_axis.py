@@ -1,4 +1,4 @@
-"""Runs on devices: they use all of them, and need no communication."""
+"""Runs on devices: they use as many as help, and need no communication."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ axis = RunAxis(1, 2, seeds)
 settings = jax.tree.map(lambda leaf: np.float32([leaf]), agent)
 begin = over_runs(lambda agent, params, key: agent.init(key, env, params))
 states = jax.jit(begin, out_shardings=axis.sharding)(settings, params, axis.placed(), axis.keys())
-assert len(jax.tree.leaves(states)[0].sharding.device_set) == jax.device_count()
+assert len(jax.tree.leaves(states)[0].sharding.device_set) == min(6, jax.device_count())
 program = jax.jit(chunk_of(env), out_shardings=axis.sharding)
 text = program.lower(settings, params, axis.placed(), states, 2).compile().as_text()
 print(*re.findall("(?:all-reduce|all-gather|collective-permute|all-to-all)[(]", text))

@@ -1,0 +1,37 @@
+"""Runs laid over devices, and the cores that there are."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from seqrl_jax.devices import usable_cores
+
+CODE = """
+from seqrl_jax.devices import over_devices
+
+for size in (1, 4, 5, 9):
+    spread = over_devices(size)
+    print(size, len(spread.sharding.device_set), len(spread.index), *spread.index)
+"""
+
+
+def test_runs_take_no_more_devices_than_shorten_the_longest_queue():
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env={**os.environ, **flags})
+    assert done.stdout.splitlines() == [
+        "1 1 1 0",
+        "4 4 4 0 1 2 3",
+        "5 3 6 0 1 2 3 4 0",
+        "9 3 9 0 1 2 3 4 5 6 7 8",
+    ], done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_a_process_that_is_bound_to_a_core_sees_one():
+    bound = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    code = f"import os; from seqrl_jax.devices import usable_cores; {bound}; print(usable_cores())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert usable_cores() == len(os.sched_getaffinity(0))
