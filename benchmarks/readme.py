@@ -6,7 +6,6 @@ python benchmarks/readme.py [--check]
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from dialogue_page import dialogue_facts, dialogue_table
 from memory_page import horizon_table, lengths_table
 from peers_page import memorax_table, popjaxrl_table, stepping
 from recorded import ROOT, measurement, section_of, where
+from speed_page import agents_speed, highlights, language_speed, measurements, stepping_speed
 
 from seqrl_jax.agents import AGENTS, configuration, make_agent
 from seqrl_jax.files import write_whole
@@ -214,83 +214,6 @@ def overoptimisation_tables() -> str:
     return "\n\n".join(map(overoptimisation_table, ("overoptimisation", "overoptimisation_models")))
 
 
-def measurements() -> str:
-    """One line per benchmark, with its command and machine."""
-    lines = [stepping()]
-    for name in ("stacked_row_quick_cpu.json", "stacked_row_cpu.json"):
-        row = measurement(name)
-        one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
-        lines += [
-            f"- {row['what']}: {one:.1f} s in one program, {many:.1f} s one task after another,",
-            f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
-        ]
-    return "\n".join([*lines, *_recurrent_speed(), *_replay(), *_history_memory(), *_against_trl()])
-
-
-def _recurrent_speed() -> list[str]:
-    speed = measurement("recurrent_speed_cpu.json")
-    lines = []
-    for row in speed["textbook"]:
-        rates = ", ".join(f"{name} {rate / 1e3:.0f}k steps/s" for name, rate in row["steps_per_second"].items())
-        lines.append(f"- {row['what']}: {rates}; {row['median_ratio']:.2f} times the textbook loop.")
-    for row in speed["peers"]:
-        lines.append(
-            f"- {row['what']}, against sb3-contrib {row['versions']['sb3-contrib']} (an LSTM of that width): "
-            f"{row['steps_per_second'] / 1e3:.0f}k steps/s; {row['ratio']:.1f} times as fast."
-        )
-    shares = ", ".join(f"{share:.2f} with {n}" for n, share in speed["seeds"]["share_of_a_single_run"].items())
-    recall = speed["recall"]
-    return [
-        *lines,
-        f"- {speed['seeds']['what']}: cost per seed against a run alone, by stacked seeds: {shares}.",
-        f"- {recall['what']}: {recall['cold_seconds']:.1f} s, mean return {recall['mean_return']:.2f} of "
-        f"{recall['optimum']:.0f}.",
-        f"  `{speed['command']}`, {speed['device']}.",
-    ]
-
-
-def _replay() -> list[str]:
-    ring = measurement("replay_ring_cpu.json")
-    ratios = ", ".join(f"{row['flashbax_over_ring']:.1f} with {row['runs']} stacked runs" for row in ring["rows"])
-    return [
-        f"- Replay, time of flashbax {ring['flashbax']} over ours: {ratios}.",
-        f"  `{ring['command']}`, {ring['device']}.",
-    ]
-
-
-def _history_memory() -> list[str]:
-    memory = measurement("history_memory_cpu.json")
-    growth, last = memory["growth_exponent"], memory["rows"][-1]
-    return [
-        f"- Memory to learn from histories of {last['horizon']} steps:",
-        f"  {last['carry_bytes'] / 2**20:.0f} MiB with a GRU,",
-        f"  {last['written_out_bytes'] / 2**20:.0f} MiB with the history written out at every step; they grow as the",
-        f"  horizon to the power of {growth['carry_bytes']:.2f} and {growth['written_out_bytes']:.2f}.",
-        f"  `{memory['command']}`.",
-    ]
-
-
-def _against_trl() -> list[str]:
-    lines = []
-    for name, batches in (("trl_losses_cpu.json", "with padding"), ("trl_losses_ppo_cpu.json", "of one length")):
-        losses = measurement(name)
-        worst = [max(row[key] for row in losses["rows"]) for key in ("loss_apart", "gradient_apart")]
-        methods = ", ".join(row["method"] for row in losses["rows"])
-        lines += [
-            f"- Against TRL {losses['trl']} ({methods}), on shared weights and random batches {batches}:",
-            f"  losses differ by {worst[0]:.0e} at most, gradients by {worst[1]:.0e} of their largest entry.",
-            f"  `{losses['command']}`.",
-        ]
-    for name in ("trl_speed_cpu.json", "trl_speed_ppo_cpu.json"):
-        speed = measurement(name)
-        times = "; ".join(
-            f"{row['method']} {row['faster_alone']:.1f} times as fast, 16 seeds {row['faster_per_seed_of_16']:.1f}"
-            for row in speed["rows"]
-        )
-        lines += [f"- An update against TRL {speed['trl']}: {times}.", f"  `{speed['command']}`, {speed['device']}."]
-    return lines
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
@@ -328,11 +251,17 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "alignment": alignment_table,
         "overoptimisation": overoptimisation_tables,
         "luck": luck_table,
-        "measurements": measurements,
+        "speed": highlights,
     },
     "docs/dialogue.md": {"dialogue": dialogue_table, "dialogue facts": dialogue_facts},
     "docs/memory.md": {"horizon": horizon_table, "lengths": lengths_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
+    "docs/speed.md": {
+        "steps": stepping_speed,
+        "training": agents_speed,
+        "language": language_speed,
+        "measurements": measurements,
+    },
 }
 
 

@@ -183,6 +183,7 @@ def _add_model(command: argparse.ArgumentParser, about: str, width: int, layers:
     model.add_argument("--heads", type=_in("Depth"), default=heads)
     model.add_argument("--context", type=_in("Count"), default=256, help="length of the texts")
     model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype)
+    model.add_argument("--attention", choices=("xla", "cudnn"), default="xla", help="cudnn: NVIDIA's, in bfloat16")
     model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
 
 

@@ -350,6 +350,9 @@ def test_throughput_of_a_language_model_says_its_share_of_the_peak(seqrl):
         assert code == 0 and row["what"] == "lm" and row["batch"] == 2
         assert row["share_of_peak"] == pytest.approx(row["tokens_per_second"] * row["flops_per_token"] / row["peak"])
         assert "tokens/s" in seqrl("throughput", "lm", *small)[1]
+    code, _, err = seqrl("throughput", "lm", *small, "--attention", "cudnn")
+    if jax.default_backend() != "gpu":
+        assert code == 2 and "--attention cudnn needs an NVIDIA device" in err
     code, _, err = seqrl("throughput", "lm", "--width", 10, "--heads", 4)
     assert code == 2 and "width is 10 and heads is 4: heads must divide width" in err
 

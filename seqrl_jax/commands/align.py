@@ -6,6 +6,8 @@ import argparse
 from dataclasses import asdict
 from functools import cache
 
+import jax
+
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars
@@ -73,6 +75,8 @@ def with_ends(estimate: Summary) -> str:
 
 
 def byte_model(options: argparse.Namespace) -> GPT:
-    """The model of the sizes that were asked for."""
+    """The model of the sizes that were asked for. Raises: ValueError where this device lacks what was asked for."""
+    if options.attention == "cudnn" and (here := jax.default_backend()) != "gpu":
+        raise ValueError(f"--attention cudnn needs an NVIDIA device, and jax found none: it computes on {here}")
     sizes = (options.context, options.width, options.layers, options.heads)
-    return GPT(VOCABULARY, *sizes, dtype=options.dtype, remat=options.remat)
+    return GPT(VOCABULARY, *sizes, dtype=options.dtype, remat=options.remat, attention=options.attention)

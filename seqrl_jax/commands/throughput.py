@@ -53,6 +53,7 @@ def _training(options: argparse.Namespace) -> Measured:
     return (
         {**asdict(row), "share_of_peak": row.share},
         f"lm: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "
+        f"attention by {options.attention}, "
         f"{row.batch} texts of {options.context}: {row.tokens_per_second:,.0f} tokens/s, {row.share:.0%} of "
         f"{row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), compiled in {row.compile_seconds:.1f} s, on {row.device}",
     )

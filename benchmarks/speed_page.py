@@ -1,0 +1,146 @@
+"""The tables of docs/speed.md, and what the README says of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from peers_page import stepping
+from recorded import measurement
+
+ACCELERATOR = "accelerator_h200.json"
+Row = dict[str, Any]
+
+
+def stepping_speed() -> str:
+    """Environment steps per second of every task, batch by batch, with jax's default generator."""
+    measured = measurement(ACCELERATOR)
+    mine = [row for row in measured["stepping"] if row["generator"] == "threefry2x32"]
+    return _by_size(measured, mine, "task", "batch", lambda row: f"{row['steps_per_second'] / 1e9:.2f}")
+
+
+def agents_speed() -> str:
+    """Training steps per second of all runs together, and what a run costs where a run alone costs 1."""
+    measured = measurement(ACCELERATOR)
+    alone = {row["what"]: row["seconds_of_a_run"] for row in measured["training"] if row["batch"] == 1}
+
+    def shown(row: Row) -> str:
+        return f"{row['steps_per_second'] / 1e6:.2f} / {row['seconds_of_a_run'] / alone[row['what']]:.4f}"
+
+    return _by_size(measured, measured["training"], "agent", "runs", shown)
+
+
+def language_speed() -> str:
+    """Tokens per second and the share of the stated peak, with either kernel of attention."""
+    measured = measurement(ACCELERATOR)
+    named = [{**row, "what": f"{row['what']}, {row['attention']}"} for row in measured["language"]]
+    shown = lambda row: f"{row['tokens_per_second'] / 1e6:.2f} / {row['share']:.0%}"
+    return _by_size(measured, named, "model, attention", "texts", shown)
+
+
+def highlights() -> str:
+    """The largest rates on the accelerator, and what stacking saves there."""
+    measured = measurement(ACCELERATOR)
+    fastest = max(measured["stepping"], key=lambda row: row["steps_per_second"])
+    trained = max(
+        (row for row in measured["training"] if row["what"] == "ppo"), key=lambda row: row["steps_per_second"]
+    )
+    return "\n".join(
+        [
+            f"On one {measured['device']}, {fastest['batch']:,} environments of `{fastest['what']}` make "
+            f"{fastest['steps_per_second'] / 1e9:.0f} billion steps/s under random actions, and",
+            f"{trained['batch']:,} runs of recurrent `ppo`, all of them one program, train on "
+            f"{trained['steps_per_second'] / 1e6:.0f} million.",
+        ]
+    )
+
+
+def _by_size(measured: Row, rows: list[Row], what: str, size: str, shown: Callable[[Row], str]) -> str:
+    """Whatever is measured down, sizes across."""
+    found = {(row["what"], row["batch"]): row for row in rows}
+    sizes = sorted({row["batch"] for row in rows})
+    lines = [f"| {what} | {' | '.join(f'{each:,} {size}' for each in sizes)} |", "|---|" + "---:|" * len(sizes)]
+    for name in dict.fromkeys(row["what"] for row in rows):
+        cells = (shown(found[name, each]) if (name, each) in found else "" for each in sizes)
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"`{measured['command']}`: {measured['device']}, jax {measured['versions']['jax']}."])
+
+
+def measurements() -> str:
+    """One line per benchmark, with its command and machine."""
+    lines = [stepping()]
+    for name in ("stacked_row_quick_cpu.json", "stacked_row_cpu.json"):
+        row = measurement(name)
+        one, many = (statistics.median(row[key]) for key in ("stacked_seconds", "one_after_another_seconds"))
+        lines += [
+            f"- {row['what']}: {one:.1f} s in one program, {many:.1f} s one task after another,",
+            f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
+        ]
+    for name in ("recurrent_speed_cpu.json", "recurrent_speed_h200.json"):
+        lines += _recurrent_speed(name)
+    return "\n".join([*lines, *_replay(), *_history_memory(), *_against_trl()])
+
+
+def _recurrent_speed(name: str) -> list[str]:
+    speed = measurement(name)
+    lines = []
+    for row in speed["textbook"]:
+        rates = ", ".join(f"{name} {rate / 1e3:.0f}k steps/s" for name, rate in row["steps_per_second"].items())
+        lines.append(f"- {row['what']}: {rates}; {row['median_ratio']:.2f} times the textbook loop.")
+    for row in speed.get("peers", ()):
+        lines.append(
+            f"- {row['what']}, against sb3-contrib {row['versions']['sb3-contrib']} (an LSTM of that width): "
+            f"{row['steps_per_second'] / 1e3:.0f}k steps/s; {row['ratio']:.1f} times as fast."
+        )
+    shares = ", ".join(f"{share:.2f} with {n}" for n, share in speed["seeds"]["share_of_a_single_run"].items())
+    recall = speed["recall"]
+    return [
+        *lines,
+        f"- {speed['seeds']['what']}: cost per seed against a run alone, by stacked seeds: {shares}.",
+        f"- {recall['what']}: {recall['cold_seconds']:.1f} s, mean return {recall['mean_return']:.2f} of "
+        f"{recall['optimum']:.0f}.",
+        f"  `{speed['command']}`, {speed['device']}.",
+    ]
+
+
+def _replay() -> list[str]:
+    ring = measurement("replay_ring_cpu.json")
+    ratios = ", ".join(f"{row['flashbax_over_ring']:.1f} with {row['runs']} stacked runs" for row in ring["rows"])
+    return [
+        f"- Replay, time of flashbax {ring['flashbax']} over ours: {ratios}.",
+        f"  `{ring['command']}`, {ring['device']}.",
+    ]
+
+
+def _history_memory() -> list[str]:
+    memory = measurement("history_memory_cpu.json")
+    growth, last = memory["growth_exponent"], memory["rows"][-1]
+    return [
+        f"- Memory to learn from histories of {last['horizon']} steps:",
+        f"  {last['carry_bytes'] / 2**20:.0f} MiB with a GRU,",
+        f"  {last['written_out_bytes'] / 2**20:.0f} MiB with the history written out at every step; they grow as the",
+        f"  horizon to the power of {growth['carry_bytes']:.2f} and {growth['written_out_bytes']:.2f}.",
+        f"  `{memory['command']}`.",
+    ]
+
+
+def _against_trl() -> list[str]:
+    lines = []
+    for name, batches in (("trl_losses_cpu.json", "with padding"), ("trl_losses_ppo_cpu.json", "of one length")):
+        losses = measurement(name)
+        worst = [max(row[key] for row in losses["rows"]) for key in ("loss_apart", "gradient_apart")]
+        methods = ", ".join(row["method"] for row in losses["rows"])
+        lines += [
+            f"- Against TRL {losses['trl']} ({methods}), on shared weights and random batches {batches}:",
+            f"  losses differ by {worst[0]:.0e} at most, gradients by {worst[1]:.0e} of their largest entry.",
+            f"  `{losses['command']}`.",
+        ]
+    for name in ("trl_speed_cpu.json", "trl_speed_ppo_cpu.json"):
+        speed = measurement(name)
+        times = "; ".join(
+            f"{row['method']} {row['faster_alone']:.1f} times as fast, 16 seeds {row['faster_per_seed_of_16']:.1f}"
+            for row in speed["rows"]
+        )
+        lines += [f"- An update against TRL {speed['trl']}: {times}.", f"  `{speed['command']}`, {speed['device']}."]
+    return lines
