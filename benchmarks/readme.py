@@ -51,6 +51,22 @@ def quick_table() -> str:
     return "\n".join([*lines, "", f"{_origin('quick', section)} {coverage()}"])
 
 
+def solved_line() -> str:
+    """Of how many tasks every value is known exactly, and what is left of the others."""
+    section = section_of("quick")
+    left = {
+        task: sorted(name for name, value in section.bounds(task).items() if not value.is_exact)
+        for task in section.tasks
+    }
+    open_tasks = [task for task, names in left.items() if names]
+    named = ", ".join(f"`{task}`" for task in open_tasks)
+    values = " and ".join(sorted({name.replace("_", " ") for names in left.values() for name in names}))
+    return (
+        f"{len(left) - len(open_tasks)} of {len(left)} default tasks are solved exactly; of the others ({named}) the "
+        f"{values} value is known as an interval, the rest exactly."
+    )
+
+
 def headline_table() -> str:
     """The memory score of every agent on the tasks that need memory: mean over seeds, with its interval."""
     section = section_of("headline")
@@ -242,6 +258,7 @@ def filled(text: str, contents: Mapping[str, str]) -> str:
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
+        "solved": solved_line,
         "quick table": quick_table,
         "headline table": headline_table,
         "reads": reads_table,

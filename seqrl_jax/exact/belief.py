@@ -9,7 +9,6 @@ import numpy as np
 from scipy import sparse
 
 from seqrl_jax.exact.graph import DecisionGraph
-from seqrl_jax.exact.state import expected_reward
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 # Beliefs that agree to this many digits are one node; branches less likely than IMPOSSIBLE are rounding, not events.
@@ -38,7 +37,7 @@ def belief_graph(task: TabularPOMDP, limit: int = 300_000) -> BeliefGraph | None
     """
     num_a, num_s, num_o = task.observation.shape
     branch = _branches(task)
-    joint = sparse.csr_matrix((task.initial[:, None] * task.initial_observation).T)
+    joint = sparse.csr_matrix(task.kernel.start.T)
     layer = _distinct(joint, np.arange(num_o), np.zeros(num_o, int), num_s)
 
     known: dict[bytes, int] = {}
@@ -87,7 +86,7 @@ def belief_graph(task: TabularPOMDP, limit: int = 300_000) -> BeliefGraph | None
     np.add.at(start, start_nodes, start_p)
     graph = DecisionGraph(
         label=label,
-        reward=belief @ expected_reward(task).T,
+        reward=belief @ task.kernel.reward.T,
         transition=sparse.csr_matrix((mass, (rows, columns)), shape=(count * num_a, count)),
         start=start,
         discount=task.discount,
@@ -112,14 +111,9 @@ class _Met(NamedTuple):
 def _branches(task: TabularPOMDP) -> sparse.csr_matrix:
     """[S, A * O * S]: P(s', o, not ended | s, a) at (s, (a, o, s'))."""
     num_a, num_s, num_o = task.observation.shape
-    alive = task.transition * ~task.terminal
-    a, s, after = np.nonzero(alive)
-    shown = task.observation[a, after]
-    at, o = np.nonzero(shown)
-    column = (a[at] * num_o + o) * num_s + after[at]
-    return sparse.csr_matrix(
-        (alive[a, s, after][at] * shown[at, o], (s[at], column)), shape=(num_s, num_a * num_o * num_s)
-    )
+    action, state, after, observation, probability, _ = task.kernel.outcomes
+    column = (action * num_o + observation) * num_s + after
+    return sparse.csr_matrix((probability, (state, column)), shape=(num_s, num_a * num_o * num_s))
 
 
 def _distinct(entered: sparse.csr_matrix, label: np.ndarray, origin: np.ndarray, num_s: int) -> _Met:

@@ -12,7 +12,6 @@ import numpy as np
 from scipy import sparse
 
 from seqrl_jax.exact.belief import belief_graph
-from seqrl_jax.exact.state import expected_reward
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 NOWHERE = -1
@@ -96,10 +95,9 @@ def history_chain(task: TabularPOMDP, own_actions: bool, limit: int) -> Chain | 
 
     Args: own_actions: whether a history is o_0, a_0, ... o_t, or o_0, ... o_t alone.
     """
-    law = np.einsum("ast,ato->asto", task.transition * ~task.terminal, task.observation)
-    moves = {(a, s): np.argwhere(law[a, s]) for a in range(task.num_actions) for s in range(task.num_states)}
+    outcomes, begins = task.kernel.outcomes, _begins(task)
     possible: list[set[int]] = [set() for _ in range(task.num_observations)]
-    for s, o in np.argwhere(task.initial[:, None] * task.initial_observation):
+    for s, o in np.argwhere(task.kernel.start):
         possible[o].add(int(s))
     label, layer = list(range(task.num_observations)), list(range(task.num_observations))
     successor: dict[tuple[int, int, int], int] = {}
@@ -109,14 +107,15 @@ def history_chain(task: TabularPOMDP, own_actions: bool, limit: int) -> Chain | 
             children: dict[tuple[int, int], int] = {}
             for s in possible[history]:
                 for a in range(task.num_actions):
-                    for s2, o in moves[a, s]:
+                    for k in range(begins[a, s], begins[a, s + 1]):
+                        o = outcomes.observation[k]
                         key = (a if own_actions else 0, int(o))
                         child = children.setdefault(key, len(label))
                         if child == len(label):
                             label.append(int(o))
                             possible.append(set())
                             following.append(child)
-                        possible[child].add(int(s2))
+                        possible[child].add(int(outcomes.after[k]))
                         successor[history, a, int(o)] = child
             if len(label) > limit:
                 return None
@@ -140,18 +139,16 @@ def occupancy(chain: Chain, policy: np.ndarray) -> np.ndarray:
 def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: np.ndarray) -> Chain:
     """Args: label: [M], the observation that `history` ends with. first: [O], that after o_0. successor: [M, A, O], or
     NOWHERE behind the horizon, where nothing is followed."""
-    alive = task.transition * ~task.terminal
-    law = np.einsum("ast,ato->asto", alive, task.observation)
-    joint = task.initial[:, None] * task.initial_observation
+    kernel, begins = task.kernel, _begins(task)
+    outcomes, joint = kernel.outcomes, kernel.start
     pairs = [(s, first[o]) for s, o in np.argwhere(joint)]
     start = [joint[s, o] for s, o in np.argwhere(joint)]
     number = {pair: n for n, pair in enumerate(pairs)}
-    rows, columns, mass, pay = [], [], [], []
-    moves = {(a, s): np.argwhere(law[a, s]) for a in range(task.num_actions) for s in range(task.num_states)}
+    rows, columns, which = [], [], []
     for n, (s, history) in enumerate(pairs):
         for a in range(task.num_actions):
-            for s2, o2 in moves[a, s]:
-                pair = (s2, successor[history, a, o2])
+            for k in range(begins[a, s], begins[a, s + 1]):
+                pair = (outcomes.after[k], successor[history, a, outcomes.observation[k]])
                 if pair[1] == NOWHERE:
                     continue
                 if pair not in number:
@@ -159,13 +156,11 @@ def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: 
                     pairs.append(pair)
                 rows.append(n * task.num_actions + a)
                 columns.append(number[pair])
-                mass.append(law[a, s, s2, o2])
-                pay.append(task.reward[a, s, s2])
+                which.append(k)
     state, history = (np.array(part, int) for part in zip(*pairs, strict=True))
     shape = (len(pairs) * task.num_actions, len(pairs))
-    entries, paid = np.array(mass, float), np.array(pay, float)
+    entries, paid = outcomes.probability[which], outcomes.pay[which]
     matrix = lambda values: sparse.csr_matrix((values, (rows, columns)), shape=shape)
-    square = np.einsum("ast,ast->as", task.transition, np.square(task.reward))
     return Chain(
         label=label[history],
         state=state,
@@ -174,8 +169,17 @@ def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: 
         transition=matrix(entries),
         paid=matrix(entries * paid),
         paid_squared=matrix(entries * paid**2),
-        reward=expected_reward(task).T[state],
-        square=square.T[state],
+        reward=kernel.reward.T[state],
+        square=kernel.square.T[state],
         discount=task.discount,
         horizon=task.horizon,
     )
+
+
+def _begins(task: TabularPOMDP) -> np.ndarray:
+    """[A, S + 1]: where the outcomes of each action and state begin, and behind the last state where they end."""
+    action, state = task.kernel.outcomes[:2]
+    pair = action * task.num_states + state
+    each = np.searchsorted(pair, np.arange(task.num_actions * task.num_states)).reshape(task.num_actions, -1)
+    ends = np.append(each[1:, 0], len(pair))
+    return np.column_stack([each, ends])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqrl_jax.exact.graph import DecisionGraph
-from seqrl_jax.exact.state import expected_reward
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
@@ -58,20 +57,18 @@ def controller_from_graph(graph: DecisionGraph, actions: np.ndarray) -> Controll
 
 def evaluate_controller(task: TabularPOMDP, controller: Controller) -> float:
     """The exact value J of a controller, by forward recursion over pairs (state, node)."""
-    reward = expected_reward(task)
-    alive = task.transition * ~task.terminal
-    joint = (task.initial[:, None] * task.initial_observation).T
-    nodes, mass = _merge(controller.start[np.arange(task.num_observations)], joint)
+    kernel = task.kernel
+    nodes, mass = _merge(controller.start[np.arange(task.num_observations)], kernel.start.T)
     total, weight = 0.0, 1.0
     for _ in range(task.horizon):
         action = controller.action[nodes]
-        total += weight * float(np.einsum("ns,ns->", mass, reward[action]))
+        total += weight * float(np.einsum("ns,ns->", mass, kernel.reward[action]))
         targets, arriving = [], []
         for a in np.unique(action):
             mine = action == a
-            entered = mass[mine] @ alive[a]
-            for o in np.flatnonzero(task.observation[a].any(0)):
-                part = entered * task.observation[a][:, o]
+            entered, shows = mass[mine] @ kernel.moves[a], kernel.shows[a].tocsc()
+            for o in np.flatnonzero(np.diff(shows.indptr)):
+                part = entered * shows[:, [o]].toarray().ravel()
                 some = part.any(1)
                 targets.append(controller.successor[nodes[mine][some], o])
                 arriving.append(part[some])

@@ -17,7 +17,8 @@ from jax import Array
 
 from seqrl_jax.exact.ascent import exact_value
 from seqrl_jax.exact.chain import state_chain
-from seqrl_jax.exact.state import expected_reward
+from seqrl_jax.exact.graph import state_graph, timed_policy_value
+from seqrl_jax.tasks.kernel import Kernel
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 FLOW_STEPS = 3000
@@ -46,25 +47,29 @@ def aggregated(task: TabularPOMDP, behaviour: np.ndarray, occupancy_discount: fl
     Args: occupancy_discount: step t counts this to the power of t; 1 counts every step alike, as agents do.
     An observation that the behaviour never meets leads nowhere and pays nothing.
     """
-    alive = task.transition * ~task.terminal
-    here = task.initial[:, None] * task.initial_observation
+    kernel = task.kernel
+    here = kernel.start
     met, not_last = np.zeros_like(here), np.zeros_like(here)
     for t in range(task.horizon):
         met += occupancy_discount**t * here
         if t + 1 < task.horizon:
             not_last += occupancy_discount**t * here
-        joint = np.einsum("so,oa->as", here, behaviour)
-        here = np.einsum("at,ato->to", np.einsum("as,ast->at", joint, alive), task.observation)
+        here = kernel.onward((here @ behaviour).T)
     # Given o_t the action is independent of the state, so that the shares of states are those of the observation.
     share = met / np.maximum(met.sum(0), 1e-300)
-    moves = np.einsum("so,ast,atp->aop", share, alive, task.observation, optimize=True)
-    last_aware = np.einsum("so,ast->ao", not_last / np.maximum(met.sum(0), 1e-300), alive)
+    moves = _seen(kernel, share)
+    last_aware = _seen(kernel, not_last / np.maximum(met.sum(0), 1e-300)).sum(-1)
     return Aggregated(
         transition=moves,
-        reward=np.einsum("so,as->ao", share, expected_reward(task)),
-        start=(task.initial[:, None] * task.initial_observation).sum(0),
+        reward=kernel.reward @ share,
+        start=kernel.start.sum(0),
         continues=last_aware / np.maximum(moves.sum(-1), 1e-300),
     )
+
+
+def _seen(kernel: Kernel, share: np.ndarray) -> np.ndarray:
+    """[A, O, O]: what is seen next, from the shares of states at each observation, [S, O]."""
+    return np.stack([(share.T @ move) @ show for move, show in zip(kernel.moves, kernel.shows, strict=True)])
 
 
 def q_fixed_point(task: TabularPOMDP, behaviour: np.ndarray, occupancy_discount: float = 1.0) -> np.ndarray:
@@ -94,14 +99,12 @@ def timed_q_fixed_point(task: TabularPOMDP, behaviour: np.ndarray) -> tuple[floa
 
     Each step has frequencies of its own; where the observation is the state, this is the optimum.
     """
-    alive = task.transition * ~task.terminal
-    here, models = task.initial[:, None] * task.initial_observation, []
+    kernel = task.kernel
+    here, models = kernel.start, []
     for _ in range(task.horizon):
         share = here / np.maximum(here.sum(0), 1e-300)
-        moves = np.einsum("so,ast,atp->aop", share, alive, task.observation, optimize=True)
-        models.append((moves, np.einsum("so,as->ao", share, expected_reward(task))))
-        joint = np.einsum("so,oa->as", here, behaviour)
-        here = np.einsum("at,ato->to", np.einsum("as,ast->at", joint, alive), task.observation)
+        models.append((_seen(kernel, share), kernel.reward @ share))
+        here = kernel.onward((here @ behaviour).T)
     value, actions = np.zeros(task.num_observations), np.zeros((task.horizon, task.num_observations), int)
     for t in reversed(range(task.horizon)):
         moves, reward = models[t]
@@ -123,13 +126,7 @@ def plan(model: Aggregated, discount: float, horizon: int) -> tuple[float, np.nd
 
 def evaluate_plan(task: TabularPOMDP, actions: np.ndarray) -> float:
     """The exact value J of a deterministic policy of observation and time, [H, O] int."""
-    reward, alive = expected_reward(task), task.transition * ~task.terminal
-    here, total = task.initial[:, None] * task.initial_observation, 0.0
-    for t in range(task.horizon):
-        joint = np.einsum("so,oa->as", here, np.eye(task.num_actions)[actions[t]])
-        total += task.discount**t * float((joint * reward).sum())
-        here = np.einsum("at,ato->to", np.einsum("as,ast->at", joint, alive), task.observation)
-    return total
+    return timed_policy_value(state_graph(task), np.eye(task.num_actions)[actions])
 
 
 def predicted(task: TabularPOMDP, model: Aggregated, policy: np.ndarray) -> float:
@@ -145,7 +142,7 @@ def retries(task: TabularPOMDP, model: Aggregated, action: int, times: int) -> t
 
     Returns: what the naive model believes [times], and what is true [times]; NaN from where no try is left.
     """
-    alive = task.transition[action] * ~task.terminal
+    alive = task.kernel.moves[action]
     seen, hidden = model.start.copy(), task.initial.copy()
     believed, true = np.full(times, np.nan), np.full(times, np.nan)
     for k in range(times):

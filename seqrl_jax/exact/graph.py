@@ -38,22 +38,21 @@ class DecisionGraph:
 
 def state_graph(task: TabularPOMDP) -> DecisionGraph:
     """Nodes are the reachable pairs (state, observation shown); seeing the node is seeing the state."""
-    num_a, num_s, num_o = task.observation.shape
-    alive = ~task.terminal
-    # law[a, s, s', o'] = P(s', o' | s, a), without what ends.
-    law = np.einsum("ast,ato->asto", task.transition * alive, task.observation)
-    start = (task.initial[:, None] * task.initial_observation).ravel()
-    step = np.broadcast_to(law.reshape(num_a, num_s, 1, num_s * num_o), (num_a, num_s, num_o, num_s * num_o)).reshape(
-        num_a, num_s * num_o, num_s * num_o
-    )
-    reached = _closure(start > 0, step.max(0) > 0)
-    nodes = np.flatnonzero(reached)
-    transition = step[:, nodes][:, :, nodes].swapaxes(0, 1).reshape(len(nodes) * num_a, len(nodes))
-    expected = np.einsum("ast,ast->as", task.transition, task.reward)
+    kernel, num_o = task.kernel, task.num_observations
+    action, state, after, observation, probability, _ = kernel.outcomes
+    shape = (task.num_states * task.num_actions, task.num_states * num_o)
+    pair = after * num_o + observation
+    # Where a node leads depends on its state alone.
+    law = sparse.csr_matrix((probability, (state * task.num_actions + action, pair)), shape=shape)
+    leads = sparse.csr_matrix((np.ones(len(pair), bool), (state, pair)), shape=(task.num_states, shape[1]))
+    start = kernel.start.ravel()
+    nodes = _reachable(start > 0, leads)
+    state_of = nodes // num_o
+    rows = (state_of[:, None] * task.num_actions + np.arange(task.num_actions)).ravel()
     return DecisionGraph(
         label=nodes % num_o,
-        reward=expected.T[nodes // num_o],
-        transition=sparse.csr_matrix(transition),
+        reward=kernel.reward.T[state_of],
+        transition=law[:, nodes][rows],
         start=start[nodes],
         discount=task.discount,
         horizon=task.horizon,
@@ -61,9 +60,41 @@ def state_graph(task: TabularPOMDP) -> DecisionGraph:
     )
 
 
-def _closure(reached: np.ndarray, leads: np.ndarray) -> np.ndarray:
+def policy_values(graph: DecisionGraph, policy: np.ndarray) -> np.ndarray:
+    """The exact value J of stationary policies of the label.
+
+    Args: policy: [..., L, A], rows sum to 1 (or to less: what is missing leaves); any leading axes.
+    Returns: [...].
+    """
+    tables = np.asarray(policy, np.float64).reshape(-1, *policy.shape[-2:])
+    return _by_recursion(graph, np.broadcast_to(tables, (graph.horizon, *tables.shape))).reshape(policy.shape[:-2])
+
+
+def timed_policy_value(graph: DecisionGraph, policy: np.ndarray) -> float:
+    """The exact value J of a policy of label and time, [H, L, A]."""
+    return float(_by_recursion(graph, policy[:, None])[0])
+
+
+def _by_recursion(graph: DecisionGraph, policy: np.ndarray) -> np.ndarray:
+    """[B], forward over the nodes. Args: policy: [H, B, L, A]."""
+    count = policy.shape[1]
+    mass = np.repeat(graph.start[:, None], count, axis=1)
+    total = np.zeros(count)
+    for table in policy:
+        joint = mass[:, None] * np.moveaxis(table, 0, -1)[graph.label]
+        total += np.einsum("nab,na->b", joint, graph.reward)
+        mass = graph.discount * (graph.transition.T @ joint.reshape(-1, count))
+    return total
+
+
+def _reachable(start: np.ndarray, leads: sparse.csr_matrix) -> np.ndarray:
+    """The pairs that can be met, in order. Args: start: [S * O] bool. leads: [S, S * O]."""
+    reached, num_o = start.copy(), len(start) // leads.shape[0]
+    left = np.zeros(leads.shape[0], bool)
     while True:
-        wider = reached | leads[reached].any(0)
-        if (wider == reached).all():
-            return reached
-        reached = wider
+        states = np.unique(np.flatnonzero(reached) // num_o)
+        fresh = states[~left[states]]
+        if not len(fresh):
+            return np.flatnonzero(reached)
+        left[fresh] = True
+        reached[leads[fresh].indices] = True

@@ -70,13 +70,13 @@ def transition_to_grid(task: TabularPOMDP, grid: list[Face], belief: np.ndarray)
     Row `n * A + a` sums to the probability of not ending.
     """
     num_a = task.num_actions
-    alive = task.transition * ~task.terminal
+    kernel = task.kernel
     offsets = np.cumsum([0, *(len(face.points) for face in grid)])
     rows, columns, values = [], [], []
     for a in range(num_a):
-        entered = belief @ alive[a]
-        for o in np.flatnonzero(task.observation[a].any(0)):
-            joint = entered * task.observation[a][:, o]
+        entered, shows = belief @ kernel.moves[a], kernel.shows[a].tocsc()
+        for o in np.flatnonzero(np.diff(shows.indptr)):
+            joint = entered * shows[:, [o]].toarray().ravel()
             mass = joint.sum(1)
             waiting = mass > 0
             for face, offset in zip(grid, offsets):
@@ -133,16 +133,16 @@ def _below(resolution: int, k: int) -> np.ndarray:
 
 def _reachable_supports(task: TabularPOMDP) -> set[tuple[bool, ...]]:
     """The sets of states that a reachable belief may mix; all states in one set when there are too many."""
-    leads = (task.transition > 0) & ~task.terminal
-    shows = task.observation > 0
-    start = (task.initial[:, None] > 0) & (task.initial_observation > 0)
+    kernel = task.kernel
+    shows = [show.toarray() > 0 for show in kernel.shows]
+    start = kernel.start > 0
     frontier = {tuple(support) for support in start.T if support.any()}
     found = set(frontier)
     for _ in range(task.horizon - 1):
         after = set()
         for support in frontier:
             for a in range(task.num_actions):
-                entered = leads[a][list(support)].any(0)
+                entered = np.array(support, float) @ kernel.moves[a] > 0
                 after |= {tuple(row) for row in (entered[:, None] & shows[a]).T if row.any()}
         frontier = after - found
         found |= frontier

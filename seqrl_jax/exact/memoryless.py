@@ -6,9 +6,9 @@ from itertools import product
 
 import numpy as np
 
-from seqrl_jax.exact.ascent import ascend
+from seqrl_jax.exact.ascent import ascend, starts_within_budget
 from seqrl_jax.exact.branch_and_bound import search, split_actions, split_ranges
-from seqrl_jax.exact.graph import DecisionGraph
+from seqrl_jax.exact.graph import DecisionGraph, state_graph
 from seqrl_jax.exact.interval import EXACT_GAP, Interval
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -49,7 +49,7 @@ def memoryless_stochastic(
     """
     policy = ascend(task, deterministic)
     lower = float(evaluate_memoryless(task, policy))
-    below = "gradient ascent from 64 starts"
+    below = f"gradient ascent from {starts_within_budget(state_graph(task), 1)} starts"
     if history_upper - lower <= EXACT_GAP:
         return Interval(lower, max(lower, history_upper), f"lower: {below}; upper: the history value"), policy
     upper, met, _ = search(

@@ -12,7 +12,6 @@ import numpy as np
 from scipy import sparse
 
 from seqrl_jax.exact.controller import Controller
-from seqrl_jax.exact.state import expected_reward
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 # Plans whose values, and beliefs whose probabilities, agree to this many digits are one.
@@ -36,9 +35,8 @@ class _Arrival:
 def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray) -> Controller:
     """Plans for every number of steps to go, each the best at some of the `beliefs` [N, S]."""
     num_s, num_o = task.num_states, task.num_observations
-    reward = expected_reward(task)
-    branches = _branches(task)
-    joint = (task.initial[:, None] * task.initial_observation).T
+    kernel = task.kernel
+    reward, branches, joint = kernel.reward, kernel.branches, kernel.start.T
     shown = np.flatnonzero(joint.any(1))
     points, arrivals = beliefs, _arrivals(branches, beliefs)
 
@@ -78,9 +76,9 @@ def likely_beliefs(task: TabularPOMDP, action_values: np.ndarray, budget: int) -
     Args: action_values: [H, A, S]. budget: points in all, shared evenly by the steps (at least one each).
     Returns: [N, S].
     """
-    branches = _branches(task)
+    branches = task.kernel.branches
     width = max(1, budget // task.horizon)
-    mass = (task.initial[:, None] * task.initial_observation).T
+    mass = task.kernel.start.T
     mass = mass[mass.any(1)]
     met = []
     for values in action_values:
@@ -104,14 +102,7 @@ def _united(mass: np.ndarray) -> np.ndarray:
     return total
 
 
-def _branches(task: TabularPOMDP) -> dict[tuple[int, int], sparse.csr_matrix]:
-    """P(s', o, not ended | s, a) as [S, S'] by (a, o), without the pairs that cannot be."""
-    alive = task.transition * ~task.terminal
-    pairs = np.argwhere(np.einsum("ast,ato->ao", alive, task.observation) > 0)
-    return {(a, o): sparse.csr_matrix(alive[a] * task.observation[a][:, o]) for a, o in pairs.tolist()}
-
-
-def _arrivals(branches: dict[tuple[int, int], sparse.csr_matrix], points: np.ndarray) -> list[_Arrival]:
+def _arrivals(branches: dict[tuple[int, int], sparse.csr_array], points: np.ndarray) -> list[_Arrival]:
     arrivals = []
     for (a, o), branch in branches.items():
         mass = (branch.T @ points.T).T

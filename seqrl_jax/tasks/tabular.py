@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import jax
 import numpy as np
+
+from seqrl_jax.tasks.kernel import Kernel, kernel_of
 
 SUM_TOLERANCE = 1e-9
 MOST_ENTRIES = 2**27
@@ -64,6 +66,18 @@ class TabularPOMDP:
     states: tuple[str, ...]
     actions: tuple[str, ...]
     observations: tuple[str, ...]
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The same dynamics, as lists of what can happen."""
+        return kernel_of(
+            self.transition,
+            self.observation,
+            self.reward,
+            self.terminal,
+            self.initial,
+            self.initial_observation,
+        )
 
     @property
     def num_states(self) -> int:

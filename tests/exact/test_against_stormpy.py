@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from seqrl_jax.exact.belief import belief_graph, history_policy
-from seqrl_jax.exact.state import expected_reward
 from seqrl_jax.tasks import make
 
 stormpy = pytest.importorskip("stormpy", reason="Storm has no wheel for this Python")
@@ -18,7 +17,7 @@ def as_storm(task):
     steps: an episode that ends early is paid the rest at once, so every policy gains the same.
     """
     num_a, _, num_o = task.observation.shape
-    reward = expected_reward(task)
+    reward = task.kernel.reward
     shift = max(0.0, -reward.min()) + 1.0
     alive = task.transition * ~task.terminal
     ends = 1 - alive.sum(-1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from seqrl_jax.dialogue.game import Game, Speaker, checked
-from seqrl_jax.exact.state import expected_reward, state_values
+from seqrl_jax.exact.state import state_values
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
@@ -21,7 +21,7 @@ def of_task(task: TabularPOMDP, expert: float) -> Game:
     Source of Q-MDP: Littman, Cassandra & Kaelbling (1995).
     """
     values, _ = state_values(task)
-    merit = (expected_reward(task) + task.discount * task.transition @ values[1]).T
+    merit = (task.kernel.reward + task.discount * task.transition @ values[1]).T
     nothing = 0.0 * merit
     return checked(
         Game(
