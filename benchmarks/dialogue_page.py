@@ -92,10 +92,23 @@ def dialogue_table() -> str:
     return "\n".join([*lines, "", f"`seqrl run dialogue`: {origin}.{absent}"])
 
 
+def longer_table() -> str:
+    """The score of each method on each of the games that took more reading."""
+    talks = Talks(section_of("dialogue_longer"))
+    heads = " | ".join(f"`{game}`" for game in talks.games)
+    lines = [f"| method | {heads} |", "|---|" + "---:|" * len(talks.games)]
+    for method in talks.methods:
+        scores = " | ".join(talks.shown(method, UTTERANCE, game) for game in talks.games)
+        lines.append(f"| `{naming.base(method)}` | {scores} |")
+    first = talks.section.records[0]
+    origin = f"{len(first.seeds)} seeds, {first.steps_made:,} updates, {where(first)}"
+    return "\n".join([*lines, "", f"`seqrl run dialogue_longer`: {origin}."])
+
+
 def dialogue_facts() -> str:
     """What the table says of the questions that it is there for."""
-    talks = Talks(section_of("dialogue"))
-    facts = [*(_against_imitation(talks, method) for method in VALUES), _support(talks)]
+    talks, longer = Talks(section_of("dialogue")), Talks(section_of("dialogue_longer"))
+    facts = [*(_against_imitation(talks, method) for method in VALUES), *_support(talks, longer)]
     return "\n".join(f"- {fact}" for fact in [*facts, *_talking(talks), *_views(talks), _promises(talks)])
 
 
@@ -115,18 +128,42 @@ def _against_imitation(talks: Talks, method: str) -> str:
     )
 
 
-def _support(talks: Talks) -> str:
-    """Of methods that learn from logs and nothing else."""
-    made = {method: make_method(method) for method in talks.methods}
-    allowed = [name for name, method in made.items() if not method.dialogues(0) and not method.sees_state]
+def _support(talks: Talks, longer: Talks) -> list[str]:
+    """Of methods that learn from logs and nothing else, also of those that read ten times as much."""
     share = {}
     for game in talks.games:
-        scores = [score for name in allowed if (score := talks.score(name, UTTERANCE, game)) is not None]
+        scores = [
+            score
+            for suite in (talks, longer)
+            for method in suite.methods
+            if _only_reads(method) and (score := suite.score(method, UTTERANCE, game)) is not None
+        ]
         share[game] = max(scores) / talks.supported(game)
-    short = [f"`{game}` ({two(part)})" for game, part in share.items() if part < ENOUGH]
-    missed = f", and not on {_listed(short)}" if short else ""
+    short = {game: part for game, part in share.items() if part < ENOUGH}
+    named = _listed(f"`{game}` ({two(part)})" for game, part in short.items())
+    missed = f", and not on {named}" if short else ""
     best = f"{ENOUGH:g} or more of the best score in the support of its log"
-    return f"The best method that only reads has {best} on {len(share) - len(short)} of {len(share)} games{missed}."
+    first = f"The best method that only reads has {best} on {len(share) - len(short)} of {len(share)} games{missed}."
+    return [first, *(_why_short(longer, game) for game in short if game in longer.games)]
+
+
+def _only_reads(method: str) -> bool:
+    made = make_method(method)
+    return not made.dialogues(0) and not made.sees_state
+
+
+def _why_short(longer: Talks, game: str) -> str:
+    """What values promise there, how much is earned, and whether it was still rising."""
+    said = []
+    for method in longer.methods:
+        row, curve = longer.rows[method, UTTERANCE, game], longer.records[method, UTTERANCE, game].curves[RETURN].values
+        half, last = (
+            two(longer.scaled(game, statistics.fmean(x for x in curve[at] if x is not None)))
+            for at in (len(curve) // 2, -1)
+        )
+        promise = f", promised {two(longer.scaled(game, row.metrics[CLAIM].value))}" if CLAIM in row.metrics else ""
+        said.append(f"`{naming.base(method)}` {half} after half of the reading and {last} after all of it{promise}")
+    return f"On `{game}`, with ten times the reading: {'; '.join(said)}."
 
 
 def _talking(talks: Talks) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from recorded import measurement
+from recorded import measurement, section_of, where
 
+from seqrl_jax import naming
+from seqrl_jax.report.table import rows
 from seqrl_jax.report.words import two, with_interval
 from seqrl_jax.results.statistics import Estimate
 
@@ -45,3 +47,31 @@ def lengths_table() -> str:
         parts.append("\n".join(lines))
     budget = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
     return "\n\n".join([*parts, f"`{measured['command']}`: {budget}, jax {measured['versions']['jax']}."])
+
+
+def suite_table() -> str:
+    """The memory score of every memory on every task of the suite, under PPO / under PQN."""
+    section = section_of("memory")
+    found = {(*_agent_and_memory(row.method), row.task): row for row in rows(section) if row.kind == "agent"}
+    agents = list(dict.fromkeys(agent for agent, _, _ in found))
+    memories = list(dict.fromkeys(memory for _, memory, _ in found))
+    lines = [
+        f"| memory | {' | '.join(f'`{task}`' for task in section.tasks)} |",
+        "|---|" + "---:|" * len(section.tasks),
+    ]
+    for memory in memories:
+        cells = (
+            " / ".join(two(found[agent, memory, task].scales["memory"].value.value) for agent in agents)
+            for task in section.tasks
+        )
+        lines.append(f"| `{memory}` | {' | '.join(cells)} |")
+    made = list(dict.fromkeys(map(where, section.records)))
+    first = section.records[0]
+    budget = f"{len(first.seeds)} seeds, {first.steps_made:,} steps per run, {' and '.join(made)}"
+    return "\n".join([*lines, "", f"`seqrl run memory`, {' / '.join(f'`{agent}`' for agent in agents)}: {budget}."])
+
+
+def _agent_and_memory(method: str) -> tuple[str, str]:
+    agent, memory = naming.without(method, "memory")
+    assert memory is not None
+    return agent, memory
