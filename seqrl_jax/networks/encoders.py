@@ -67,8 +67,8 @@ class Convolutions(nn.Module):
 def patches(image: Array) -> Array:
     """What a 3 x 3 filter sees at every place of images [..., H, W, C], zeros around them: [..., H, W, 9 C].
 
-    A convolution is a linear layer of these. As `lax.conv` it is a grouped one under `vmap` over weights, whose gradient
-    by its input XLA computes on a CPU tens of times as slowly.
+    A convolution is a linear layer of these. As `lax.conv` it is a grouped one under `vmap` over weights, and what XLA
+    takes on a CPU for its gradient by the input is tens of times as long.
     """
     around = jnp.pad(image, [(0, 0)] * (image.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
     height, width = image.shape[-3:-1]
