@@ -3,17 +3,19 @@
     python benchmarks/accelerator.py --out benchmarks/results/accelerator_h100.json
 
 Environment steps: uniformly random actions, episodes that start again, larger and larger batches, by jax's default
-random generator and by the device's own. Training: the agents as they ship on one task, more and more runs in one
-program. Language models: single steps of Adam in
-bfloat16 on random texts, with attention by XLA and, where the device has it, by NVIDIA's fused kernel.
+random generator and by the device's own. Training: four updates of agents as they ship on one task, initialisation
+included, more and more runs in one program. Language models: single steps of Adam in bfloat16 on random texts, with
+attention by XLA and, where the device has it, by NVIDIA's fused kernel.
 
-What one size needs runs in turn in this process; each is compiled once, and the median of its warm calls counts.
+Each program is compiled once, and the median of its warm calls counts. A part that is run again replaces the one in the
+file, and keeps its own command.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +28,9 @@ import jax
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.failures import device_is_full
+from seqrl_jax.files import write_whole
 from seqrl_jax.networks.gpt import GPT
-from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.results.provenance import origin
 from seqrl_jax.settings import AttentionKernel
 from seqrl_jax.tasks.environments import environment
 from seqrl_jax.text.corpus import VOCABULARY
@@ -116,14 +119,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
-    measured: dict[str, list[Row]] = {}
+    measured = json.loads(options.out.read_text(encoding="utf-8")) if options.out and options.out.exists() else {}
     for part in options.parts:
-        measured[part] = []
+        measured[part] = {"rows": [], **origin()}
         for row in PARTS[part](options.repeats):
             print({key: value for key, value in row.items() if key not in ("seconds", "device")}, flush=True)
-            measured[part].append(row)
+            measured[part]["rows"].append(row)
             if options.out:
-                write_measurement(options.out, measured)
+                write_whole(options.out, (json.dumps(measured, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

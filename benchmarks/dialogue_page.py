@@ -72,7 +72,8 @@ class Talks:
 
     def supported(self, game: str) -> float:
         """What the best policy earns that says only what the logs show, as a score."""
-        return self.scaled(game, self.rows["bc", UTTERANCE, game].metrics[SUPPORTED].value)
+        values = (row.metrics[SUPPORTED].value for (_, _, task), row in self.rows.items() if task == game)
+        return self.scaled(game, next(values))
 
 
 def dialogue_table() -> str:
@@ -129,22 +130,26 @@ def _against_imitation(talks: Talks, method: str) -> str:
 
 
 def _support(talks: Talks, longer: Talks) -> list[str]:
-    """Of methods that learn from logs and nothing else, also of those that read ten times as much."""
-    share = {}
-    for game in talks.games:
-        scores = [
-            score
-            for suite in (talks, longer)
-            for method in suite.methods
-            if _only_reads(method) and (score := suite.score(method, UTTERANCE, game)) is not None
-        ]
-        share[game] = max(scores) / talks.supported(game)
+    """Of methods that learn from logs and nothing else, and of those that read ten times as much."""
+    share, more = _best_share(talks), _best_share(longer)
     short = {game: part for game, part in share.items() if part < ENOUGH}
     named = _listed(f"`{game}` ({two(part)})" for game, part in short.items())
     missed = f", and not on {named}" if short else ""
     best = f"{ENOUGH:g} or more of the best score in the support of its log"
     first = f"The best method that only reads has {best} on {len(share) - len(short)} of {len(share)} games{missed}."
-    return [first, *(_why_short(longer, game) for game in short if game in longer.games)]
+    then = _listed(f"`{game}` {two(more[game])}" for game in short if game in more)
+    second = [
+        f"With ten times the reading, by the best of {_listed(f'`{naming.base(m)}`' for m in longer.methods)}: {then}."
+    ]
+    still = [game for game in short if more.get(game, ENOUGH) < ENOUGH]
+    return [first, *(second if then else []), *(_why_short(longer, game) for game in still)]
+
+
+def _best_share(talks: Talks) -> dict[str, float]:
+    """By game, the best score of a method that only reads, as a share of the best in the support of the log."""
+    allowed = [method for method in talks.methods if _only_reads(method)]
+    every = {game: [talks.score(method, UTTERANCE, game) for method in allowed] for game in talks.games}
+    return {game: max(s for s in scores if s is not None) / talks.supported(game) for game, scores in every.items()}
 
 
 def _only_reads(method: str) -> bool:
@@ -157,10 +162,8 @@ def _why_short(longer: Talks, game: str) -> str:
     said = []
     for method in longer.methods:
         row, curve = longer.rows[method, UTTERANCE, game], longer.records[method, UTTERANCE, game].curves[RETURN].values
-        half, last = (
-            two(longer.scaled(game, statistics.fmean(x for x in curve[at] if x is not None)))
-            for at in (len(curve) // 2, -1)
-        )
+        half = two(longer.scaled(game, statistics.fmean(x for x in curve[len(curve) // 2] if x is not None)))
+        last = longer.shown(method, UTTERANCE, game)
         promise = f", promised {two(longer.scaled(game, row.metrics[CLAIM].value))}" if CLAIM in row.metrics else ""
         said.append(f"`{naming.base(method)}` {half} after half of the reading and {last} after all of it{promise}")
     return f"On `{game}`, with ten times the reading: {'; '.join(said)}."

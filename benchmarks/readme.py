@@ -54,17 +54,14 @@ def quick_table() -> str:
 def solved_line() -> str:
     """Of how many tasks every value is known exactly, and what is left of the others."""
     section = section_of("quick")
-    left = {
-        task: sorted(name for name, value in section.bounds(task).items() if not value.is_exact)
-        for task in section.tasks
-    }
-    open_tasks = [task for task, names in left.items() if names]
-    named = ", ".join(f"`{task}`" for task in open_tasks)
-    values = " and ".join(sorted({name.replace("_", " ") for names in left.values() for name in names}))
-    return (
-        f"{len(left) - len(open_tasks)} of {len(left)} default tasks are solved exactly; of the others ({named}) the "
-        f"{values} value is known as an interval, the rest exactly."
-    )
+    left = {task: _not_exact(section, task) for task in section.tasks}
+    others = [f"`{task}` (its {' and '.join(names)} value)" for task, names in left.items() if names]
+    rest = f"; an interval is known instead for {', '.join(others)}" if others else ""
+    return f"{len(left) - len(others)} of {len(left)} default tasks are solved exactly in all five values{rest}."
+
+
+def _not_exact(section: Section, task: str) -> list[str]:
+    return [name.replace("_", " ") for name, value in section.bounds(task).items() if not value.is_exact]
 
 
 def headline_table() -> str:

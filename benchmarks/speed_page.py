@@ -4,67 +4,77 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from peers_page import stepping
 from recorded import measurement
 
 ACCELERATOR = "accelerator_h200.json"
+RECURRENT = ("recurrent_speed_cpu.json", "recurrent_speed_h200.json")
 Row = dict[str, Any]
 
 
 def stepping_speed() -> str:
     """Environment steps per second of every task, batch by batch, with jax's default generator."""
-    measured = measurement(ACCELERATOR)
-    mine = [row for row in measured["stepping"] if row["generator"] == "threefry2x32"]
-    return _by_size(measured, mine, "task", "batch", lambda row: f"{row['steps_per_second'] / 1e9:.2f}")
+    part = measurement(ACCELERATOR)["stepping"]
+    mine = [row for row in part["rows"] if row["generator"] == "threefry2x32"]
+    return _by_size(part, mine, "task", "environments", lambda row: f"{row['steps_per_second'] / 1e9:.2f}")
 
 
 def agents_speed() -> str:
     """Training steps per second of all runs together, and what a run costs where a run alone costs 1."""
-    measured = measurement(ACCELERATOR)
-    alone = {row["what"]: row["seconds_of_a_run"] for row in measured["training"] if row["batch"] == 1}
+    part = measurement(ACCELERATOR)["training"]
+    alone = {row["what"]: row["seconds_of_a_run"] for row in part["rows"] if row["batch"] == 1}
 
     def shown(row: Row) -> str:
         return f"{row['steps_per_second'] / 1e6:.2f} / {row['seconds_of_a_run'] / alone[row['what']]:.4f}"
 
-    return _by_size(measured, measured["training"], "agent", "runs", shown)
+    return "\n\n".join([_by_size(part, part["rows"], "agent", "runs", shown), _alone()])
+
+
+def _alone() -> str:
+    """A run of the shipped PPO by itself, on each device."""
+    both = [measurement(name) for name in RECURRENT]
+    rates = [f"{each['seeds']['steps_per_second']['1'] / 1e3:.0f}k steps/s on {each['device']}" for each in both]
+    return f"One run alone, {both[0]['seeds']['what']}: {', '.join(rates)}."
 
 
 def language_speed() -> str:
     """Tokens per second and the share of the stated peak, with either kernel of attention."""
-    measured = measurement(ACCELERATOR)
-    named = [{**row, "what": f"{row['what']}, {row['attention']}"} for row in measured["language"]]
-    shown = lambda row: f"{row['tokens_per_second'] / 1e6:.2f} / {row['share']:.0%}"
-    return _by_size(measured, named, "model, attention", "texts", shown)
+    part = measurement(ACCELERATOR)["language"]
+    named = [{**row, "what": f"{row['what']}, {row['attention']}"} for row in part["rows"]]
+
+    def shown(row: Row) -> str:
+        return f"{row['tokens_per_second'] / 1e6:.2f} / {row['share']:.0%}"
+
+    return _by_size(part, named, "model, attention", "texts", shown)
 
 
 def highlights() -> str:
-    """The largest rates on the accelerator, and what stacking saves there."""
+    """The largest rates on the accelerator."""
     measured = measurement(ACCELERATOR)
-    fastest = max(measured["stepping"], key=lambda row: row["steps_per_second"])
-    trained = max(
-        (row for row in measured["training"] if row["what"] == "ppo"), key=lambda row: row["steps_per_second"]
-    )
+    rate = itemgetter("steps_per_second")
+    fastest = max(measured["stepping"]["rows"], key=rate)
+    trained = max((row for row in measured["training"]["rows"] if row["what"] == "ppo"), key=rate)
     return "\n".join(
         [
-            f"On one {measured['device']}, {fastest['batch']:,} environments of `{fastest['what']}` make "
-            f"{fastest['steps_per_second'] / 1e9:.0f} billion steps/s under random actions, and",
+            f"On one {measured['stepping']['device']}, {fastest['batch']:,} environments of `{fastest['what']}` make "
+            f"{rate(fastest) / 1e9:.0f} billion steps/s under random actions, and",
             f"{trained['batch']:,} runs of recurrent `ppo`, all of them one program, train on "
-            f"{trained['steps_per_second'] / 1e6:.0f} million.",
+            f"{rate(trained) / 1e6:.0f} million.",
         ]
     )
 
 
-def _by_size(measured: Row, rows: list[Row], what: str, size: str, shown: Callable[[Row], str]) -> str:
+def _by_size(part: Row, rows: list[Row], what: str, size: str, shown: Callable[[Row], str]) -> str:
     """Whatever is measured down, sizes across."""
-    found = {(row["what"], row["batch"]): row for row in rows}
+    cells = {(row["what"], row["batch"]): shown(row) for row in rows}
     sizes = sorted({row["batch"] for row in rows})
-    lines = [f"| {what} | {' | '.join(f'{each:,} {size}' for each in sizes)} |", "|---|" + "---:|" * len(sizes)]
+    lines = [f"| {what}; {size}: | {' | '.join(f'{each:,}' for each in sizes)} |", "|---|" + "---:|" * len(sizes)]
     for name in dict.fromkeys(row["what"] for row in rows):
-        cells = (shown(found[name, each]) if (name, each) in found else "" for each in sizes)
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"`{measured['command']}`: {measured['device']}, jax {measured['versions']['jax']}."])
+        lines.append(f"| `{name}` | {' | '.join(cells.get((name, each), '') for each in sizes)} |")
+    return "\n".join([*lines, "", f"`{part['command']}`: {part['device']}, jax {part['versions']['jax']}."])
 
 
 def measurements() -> str:
@@ -77,7 +87,7 @@ def measurements() -> str:
             f"- {row['what']}: {one:.1f} s in one program, {many:.1f} s one task after another,",
             f"  {row['ratio_of_medians']:.1f} times as fast. `{row['command']}`, {row['device']}.",
         ]
-    for name in ("recurrent_speed_cpu.json", "recurrent_speed_h200.json"):
+    for name in RECURRENT:
         lines += _recurrent_speed(name)
     return "\n".join([*lines, *_replay(), *_history_memory(), *_against_trl()])
 

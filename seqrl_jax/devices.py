@@ -24,8 +24,8 @@ class Spread:
 
 def over_devices(size: int) -> Spread:
     """So many runs over the default devices: no more of them than shorten the longest queue."""
-    turns = _rounded_up(size, jax.device_count())
-    devices = jax.devices()[: _rounded_up(size, turns)]
+    turns = _quotient_rounded_up(size, jax.device_count())
+    devices = jax.devices()[: _quotient_rounded_up(size, turns)]
     padded = turns * len(devices)
     mesh = jax.make_mesh((len(devices),), ("runs",), axis_types=(AxisType.Auto,), devices=devices)
     index = np.where(np.arange(padded) < size, np.arange(padded), 0)
@@ -33,13 +33,12 @@ def over_devices(size: int) -> Spread:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on: a container or a scheduler can leave it fewer than the machine has."""
+    """Cores that this process may run on: a scheduler or `taskset` can leave it fewer than there are."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # Not every system knows of it.
         return os.cpu_count() or 1
 
 
-def _rounded_up(a: int, b: int) -> int:
-    """a / b."""
-    return -(-a // b)
+def _quotient_rounded_up(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)

@@ -92,7 +92,8 @@ def starts_within_budget(graph: DecisionGraph, memories: int) -> int:
     """From how many policies the ascent begins: fewer where a step of each is a large product, at least 4."""
     entries = np.prod(graph.transition.shape)
     each = entries if entries <= MOST_DENSE else SCATTERED * graph.transition.nnz
-    work = ITERATIONS * (2 + len(STEP_FACTORS)) * graph.horizon * memories**2 * each
+    # Where every action ends the episode, nothing is multiplied.
+    work = ITERATIONS * (2 + len(STEP_FACTORS)) * graph.horizon * memories**2 * max(1, each)
     return int(np.clip(WORK // work // 2 * 2, 4, STARTS))
 
 

@@ -26,9 +26,10 @@ def state_values(task: TabularPOMDP) -> tuple[np.ndarray, np.ndarray]:
 
 
 def largest_return(task: TabularPOMDP) -> float:
-    """What no return exceeds in size, `max |R| sum_{t<H} gamma^t`: the unit of tolerances. 1 where nothing pays."""
+    """What no return exceeds in size, `max |R| sum_{t<H} gamma^t` over what can happen: the unit of tolerances. 1 where
+    nothing pays."""
     steps = float((task.discount ** np.arange(task.horizon)).sum())
-    return float(np.abs(task.reward).max()) * steps or 1.0
+    return float(np.abs(task.reward[task.transition > 0]).max()) * steps or 1.0
 
 
 def start_value(task: TabularPOMDP, values: np.ndarray) -> float:

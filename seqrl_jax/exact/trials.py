@@ -40,13 +40,13 @@ class Ends(NamedTuple):
 class Plans:
     """Lower bounds with so many steps to go: K plans.
 
-    alpha: [K, S], what each earns from every state. action: [K]. then: [K, O], the plan of one step less to go that
-    follows each observation.
+    alpha: [K, S], what each earns from every state. action: [K]. successor: [K, O], the plan of one step less to
+    go that follows each observation.
     """
 
     alpha: np.ndarray
     action: np.ndarray
-    then: np.ndarray
+    successor: np.ndarray
 
     def best(self, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The value [N] of beliefs, the columns of [S, N], and by which plan."""
@@ -54,10 +54,10 @@ class Plans:
         plan = values.argmax(0)
         return values[plan, np.arange(mass.shape[1])], plan
 
-    def add(self, alpha: np.ndarray, action: int, then: np.ndarray) -> None:
+    def add(self, alpha: np.ndarray, action: int, successor: np.ndarray) -> None:
         self.alpha = np.vstack([self.alpha, alpha])
         self.action = np.append(self.action, action)
-        self.then = np.vstack([self.then, then])
+        self.successor = np.vstack([self.successor, successor])
 
 
 @dataclass(eq=False)
@@ -65,14 +65,14 @@ class Points:
     """Upper bounds with so many steps to go: what the state's being seen one step late allows, and P points below it.
 
     informed: [A, S], of the fast informed bound. states, share: the points' beliefs [nnz], one behind the other;
-    begins: [P], where each begins. below: [P], how far a point's value lies below what the corners say.
+    begins: [P], where each begins. drop: [P], how far a point's value lies below what the corners say.
     """
 
     informed: np.ndarray
     states: np.ndarray
     share: np.ndarray
     begins: np.ndarray
-    below: np.ndarray
+    drop: np.ndarray
 
     @classmethod
     def none(cls, informed: np.ndarray) -> Points:
@@ -90,7 +90,7 @@ class Points:
         if len(self.begins):
             # A belief holds so much of a point, and else corners.
             held = np.minimum.reduceat(mass[self.states] / self.share[:, None], self.begins)
-            bound = np.minimum(bound, self.corners @ mass - (held * self.below[:, None]).max(0))
+            bound = np.minimum(bound, self.corners @ mass - (held * self.drop[:, None]).max(0))
         return bound
 
     def add(self, belief: np.ndarray, value: float) -> None:
@@ -99,10 +99,10 @@ class Points:
         self.begins = np.append(self.begins, len(self.states))
         self.states = np.append(self.states, states)
         self.share = np.append(self.share, belief[states])
-        self.below = np.append(self.below, self.corners @ belief - value)
+        self.drop = np.append(self.drop, self.corners @ belief - value)
 
 
-class Looked(NamedTuple):
+class Lookahead(NamedTuple):
     """One step ahead of a belief, by action: the mass of what is entered and seen, [S, O]; upper and lower bounds of
     what that is worth by observation, [O]; the plans [O] behind the lower; the bounds of each action's value [A]."""
 
@@ -137,11 +137,11 @@ class Search:
         """The same action at every step, with 1, 2, ... steps to go."""
         actions = np.arange(self.kernel.num_actions)
         alpha = np.zeros_like(self.kernel.reward)
-        then = np.repeat(actions[:, None], self.kernel.num_observations, 1)
+        same = np.repeat(actions[:, None], self.kernel.num_observations, 1)
         for to_go in range(1, self.horizon + 1):
             ahead = np.stack([move @ row for move, row in zip(self.kernel.moves, alpha, strict=True)])
             alpha = self.kernel.reward + self.discount * ahead
-            yield Plans(alpha, actions, then if to_go > 1 else np.zeros_like(then))
+            yield Plans(alpha, actions, same if to_go > 1 else np.zeros_like(same))
 
     def ends(self) -> tuple[float, float]:
         """The bounds at the start."""
@@ -150,31 +150,31 @@ class Search:
     def trial(self, tolerance: float) -> None:
         """One path from the start to where the bounds are closer than `tolerance`, and back."""
         gap = self.points[-1].at(self.start) - self.plans[-1].best(self.start)[0]
-        belief, path = self.start[:, gap.argmax()], []
+        belief, path = self.start[:, (gap - tolerance * self.start.sum(0)).argmax()], []
         for to_go in range(self.horizon, 0, -1):
             path.append((to_go, belief))
-            looked = self.look(belief, to_go)
-            action = looked.upper.argmax()
+            lookahead = self.look(belief, to_go)
+            action = lookahead.upper.argmax()
             # Where every belief's bounds were so close, discounted to the start, those of the start would be.
-            allowed = tolerance * self.discount ** (to_go - self.horizon - 1) * looked.entered[action].sum(0)
-            excess = looked.above[action] - looked.below[action] - allowed
+            allowed = tolerance * self.discount ** (to_go - self.horizon - 1) * lookahead.entered[action].sum(0)
+            excess = lookahead.above[action] - lookahead.below[action] - allowed
             seen = excess.argmax()
             if excess[seen] <= 0:
                 break
-            belief = looked.entered[action][:, seen]
+            belief = lookahead.entered[action][:, seen]
         for to_go, belief in reversed(path):
             self.back_up(belief, to_go)
 
-    def look(self, belief: np.ndarray, to_go: int) -> Looked:
+    def look(self, belief: np.ndarray, to_go: int) -> Lookahead:
         """What each action leads to from a belief [S]."""
         sides = [self._entered(action, belief, to_go - 1) for action in range(self.kernel.num_actions)]
         entered, above, below, plan = map(list, zip(*sides, strict=True))
         now = self.kernel.reward @ belief
         upper, lower = (now + self.discount * np.array([each.sum() for each in side]) for side in (above, below))
-        return Looked(entered, above, below, plan, upper, lower)
+        return Lookahead(entered, above, below, plan, upper, lower)
 
     def _entered(self, action: int, belief: np.ndarray, to_go: int) -> tuple[np.ndarray, ...]:
-        """An action's entries of `Looked`; only what can be seen is looked up."""
+        """An action's entries of `Lookahead`; only what can be seen is looked up."""
         points, plans = self.points[to_go], self.plans[to_go]
         mass = (belief @ self.kernel.moves[action])[:, None] * self.shows[action]
         seen = np.flatnonzero(mass.any(0))
@@ -186,16 +186,16 @@ class Search:
 
     def back_up(self, belief: np.ndarray, to_go: int) -> None:
         """Bring both bounds at a belief [S] up to date with those one step on."""
-        looked, points, plans = self.look(belief, to_go), self.points[to_go], self.plans[to_go]
+        lookahead, points, plans = self.look(belief, to_go), self.points[to_go], self.plans[to_go]
         enough = NEGLIGIBLE * self.scale * belief.sum()
-        if (upper := looked.upper.max()) < points.at(belief[:, None])[0] - enough:
+        if (upper := lookahead.upper.max()) < points.at(belief[:, None])[0] - enough:
             points.add(belief / belief.sum(), upper / belief.sum())
-        action = int(looked.lower.argmax())
-        if looked.lower[action] > plans.best(belief[:, None])[0][0] + enough:
-            then = looked.plan[action]
-            following = self.plans[to_go - 1].alpha[then]
+        action = int(lookahead.lower.argmax())
+        if lookahead.lower[action] > plans.best(belief[:, None])[0][0] + enough:
+            successor = lookahead.plan[action]
+            following = self.plans[to_go - 1].alpha[successor]
             ahead = self.kernel.moves[action] @ np.einsum("so,os->s", self.shows[action], following)
-            plans.add(self.kernel.reward[action] + self.discount * ahead, action, then)
+            plans.add(self.kernel.reward[action] + self.discount * ahead, action, successor)
 
     def controller(self) -> Controller:
         """Of the plans that stand: one node for each."""
@@ -205,8 +205,8 @@ class Search:
 def joined(steps: list[Plans], start: np.ndarray) -> Controller:
     """Plans of all steps, the first step's first, as a controller. start: [O], the plan after o_0."""
     ends = np.cumsum([len(plans.action) for plans in steps])
-    successors = [plans.then + end for plans, end in zip(steps[:-1], ends)]
-    successors.append(np.zeros_like(steps[-1].then))
+    successors = [plans.successor + end for plans, end in zip(steps[:-1], ends)]
+    successors.append(np.zeros_like(steps[-1].successor))
     return Controller(
         start.astype(np.int32),
         np.concatenate([plans.action for plans in steps]).astype(np.int32),

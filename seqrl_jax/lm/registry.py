@@ -123,6 +123,8 @@ def as_json(settings: Any) -> dict[str, Any]:
 
 
 def _fields(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass by name, without those with which flax places a module in another."""
-    names = [field.name for field in dataclasses.fields(settings) if field.name not in ("parent", "name")]
+    """The fields of a dataclass by name, without those with which flax places a module in another, and without what
+    only says by which program the same numbers are computed: a run may go on on another device."""
+    left_out = ("parent", "name", "attention")
+    names = [field.name for field in dataclasses.fields(settings) if field.name not in left_out]
     return {name: getattr(settings, name) for name in names}

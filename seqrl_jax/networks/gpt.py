@@ -58,8 +58,10 @@ class GPT(LanguageModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
-        possible = self.attention == "xla" or self.dtype == "bfloat16"
-        require(possible, "cudnn needs bfloat16", attention=self.attention, dtype=self.dtype)
+        if self.attention == "cudnn":
+            require(self.dtype == "bfloat16", "cudnn needs bfloat16", attention=self.attention, dtype=self.dtype)
+            whole = self.width // self.heads % 8 == 0
+            require(whole, "cudnn needs a multiple of 8 in each head", width=self.width, heads=self.heads)
 
     def setup(self) -> None:
         init = nn.initializers.normal(INITIAL_DEVIATION)

@@ -61,9 +61,13 @@ def command() -> str:
 
 
 def write_measurement(path: Path, measured: Mapping[str, Any]) -> None:
-    """Write a measurement as JSON, with the command that made it, the device, the versions and the commit."""
-    origin = {"command": command(), "device": device(), "versions": versions(), "commit": commit()}
-    write_whole(path, (json.dumps({**measured, **origin}, indent=1) + "\n").encode())
+    """Write a measurement as JSON, with its origin."""
+    write_whole(path, (json.dumps({**measured, **origin()}, indent=1) + "\n").encode())
+
+
+def origin() -> dict[str, Any]:
+    """The command that makes what this process writes, the device, the versions and the commit."""
+    return {"command": command(), "device": device(), "versions": versions(), "commit": commit()}
 
 
 def _program() -> list[str]:

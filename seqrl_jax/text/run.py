@@ -202,9 +202,12 @@ def run_text(
     if reward is not None and not run.draws_answers:
         raise TrainingError(f"{run.method} climbs no reward; {', '.join(POLICY_GRADIENTS)} do")
     if start is not None:
-        model, weights = load_gpt(start)
-        if model.vocabulary != VOCABULARY:
-            raise TrainingError(f"{start}: a vocabulary of {model.vocabulary}, where bytes need {VOCABULARY}")
+        loaded, weights = load_gpt(start)
+        if loaded.vocabulary != VOCABULARY:
+            raise TrainingError(f"{start}: a vocabulary of {loaded.vocabulary}, where bytes need {VOCABULARY}")
+        # Sizes are those of the weights; how they are multiplied is asked for now.
+        how = {} if model is None else {name: getattr(model, name) for name in ("dtype", "remat", "attention")}
+        model = loaded.clone(**how)
     else:
         assert model is not None
         weights = model.initial_weights(_keys(run).weights)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax.exact.solve import VALUES, solve, solve_anew
-from seqrl_jax.tasks import TASKS, fingerprint, make, tabular_env, tabular_params
+from seqrl_jax.tasks import TASKS, TabularPOMDP, fingerprint, make, tabular_env, tabular_params, validated
 from seqrl_jax.tracks.evaluation import controller_policy, simulate
 
 EPISODES = 40_000
@@ -75,3 +75,34 @@ def test_a_damaged_solution_is_solved_again(tmp_path, damage):
     kept.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
     assert solve(task, tmp_path).values["history"].lower == pytest.approx(0.95)
     assert len(list(tmp_path.iterdir())) == 1 and len(kept.read_bytes()) == len(whole)
+
+
+def test_a_task_in_which_every_action_ends_is_solved():
+    """A bandit with a context: no transition goes on. Its optimum is the best arm of each context."""
+    contexts, rng = 199, np.random.default_rng(0)
+    states = contexts + 1
+    transition = np.zeros((2, states, states))
+    transition[:, :, -1] = 1
+    reward = np.zeros((2, states, states))
+    reward[:, :-1, -1] = rng.random((2, contexts))
+    seen = np.eye(states)
+    task = validated(
+        TabularPOMDP(
+            initial=np.append(np.full(contexts, 1 / contexts), 0.0),
+            initial_observation=seen,
+            transition=transition,
+            observation=np.stack([seen, seen]),
+            reward=reward,
+            terminal=np.arange(states) == contexts,
+            discount=1.0,
+            horizon=1,
+            name="contexts",
+            states=tuple(map(str, range(states))),
+            actions=("left", "right"),
+            observations=tuple(map(str, range(states))),
+        )
+    )
+    values = solve_anew(task).values
+    best = reward[:, :-1, -1].max(0).mean()
+    for name in ("memoryless_deterministic", "memoryless_stochastic", "history", "state"):
+        assert values[name].lower == pytest.approx(best, abs=1e-6) and values[name].is_exact

@@ -78,6 +78,22 @@ def test_the_upper_bound_holds_at_every_belief(random_task, seed):
     assert search.plans[-1].best(belief[:, None])[0][0] <= value + 1e-9
 
 
+@pytest.mark.parametrize("tolerance", [1e-2, 3e-2])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_coarse_tolerance_is_reached(random_task, seed, tolerance):
+    """A likely beginning that is good enough must not hide an unlikely one that is not."""
+    task = random_task(seed, horizon=5)
+    ends = closed(task, fast_informed_bound(task)[1], tolerance, budget=1e9)
+    assert ends.upper - ends.lower <= tolerance and ends.trials < 200
+
+
+def test_a_reward_that_nobody_can_get_is_no_unit():
+    task = make("tiger")
+    reward = np.where(task.transition > 0, task.reward, -1e9)
+    other = validated(dataclasses.replace(task, reward=reward))
+    assert largest_return(other) == largest_return(task)
+
+
 def test_the_unit_of_reward_changes_nothing():
     """A file in cents has the values of the file in dollars; 1e6 was an AssertionError once."""
     task = make("hidden_market:horizon=5")
@@ -87,9 +103,9 @@ def test_the_unit_of_reward_changes_nothing():
     assert theirs.upper == pytest.approx(ours.upper * 1e7, rel=1e-6)
 
 
-def test_a_rover_among_four_rocks_is_solved_within_a_hundredth():
-    """256 states and 49 observations; 5.7% apart by grids and point-based plans alone."""
-    task = make("rock_sample:size=4,rocks=4,horizon=10")
+def test_a_rover_among_four_rocks_is_solved():
+    """Too many beliefs to be listed here, and an interval by grids and point-based plans alone."""
+    task = make("rock_sample:size=3,rocks=4,horizon=8")
     interval, controller = history_interval(task, limit=1000)
-    assert interval.gap < 0.01 * interval.lower and "trials" in interval.method
+    assert interval.is_exact and "trials" in interval.method
     assert evaluate_controller(task, controller) == pytest.approx(interval.lower, abs=1e-9)

@@ -133,6 +133,8 @@ def test_a_text_longer_than_the_context_is_refused(shaken):
         GPT(V, 12, width=16, heads=3)
     with pytest.raises(ValueError, match="attention is cudnn and dtype is float32: cudnn needs bfloat16"):
         GPT(V, 12, attention="cudnn")
+    with pytest.raises(ValueError, match="width is 32 and heads is 8: cudnn needs a multiple of 8"):
+        GPT(V, 12, heads=8, dtype="bfloat16", attention="cudnn")
 
 
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs an NVIDIA device")
