@@ -206,8 +206,7 @@ def run_text(
         if loaded.vocabulary != VOCABULARY:
             raise TrainingError(f"{start}: a vocabulary of {loaded.vocabulary}, where bytes need {VOCABULARY}")
         # Sizes are those of the weights; how they are multiplied is asked for now.
-        how = {} if model is None else {name: getattr(model, name) for name in ("dtype", "remat", "attention")}
-        model = loaded.clone(**how)
+        model = loaded if model is None else _multiplied_alike(loaded, model)
     else:
         assert model is not None
         weights = model.initial_weights(_keys(run).weights)
@@ -247,6 +246,11 @@ def run_text(
     )
     write_measurement(out / REPORT, asdict(report))
     return report
+
+
+def _multiplied_alike(loaded: GPT, asked: GPT) -> GPT:
+    """The loaded model, computed as the other one is."""
+    return loaded.clone(dtype=asked.dtype, remat=asked.remat, attention=asked.attention)
 
 
 def _keys(run: TextRun) -> Keys:
