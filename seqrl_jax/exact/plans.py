@@ -65,7 +65,7 @@ def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray) -> Controlle
 
     start = np.zeros(num_o, np.int32)
     start[shown] = (joint[shown] @ alpha.T).argmax(1)
-    return _joined(steps[::-1], start)
+    return joined(steps[::-1], start)
 
 
 def likely_beliefs(task: TabularPOMDP, action_values: np.ndarray, budget: int) -> np.ndarray:
@@ -112,11 +112,13 @@ def _arrivals(branches: dict[tuple[int, int], sparse.csr_array], points: np.ndar
     return arrivals
 
 
-def _joined(steps: list[tuple[np.ndarray, np.ndarray]], start: np.ndarray) -> Controller:
-    """The plans of all steps, the first step's first, with successors numbered through."""
+def joined(steps: list[tuple[np.ndarray, np.ndarray]], start: np.ndarray) -> Controller:
+    """Plans of all steps, the first step's first, as one controller with successors numbered through.
+
+    Args: steps: action [K] and successor [K, O] of each step's plans. start: [O], the plan after o_0.
+    """
     ends = np.cumsum([len(action) for action, _ in steps])
     successors = [successor + end for (_, successor), end in zip(steps[:-1], ends)]
     successors.append(np.zeros_like(steps[-1][1]))
-    return Controller(
-        start, np.concatenate([action for action, _ in steps]), np.concatenate(successors).astype(np.int32)
-    )
+    parts = (start, np.concatenate([action for action, _ in steps]), np.concatenate(successors))
+    return Controller(*(part.astype(np.int32) for part in parts))

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqrl_jax.exact.controller import Controller
+from seqrl_jax.exact.plans import joined
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 OVERHEAD = 300_000
@@ -199,19 +200,8 @@ class Search:
 
     def controller(self) -> Controller:
         """Of the plans that stand: one node for each."""
-        return joined(self.plans[:0:-1], self.plans[-1].best(self.start)[1])
-
-
-def joined(steps: list[Plans], start: np.ndarray) -> Controller:
-    """Plans of all steps, the first step's first, as a controller. start: [O], the plan after o_0."""
-    ends = np.cumsum([len(plans.action) for plans in steps])
-    successors = [plans.successor + end for plans, end in zip(steps[:-1], ends)]
-    successors.append(np.zeros_like(steps[-1].successor))
-    return Controller(
-        start.astype(np.int32),
-        np.concatenate([plans.action for plans in steps]).astype(np.int32),
-        np.concatenate(successors).astype(np.int32),
-    )
+        steps = [(plans.action, plans.successor) for plans in self.plans[:0:-1]]
+        return joined(steps, self.plans[-1].best(self.start)[1])
 
 
 def closed(task: TabularPOMDP, informed: np.ndarray, tolerance: float, budget: float) -> Ends:
