@@ -33,7 +33,7 @@ GAMES = {
 }
 STEPS, EPISODES = 110, 20_000
 FEW = 100
-"""Histories that are told apart, at most."""
+"""Histories that are kept, at most."""
 
 
 def rewards(env: Any) -> tuple[np.ndarray, np.ndarray]:

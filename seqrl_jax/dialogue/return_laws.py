@@ -11,7 +11,7 @@ from scipy import sparse
 from seqrl_jax.dialogue.exact import Known
 
 FINEST = 1e-6
-"""Rewards are told apart to this."""
+"""Rewards that differ by less count as equal."""
 LARGEST_STEP = 1000
 """Of a reward, in multiples of what all of them are multiples of."""
 

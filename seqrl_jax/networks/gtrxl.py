@@ -47,7 +47,7 @@ class GTrXL(Transformer):
     """A transformer over this step and the `context` before it, gated where others add.
 
     What is carried are keys and values of the episode's steps, not hidden states of earlier segments, and a step is
-    told its time in the episode, not its distance to others: a rollout then equals its steps, however it is cut.
+    shown its time in the episode, not its distance to others: a rollout then equals its steps, however it is cut.
 
     Attributes: gate_bias: b_g, by which blocks begin near the identity.
     Source: Parisotto et al. (2020); Dai et al. (2019) for the memory of earlier segments.

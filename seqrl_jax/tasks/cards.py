@@ -55,7 +55,7 @@ def full(kinds: int, copies: int) -> Deck:
 
 @dataclass(frozen=True)
 class CardGame(Whole):
-    """kinds: K, by which cards are told apart. copies: of each kind."""
+    """kinds: K, by which cards differ. copies: of each kind."""
 
     kinds: int
     copies: int

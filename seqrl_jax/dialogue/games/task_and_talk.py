@@ -24,7 +24,7 @@ State = tuple[tuple[str, ...], tuple[int, ...]]
 
 
 def task_and_talk(values: Values = 4, turns: Horizon = 3, noise: Probability = 0.0) -> Game:
-    """A thing has a colour, a shape and a style of up to 4 values each. You are told which two of them to find out, ask
+    """A thing has a colour, a shape and a style of up to 4 values each. You are given two of them to find out, ask
     for attributes, and end the dialogue by naming the two values: 1 if both are right, 0 if not.
 
     The user knows the thing and not the task, and answers a question by one of 4 symbols, which the three attributes

@@ -1,4 +1,4 @@
-"""A maze told in words."""
+"""A maze in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WAYS = {"north": (-1, 0), "east": (0, 1), "south": (1, 0), "west": (0, -1)}
 
 
 def text_maze(turns: Horizon = 16, expert: Probability = 0.15) -> Game:
-    """You stand somewhere in a maze and are told which ways are open; every step costs 1 until the goal is reached.
+    """You stand somewhere in a maze and hear which ways are open; every step costs 1 until the goal is reached.
 
     Rooms with the same ways sound alike. The logs walk at random, and go the shortest way with probability `expert`, as
     far as what was heard tells where they are: no dialogue of theirs is good, good ones are stitched from their parts.

@@ -26,7 +26,7 @@ def sticky(task: TabularPOMDP, probability: float) -> TabularPOMDP:
     """With this probability the action that was executed last is executed again, else the chosen one.
 
     The first action of an episode is always the chosen one. Rewards and observations are those of what was executed,
-    which nobody is told: states are pairs of it and the state. Raises: TaskError for a number that is no probability,
+    which nobody sees: states are pairs of it and the state. Raises: TaskError for a number that is no probability,
     and where the states become too many.
     """
     num_actions = task.num_actions
