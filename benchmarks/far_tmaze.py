@@ -34,7 +34,7 @@ from seqrl_jax.tasks.environments import environment
 from seqrl_jax.tasks.tmaze import CUE_NORTH, CUE_SOUTH
 
 SHORT, FAR = 10, (10, 100, 9_600, 1_000_000)
-MEMORIES = ("gru", "lstm", "nbrc", "mingru", "lru", "s5", "linear_attention", "mlstm")
+MEMORIES = ("gru", "lstm", "nbrc", "mingru", "bmru", "lru", "s5", "linear_attention", "mlstm")
 SOLVED = 0.99
 
 

@@ -166,6 +166,20 @@ def mingru(memory, p, x):
     return readout(p["readout"], loop(step, jnp.zeros(memory.width), z, new), x)
 
 
+def bmru(memory, p, x):
+    candidate, threshold = dense(p["candidate"], x), jnp.abs(dense(p["threshold"], x) + p["threshold_bias"])
+    straight_through = lambda hard, soft: jax.lax.stop_gradient(hard - soft) + soft
+    over = jnp.abs(candidate) - threshold
+    z = straight_through((over > 0).astype(over.dtype), sigmoid(over))
+    new = straight_through(jnp.sign(candidate), jnp.tanh(candidate))
+
+    def step(h, z, new):
+        h = z * new + (1 - z) * h
+        return h, h
+
+    return readout(p["readout"], loop(step, jnp.zeros(memory.width), z, new), x)
+
+
 def sinusoids(length, width):
     rate = 1000.0 ** -(jnp.arange(width // 2) / (width // 2 - 1))
     angle = jnp.arange(length)[:, None] * rate
@@ -301,6 +315,7 @@ NAIVE = {
     "s5": s5,
     "ffm": ffm,
     "mingru": mingru,
+    "bmru": bmru,
     "linear_attention": linear_attention,
     "mamba2": mamba2,
     "gated_deltanet": gated_deltanet,

@@ -2,6 +2,7 @@
 
 from seqrl_jax.networks.attention import Transformer
 from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.bistable import BMRU
 from seqrl_jax.networks.encoders import Encoder
 from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.networks.feedforward import FeedForward, Table
@@ -20,6 +21,7 @@ from seqrl_jax.networks.s5 import S5
 from seqrl_jax.networks.window import Window
 
 __all__ = [
+    "BMRU",
     "FFM",
     "GRU",
     "LRU",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seqrl_jax.networks.attention import Transformer
 from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.bistable import BMRU
 from seqrl_jax.networks.feedforward import FeedForward, Table
 from seqrl_jax.networks.ffm import FFM
 from seqrl_jax.networks.gated_deltanet import GatedDeltaNet
@@ -28,6 +29,7 @@ MEMORIES: dict[str, type[Memory]] = {
     "s5": S5,
     "ffm": FFM,
     "mingru": MinGRU,
+    "bmru": BMRU,
     "linear_attention": LinearAttention,
     "mamba2": Mamba2,
     "gated_deltanet": GatedDeltaNet,

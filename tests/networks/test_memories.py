@@ -11,6 +11,7 @@ import scipy.optimize
 from naive_memories import NAIVE
 
 from seqrl_jax.networks import (
+    BMRU,
     FFM,
     GRU,
     LRU,
@@ -48,6 +49,7 @@ SMALL = {
     "s5": S5(8, blocks=2),
     "ffm": FFM(8, traces=3, contexts=2),
     "mingru": MinGRU(8),
+    "bmru": BMRU(8),
     "linear_attention": LinearAttention(8, heads=2, chunk=4),
     "mamba2": Mamba2(8, heads=2, chunk=4, state=3, window=3),
     "gated_deltanet": GatedDeltaNet(8, heads=2, chunk=5, window=3),
@@ -317,6 +319,20 @@ def test_a_bistable_unit_holds_a_bit_for_ever_where_its_feedback_exceeds_one(fee
     (state,), _ = jax.jit(memory.apply)(weights, memory.initial_carry(1), xs, firsts)
     rest = 0.0 if feedback <= 1 else scipy.optimize.brentq(lambda h: np.tanh(feedback * h) - h, 0.1, 1.0)
     np.testing.assert_allclose(state[0], [rest, -rest], atol=1e-4)
+
+
+def test_a_switch_holds_exactly_what_it_was_set_to_until_something_exceeds_its_threshold():
+    memory, length = BMRU(2), 5000
+    weights = jax.tree.map(jnp.zeros_like, init(memory, jax.random.key(0)))
+    candidate = next(iter(weights["params"]["candidate"]))
+    kernel = weights["params"]["candidate"][candidate]
+    weights["params"]["candidate"][candidate] = kernel.at[0].set(jnp.array([1.0, -1.0]))
+    weights["params"]["threshold_bias"] = jnp.full(2, 0.5)
+    symbol = jnp.tile(jnp.array([0.49, -0.49]), length // 2).at[0].set(0.51).at[-1].set(-0.51)
+    xs = (jnp.zeros((length, 1, 5)).at[:, 0, 0].set(symbol), jnp.zeros((length, 1, 2)))
+    run = jax.jit(lambda xs: memory.apply(weights, memory.initial_carry(1), xs, jnp.zeros(xs[0].shape[:2], bool))[0])
+    np.testing.assert_array_equal(run(jax.tree.map(lambda x: x[:-1], xs)), [[1.0, -1.0]])
+    np.testing.assert_array_equal(run(xs), [[-1.0, 1.0]])
 
 
 @pytest.mark.parametrize("size", [1.0, 60.0])
