@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where a process in a container finds its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +38,23 @@ def over_devices(size: int) -> Spread:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on: a scheduler or `taskset` can leave it fewer than there are."""
+    """Cores that this process may run on: a scheduler, `taskset` or a container can leave it fewer than there are."""
     try:
-        return len(os.sched_getaffinity(0))
+        allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # Not every system knows of it.
-        return os.cpu_count() or 1
+        allowed = os.cpu_count() or 1
+    return max(1, math.floor(min(allowed, quota(CONTROL_GROUP))))
+
+
+def quota(group: Path) -> float:
+    """How many cores' worth of time a Linux control group (version 2, else 1) grants; infinite where it says nothing."""
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        try:
+            granted, period = " ".join((group / name).read_text() for name in names).split()
+            return int(granted) / int(period) if int(granted) > 0 else math.inf
+        except (OSError, ValueError):  # No such file, or "max".
+            continue
+    return math.inf
 
 
 def _quotient_rounded_up(dividend: int, divisor: int) -> int:

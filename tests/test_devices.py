@@ -1,12 +1,13 @@
 """Runs laid over devices, and the cores that there are."""
 
+import math
 import os
 import subprocess
 import sys
 
 import pytest
 
-from seqrl_jax.devices import usable_cores
+from seqrl_jax.devices import quota, usable_cores
 
 CODE = """
 from seqrl_jax.devices import over_devices
@@ -31,7 +32,24 @@ def test_runs_take_no_more_devices_than_shorten_the_longest_queue():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
 def test_a_process_that_is_bound_to_a_core_sees_one():
     bound = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
-    code = f"import os; from seqrl_jax.devices import usable_cores; {bound}; print(usable_cores())"
+    code = f"import os; from seqrl_jax.devices import quota, usable_cores; {bound}; print(usable_cores())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
-    assert usable_cores() == len(os.sched_getaffinity(0))
+    assert usable_cores() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, math.inf),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4.0),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+        ({}, math.inf),
+    ],
+)
+def test_a_container_counts_the_cores_that_it_was_granted(tmp_path, files, cores):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert quota(tmp_path) == cores
