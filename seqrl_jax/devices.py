@@ -47,7 +47,7 @@ def usable_cores() -> int:
 
 
 def quota(group: Path) -> float:
-    """How many cores' worth of time a Linux control group (version 2, else 1) grants; infinite where it says nothing."""
+    """How many cores' worth of time a Linux control group (version 2, else 1) grants; infinite if it says nothing."""
     for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
         try:
             granted, period = " ".join((group / name).read_text() for name in names).split()

@@ -148,7 +148,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="dialogue",
-            about="every game, every method that learns from logs or by talking, by whole utterances; ten also by words",
+            about="every game, every method that learns from logs or by talking, by whole utterances; ten by words too",
             track=DIALOGUE.name,
             tasks=tuple(DIALOGUE.tasks),
             methods=(
