@@ -1,5 +1,6 @@
 """What holds for every memory: one property, one naive reference, and what must not cross a reset."""
 
+import re
 from functools import partial
 
 import flax.linen as nn
@@ -304,6 +305,15 @@ def test_the_frequencies_are_those_of_hippo_n():
     np.testing.assert_allclose(hippo_frequencies(size // 2), np.sort(values.imag[kept]), rtol=1e-10)
     basis = 2**0.5 * np.concatenate([vectors[:, kept].real, vectors[:, kept].imag], 1)
     np.testing.assert_allclose(basis.T @ basis, np.eye(size), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_no_lapack_call_begins_one_of_many(name):
+    """Batched LAPACK calls deadlock XLA's CPU client on few cores."""
+    memory, xs = SMALL[name], codes(jax.random.key(1), 1, 1)
+    begin = lambda key: memory.init(key, memory.initial_carry(1), xs, jnp.ones((1, 1), bool))
+    text = jax.jit(jax.vmap(begin)).lower(jax.random.split(jax.random.key(0), 2)).compile().as_text()
+    assert not {call for call in re.findall(r'custom_call_target="([^"]+)"', text) if "lapack" in call.lower()}
 
 
 @pytest.mark.parametrize("feedback", [0.9, 1.5])
