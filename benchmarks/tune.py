@@ -33,27 +33,8 @@ from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks import make
 from seqrl_jax.tracks.base import Budget
 from seqrl_jax.tracks.training import stacked, train_rows
+from seqrl_jax.tracks.tuning import SEEDS, STEPS, TASKS
 
-TASKS = (
-    "locked_doors:doors=4",
-    "two_doors:leave=0.25",
-    "peek_maze:arm=3",
-    "aliased_line:horizon=14",
-    "grey_line:horizon=14",
-    "switched_corridor:horizon=14",
-    "tiger:accuracy=0.75",
-    "tiger_repeated:accuracy=0.75",
-    "tmaze:length=4",
-    "heaven_hell:length=1",
-    "rock_sample:rocks=2",
-    "repeat_previous:symbols=3,delay=1",
-    "flicker_grid:blank=0.5",
-    "mini_hallway:cells=9",
-    "blind_spot:traffic=0.4",
-    "hidden_market:persistence=0.9",
-)
-SEEDS = tuple(range(2000, 2003))
-STEPS = 150_000
 ERRORS_APART, RANGE_APART = 5.0, 0.01
 """Places are counted down from the best return, as wide as so many standard errors (the median of the sweep) or as this
 share of the range: the best of a hundred equal runs lies 2.5 errors too high."""

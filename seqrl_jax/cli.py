@@ -33,8 +33,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code.
 
-    0; 2 after one line on stderr for bad input; 1 after one for a disk that is full or fails; 130 and 143 after one for
-    Ctrl-C and SIGTERM.
+    0, or 1 where `check` finds errors; 2 after one line on stderr for bad input; 1 after one for a disk that is full or
+    fails; 130 and 143 after one for Ctrl-C and SIGTERM.
     """
     _write_any_text()
     options = parser().parse_args(arguments)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.path.append(os.getcwd())
     warnings.showwarning = note
     try:
-        import_module(f"seqrl_jax.commands.{options.command}").run(options)
+        return import_module(f"seqrl_jax.commands.{options.command}").run(options) or 0
     except BrokenPipeError:
         # The reader of our output has left; a second error while Python flushes it would say nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -169,6 +169,9 @@ def parser() -> argparse.ArgumentParser:
     align.add_argument("--seed", type=_in("Seed"), default=0)
     align.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
     _add_model(align, "the model, where --init gives none", 256, 4, 4, "float32")
+
+    check = command("check", "Check a directory of results: bounds, seeds, missing cells, versions; 1 if it is wrong.")
+    check.add_argument("directory", type=_path)
 
     report = command("report", "Write the report of a directory of results.")
     report.add_argument("directory", type=_path)

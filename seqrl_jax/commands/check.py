@@ -1,0 +1,32 @@
+"""`seqrl check`: whether results can be trusted as they stand."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from seqrl_jax.commands.console import note, one_line, print_json
+from seqrl_jax.commands.table import read
+from seqrl_jax.report.check import findings
+from seqrl_jax.report.words import counted
+from seqrl_jax.tracks.suites import SUITES
+from seqrl_jax.tracks.tuning import SEEDS
+
+WRONG = 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was found, errors first. Returns: 1 where there are errors, else 0."""
+    sections, skipped = read(options.directory)
+    found = findings(sections, skipped, SUITES, SEEDS)
+    errors = sum(finding.kind == "error" for finding in found)
+    records = sum(len(section.records) for section in sections)
+    if options.json:
+        print_json({"records": records, "errors": errors, "findings": [asdict(finding) for finding in found]})
+    else:
+        for finding in found:
+            print(f"{finding.kind}: {finding.check}: {one_line(finding.text)}")
+        print(f"{counted(records, 'record')}, {counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}")
+        if not records:
+            note("there is nothing to check")
+    return WRONG if errors else 0

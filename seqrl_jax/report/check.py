@@ -1,0 +1,118 @@
+"""What is wrong with a directory of results, and what a reader of it should know: every check that needs no new run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from seqrl_jax.report import table, words
+from seqrl_jax.report.sections import Section, mixtures, warnings
+from seqrl_jax.results.code import fingerprint
+from seqrl_jax.results.record import TOLERANCE, Bound, Record
+from seqrl_jax.tracks.base import Suite
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An `error` makes results wrong; a `warning` is something that whoever reads them should know.
+
+    check: which one: files, bounds, seeds, cells, code, versions, runs. text: a sentence.
+    """
+
+    kind: Literal["error", "warning"]
+    check: str
+    text: str
+
+
+def findings(
+    sections: Sequence[Section], skipped: Sequence[str], suites: Mapping[str, Suite], tuning_seeds: Collection[int]
+) -> list[Finding]:
+    """Of all records, errors first.
+
+    Args: skipped: a line for each file or record that could not be used. suites: which cells a table should have.
+        tuning_seeds: of the runs by which settings were chosen.
+    """
+    found = [Finding("error", "files", line) for line in skipped]
+    for section in sections:
+        found += [Finding("error", "bounds", line) for line in [*table.errors(section), *_apart(section)]]
+        found += [Finding("error", "seeds", line) for line in _tuned_on(section.records, tuning_seeds)]
+        found += [Finding("warning", "cells", line) for line in _missing(section, suites)]
+        found += [Finding("warning", "code", line) for line in _other_code(section)]
+        found += [Finding("warning", "versions", line) for line in mixtures(section)]
+        found += [Finding("warning", "runs", line) for line in [*_unlike(section), *warnings(section)]]
+    return sorted(found, key=lambda finding: finding.kind != "error")
+
+
+def _apart(section: Section) -> Iterator[str]:
+    """Of two certified intervals of one value that do not meet, one is wrong."""
+    for task, records in section.tasks.items():
+        for first, second in combinations(records, 2):
+            if first.task_fingerprint != second.task_fingerprint:
+                continue
+            for name in sorted(first.bounds.keys() & second.bounds.keys()):
+                one, other = first.bounds[name], second.bounds[name]
+                if not _meet(one, other):
+                    yield (
+                        f"{task}: {words.bound(name)} is in [{one.lower:.8g}, {one.upper:.8g}] by the record of "
+                        f"{first.method}, in [{other.lower:.8g}, {other.upper:.8g}] by that of {second.method}"
+                    )
+                    return
+
+
+def _meet(one: Bound, other: Bound) -> bool:
+    slack = TOLERANCE * max(1.0, abs(one.upper), abs(other.upper))
+    return max(one.lower, other.lower) <= min(one.upper, other.upper) + slack
+
+
+def _tuned_on(records: Sequence[Record], tuning_seeds: Collection[int]) -> Iterator[str]:
+    """Scores of the runs that settings were chosen by are not of fresh runs."""
+    for record in records:
+        if reused := sorted(set(record.seeds) & set(tuning_seeds)):
+            seeds = words.listed(list(map(str, reused)))
+            yield f"{record.method} on {record.task} reports seeds that settings were chosen on: {seeds}"
+
+
+def _missing(section: Section, suites: Mapping[str, Suite]) -> Iterator[str]:
+    made = {(record.method, record.task) for record in section.records}
+    for name in sorted({record.suite for record in section.records} & suites.keys()):
+        suite = suites[name]
+        if suite.track != section.track.name:
+            continue
+        lacking = [(method, task) for method in suite.methods for task in suite.tasks if (method, task) not in made]
+        if lacking:
+            method, task = lacking[0]
+            whole = len(suite.methods) * len(suite.tasks)
+            yield f"suite {name}: {len(lacking)} of {words.counted(whole, 'cell')} missing, first {method} on {task}"
+
+
+def _other_code(section: Section) -> Iterator[str]:
+    """Cells that this version of the code would not make as they are, for all that is known."""
+    cells, methods = 0, []
+    for method, records in section.methods.items():
+        try:
+            here = fingerprint(section.track.code(method))
+        except ValueError as error:
+            yield f"{method} is not known here: {error}"
+            continue
+        if other := sum(record.code_fingerprint != here for record in records):
+            cells += other
+            methods.append(method)
+    if methods:
+        made = f"{cells} of {words.counted(len(section.records), 'cell')} made by other code than is installed"
+        yield f"{section.track.name}: {made}, of {words.listed(methods)}"
+
+
+def _unlike(section: Section) -> Iterator[str]:
+    """What makes the rows of one suite hard to compare: other seeds, or other budgets."""
+    suites: dict[str, list[Record]] = {}
+    for record in section.records:
+        suites.setdefault(record.suite, []).append(record)
+    for name, records in suites.items():
+        seeds = {len(record.seeds) for record in records}
+        if len(seeds) > 1:
+            yield f"suite {name}: cells of {words.number_range(list(seeds))} seeds"
+        trained = {record.steps_asked for record in records if record.steps_made}
+        if len(trained) > 1:
+            yield f"suite {name}: runs of {words.number_range(list(trained))} steps"
