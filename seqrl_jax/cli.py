@@ -173,6 +173,8 @@ def parser() -> argparse.ArgumentParser:
     check = command("check", "Check a directory of results: bounds, seeds, missing cells, versions; 1 if it is wrong.")
     check.add_argument("directory", type=_path)
 
+    command("doctor", "Tell versions, devices and caches, and what is missing for which extra.")
+
     report = command("report", "Write the report of a directory of results.")
     report.add_argument("directory", type=_path)
     return parser
