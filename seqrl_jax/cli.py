@@ -33,8 +33,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code.
 
-    0, or 1 where `check` finds errors; 2 after one line on stderr for bad input; 1 after one for a disk that is full or
-    fails; 130 and 143 after one for Ctrl-C and SIGTERM.
+    0, or 1 where `check` or `verify` finds faults; 2 after one line on stderr for bad input; 1 after one for a disk
+    that is full or fails; 130 and 143 after one for Ctrl-C and SIGTERM.
     """
     _write_any_text()
     options = parser().parse_args(arguments)
@@ -172,6 +172,14 @@ def parser() -> argparse.ArgumentParser:
 
     check = command("check", "Check a directory of results: bounds, seeds, missing cells, versions; 1 if it is wrong.")
     check.add_argument("directory", type=_path)
+
+    verify = command(
+        "verify", "Run random cells of a directory of results again, and tell whether they come out alike."
+    )
+    verify.add_argument("directory", type=_path)
+    verify.add_argument("--sample", type=_in("Count"), default=3, metavar="K", help="how many cells (3)")
+    verify.add_argument("--seed", type=_in("Seed"), default=0, help="of the choice")
+    verify.add_argument("--out", type=_path, help="a file for the verdicts, with machine, versions and commit")
 
     command("doctor", "Tell versions, devices and caches, and what is missing for which extra.")
 

@@ -1,0 +1,53 @@
+"""`seqrl verify`: cells of a directory of results, run again here."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import asdict
+
+from rich.console import Console
+
+from seqrl_jax.commands.console import note, one_line, print_json
+from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
+from seqrl_jax.commands.progress import Live
+from seqrl_jax.results import store
+from seqrl_jax.results.provenance import origin, write_measurement
+from seqrl_jax.results.record import RecordError
+from seqrl_jax.runs.verify import sampled, verify
+from seqrl_jax.tracks.registry import TRACKS
+
+WRONG = 1
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a verdict for each cell, and write them with their origin. Returns: 1 where a cell came out different."""
+    records, damaged = store.read(options.directory)
+    for line in damaged:
+        note(f"skipped {line}")
+    if not records:
+        raise RecordError(f"no results: {options.directory} holds no record")
+    chosen = sampled(records, options.sample, options.seed)
+    use_every_core()
+    keep_compiled_programs()
+    verdicts = []
+    for record in chosen:
+        column = TRACKS[record.track].columns[0] if record.track in TRACKS else None
+        if column is None:
+            verdicts.append(verify(record, TRACKS))
+        else:
+            with Live(column, Console(stderr=True)) as watched:
+                verdicts.append(verify(record, TRACKS, watched))
+        if not options.json:
+            verdict = verdicts[-1]
+            print(one_line(f"{verdict.verdict}: {verdict.method} on {verdict.task}: {verdict.why}"))
+    tally = Counter(verdict.verdict for verdict in verdicts)
+    measured = {"cells": len(records), "sample": len(chosen), "seed": options.seed, **tally}
+    attested = {**measured, "verdicts": [asdict(verdict) for verdict in verdicts]}
+    if options.out:
+        write_measurement(options.out, attested)
+    if options.json:
+        print_json({**attested, **origin()})
+    else:
+        print(", ".join(f"{count} {name}" for name, count in sorted(tally.items())))
+    return WRONG if tally["different"] else 0

@@ -1,0 +1,75 @@
+"""Records that are run again: the same, alike, different, or no longer to be had."""
+
+import json
+
+import msgspec
+import pytest
+
+from seqrl_jax import cli
+from seqrl_jax.results import store
+from seqrl_jax.runs.verify import compared, sampled, verify
+from seqrl_jax.tracks.registry import TRACKS
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A directory with one agent's cells on two tasks, each run alone."""
+    directory = tmp_path_factory.mktemp("recorded")
+    for task in ("tiger", "aliased_line"):
+        words = ["run", "--tasks", task, "--agents", "reinforce", "--seeds", "3", "--steps", "1000"]
+        assert cli.main([*words, "--out", str(directory)]) == 0
+    return directory
+
+
+@pytest.fixture(scope="module")
+def records(recorded):
+    return {record.task: record for record in store.read(recorded)[0]}
+
+
+def changed(record, **fields):
+    return msgspec.structs.replace(record, **fields)
+
+
+def test_a_cell_comes_out_as_it_was(recorded, tmp_path, capsys):
+    """Within rounding always, and on one machine with one code bit for bit."""
+    out = tmp_path / "attestation.json"
+    assert cli.main(["verify", str(recorded), "--sample", "5", "--json", "--out", str(out)]) == 0
+    output = json.loads(capsys.readouterr().out)
+    assert (output["cells"], output["sample"], output["same"]) == (2, 2, 2)
+    assert {verdict["task"] for verdict in output["verdicts"]} == {"tiger", "aliased_line"}
+    assert json.loads(out.read_text()) == output
+
+
+def test_what_cannot_be_run_as_it_was_is_said_before_it_is_run(records):
+    tiger = records["tiger"]
+    for made, why in (
+        (changed(tiger, track="gone"), "no track 'gone'"),
+        (changed(tiger, method="reinforcee"), "reinforce"),
+        (changed(tiger, task_fingerprint="0" * 16), "the task is not what it was"),
+        (
+            changed(tiger, config={**tiger.config, "learning_rate": 7.0}),
+            "settings are not what they were: learning_rate",
+        ),
+    ):
+        verdict = verify(made, TRACKS)
+        assert verdict.verdict == "other" and why in verdict.why
+
+
+def test_a_score_outside_the_recorded_interval_is_different(records):
+    tiger = records["tiger"]
+    score = tiger.metrics["return"]
+    moved = lambda by: changed(tiger, metrics={**tiger.metrics, "return": [value + by for value in score]})
+    assert compared(tiger, tiger, "return")[0] == "same"
+    assert compared(tiger, moved(1e-9), "return")[0] == "inside"
+    verdict, why = compared(tiger, moved(1000.0), "return")
+    assert verdict == "different" and "was" in why
+    failed = changed(
+        tiger, metrics={name: [None] * 3 for name in tiger.metrics}, failures={"0": "a", "1": "a", "2": "a"}
+    )
+    assert compared(tiger, failed, "return")[0] == "different"
+
+
+def test_the_same_seed_chooses_the_same_cells(records):
+    both = list(records.values())
+    assert sampled(both, 1, 3) == sampled(both[::-1], 1, 3)
+    assert {sampled(both, 1, seed)[0].task for seed in range(20)} == set(records)
