@@ -9,7 +9,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from seqrl_jax.results.record import Record
+from seqrl_jax.results.record import TOLERANCE, Record
 from seqrl_jax.results.statistics import estimate
 from seqrl_jax.runs.identity import as_json
 from seqrl_jax.runs.observer import Observer
@@ -77,7 +77,9 @@ def compared(record: Record, again: Record, metric: str) -> tuple[Literal["same"
     if was.low is None or was.high is None:
         return "different", f"{metric} {mean:.6g}, was {was.value:.6g}, and one seed has no interval"
     told = f"{metric} {mean:.6g}, was {was.value:.6g} [{was.low:.6g}, {was.high:.6g}]"
-    return ("inside" if was.low <= mean <= was.high else "different"), told
+    # Where all seeds score alike the interval is a point, and rounding is no difference.
+    slack = TOLERANCE * max(1.0, abs(mean))
+    return ("inside" if was.low - slack <= mean <= was.high + slack else "different"), told
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object], prefix: str = "") -> set[str]:

@@ -61,6 +61,9 @@ def test_a_score_outside_the_recorded_interval_is_different(records):
     moved = lambda by: changed(tiger, metrics={**tiger.metrics, "return": [value + by for value in score]})
     assert compared(tiger, tiger, "return")[0] == "same"
     assert compared(tiger, moved(1e-9), "return")[0] == "inside"
+    point = changed(tiger, metrics={**tiger.metrics, "return": [0.5] * 3})
+    rounded = changed(tiger, metrics={**tiger.metrics, "return": [0.5 + 1e-12] * 3})
+    assert compared(point, rounded, "return")[0] == "inside"
     verdict, why = compared(tiger, moved(1000.0), "return")
     assert verdict == "different" and "was" in why
     failed = changed(
