@@ -181,6 +181,13 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--seed", type=_in("Seed"), default=0, help="of the choice")
     verify.add_argument("--out", type=_path, help="a file for the verdicts, with machine, versions and commit")
 
+    release = command("release", "Pack a directory of results that passes `check` into one that never changes.")
+    release.add_argument("directory", type=_path)
+    release.add_argument("--out", type=_path, required=True, help="the release; must not exist")
+
+    cite = command("cite", "Print how a release is cited, if its files are what was released.")
+    cite.add_argument("directory", type=_path)
+
     command("doctor", "Tell versions, devices and caches, and what is missing for which extra.")
 
     report = command("report", "Write the report of a directory of results.")

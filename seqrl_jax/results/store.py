@@ -16,6 +16,8 @@ from seqrl_jax.files import write_whole
 from seqrl_jax.results.encoding import from_json, to_json
 from seqrl_jax.results.record import Record, RecordError
 
+PACKED = "records.jsonl"
+"""A file of many records, one a line, which stands for all others where it is there, see `release`."""
 SLUG_LENGTH = 60
 REASON_LENGTH = 300
 Directory = str | os.PathLike[str]
@@ -49,16 +51,18 @@ def write(directory: Directory, record: Record) -> Path:
 
 
 def read(directory: Directory) -> tuple[list[Record], list[str]]:
-    """Every record in the `*.json` files of a directory, in the order of their names.
+    """Every record in the `*.json` files of a directory, in the order of their names; those of a release.
 
     Directories in it and files whose names begin with a dot are passed over.
 
-    Returns: (records, damage), where damage holds one line, `file name: reason`, for each file that was skipped:
+    Returns: (records, damage), where damage holds one line, `file name: reason`, for each file or line skipped:
     damaged, foreign, under a name that is another cell's, impossible, of a newer version.
     Raises: RecordError if there is no such directory.
     """
     directory = Path(directory)
     records, damage = [], []
+    if (directory / PACKED).is_file():
+        return _read_packed(directory / PACKED)
     for path in _files(directory):
         try:
             records.append(read_file(path))
@@ -81,6 +85,20 @@ def read_file(path: Directory) -> Record:
     if path.name != name:
         raise RecordError(f"a copy: {record.method} on {record.task} belongs in {name}")
     return record
+
+
+def _read_packed(path: Path) -> tuple[list[Record], list[str]]:
+    records, damage = [], []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise RecordError(_line(f"no results: {path} cannot be read ({error.strerror})")) from error
+    for number, content in enumerate(lines, 1):
+        try:
+            records.append(from_json(content))
+        except RecordError as error:
+            damage.append(_line(f"{path.name}, line {number}: {error}"))
+    return records, damage
 
 
 def _files(directory: Path) -> list[Path]:
