@@ -36,10 +36,11 @@ def run(options: argparse.Namespace) -> int:
     asked = list(needs(importlib.metadata.requires(DISTRIBUTION) or [], extras))
     lacking = [need for need in asked if not need.suits]
     caches = {name: _size(cache_directory() / pattern) for name, pattern in CACHED.items()}
+    versions, device, commit = provenance.versions(), provenance.device(), provenance.commit()
     output = {
-        "versions": provenance.versions(),
-        "device": provenance.device(),
-        "commit": provenance.commit(),
+        "versions": versions,
+        "device": device,
+        "commit": commit,
         "cache": {"directory": str(cache_directory()), "bytes": caches},
         "needs": [asdict(need) for need in asked],
     }
@@ -47,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(output)
         return FAULTY if faulty else 0
-    print_columns("versions", [*output["versions"].items()])
-    print_columns("machine", [("device", output["device"]), ("commit", output["commit"] or "not in a checkout")])
+    print_columns("versions", [*versions.items()])
+    print_columns("machine", [("device", device), ("commit", commit or "not in a checkout")])
     sizes = [(name, f"{size:,} bytes") for name, size in caches.items()]
     print_columns("cache ($SEQRL_CACHE)", [("directory", str(cache_directory())), *sizes])
     for extra in ["", *extras]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 
@@ -42,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
             verdict = verdicts[-1]
             print(one_line(f"{verdict.verdict}: {verdict.method} on {verdict.task}: {verdict.why}"))
     tally = Counter(verdict.verdict for verdict in verdicts)
-    measured = {"cells": len(records), "sample": len(chosen), "seed": options.seed, **tally}
-    attested = {**measured, "verdicts": [asdict(verdict) for verdict in verdicts]}
+    attested: dict[str, Any] = {"cells": len(records), "sample": len(chosen), "seed": options.seed}
+    attested |= {**tally, "verdicts": [asdict(verdict) for verdict in verdicts]}
     if options.out:
         write_measurement(options.out, attested)
     if options.json:
