@@ -42,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             verdict = verdicts[-1]
             print(one_line(f"{verdict.verdict}: {verdict.method} on {verdict.task}: {verdict.why}"))
-    tally = Counter(verdict.verdict for verdict in verdicts)
+    tally: Counter[str] = Counter(verdict.verdict for verdict in verdicts)
     attested: dict[str, Any] = {"cells": len(records), "sample": len(chosen), "seed": options.seed}
-    attested |= {**tally, "verdicts": [asdict(verdict) for verdict in verdicts]}
+    attested |= {**dict(tally), "verdicts": [asdict(verdict) for verdict in verdicts]}
     if options.out:
         write_measurement(options.out, attested)
     if options.json:
