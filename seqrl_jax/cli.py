@@ -130,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
 
     table = command("table", "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)
+    table.add_argument("--format", choices=("md", "latex", "html", "csv"), help="write it so, with the best in bold")
     table.add_argument("--profile", action="store_true", help="instead: the share of runs above each score")
     table.add_argument(
         "--improvement", nargs=2, metavar=("A", "B"), help="instead: how likely a run of A scores higher than one of B"

@@ -14,6 +14,7 @@ from seqrl_jax import naming
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.report import overall, table
 from seqrl_jax.report.console import console_tables, improvement_grid, profile_grid
+from seqrl_jax.report.formats import written
 from seqrl_jax.report.grid import Grid, rendered
 from seqrl_jax.report.page import write_page
 from seqrl_jax.report.sections import Section, mixtures, sections, warnings
@@ -23,6 +24,13 @@ from seqrl_jax.tracks.registry import TRACKS
 
 def run(options: argparse.Namespace) -> None:
     """Print the table of a directory; or what is asked for instead, profiles or probabilities of improvement."""
+    if options.format:
+        if options.json or options.profile or options.improvement:
+            raise naming.SpecError("--format writes the table alone: leave --json, --profile and --improvement out")
+        recorded, skipped = read(options.directory)
+        for message in skipped:
+            note(f"skipped {message}")
+        return print(written(recorded, options.format), end="")
     if not (options.profile or options.improvement):
         return show_results(options.directory, options.json, report=False)
     recorded, skipped = read(options.directory)

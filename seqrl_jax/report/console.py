@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from seqrl_jax.figures import printable
 from seqrl_jax.report import words
+from seqrl_jax.report.best import Cell
 from seqrl_jax.report.grid import Grid, Line, rendered
 from seqrl_jax.report.overall import STATISTICS, THRESHOLDS, Improvement, Overall, overall, profile
 from seqrl_jax.report.sections import Section, mixtures, warnings
@@ -55,7 +56,7 @@ def _section(section: Section, width: int) -> list[RenderableType]:
     seeds = words.number_range([len(record.seeds) for record in section.records])
     heading = f"{track.name}: {', '.join(size)}, seeds in each cell: {seeds}"
     parts: list[RenderableType] = [Text(printable(heading), style="bold underline")]
-    for grid in _grids(section, table):
+    for grid in grids(section, table):
         parts += rendered(grid, width)
     parts.append(Text(""))
     parts += [
@@ -74,16 +75,17 @@ def _section(section: Section, width: int) -> list[RenderableType]:
     return parts
 
 
-def _grids(section: Section, table: Sequence[Row]) -> list[Grid]:
+def grids(section: Section, table: Sequence[Row], best: frozenset[Cell] = frozenset()) -> list[Grid]:
+    """What a section's tables say, and what is marked in those of the score."""
     track = section.track
     grids = []
     if total := overall(section):
         grids.append(_overall_grid(total))
     for index, scale in enumerate(track.scales):
-        grids.append(_scale_grid(section, table, scale, every_method=index == 0))
+        grids.append(_scale_grid(section, table, scale, index == 0, best))
     score, *others = track.columns
     uncertified = [row for row in table if not row.certified]
-    grids.append(_column_grid(section, uncertified, score, ", not certified" if track.scales else ""))
+    grids.append(_column_grid(section, uncertified, score, ", not certified" if track.scales else "", best))
     grids += [_column_grid(section, table, column, "") for column in others]
     grids.append(_proved_grid(section))
     return [grid for grid in grids if grid.columns and grid.lines]
@@ -109,7 +111,9 @@ def _overall_grid(total: Sequence[Overall]) -> Grid:
     return Grid(f"Over all tasks, {total[0].scale} score with 95% intervals", columns, lines)
 
 
-def _scale_grid(section: Section, table: Sequence[Row], scale: Scale, every_method: bool) -> Grid:
+def _scale_grid(
+    section: Section, table: Sequence[Row], scale: Scale, every_method: bool, best: frozenset[Cell]
+) -> Grid:
     """Methods down, tasks across. Where not every method is shown, it is those that are proved above 0 somewhere."""
     proved = {row.method for row in table if scale.name in row.scales and row.scales[scale.name].proved}
     shown = [row for row in table if scale.name in row.scales or (row.certified and row.failed_wholly)]
@@ -118,10 +122,12 @@ def _scale_grid(section: Section, table: Sequence[Row], scale: Scale, every_meth
     left_out = 0 if every_method else len(section.methods) - len(proved)
     rest = f"; without {words.counted(left_out, 'method')} that nothing proves above 0" if left_out else ""
     entry = lambda row: _scale_entry(row, scale, mark=not every_method)
-    return _grid(section, f"{scale.name.capitalize()} score, {scale.about}{rest}", shown, entry)
+    return _grid(section, f"{scale.name.capitalize()} score, {scale.about}{rest}", shown, entry, best)
 
 
-def _column_grid(section: Section, table: Sequence[Row], column: Column, remark: str) -> Grid:
+def _column_grid(
+    section: Section, table: Sequence[Row], column: Column, remark: str, best: frozenset[Cell] = frozenset()
+) -> Grid:
     """Methods down, tasks across, in the column's own unit."""
     is_score = column.metric == section.track.columns[0].metric
     values = {
@@ -133,10 +139,12 @@ def _column_grid(section: Section, table: Sequence[Row], column: Column, remark:
     shown = [row for row in table if row.kind == "agent" and row.method in with_values]
     entry = lambda row: words.with_failures(words.with_reach(values[row.task, row.method]), row.failed, row.seeds)
     better = f", {column.better} is better" if column.better else ""
-    return _grid(section, f"{words.with_unit(column.label, column.unit)}{better}{remark}", shown, entry)
+    return _grid(section, f"{words.with_unit(column.label, column.unit)}{better}{remark}", shown, entry, best)
 
 
-def _grid(section: Section, title: str, shown: Sequence[Row], text: Callable[[Row], str]) -> Grid:
+def _grid(
+    section: Section, title: str, shown: Sequence[Row], text: Callable[[Row], str], best: frozenset[Cell]
+) -> Grid:
     """What is proved in the track's order, then methods in theirs; tasks across."""
     by_name = {(row.task, row.kind, row.method): row for row in shown}
     tasks = [task for task in section.tasks if any(row.task == task for row in shown)]
@@ -146,7 +154,8 @@ def _grid(section: Section, title: str, shown: Sequence[Row], text: Callable[[Ro
         cells = [by_name.get((task, kind, method)) for task in tasks]
         if first := next(filter(None, cells), None):
             entries = [text(cell) if cell else "" for cell in cells]
-            lines.append(Line(first.label, entries, _style(kind, first.marked_wrong)))
+            marked = frozenset(i for i, task in enumerate(tasks) if kind == "agent" and (task, method) in best)
+            lines.append(Line(first.label, entries, _style(kind, first.marked_wrong), marked))
     return Grid(title, tasks, lines)
 
 

@@ -20,11 +20,13 @@ GAP = 2
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its label, an entry for each column, and how they are written (a style of rich)."""
+    """A row: its label, an entry for each column, and how they are written (a style of rich). best: the columns
+    in which no other row comes close."""
 
     label: str
     entries: Sequence[str]
     style: str = ""
+    best: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

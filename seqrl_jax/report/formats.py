@@ -1,0 +1,132 @@
+"""Tables for papers, pages and spreadsheets: Markdown, LaTeX, HTML and CSV."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from seqrl_jax.report.best import best
+from seqrl_jax.report.console import grids
+from seqrl_jax.report.grid import Grid, Line
+from seqrl_jax.report.sections import Section
+from seqrl_jax.report.table import for_machines, rows
+
+MARKED = "In bold: better than every other trained method, by the 95% intervals of paired differences."
+
+
+@dataclass(frozen=True)
+class Markup:
+    """How a table is written. escape: text of any origin. bold: escaped text. table: title, header and lines, all
+    escaped."""
+
+    escape: Callable[[str], str]
+    bold: Callable[[str], str]
+    table: Callable[[str, Sequence[str], Sequence[Sequence[str]]], str]
+
+
+def written(sections: Sequence[Section], format: str) -> str:
+    """Every section's tables in one of `FORMATS`."""
+    return FORMATS[format](sections)
+
+
+def _in(markup: Markup) -> Callable[[Sequence[Section]], str]:
+    def write(sections: Sequence[Section]) -> str:
+        tables = [_table(grid, markup) for section in sections for grid in grids(section, rows(section), best(section))]
+        marked = any(best(section) for section in sections)
+        return "\n\n".join([*tables, *([markup.escape(MARKED)] if marked else [])]) + "\n"
+
+    return write
+
+
+def _table(grid: Grid, markup: Markup) -> str:
+    header = ["", *map(markup.escape, grid.columns)]
+    lines = [[markup.escape(line.label), *_entries(line, markup)] for line in grid.lines]
+    return markup.table(markup.escape(grid.title), header, lines)
+
+
+def _entries(line: Line, markup: Markup) -> Iterator[str]:
+    for index, entry in enumerate(line.entries):
+        text = markup.escape(entry)
+        yield markup.bold(text) if index in line.best else text
+
+
+def _markdown_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    row = lambda entries: f"| {' | '.join(entries)} |"
+    rule = "|---|" + "---:|" * (len(header) - 1)
+    return "\n".join([f"**{title}**", "", row(header), rule, *map(row, lines)])
+
+
+def _latex_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """With the rules of booktabs."""
+    row = lambda entries: " & ".join(entries) + r" \\"
+    top = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{title}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+    ]
+    body = [r"\toprule", row(header), r"\midrule", *map(row, lines), r"\bottomrule"]
+    return "\n".join([*top, *body, r"\end{tabular}", r"\end{table}"])
+
+
+def _html_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{entry}</th>' for entry in header)
+    body = [
+        f'<tr><th scope="row">{label}</th>{"".join(f"<td>{entry}</td>" for entry in entries)}</tr>'
+        for label, *entries in lines
+    ]
+    parts = ["<table>", f"<caption>{title}</caption>", f"<thead><tr>{head}</tr></thead>", "<tbody>", *body, "</tbody>"]
+    return "\n".join([*parts, "</table>"])
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "†": r"\textdagger{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "|": r"\textbar{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    **{sign: "\\" + sign for sign in "#$%&_{}"},
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in text)
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", text)
+
+
+def _csv(sections: Sequence[Section]) -> str:
+    """A line for each row of the table as data, see `table.for_machines`; fields within fields by their paths."""
+    flat = [dict(_flat(for_machines(row))) for section in sections for row in rows(section)]
+    fields = list(dict.fromkeys(name for line in flat for name in line))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, entry in value.items():
+        if isinstance(entry, Mapping):
+            yield from _flat(entry, f"{prefix}{name}.")
+        else:
+            yield prefix + name, "; ".join(entry) if isinstance(entry, list) else entry
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Section]], str]] = {
+    "md": _in(Markup(_markdown, "**{}**".format, _markdown_table)),
+    "latex": _in(Markup(_latex, r"\textbf{{{}}}".format, _latex_table)),
+    "html": _in(Markup(html.escape, "<strong>{}</strong>".format, _html_table)),
+    "csv": _csv,
+}
