@@ -140,6 +140,21 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY", help="of results, one or two")
     compare.add_argument("--agents", nargs=2, metavar=("A", "B"), help="A of the first, B of the second directory")
 
+    watch = command("watch", "Show an episode: what is, is seen, is believed and is done, and what that costs.")
+    watch.add_argument("task", help=task_help)
+    who = watch.add_mutually_exclusive_group()
+    who.add_argument("--agent", metavar="AGENT", help="trained now, for --steps steps")
+    who.add_argument("--checkpoint", type=_path, metavar="FILE", help="what `Fitted.save` wrote")
+    who.add_argument("--random", action="store_true", help="any action alike")
+    who.add_argument("--optimal", action="store_true", help="the best policy of the history (default)")
+    watch.add_argument("--steps", type=_in("Steps"), default=50_000, help="of training (50000)")
+    watch.add_argument("--seed", type=_in("Seed"), default=0)
+    watch.add_argument("--gif", type=_path, metavar="FILE", help="also a film of it")
+
+    play = command("play", "Act yourself, with the exact belief on demand.")
+    play.add_argument("task", help=task_help)
+    play.add_argument("--seed", type=_in("Seed"), default=0)
+
     audit = command("audit", "Tell, exactly, which methods are valid under partial observability.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help} (default: every task by name)")
     audit.add_argument("--out", type=_path, help="directory for audit.json and the picture of bias against lambda")

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqrl_jax.agents.base import Agent, train
+from seqrl_jax.agents.base import Agent, Policy, train
 from seqrl_jax.agents.registry import make_agent
 from seqrl_jax.checkpoint import load_tree, read_metadata, save_tree
 from seqrl_jax.keys import key_of
@@ -58,12 +58,13 @@ class Fitted:
         return make_agent(self.agent).for_run(self._ready.env.longest, self.steps)
 
     @cached_property
-    def _policy(self) -> Any:
+    def policy(self) -> Policy:
+        """How it acts in its environment."""
         return self._agent.policy(self._ready.env, self._ready.params, self.state)
 
     def begin(self, batch: int = 1, seed: int = 0) -> Remembered:
         """Before the first observation of so many episodes. seed: of what a stochastic policy draws."""
-        carry = self._policy.initial_carry()
+        carry = self.policy.initial_carry()
         return Remembered(
             carry=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), carry),
             action=zeros_in(self._ready.env.action_space, batch),
@@ -92,9 +93,9 @@ class Fitted:
     def _act(self) -> Any:
         def one(obs: Array, state: Remembered, first: Array, reward: Array) -> tuple[Array, Remembered]:
             key, following = jax.random.split(state.key)
-            fresh = self._policy.initial_carry()
+            fresh = self.policy.initial_carry()
             carry = jax.tree.map(lambda new, old: jnp.where(first, new, old), fresh, state.carry)
-            carry, action = self._policy.act(key, carry, StepInput(obs, first, state.action, reward))
+            carry, action = self.policy.act(key, carry, StepInput(obs, first, state.action, reward))
             return action, Remembered(carry, action, following)
 
         def act(*arguments: Any) -> tuple[np.ndarray, Remembered]:
