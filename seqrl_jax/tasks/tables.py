@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import jax
@@ -140,6 +140,21 @@ def dense_matrix(matrix: Matrix) -> np.ndarray:
     array = np.zeros(rows.shape)
     array[row_numbers(rows), rows.indices] = rows.data
     return array
+
+
+def each_row(matrix: Matrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row by row the columns that hold something, all of them in an array, and the numbers there."""
+    if isinstance(matrix, np.ndarray):
+        columns = np.arange(matrix.shape[1])
+        yield from ((columns, row) for row in matrix)
+    else:
+        for begin, end in pairwise(matrix.indptr.tolist()):
+            yield matrix.indices[begin:end], matrix.data[begin:end]
+
+
+def is_small(states: int, actions: int, observations: int) -> bool:
+    """Whether a task of this size has arrays for tables."""
+    return 2 * actions * states**2 + (actions + 1) * states * observations <= MOST_DENSE
 
 
 def mean_over_rows(law: Table, *values: Table) -> np.ndarray:

@@ -203,7 +203,7 @@ def _numbers(table: Matrix | Table) -> Matrix | Table:
 def _settled(task: TabularPOMDP) -> TabularPOMDP:
     """The task with its tables in the form of their size."""
     num_s, num_a, num_o = len(task.states), len(task.actions), len(task.observations)
-    if 2 * num_a * num_s**2 + (num_a + 1) * num_s * num_o <= tables.MOST_DENSE:
+    if tables.is_small(num_s, num_a, num_o):
         return replace(
             task,
             initial_observation=dense_matrix(task.initial_observation),

@@ -255,7 +255,7 @@ def test_rows_that_are_exact_are_left_alone():
         ("states: 0", 1, "0", "between 1 and"),
         ("states: 999999999", 1, "999999999", "between 1 and"),
         ("start: uniform", 1, "start", "'states' must stand before"),
-        ("discount: 1\nactions: 9\nobservations: 9\n\nstates: 8000\nT: * uniform", 5, "8000", "at most"),
+        ("discount: 1\nactions: 9\nobservations: 9\n\nstates: 8000\nT: * uniform", 6, "uniform", "at most"),
         (PREAMBLE + "start: 0.5 0.5\nT: * uniform", 7, "T", "expected 3 numbers here, found 2"),
         (PREAMBLE + "start: d", 6, "d", "unknown state"),
         (PREAMBLE + "start: *", 6, "*", "expected one state"),
