@@ -5,8 +5,9 @@ Source: http://www.pomdp.org/code/pomdp-file-spec.html and http://www.pomdp.org/
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 from scipy import sparse
@@ -151,8 +152,7 @@ class _Parser(Cursor):
     def _preamble_entry(self) -> None:
         keyword = self.take()
         if keyword.text not in PREAMBLE:
-            expected = (*PREAMBLE, *BODY)
-            self.fail(f"expected one of {', '.join(expected)}{nearest(keyword.text, expected)}", keyword)
+            self._refuse(keyword, f"one of {', '.join((*PREAMBLE, *BODY))}", (*PREAMBLE, *BODY))
         if keyword.text in self._seen:
             self.fail(f"{keyword.text!r} stands twice", keyword)
         self._seen.add(keyword.text)
@@ -264,17 +264,24 @@ class _Parser(Cursor):
             return
         if keyword.text in PREAMBLE:
             self.fail(f"{keyword.text!r} must stand before the first T, O or R", keyword)
-        if keyword.text in CALLED and self.next.text == ":":
-            self.fail(f"{keyword.text!r} entries are not supported; {CALLED[keyword.text]}", keyword)
         if keyword.text not in BODY:
-            # A word before a colon was meant to be one of the three.
-            meant = keyword.text[:1].upper() if self.next.text == ":" else ""
-            self.fail("expected T, O or R" + (f"; did you mean {meant!r}?" if meant in BODY else ""), keyword)
+            self._refuse(keyword, "T, O or R", BODY)
         self.expect(":", keyword)
         if keyword.text == "R":
             self._read_reward(model, keyword)
         else:
             self._read_distribution(model, keyword)
+
+    def _refuse(self, keyword: Token, expected: str, known: Sequence[str]) -> NoReturn:
+        """Fail at a word that begins no entry, saying what it was probably meant for."""
+        before_colon = self.next.text == ":"
+        if before_colon and keyword.text in CALLED:
+            self.fail(f"{keyword.text!r} entries are not supported; {CALLED[keyword.text]}", keyword)
+        hint = nearest(keyword.text, known)
+        initial = keyword.text[:1].upper()
+        if before_colon and not hint and initial in BODY:
+            hint = f"; did you mean {initial!r}?"
+        self.fail(f"expected {expected}{hint}", keyword)
 
     def _read_plain(self, model: Model, keyword: Token, plain: Plain) -> None:
         """A run of plain entries, together; word by word where something is wrong or special."""
