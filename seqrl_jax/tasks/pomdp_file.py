@@ -196,14 +196,14 @@ def _scale(model: Model, rows: sparse.csr_array, lines: np.ndarray, keyword: str
 
     sums = _sums(rows)
     off = np.abs(sums - 1)
-    for row in np.flatnonzero(off > PROBABILITY_TOLERANCE):
+    for row in np.flatnonzero(off > PROBABILITY_TOLERANCE).tolist():
         line, total = int(lines.flat[row]), sums[row]
         problem = f"this row sums to {total:.9g}, not to 1" if line else "there is no entry for this row"
         raise PomdpFileError(model.source, line or model.end.line, problem, address(row))
     inexact = np.flatnonzero(off > SUM_TOLERANCE)
     if len(inexact):
         rows.data /= np.where(off > SUM_TOLERANCE, sums, 1.0)[row_numbers(rows)]
-    return [f"{address(row)!r}, which summed to {sums[row]:.9g}" for row in inexact]
+    return [f"{address(row)!r}, which summed to {sums[row]:.9g}" for row in inexact.tolist()]
 
 
 def _sums(rows: sparse.csr_array) -> np.ndarray:

@@ -32,12 +32,13 @@ from seqrl_jax.tasks.pomdp_tokens import (
     origin_of,
     tokenise,
 )
-from seqrl_jax.tasks.tables import MOST_ENTRIES, MOST_STATES, row_numbers
+from seqrl_jax.tasks.tables import MOST_ENTRIES, MOST_STATES, Matrix, row_numbers
 
 MAX_NAMES = MOST_STATES
 """Most states, actions or observations that a file may declare."""
 MAX_ENTRIES = 2**25
 """Most numbers that are not 0 in one table: a typing error in a count must not take the memory."""
+UNKNOWN = -2
 CALLED = {"E": "it marks the end of episodes for some programs: write '# seqrl: terminal STATE ...' instead"}
 XML = "this is XML, a POMDPX file it seems, which is not supported: convert it to Cassandra's .POMDP format"
 
@@ -298,7 +299,8 @@ class _Parser(Cursor):
         values = np.array([read[text] for text in value])
         most = 1 + PROBABILITY_TOLERANCE
         good = np.isfinite(values) if rewards else (values >= 0) & (values <= most)
-        if any(part is None for part in numbers) or not good.all() or (rewards and self.at_number):
+        unknown = any((part == UNKNOWN).any() for part in numbers)
+        if unknown or not good.all() or (rewards and self.at_number):
             tokens = [*plain.tokens(keyword.text), self.next]
             word_by_word = _Parser(tokens, self.source)
             while not word_by_word.at_end:
@@ -329,10 +331,11 @@ class _Parser(Cursor):
         outcomes = model.states if transition else model.observations
         where = self._address(model.actions, model.states, outcomes)
         word, lines = self.next, [keyword.line]
+        content: Matrix
         if len(where) == 3 and where[2] != EVERY:
-            row = table.number[where[:2]].ravel()
-            table.put(row, np.full(len(row), where[2]), np.full(len(row), self.probability()))
-            table.lines.ravel()[row] = keyword.line
+            single = table.number[where[:2]].ravel()
+            table.put(single, np.full(len(single), where[2]), np.full(len(single), self.probability()))
+            table.lines.ravel()[single] = keyword.line
             return
         if len(where) == 3:
             content = np.full((1, len(outcomes)), self.probability())
@@ -373,11 +376,10 @@ class _Parser(Cursor):
         model.rewards.append(Reward(where, values, keyword))
 
 
-def _numbers_of(names: NameSet, words: Iterable[str], every: bool) -> np.ndarray | None:
-    """[N]: these elements by number, -1 for `*` where it may stand; None where a word is anything else."""
+def _numbers_of(names: NameSet, words: Iterable[str], every: bool) -> np.ndarray:
+    """[N]: these elements by number, -1 for `*` where it may stand, UNKNOWN for a word that is anything else."""
     known = names.by_word | ({"*": -1} if every else {})
-    numbers = list(map(known.get, words))
-    return None if None in numbers else np.array(numbers)
+    return np.array([known.get(word, UNKNOWN) for word in words])
 
 
 def _annotate(model: Model, cursor: Cursor) -> None:

@@ -30,9 +30,9 @@ class Cells:
 
     def at(self, state: Element, after: Element) -> slice | np.ndarray:
         """Which cells these are."""
-        if after == EVERY:
-            return EVERY if state == EVERY else slice(self.begins[state], self.begins[state + 1])
-        if state == EVERY:
+        if isinstance(after, slice):
+            return EVERY if isinstance(state, slice) else slice(self.begins[state], self.begins[state + 1])
+        if isinstance(state, slice):
             order, begins = self._by_column
             return order[begins[after] : begins[after + 1]]
         begin = int(self.found(np.array([state]), np.array([after]))[0])
@@ -58,7 +58,8 @@ class Cells:
 class Entry(Protocol):
     """`R` as it is written: of which actions, with which keyword, whether by observation, into the cells of one."""
 
-    keyword: Token
+    @property
+    def keyword(self) -> Token: ...
 
     def actions(self, count: int) -> Sequence[int]: ...
 
@@ -76,7 +77,8 @@ class Reward:
     keyword: Token
 
     def actions(self, count: int) -> Sequence[int]:
-        return range(count) if self.where[0] == EVERY else [self.where[0]]
+        action = self.where[0]
+        return range(count) if isinstance(action, slice) else [action]
 
     def depends_on_observation(self, count: int) -> bool:
         if len(self.where) == 4:
@@ -105,7 +107,7 @@ class Rewards:
     keyword: Token
 
     def actions(self, count: int) -> Sequence[int]:
-        return np.unique(self.action).tolist()
+        return [int(action) for action in np.unique(self.action)]
 
     def depends_on_observation(self, count: int) -> bool:
         return False

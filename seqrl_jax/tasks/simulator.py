@@ -173,18 +173,23 @@ def _tables(task: TabularPOMDP) -> TabularParams:
         rows, longest = task.num_states * task.num_actions, _longest(laws)
         what = f"stepping with room for {longest} {field}s of every state and action"
         refuse_too_many(task.name, what, rows * longest, MOST_NUMBERS)
+    width = _longest(lists.reward)
     return TabularParams(
         start=jax.tree.map(lambda leaf: leaf[0, 0], _listed([listed(task.initial[None])])),
         start_token=jax.tree.map(lambda leaf: leaf[0], _listed([lists.initial_observation])),
         successor=jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), _listed(lists.transition)),
-        reward=np.stack([_padded(pay, pay.data, _longest(lists.reward), np.float32) for pay in lists.reward], 1),
+        reward=_array(np.stack([_padded(pay, pay.data, width, np.float32) for pay in lists.reward], 1), np.float32),
         token=_listed(lists.observation),
-        terminal=np.asarray(task.terminal, bool),
-        horizon=np.asarray(task.horizon, np.int32),
-        discount=np.asarray(task.discount, np.float32),
-        action_mask=np.ones(task.num_actions, bool),
-        observation_mask=np.ones(task.num_observations, bool),
+        terminal=_array(task.terminal, bool),
+        horizon=_array(task.horizon, np.int32),
+        discount=_array(task.discount, np.float32),
+        action_mask=_array(np.ones(task.num_actions), bool),
+        observation_mask=_array(np.ones(task.num_observations), bool),
     )
+
+
+def _array(value: Any, dtype: Any) -> Any:
+    return np.asarray(value, dtype)
 
 
 def _stack_padded(*leaves: np.ndarray) -> Array:
@@ -203,7 +208,7 @@ def _listed(laws: Sequence[sparse.csr_array]) -> Outcomes:
     value = np.stack([_padded(law, law.indices, width, np.int32) for law in laws])
     cumulative = np.stack([_padded(law, law.data, width, np.float64) for law in laws]).cumsum(-1)
     cumulative[cumulative > 1 - 1e-9] = 1
-    return Outcomes(value, cumulative.astype(np.float32))
+    return Outcomes(_array(value, np.int32), _array(cumulative, np.float32))
 
 
 def _longest(laws: Iterable[sparse.csr_array]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -51,8 +51,8 @@ class SparseTable:
         return len(self.by_action)
 
 
-Matrix = np.ndarray | sparse.csr_array
-Table = np.ndarray | SparseTable
+Matrix: TypeAlias = "np.ndarray | sparse.csr_array"
+Table: TypeAlias = np.ndarray | SparseTable
 """Of one shape, [S, N] and [A, S, N], in either form."""
 
 
@@ -163,7 +163,9 @@ def mean_over_rows(law: Table, *values: Table) -> np.ndarray:
         products = [np.prod([matrix.data for matrix in parts], axis=0) for parts in zip(law, *values, strict=True)]
         rows, count = map(row_numbers, law), law.shape[1]
         return np.stack([np.bincount(row, part, count) for row, part in zip(rows, products, strict=True)])
-    return np.einsum(",".join(["ast"] * (1 + len(values))) + "->as", law, *values)
+    factors: list[Any] = [law, *values]
+    mean: np.ndarray = np.einsum(",".join(["ast"] * len(factors)) + "->as", *factors)
+    return mean
 
 
 def refuse_too_large(name: str, states: int, actions: int, observations: int) -> None:
