@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import chi2
 
+from seqrl_jax.tasks.tables import dense
+
 RARE = 5
 """Expected counts below it are put together, as for any chi-squared test."""
 
@@ -18,15 +20,16 @@ def law(task, actions):
     Observations by name, one more than rewards; rewards to two digits.
     """
     done, alive = Counter(), Counter()
-    for s, o in np.argwhere(task.initial[:, None] * task.initial_observation).tolist():
-        alive[(task.observations[o],), (), s] += task.initial[s] * task.initial_observation[s, o]
+    transition, reward, observation = map(dense, (task.transition, task.reward, task.observation))
+    for s, o in np.argwhere(task.kernel.start).tolist():
+        alive[(task.observations[o],), (), s] += task.kernel.start[s, o]
     for a in actions:
         after = Counter()
         for (seen, paid, s), likely in alive.items():
-            for s2, o in product(np.flatnonzero(task.transition[a, s]), range(task.num_observations)):
-                then = likely * task.transition[a, s, s2] * task.observation[a, s2, o]
+            for s2, o in product(np.flatnonzero(transition[a, s]), range(task.num_observations)):
+                then = likely * transition[a, s, s2] * observation[a, s2, o]
                 if then:
-                    course = (*seen, task.observations[o]), (*paid, round(float(task.reward[a, s, s2]), 2))
+                    course = (*seen, task.observations[o]), (*paid, round(float(reward[a, s, s2]), 2))
                     if task.terminal[s2]:
                         done[course] += then
                     else:

@@ -23,7 +23,7 @@ from seqrl_jax.naming import Fitted, SpecError
 from seqrl_jax.networks import Window
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.rnn import RNN
-from seqrl_jax.tasks import TASKS, PomdpFileError, TaskError, make, tabular
+from seqrl_jax.tasks import TASKS, PomdpFileError, TaskError, make, tables
 from seqrl_jax.tasks.registry import COMMON_KEYS, task_settings
 
 REFUSALS = (SpecError, TaskError, PomdpFileError)
@@ -121,7 +121,7 @@ def inside(domain):
 def small_tables():
     """Tasks with larger tables are refused, as those beyond memory are outside tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tabular, "MOST_ENTRIES", 20_000)
+        patch.setattr(tables, "MOST_ENTRIES", 2_000)
         yield
 
 

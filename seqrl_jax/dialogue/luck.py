@@ -19,6 +19,7 @@ from scipy import sparse
 
 from seqrl_jax.dialogue.exact import Known, Plan
 from seqrl_jax.exact.belief import BeliefGraph
+from seqrl_jax.tasks.tables import with_data
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
@@ -59,8 +60,7 @@ class Steps:
         self.shape = graph.reward.shape
         self.transition: sparse.csr_matrix = graph.transition
         self.reward = graph.reward
-        moment = lambda power: np.einsum("ast,ast->sa", task.transition, task.reward**power)
-        self.reward_square = beliefs.belief @ moment(2)
+        self.reward_square = beliefs.belief @ task.kernel.square.T
         self._paid = _reward_before(task, beliefs)
 
     def onward(self, value: np.ndarray) -> np.ndarray:
@@ -83,12 +83,13 @@ def _reward_before(task: TabularPOMDP, beliefs: BeliefGraph) -> sparse.csr_matri
     coo = graph.transition.tocoo()
     node, action = coo.row // num_a, coo.row % num_a
     reply = graph.label[coo.col]
-    alive = task.transition * ~task.terminal * task.reward
+    kernel = task.kernel
     data = np.zeros(len(coo.data))
     for a in range(num_a):
         mine = np.flatnonzero(action == a)
         if len(mine):
             # [S, O]: sum over s' of T r Z.
-            paid = alive[a] @ task.observation[a]
+            move = kernel.moves[a]
+            paid = (with_data(move, move.data * kernel.pays[a].data) @ kernel.shows[a]).toarray()
             data[mine] = np.einsum("ns,sn->n", beliefs.belief[node[mine]], paid[:, reply[mine]])
     return sparse.csr_matrix((data, (coo.row, coo.col)), shape=graph.transition.shape)

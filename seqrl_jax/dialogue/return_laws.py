@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.tasks.tables import with_data
 
 FINEST = 1e-6
 """Rewards that differ by less count as equal."""
@@ -39,7 +40,8 @@ def outcomes_of(known: Known) -> Outcomes:
     task, graph, belief = known.game.task, known.beliefs.graph, known.beliefs.belief
     if task.discount != 1:
         raise ValueError(f"{task.name}: laws of returns are computed without a discount")
-    possible = np.unique(np.round(task.reward[task.transition > 0] / FINEST).astype(np.int64))
+    transition, reward, observation, _ = task.lists
+    possible = np.unique(np.round(np.concatenate([pay.data for pay in reward]) / FINEST).astype(np.int64))
     common = int(np.gcd.reduce(possible)) or 1
     steps = possible // common
     if np.abs(steps).max(initial=0) > LARGEST_STEP:
@@ -47,15 +49,19 @@ def outcomes_of(known: Known) -> Outcomes:
     row = graph.transition.tocoo()
     node, action = row.row // task.num_actions, row.row % task.num_actions
     reply = graph.label[row.col]
+    unit = common * FINEST
     found = {}
     for step in steps:
-        mass = task.transition * np.isclose(task.reward, step * common * FINEST, atol=FINEST)
-        going = np.einsum("ast,ato->aso", mass * ~task.terminal, task.observation)
+        pairs = zip(transition, reward, strict=True)
+        mass = [with_data(law, law.data * np.isclose(pay.data, step * unit, atol=FINEST)) for law, pay in pairs]
+        ending = [with_data(law, law.data * task.terminal[law.indices]) for law in mass]
+        parts = zip(mass, ending, observation, strict=True)
+        going = np.stack([((law - end) @ show).toarray() for law, end, show in parts])
         data = np.einsum("es,es->e", belief[node], going[action, :, reply])
-        paid, ended = (np.einsum("ns,as->na", belief, part.sum(2)) for part in (mass, mass * task.terminal))
+        paid, ended = (belief @ np.stack([law.sum(1) for law in part], 1) for part in (mass, ending))
         onward = sparse.csr_matrix((data, (row.row, row.col)), shape=graph.transition.shape)
         found[int(step)] = Outcome(onward, paid, ended)
-    return Outcomes(found, common * FINEST, known.horizon * int(np.abs(steps).max(initial=0)))
+    return Outcomes(found, unit, known.horizon * int(np.abs(steps).max(initial=0)))
 
 
 def shifted(law: np.ndarray, step: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from seqrl_jax.tasks.tables import MOST_ENTRIES, refuse_too_many
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
@@ -37,7 +38,10 @@ class DecisionGraph:
 
 
 def state_graph(task: TabularPOMDP) -> DecisionGraph:
-    """Nodes are the reachable pairs (state, observation shown); seeing the node is seeing the state."""
+    """Nodes are the reachable pairs (state, observation shown); seeing the node is seeing the state.
+
+    Raises: TaskError where what can happen at all nodes is more than `MOST_ENTRIES` (1.6 GB).
+    """
     kernel, num_o = task.kernel, task.num_observations
     action, state, after, observation, probability, _ = kernel.outcomes
     shape = (task.num_states * task.num_actions, task.num_states * num_o)
@@ -49,6 +53,8 @@ def state_graph(task: TabularPOMDP) -> DecisionGraph:
     nodes = _reachable(start > 0, leads)
     state_of = nodes // num_o
     rows = (state_of[:, None] * task.num_actions + np.arange(task.num_actions)).ravel()
+    entries = int(np.diff(law.indptr)[rows].sum())
+    refuse_too_many(task.name, "the graph of its states with what each shows", entries, MOST_ENTRIES)
     return DecisionGraph(
         label=nodes % num_o,
         reward=kernel.reward.T[state_of],

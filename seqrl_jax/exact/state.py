@@ -29,7 +29,7 @@ def largest_return(task: TabularPOMDP) -> float:
     """What no return exceeds in size, `max |R| sum_{t<H} gamma^t` over what can happen: the unit of tolerances. 1 where
     nothing pays."""
     steps = float((task.discount ** np.arange(task.horizon)).sum())
-    return float(np.abs(task.reward[task.transition > 0]).max()) * steps or 1.0
+    return max(float(np.abs(pay.data).max(initial=0.0)) for pay in task.lists.reward) * steps or 1.0
 
 
 def start_value(task: TabularPOMDP, values: np.ndarray) -> float:

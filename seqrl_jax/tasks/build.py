@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from seqrl_jax.tasks.tables import table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
 
 END = "end"
@@ -90,34 +92,34 @@ def build(
         states.append(END)
         observations = [*observations, END]
     number = {s: i for i, s in enumerate(states)}
+    action_number = {a: i for i, a in enumerate(actions)}
     token = {o: i for i, o in enumerate(observations)}
-    shape = (len(actions), len(states), len(states))
-    transition, paid = np.zeros(shape), np.zeros(shape)
-    initial_observation = np.zeros((len(states), len(observations)))
-    observation = np.zeros((len(actions), len(states), len(observations)))
     observe_after = observe_after or (lambda _, s: observe(s))
-
+    # (action, state, entered or seen) -> probability, or probability times reward.
+    moves, pays, first, shown = (defaultdict[tuple[int, int, int], float](float) for _ in range(4))
     for (s, a), law in outcomes.items():
         for outcome, p in law.items():
-            cell = actions.index(a), number[s], number[outcome.state]
-            transition[cell] += p
-            paid[cell] += p * outcome.reward
+            cell = action_number[a], number[s], number[outcome.state]
+            moves[cell] += p
+            pays[cell] += p * outcome.reward
     if ending:
-        transition[:, number[END], number[END]] = 1
+        moves.update(((a, number[END], number[END]), 1.0) for a in range(len(actions)))
     for s, i in number.items():
         for o, p in _as_distribution(END if s == END else observe(s), str).items():
-            initial_observation[i, token[o]] += p
+            first[0, i, token[o]] += p
         for j, a in enumerate(actions):
             for o, p in _as_distribution(END if s == END else observe_after(a, s), str).items():
-                observation[j, i, token[o]] += p
+                shown[j, i, token[o]] += p
 
+    mean_pay = {cell: paid / moves[cell] for cell, paid in pays.items() if moves[cell] > 0}
+    seen = (len(states), len(observations))
     return validated(
         TabularPOMDP(
             initial=np.array([start.get(s, 0.0) for s in states]),
-            initial_observation=initial_observation,
-            transition=transition,
-            observation=observation,
-            reward=np.divide(paid, transition, out=np.zeros(shape), where=transition > 0),
+            initial_observation=table_of((1, *seen), first)[0],
+            transition=table_of((len(actions), len(states), len(states)), moves),
+            observation=table_of((len(actions), *seen), shown),
+            reward=table_of((len(actions), len(states), len(states)), mean_pay),
             terminal=np.array([s == END for s in states]),
             discount=discount,
             horizon=horizon,

@@ -10,7 +10,9 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from scipy import sparse
 
+from seqrl_jax.tasks.tables import SparseTable, at, listed, with_data
 from seqrl_jax.tasks.tabular import TabularPOMDP, TaskError, refuse_too_large, validated
 
 NEGLIGIBLE = 1e-6
@@ -42,30 +44,46 @@ def endless(task: TabularPOMDP) -> TabularPOMDP:
 
 
 def _beginning_anew(task: TabularPOMDP) -> TabularPOMDP:
-    shown_otherwise = (task.observation != task.initial_observation).any((0, 2)) & (task.initial > 0)
-    living, begun = np.flatnonzero(~task.terminal), np.flatnonzero(shown_otherwise)
+    lists = task.lists
+    differs = [abs(law - lists.initial_observation).sum(1) > 0 for law in lists.observation]
+    shown_otherwise = np.any(differs, axis=0) & (task.initial > 0)
+    living, ends = np.flatnonzero(~task.terminal), np.flatnonzero(task.terminal)
+    begun = np.flatnonzero(shown_otherwise)
     state = np.concatenate([living, begun])
     refuse_too_large(task.name, len(state), task.num_actions, task.num_observations)
     start = np.concatenate([np.where(shown_otherwise, 0, task.initial)[living], task.initial[begun]])
+    begins, places = sparse.csr_array(start[None]), (len(state), len(state))
 
-    def redirected(mass: np.ndarray) -> np.ndarray:
-        """[A, S, S] -> [A, N, N] over `state`: what enters the end is spread over the start."""
-        mass = mass[:, state]
-        onward = np.pad(mass[:, :, living], ((0, 0), (0, 0), (0, len(begun))))
-        return onward + mass[:, :, task.terminal].sum(-1, keepdims=True) * start
+    def redirected(mass: sparse.csr_array) -> sparse.csr_array:
+        """[S, S] -> [N, N] over `state`: what enters the end is spread over the start."""
+        mass = mass[state]
+        inside, ended = mass[:, living], mass[:, ends].sum(1)
+        onward = sparse.csr_array((inside.data, inside.indices, inside.indptr), shape=places)
+        return onward + sparse.csr_array(ended[:, None]) @ begins
 
-    transition, paid = redirected(task.transition), redirected(task.transition * task.reward)
-    observation = task.observation[:, state]
-    observation[:, len(living) :] = task.initial_observation[begun]
-    seen = np.flatnonzero(observation.any((0, 1)) | ~task.observation[:, task.terminal].any((0, 1)))
+    def shown(law: sparse.csr_array) -> sparse.csr_array:
+        return sparse.vstack([law[living], lists.initial_observation[begun]], format="csr")
+
+    laws = [shown(law) for law in lists.observation]
+    # Without what only the end shows.
+    kept = np.ones(task.num_observations, bool)
+    kept[np.concatenate([law[ends].indices for law in lists.observation])] = False
+    kept[np.concatenate([law.indices for law in laws])] = True
+    seen = np.flatnonzero(kept)
+    transition, reward = [], []
+    for law, pay in zip(lists.transition, lists.reward, strict=True):
+        onward = listed(redirected(law))
+        paid = at(listed(redirected(with_data(law, law.data * pay.data))), onward)
+        transition.append(onward)
+        reward.append(with_data(onward, paid.data / onward.data))
     return replace(
         task,
         initial=start,
         # It is read where the start has mass, and there it is what any action shows.
-        initial_observation=observation[0][:, seen],
-        transition=transition,
-        observation=observation[:, :, seen],
-        reward=np.divide(paid, transition, out=np.zeros_like(paid), where=transition > 0),
+        initial_observation=laws[0][:, seen],
+        transition=SparseTable(tuple(transition)),
+        observation=SparseTable(tuple(law[:, seen] for law in laws)),
+        reward=SparseTable(tuple(reward)),
         terminal=np.zeros(len(state), bool),
         states=(*(task.states[s] for s in living), *(f"begun|{task.states[s]}" for s in begun)),
         observations=tuple(task.observations[o] for o in seen),

@@ -13,6 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from seqrl_jax.tasks.tables import Lists, dense_matrix, refuse_too_many, row_numbers
+
+MOST_OUTCOMES = 2**25
+"""In one list, of six numbers each: 1.6 GB."""
+
 
 class Outcomes(NamedTuple):
     """K outcomes that do not end the episode, all arrays [K]; ordered by action, then by state.
@@ -32,11 +37,12 @@ class Outcomes(NamedTuple):
 class Kernel:
     """S states, A actions, O observations.
 
-    moves: by action [S, S], P(s', the episode goes on | s, a). pays: by action [S, S], R(s, a, s') at the same entries.
-    shows: by action [S, O], the law of what is observed on entering a state. reward, square: [A, S], expectation of
-    the reward and of its square, endings included. start: [S, O], P(s_0, o_0).
+    name: of the task. moves: by action [S, S], P(s', the episode goes on | s, a). pays: by action [S, S], R(s, a, s')
+    at the same entries. shows: by action [S, O], the law of what is observed on entering a state. reward, square:
+    [A, S], expectation of the reward and of its square, endings included. start: [S, O], P(s_0, o_0).
     """
 
+    name: str
     moves: tuple[sparse.csr_array, ...]
     pays: tuple[sparse.csr_array, ...]
     shows: tuple[sparse.csr_array, ...]
@@ -68,14 +74,19 @@ class Kernel:
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """Everything that can happen and does not end the episode."""
+        """Everything that can happen and does not end the episode.
+
+        Raises: TaskError where the pairs of a state entered and an observation are more than `MOST_OUTCOMES`.
+        """
+        widths = [np.diff(show.indptr)[move.indices].sum() for move, show in zip(self.moves, self.shows, strict=True)]
+        refuse_too_many(self.name, "a list of all that can happen", 6 * int(sum(widths)), 6 * MOST_OUTCOMES)
         parts = []
         for action, (move, pay, show) in enumerate(zip(self.moves, self.pays, self.shows, strict=True)):
             width = np.diff(show.indptr)[move.indices]
             # Which move, and which of the observations of the state that it enters.
             which = np.repeat(np.arange(move.nnz), width)
             place = np.arange(len(which)) - np.repeat(width.cumsum() - width, width) + show.indptr[move.indices[which]]
-            state = np.repeat(np.arange(self.num_states), np.diff(move.indptr))
+            state = row_numbers(move)
             parts.append(
                 Outcomes(
                     np.full(len(which), action),
@@ -104,25 +115,15 @@ class Kernel:
 
 
 def kernel_of(
-    transition: np.ndarray,
-    observation: np.ndarray,
-    reward: np.ndarray,
-    terminal: np.ndarray,
-    initial: np.ndarray,
-    initial_observation: np.ndarray,
+    name: str, lists: Lists, reward: np.ndarray, square: np.ndarray, terminal: np.ndarray, initial: np.ndarray
 ) -> Kernel:
-    """From the tables of a task, see `TabularPOMDP`."""
+    """From what is not 0 of a task's tables, see `TabularPOMDP`; reward, square: [A, S], as `Kernel` has them."""
     moves, pays = [], []
-    for law, pay in zip(transition, reward, strict=True):
-        move = sparse.csr_array(law * ~terminal)
-        state = np.repeat(np.arange(len(law)), np.diff(move.indptr))
-        moves.append(move)
-        pays.append(sparse.csr_array((pay[state, move.indices], move.indices, move.indptr), shape=move.shape))
-    return Kernel(
-        tuple(moves),
-        tuple(pays),
-        tuple(map(sparse.csr_array, observation)),
-        np.einsum("ast,ast->as", transition, reward),
-        np.einsum("ast,ast,ast->as", transition, reward, reward),
-        initial[:, None] * initial_observation,
-    )
+    for law, pay in zip(lists.transition, lists.reward, strict=True):
+        # Both have the same entries; what enters a terminal state is taken out.
+        onward = ~terminal[law.indices]
+        begins = np.concatenate([[0], onward.cumsum()])[law.indptr]
+        moves.append(sparse.csr_array((law.data[onward], law.indices[onward], begins), shape=law.shape))
+        pays.append(sparse.csr_array((pay.data[onward], law.indices[onward], begins), shape=law.shape))
+    start = dense_matrix(lists.initial_observation) * initial[:, None]
+    return Kernel(name, tuple(moves), tuple(pays), lists.observation, reward, square, start)

@@ -10,16 +10,29 @@ skip and this reader understands:
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 from seqrl_jax.files import write_whole
-from seqrl_jax.tasks.pomdp_parser import MAX_ENTRIES, Model, Reward, Table, parse
-from seqrl_jax.tasks.pomdp_tokens import EVERY, KEYWORDS, NAME, PROBABILITY_TOLERANCE, NameSet, PomdpFileError
+from seqrl_jax.tasks.pomdp_parser import Model, parse
+from seqrl_jax.tasks.pomdp_rewards import expected_rewards
+from seqrl_jax.tasks.pomdp_tokens import KEYWORDS, NAME, PROBABILITY_TOLERANCE, NameSet, PomdpFileError
+from seqrl_jax.tasks.tables import (
+    MOST_DENSE,
+    SparseTable,
+    Table,
+    dense_matrix,
+    each_row,
+    is_small,
+    row_numbers,
+    with_data,
+)
 from seqrl_jax.tasks.tabular import SUM_TOLERANCE, TabularPOMDP, validated
 
 __all__ = ["DEFAULT_HORIZON", "PomdpFileError", "format_pomdp", "parse_pomdp", "read_pomdp", "write_pomdp"]
@@ -79,31 +92,30 @@ def parse_pomdp(text: str, source: str = "<text>", horizon: int | None = None) -
     model = parse(text, source)
     if horizon is None:
         horizon = DEFAULT_HORIZON if model.horizon is None else model.horizon
-    _normalise(model)
-    reward = _expected_reward(model)
-    terminal = _terminal(model, reward)
-    observation, observations = model.observation.rows, model.observations.names
-    if model.initial_observation is None:
-        observation = np.pad(observation, ((0, 0), (0, 0), (0, 1)))
+    num_s, observations = len(model.states), model.observations.names
+    transition, observation, first = _normalised(model)
+    if first is None:
         observations = (*observations, _unused_name(observations))
-        initial_observation = np.zeros((len(model.states), len(observations)))
-        initial_observation[:, -1] = 1
-    else:
-        initial_observation = model.initial_observation.rows
+        observation = _wider(observation)
+        nothing = (np.ones(num_s), np.full(num_s, len(observations) - 1), np.arange(num_s + 1))
+        first = sparse.csr_array(nothing, shape=(num_s, len(observations)))
+    laws, shows = (tuple(_by_action(rows, num_s)) for rows in (transition, observation))
+    reward = _expected_reward(model, laws, shows, is_small(num_s, len(laws), len(observations)))
     return validated(
         TabularPOMDP(
-            initial=model.start.rows,
-            initial_observation=initial_observation,
-            transition=model.transition.rows,
-            observation=observation,
+            initial=model.start,
+            initial_observation=first,
+            transition=SparseTable(laws),
+            observation=SparseTable(shows),
             reward=reward,
-            terminal=terminal,
+            terminal=_terminal(model, laws, reward),
             discount=model.discount,
             horizon=horizon,
             name=Path(source).stem,
             states=model.states.names,
             actions=model.actions.names,
             observations=observations,
+            origin=model.origin,
         )
     )
 
@@ -128,6 +140,7 @@ def format_pomdp(task: TabularPOMDP) -> str:
     observations = task.observations[:-1] if shows_nothing_first else task.observations
     head = [
         f"# task {task.name!a}",
+        *(f"# {line}".rstrip() for line in task.origin),
         f"# seqrl: horizon {task.horizon}",
         " ".join(["# seqrl: terminal", *(task.states[s] for s in np.flatnonzero(task.terminal))]),
         "",
@@ -139,98 +152,102 @@ def format_pomdp(task: TabularPOMDP) -> str:
         f"start: {' '.join(map(_probability, task.initial.tolist()))}",
     ]
     sections: list[Iterator[str]] = [
-        _entries("T:", task.transition, task.actions, task.states, task.states),
-        _entries("O:", task.observation, task.actions, task.states, task.observations),
+        _entries("T:", task.lists.transition, task.actions, task.states, task.states),
+        _entries("O:", task.lists.observation, task.actions, task.states, task.observations),
         _reward_entries(task),
     ]
     if not shows_nothing_first:
-        keyword = "# seqrl: initial_observation"
-        sections.insert(0, _entries(keyword, task.initial_observation, task.states, task.observations))
+        keyword, law = "# seqrl: initial_observation", task.lists.initial_observation
+        sections.insert(0, _entries(keyword, [law], [""], task.states, task.observations))
     return "\n".join([*head, *(line for section in sections for line in ("", *section))]) + "\n"
 
 
-def _normalise(model: Model) -> None:
-    """Check every distribution and scale, in place, the rows that rounding has left off 1; warn of these."""
-    scaled = [
-        *_scaled(model, model.transition, "T:", model.actions, model.states),
-        *_scaled(model, model.observation, "O:", model.actions, model.states),
-        *_scaled(model, model.start, "start"),
-    ]
+def _normalised(model: Model) -> tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array | None]:
+    """T [A * S, S], O [A * S, O] and the law of o_0 [S, O] after every check; rows that rounding has left off 1 are
+    scaled, with a warning, and so is the start, in place."""
+    tables = [(model.transition, "T:", model.actions), (model.observation, "O:", model.actions)]
+    laws, scaled = [], []
+    for table, keyword, *axes in tables:
+        rows = table.rows()
+        scaled += _scale(model, rows, table.lines, keyword, *axes, model.states)
+        laws.append(rows)
+    start = sparse.csr_array(model.start[None])
+    scaled += _scale(model, start, np.array([model.start_line]), "start")
+    model.start = dense_matrix(start)[0]
+    first = None
     if model.initial_observation is not None:
-        scaled += _scaled(model, model.initial_observation, "initial_observation", model.states)
+        first = model.initial_observation.rows()
+        scaled += _scale(model, first, model.initial_observation.lines, "initial_observation", model.states)
     if scaled:
         rows = "a row" if len(scaled) == 1 else f"{len(scaled)} rows"
         message = f"{model.source}: normalised {rows}, the first is {scaled[0]}"
         # Three frames up is the caller of parse_pomdp.
         warnings.warn(message, UserWarning, stacklevel=3)
+    return laws[0], laws[1], first
 
 
-def _scaled(model: Model, table: Table, keyword: str, *axes: NameSet) -> list[str]:
-    """Which rows were scaled. Raises PomdpFileError for one that is absent or off 1 by more than the tolerance."""
+def _scale(model: Model, rows: sparse.csr_array, lines: np.ndarray, keyword: str, *axes: NameSet) -> list[str]:
+    """Which rows were scaled, in place. Raises PomdpFileError for one that is absent or further off than tolerated."""
 
-    def address(index: np.ndarray) -> str:
+    def address(row: int) -> str:
+        index = np.unravel_index(row, [len(axis) for axis in axes]) if axes else ()
         places = " : ".join(axis.names[i] for axis, i in zip(axes, index, strict=True))
         return f"{keyword} {places}".strip()
 
-    sums = np.asarray(table.rows.sum(-1))
+    sums = _sums(rows)
     off = np.abs(sums - 1)
-    for index in np.argwhere(off > PROBABILITY_TOLERANCE):
-        line, total = int(table.lines[tuple(index)]), sums[tuple(index)]
+    for row in np.flatnonzero(off > PROBABILITY_TOLERANCE).tolist():
+        line, total = int(lines.flat[row]), sums[row]
         problem = f"this row sums to {total:.9g}, not to 1" if line else "there is no entry for this row"
-        raise PomdpFileError(model.source, line or model.end.line, problem, address(index))
-    inexact = off > SUM_TOLERANCE
-    table.rows[inexact] /= sums[inexact][..., None]
-    return [f"{address(i)!r}, which summed to {sums[tuple(i)]:.9g}" for i in np.argwhere(inexact)]
+        raise PomdpFileError(model.source, line or model.end.line, problem, address(row))
+    inexact = np.flatnonzero(off > SUM_TOLERANCE)
+    if len(inexact):
+        rows.data /= np.where(off > SUM_TOLERANCE, sums, 1.0)[row_numbers(rows)]
+    return [f"{address(row)!r}, which summed to {sums[row]:.9g}" for row in inexact.tolist()]
 
 
-def _expected_reward(model: Model) -> np.ndarray:
-    """reward[A, S, S], the `R` entries in their order, averaged over the observation where they depend on it.
-
-    An array over observations is only made for the actions that need it, one at a time.
-    """
-    num_s, num_o = len(model.states), len(model.observations)
-    by_action: list[list[Reward]] = [[] for _ in model.actions.names]
-    for entry in model.rewards:
-        for a in np.atleast_1d(np.arange(len(model.actions))[entry.where[0]]):
-            by_action[a].append(entry)
-    reward = np.zeros((len(model.actions), num_s, num_s))
-    for a, entries in enumerate(by_action):
-        observed = next((entry for entry in entries if _depends_on_observation(entry, num_o)), None)
-        if observed is None:
-            for entry in entries:
-                paid = entry.values[..., 0] if entry.values.ndim else entry.values
-                reward[a][entry.where[1:3]] = paid
-            continue
-        line = observed.keyword.line
-        if num_s * num_s * num_o > MAX_ENTRIES:
-            problem = f"rewards on observations need an array of {num_s * num_s * num_o} numbers"
-            raise PomdpFileError(model.source, line, f"{problem}; at most {MAX_ENTRIES} fit", "R")
-        table = np.zeros((num_s, num_s, num_o))
-        for entry in entries:
-            table[entry.where[1:]] = entry.values
-        # Around the first observation's reward, so that what does not depend on the observation stays exact.
-        base = table[:, :, 0].copy()
-        with np.errstate(over="ignore", invalid="ignore"):
-            table -= base[:, :, None]
-            reward[a] = base + np.einsum("ijo,jo->ij", table, model.observation.rows[a])
-        if not np.isfinite(reward[a]).all():
-            raise PomdpFileError(model.source, line, "the expected reward is not finite", "R")
-    return 0.0 - reward if model.cost else reward
+def _sums(rows: sparse.csr_array) -> np.ndarray:
+    """[R]: of each row; of small ones as numpy sums arrays, to the last digit."""
+    if math.prod(rows.shape) <= MOST_DENSE:
+        return np.asarray(dense_matrix(rows).sum(-1))
+    return np.bincount(row_numbers(rows), rows.data, rows.shape[0])
 
 
-def _depends_on_observation(entry: Reward, num_observations: int) -> bool:
-    if len(entry.where) == 4:
-        return num_observations > 1 and entry.where[3] != EVERY
-    return bool((entry.values != entry.values[..., :1]).any())
+def _wider(rows: sparse.csr_array) -> sparse.csr_array:
+    """With one more column, of nothing."""
+    return sparse.csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], rows.shape[1] + 1))
 
 
-def _terminal(model: Model, reward: np.ndarray) -> np.ndarray:
+def _by_action(rows: sparse.csr_array, num_states: int) -> Iterator[sparse.csr_array]:
+    return (rows[begin : begin + num_states] for begin in range(0, rows.shape[0], num_states))
+
+
+def _expected_reward(
+    model: Model, laws: Sequence[sparse.csr_array], shows: Sequence[sparse.csr_array], small: bool
+) -> Table:
+    """The `R` entries in their order, averaged over the observation where they depend on it: as an array for a small
+    task, else where a transition is possible."""
+    num_s = len(model.states)
+    if small:
+        every = np.arange(num_s + 1) * num_s, np.tile(np.arange(num_s), num_s)
+        cells = [every] * len(laws)
+    else:
+        cells = [(law.indptr, law.indices) for law in laws]
+    # Without the observation that a file lacks, which says nothing and is never seen.
+    seen = [show[:, : len(model.observations)] for show in shows]
+    rewards = expected_rewards(model.source, model.rewards, cells, seen)
+    if model.cost:
+        rewards = [0.0 - paid for paid in rewards]
+    if small:
+        return np.stack(rewards).reshape(-1, num_s, num_s)
+    return SparseTable(tuple(with_data(law, paid) for law, paid in zip(laws, rewards, strict=True)))
+
+
+def _terminal(model: Model, laws: Sequence[sparse.csr_array], reward: Table) -> np.ndarray:
     """[S] bool: the annotated terminal states, else every state that is never left, never pays and never starts."""
-    possible = (
-        (model.transition.rows.diagonal(axis1=1, axis2=2) >= 1 - SUM_TOLERANCE).all(0)
-        & (reward.diagonal(axis1=1, axis2=2) == 0).all(0)
-        & (model.start.rows == 0)
-    )
+    stays = np.all([law.diagonal() >= 1 - SUM_TOLERANCE for law in laws], axis=0)
+    idle = np.all([matrix.diagonal() == 0 for matrix in reward], axis=0)
+    possible = stays & idle & (model.start == 0)
     if model.terminal_lines is None:
         return possible
     terminal = model.terminal_lines > 0
@@ -251,12 +268,13 @@ def _unused_name(observations: tuple[str, ...]) -> str:
 def _shows_nothing_first(task: TabularPOMDP) -> bool:
     """Whether o_0 is the last observation, for certain and never again, under the name a reader would give it."""
     *others, last = task.observations
+    first, number = task.lists.initial_observation, len(others)
     return (
         bool(others)
         and last == _unused_name(tuple(others))
-        and bool((task.initial_observation[:, -1] == 1).all())
-        and not task.initial_observation[:, :-1].any()
-        and not task.observation[:, :, -1].any()
+        and bool((first.data == 1).all())
+        and bool((first.indices == number).all())
+        and not any((law.indices == number).any() for law in task.lists.observation)
     )
 
 
@@ -275,24 +293,31 @@ def _declaration(kind: str, names: tuple[str, ...]) -> str:
     return " ".join(names)
 
 
-def _entries(keyword: str, rows: np.ndarray, *names: tuple[str, ...]) -> Iterator[str]:
-    """`KEYWORD NAME : NAME : NAME PROBABILITY` for every probability above 0."""
-    for index in np.argwhere(rows):
-        place = " : ".join(axis[i] for axis, i in zip(names, index, strict=True))
-        yield f"{keyword} {place} {_probability(rows[tuple(index)])}"
+def _entries(
+    keyword: str, laws: Iterable[sparse.csr_array], actions: Iterable[str], states: Sequence[str], names: Sequence[str]
+) -> Iterator[str]:
+    """`KEYWORD ACTION : STATE : NAME PROBABILITY` for every probability above 0; without the action where it is ""."""
+    for action, law in zip(actions, laws, strict=True):
+        begin = f"{keyword} {action} : " if action else f"{keyword} "
+        entries = zip(row_numbers(law).tolist(), law.indices.tolist(), law.data.tolist(), strict=True)
+        for row, column, value in entries:
+            yield f"{begin}{states[row]} : {names[column]} {_probability(value)}"
 
 
 def _reward_entries(task: TabularPOMDP) -> Iterator[str]:
     """One `R` entry for a row that is all the same, else one for every reward that is not 0."""
-    # A zero with a sign is written too: it is a difference that a fingerprint sees.
-    written = (task.reward != 0) | np.signbit(task.reward)
-    for a, s in np.argwhere(written.any(-1)):
-        row, place = task.reward[a, s], f"R: {task.actions[a]} : {task.states[s]}"
-        if len(set(row.view(np.int64).tolist())) == 1:
-            yield f"{place} : * : * {float(row[0])!r}"
-            continue
-        for s2 in np.flatnonzero(written[a, s]):
-            yield f"{place} : {task.states[s2]} : * {float(row[s2])!r}"
+    for action, matrix in zip(task.actions, task.reward, strict=True):
+        for s, (columns, row) in enumerate(each_row(matrix)):
+            # A zero with a sign is written too: it is a difference that a fingerprint sees.
+            written = np.flatnonzero((row != 0) | np.signbit(row))
+            place = f"R: {action} : {task.states[s]}"
+            if not len(written):
+                continue
+            if len(set(row.view(np.int64).tolist())) == 1:
+                yield f"{place} : * : * {float(row[0])!r}"
+                continue
+            for number in written:
+                yield f"{place} : {task.states[columns[number]]} : * {float(row[number])!r}"
 
 
 def _probability(value: float) -> str:

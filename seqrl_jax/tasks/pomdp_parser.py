@@ -5,55 +5,101 @@ Source: http://www.pomdp.org/code/pomdp-file-spec.html and http://www.pomdp.org/
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NoReturn
 
 import numpy as np
+from scipy import sparse
 
+from seqrl_jax.tasks.pomdp_rewards import Entry, Reward, Rewards
 from seqrl_jax.tasks.pomdp_tokens import (
     BODY,
+    EVERY,
     KEYWORDS,
     NAME,
     NUMBER,
     PREAMBLE,
+    PROBABILITY_TOLERANCE,
     WHOLE,
     Cursor,
     Element,
     NameSet,
+    Plain,
+    PomdpFileError,
     Token,
     nearest,
+    origin_of,
     tokenise,
 )
+from seqrl_jax.tasks.tables import MOST_ENTRIES, MOST_STATES, Matrix, row_numbers
 
-MAX_NAMES = 8192
+MAX_NAMES = MOST_STATES
 """Most states, actions or observations that a file may declare."""
-MAX_ENTRIES = 2**26
-"""Most numbers in one dense array (0.5 GiB of float64): a typing error in a count must not take the memory."""
+MAX_ENTRIES = 2**25
+"""Most numbers that are not 0 in one table: a typing error in a count must not take the memory."""
+UNKNOWN = -2
+CALLED = {"E": "it marks the end of episodes for some programs: write '# seqrl: terminal STATE ...' instead"}
+XML = "this is XML, a POMDPX file it seems, which is not supported: convert it to Cassandra's .POMDP format"
 
 
-@dataclass(frozen=True)
-class Table:
-    """Distributions `rows[..., K]` and, for each, the line of the last entry that wrote to it (0: none)."""
+class Written:
+    """Distributions [..., K] as a file writes them, later entries over earlier ones.
 
-    rows: np.ndarray
-    lines: np.ndarray
+    lines: [...], the line of the last entry of each (0: none).
+    """
 
-    @classmethod
-    def empty(cls, *shape: int) -> Table:
-        return cls(np.zeros(shape), np.zeros(shape[:-1], int))
+    def __init__(self, *shape: int) -> None:
+        self.width = shape[-1]
+        self.lines = np.zeros(shape[:-1], int)
+        self.number = np.arange(self.lines.size).reshape(self.lines.shape)
+        """[...]: of each distribution."""
+        self._blocks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._entries = 0
+        # The block with which a distribution was written anew.
+        self._anew = np.zeros(self.lines.size, int)
 
+    def put(self, row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
+        """Write single numbers, all arrays [N], of distributions by number."""
+        self._blocks.append((row, column, value))
+        self._entries += len(row)
 
-class Reward(NamedTuple):
-    """One `R` entry: `values` belong to (a, s), (a, s, s') or (a, s, s', o) and have the shape of the rest."""
+    def write(self, row: np.ndarray, content: sparse.csr_array) -> None:
+        """Write distributions anew. Args: row: [M, N], their numbers. content: [N, K], for each of the M."""
+        self._anew[row.ravel()] = len(self._blocks)
+        shape = (len(row), content.nnz)
+        column, value = (np.broadcast_to(part, shape).ravel() for part in (content.indices, content.data))
+        self.put(row[:, row_numbers(content)].ravel(), column, value)
 
-    where: tuple[Element, ...]
-    values: np.ndarray
-    keyword: Token
+    def has_room(self, entries: int) -> bool:
+        """Whether so many numbers more fit."""
+        if self._entries + entries > MAX_ENTRIES:
+            self.rows()
+        return self._entries + entries <= MAX_ENTRIES
+
+    def rows(self) -> sparse.csr_array:
+        """[R, K]: the distributions as they are now."""
+        blocks = self._blocks or [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+        row, column, value = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        block = np.repeat(np.arange(len(blocks)), [len(part) for part, _, _ in blocks])
+        holds = np.flatnonzero(block >= self._anew[row])
+        key = row[holds].astype(np.int64) * self.width + column[holds]
+        order = np.argsort(key, kind="stable")
+        last = np.diff(key[order], append=-1) != 0
+        holds = holds[order[last]]
+        holds = holds[value[holds] != 0]
+        row, column, value = row[holds], column[holds], value[holds]
+        self._blocks, self._entries, self._anew = [(row, column, value)], len(row), np.zeros_like(self._anew)
+        begins = np.searchsorted(row, np.arange(self.lines.size + 1))
+        return sparse.csr_array((value, column, begins), shape=(self.lines.size, self.width))
 
 
 @dataclass
 class Model:
-    """What a file says, in its own terms: unnormalised rows, `R` entries in their order, annotations."""
+    """What a file says, in its own terms: unnormalised rows, `R` entries in their order, annotations.
+
+    start: [S]; start_line: of its entry, 0 where there is none.
+    """
 
     source: str
     discount: float
@@ -61,20 +107,24 @@ class Model:
     states: NameSet
     actions: NameSet
     observations: NameSet
-    start: Table
-    transition: Table
-    observation: Table
+    start: np.ndarray
+    start_line: int
+    transition: Written
+    observation: Written
     end: Token
-    rewards: list[Reward] = field(default_factory=list)
+    origin: tuple[str, ...]
+    rewards: list[Entry] = field(default_factory=list)
     horizon: int | None = None
     terminal_lines: np.ndarray | None = None
-    initial_observation: Table | None = None
+    initial_observation: Written | None = None
 
 
 def parse(text: str, source: str) -> Model:
     """Read the text of a `.POMDP` file. Raises PomdpFileError, naming `source`, at the first fault."""
     tokens, annotations = tokenise(text)
-    model = _Parser(tokens, source).parse()
+    if tokens[0].text.startswith("<"):
+        raise PomdpFileError(source, tokens[0].line, XML, tokens[0].text)
+    model = _Parser(tokens, source).parse(origin_of(text))
     for annotation in annotations:
         _annotate(model, Cursor(annotation, source))
     return model
@@ -89,12 +139,13 @@ class _Parser(Cursor):
         self._sets: dict[str, NameSet] = {}
         self._discount = 1.0
         self._cost = False
-        self._start: Table | None = None
+        self._start: np.ndarray | None = None
+        self._start_line = 0
 
-    def parse(self) -> Model:
+    def parse(self, origin: tuple[str, ...]) -> Model:
         while not self.at_end and self.next.text not in BODY:
             self._preamble_entry()
-        model = self._model()
+        model = self._model(origin)
         while not self.at_end:
             self._body_entry(model)
         return model
@@ -102,15 +153,14 @@ class _Parser(Cursor):
     def _preamble_entry(self) -> None:
         keyword = self.take()
         if keyword.text not in PREAMBLE:
-            expected = (*PREAMBLE, *BODY)
-            self.fail(f"expected one of {', '.join(expected)}{nearest(keyword.text, expected)}", keyword)
+            self._refuse(keyword, f"one of {', '.join((*PREAMBLE, *BODY))}", (*PREAMBLE, *BODY))
         if keyword.text in self._seen:
             self.fail(f"{keyword.text!r} stands twice", keyword)
         self._seen.add(keyword.text)
         if keyword.text == "start":
             self._read_start(keyword)
             return
-        self.expect(":")
+        self.expect(":", keyword)
         if keyword.text == "discount":
             self._read_discount()
         elif keyword.text == "values":
@@ -126,7 +176,7 @@ class _Parser(Cursor):
 
     def _read_values(self) -> None:
         if self.next.text not in ("reward", "cost"):
-            self.fail("expected 'reward' or 'cost'")
+            self.fail("expected 'reward' or 'cost'" + nearest(self.next.text, ("reward", "cost")))
         self._cost = self.take().text == "cost"
 
     def _read_names(self, keyword: Token) -> NameSet:
@@ -154,10 +204,9 @@ class _Parser(Cursor):
             self.fail("'states' must stand before 'start'", keyword)
         states = self._sets["states"]
         mode = self.take().text if self.next.text in ("include", "exclude") else ""
-        self.expect(":")
-        self._start = Table(
-            self._start_states(states, mode) if mode else self._start_row(states), np.array(keyword.line)
-        )
+        self.expect(":", keyword)
+        self._start = self._start_states(states, mode) if mode else self._start_row(states)
+        self._start_line = keyword.line
 
     def _start_states(self, states: NameSet, mode: str) -> np.ndarray:
         listed = np.zeros(len(states), bool)
@@ -175,7 +224,7 @@ class _Parser(Cursor):
         lone = WHOLE.fullmatch(self.next.text) and not NUMBER.fullmatch(self.second.text)
         certain = len(states) == 1 and self.next.text == "1"
         if self.at_number and (certain or not lone):
-            return self.numbers((len(states),), probabilities=True)
+            return self.numbers((len(states),), probabilities=True)[0]
         if self.next.text in KEYWORDS:
             self.fail("expected 'uniform', a state or the probabilities of the states")
         row = np.zeros(len(states))
@@ -185,14 +234,15 @@ class _Parser(Cursor):
             self.fail("expected one state; every state is 'uniform'", state)
         return row
 
-    def _model(self) -> Model:
+    def _model(self, origin: tuple[str, ...]) -> Model:
         for required in ("discount", "states", "actions", "observations"):
             if required not in self._seen:
                 self.fail(f"'{required}:' is missing; it must stand before the first T, O or R")
         states, actions, observations = (self._sets[key] for key in ("states", "actions", "observations"))
-        entries = len(actions) * len(states) * max(len(states), len(observations))
-        if entries > MAX_ENTRIES:
-            self.fail(f"the task needs an array of {entries} numbers; at most {MAX_ENTRIES} fit", states.declared)
+        entries = (3 * len(actions) + len(observations)) * len(states)
+        if entries > MOST_ENTRIES:
+            problem = f"the task needs at least {entries} numbers; at most {MOST_ENTRIES} fit"
+            self.fail(problem, states.declared)
         return Model(
             source=self.source,
             discount=self._discount,
@@ -200,23 +250,79 @@ class _Parser(Cursor):
             states=states,
             actions=actions,
             observations=observations,
-            start=self._start or Table(np.full(len(states), 1 / len(states)), np.array(0)),
-            transition=Table.empty(len(actions), len(states), len(states)),
-            observation=Table.empty(len(actions), len(states), len(observations)),
+            start=np.full(len(states), 1 / len(states)) if self._start is None else self._start,
+            start_line=self._start_line,
+            transition=Written(len(actions), len(states), len(states)),
+            observation=Written(len(actions), len(states), len(observations)),
             end=self._tokens[-1],
+            origin=origin,
         )
 
     def _body_entry(self, model: Model) -> None:
         keyword = self.take()
+        if keyword.plain:
+            self._read_plain(model, keyword, keyword.plain)
+            return
         if keyword.text in PREAMBLE:
             self.fail(f"{keyword.text!r} must stand before the first T, O or R", keyword)
         if keyword.text not in BODY:
-            self.fail("expected T, O or R", keyword)
-        self.expect(":")
+            self._refuse(keyword, "T, O or R", BODY)
+        self.expect(":", keyword)
         if keyword.text == "R":
             self._read_reward(model, keyword)
         else:
             self._read_distribution(model, keyword)
+
+    def _refuse(self, keyword: Token, expected: str, known: Sequence[str]) -> NoReturn:
+        """Fail at a word that begins no entry, saying what it was probably meant for."""
+        before_colon = self.next.text == ":"
+        if before_colon and keyword.text in CALLED:
+            self.fail(f"{keyword.text!r} entries are not supported; {CALLED[keyword.text]}", keyword)
+        hint = nearest(keyword.text, known)
+        initial = keyword.text[:1].upper()
+        if before_colon and not hint and initial in BODY:
+            hint = f"; did you mean {initial!r}?"
+        self.fail(f"expected {expected}{hint}", keyword)
+
+    def _read_plain(self, model: Model, keyword: Token, plain: Plain) -> None:
+        """A run of plain entries, together; word by word where something is wrong or special."""
+        action, state, column, value = zip(*plain.words, strict=True)
+        rewards = keyword.text == "R"
+        outcomes = model.observations if keyword.text == "O" else model.states
+        numbers = [
+            _numbers_of(model.actions, action, not rewards),
+            _numbers_of(model.states, state, False),
+            _numbers_of(outcomes, column, rewards),
+        ]
+        # Few different numbers stand in a file; what is none becomes nan here.
+        read = {text: float(text) if NUMBER.fullmatch(text) else np.nan for text in set(value)}
+        values = np.array([read[text] for text in value])
+        most = 1 + PROBABILITY_TOLERANCE
+        good = np.isfinite(values) if rewards else (values >= 0) & (values <= most)
+        unknown = any((part == UNKNOWN).any() for part in numbers)
+        if unknown or not good.all() or (rewards and self.at_number):
+            tokens = [*plain.tokens(keyword.text), self.next]
+            word_by_word = _Parser(tokens, self.source)
+            while not word_by_word.at_end:
+                word_by_word._body_entry(model)
+            return
+        a, s, x = numbers
+        if rewards:
+            model.rewards.append(Rewards(a, s, x, values, keyword))
+            return
+        table = model.transition if keyword.text == "T" else model.observation
+        # An entry of every action is one of each, in its place.
+        times = np.where(a < 0, len(model.actions), 1)
+        which = np.repeat(np.arange(len(a)), times)
+        within = np.arange(len(which)) - np.repeat(times.cumsum() - times, times)
+        row = np.where(a[which] < 0, within, a[which]) * len(model.states) + s[which]
+        self._make_room(table, len(row), keyword)
+        table.put(row, x[which], values[which])
+        table.lines.ravel()[row] = plain.line + which
+
+    def _make_room(self, table: Written, entries: int, token: Token) -> None:
+        if not table.has_room(entries):
+            self.fail(f"the table would hold {entries} numbers more; at most {MAX_ENTRIES} fit", token)
 
     def _read_distribution(self, model: Model, keyword: Token) -> None:
         """`a : s : x p`, or `a : s` and a row, or `a` and a matrix."""
@@ -224,23 +330,33 @@ class _Parser(Cursor):
         table = model.transition if transition else model.observation
         outcomes = model.states if transition else model.observations
         where = self._address(model.actions, model.states, outcomes)
-        shape = table.rows.shape[len(where) :]
-        word = self.next
-        if not shape:
-            table.rows[where] = self.probability()
+        word, lines = self.next, [keyword.line]
+        content: Matrix
+        if len(where) == 3 and where[2] != EVERY:
+            single = table.number[where[:2]].ravel()
+            table.put(single, np.full(len(single), where[2]), np.full(len(single), self.probability()))
+            table.lines.ravel()[single] = keyword.line
+            return
+        if len(where) == 3:
+            content = np.full((1, len(outcomes)), self.probability())
         elif self.accept("uniform"):
-            table.rows[where] = 1 / len(outcomes)
+            content = np.full((1, len(outcomes)), 1 / len(outcomes))
         elif self.accept("identity"):
-            if shape != (len(outcomes), len(outcomes)):
+            if len(where) == 2 or len(model.states) != len(outcomes):
                 self.fail("'identity' can only stand for a square matrix", word)
-            table.rows[where] = np.eye(len(outcomes))
+            content = sparse.eye_array(len(outcomes), format="csr")
         elif self.accept("reset"):
             if not transition:
                 self.fail("'reset' can only stand for rows of T", word)
-            table.rows[where] = model.start.rows
+            content = model.start[None]
         else:
-            table.rows[where] = self.numbers(shape, probabilities=True)
-        table.lines[where[:2]] = keyword.line
+            shape = (1 if len(where) == 2 else len(model.states), len(outcomes))
+            content, lines = self.numbers(shape, probabilities=True)
+        content = sparse.csr_array(content)
+        row = table.number[where[:2]].reshape(-1, content.shape[0])
+        self._make_room(table, len(row) * content.nnz, word)
+        table.write(row, content)
+        table.lines.ravel()[row] = lines if len(where) == 1 else keyword.line
 
     def _address(self, first: NameSet, *others: NameSet) -> tuple[Element, ...]:
         where = [self.element(first)]
@@ -256,8 +372,14 @@ class _Parser(Cursor):
         if len(where) == 1:
             self.fail("expected ':' and a state")
         shape = (len(model.states), len(model.observations))[len(where) - 2 :]
-        values = self.numbers(shape, probabilities=False)
+        values, _ = self.numbers(shape, probabilities=False)
         model.rewards.append(Reward(where, values, keyword))
+
+
+def _numbers_of(names: NameSet, words: Iterable[str], every: bool) -> np.ndarray:
+    """[N]: these elements by number, -1 for `*` where it may stand, UNKNOWN for a word that is anything else."""
+    known = names.by_word | ({"*": -1} if every else {})
+    return np.array([known.get(word, UNKNOWN) for word in words])
 
 
 def _annotate(model: Model, cursor: Cursor) -> None:
@@ -275,12 +397,18 @@ def _annotate(model: Model, cursor: Cursor) -> None:
             model.terminal_lines[cursor.element(model.states)] = key.line
     elif key.text == "initial_observation":
         if model.initial_observation is None:
-            model.initial_observation = Table.empty(len(model.states), len(model.observations))
-        state = cursor.element(model.states)
-        cursor.expect(":")
-        observation = cursor.element(model.observations)
-        model.initial_observation.rows[state, observation] = cursor.probability()
-        model.initial_observation.lines[state] = key.line
+            model.initial_observation = Written(len(model.states), len(model.observations))
+        table = model.initial_observation
+        state = cursor.next
+        row = table.number[cursor.element(model.states)].ravel()
+        cursor.expect(":", state)
+        observation = np.arange(len(model.observations))[cursor.element(model.observations)].ravel()
+        probability = cursor.probability()
+        if not table.has_room(len(row) * len(observation)):
+            cursor.fail(f"the table would hold more numbers than the {MAX_ENTRIES} that fit", key)
+        pairs = np.repeat(row, len(observation)), np.concatenate([observation] * len(row))
+        table.put(*pairs, np.full(len(row) * len(observation), probability))
+        table.lines[row] = key.line
     else:
         known = ("horizon", "terminal", "initial_observation")
         cursor.fail(f"unknown annotation, known: {', '.join(known)}{nearest(key.text, known)}", key)

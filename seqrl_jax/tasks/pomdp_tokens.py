@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -23,6 +24,12 @@ WHOLE = re.compile(r"[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 _WORD = re.compile(r"[:*]|[^\s:*]+")
+_NAMED, _GAP = r"[^\s:*#]+", r"[^\S\n]*"
+_COLON, _END = f"{_GAP}:{_GAP}", rf"{_GAP}(?:\n|\Z)"
+_TO = rf"{_COLON}({_NAMED}|[*]){_COLON}({_NAMED}){_COLON}({_NAMED})[^\S\n]+({_NAMED}){_END}"
+_R = rf"{_COLON}({_NAMED}){_COLON}({_NAMED}){_COLON}({_NAMED}|[*]){_COLON}[*]{_GAP}({_NAMED}){_END}"
+_PLAIN = {keyword: re.compile(f"{_GAP}{keyword}{rest}") for keyword, rest in (("T", _TO), ("O", _TO), ("R", _R))}
+_RUN = {keyword: re.compile(f"(?:{line.pattern})++") for keyword, line in _PLAIN.items()}
 _ANNOTATION = re.compile(r"\s*seqrl\s*:(.*)")
 
 Element = int | slice
@@ -50,10 +57,34 @@ class PomdpFileError(ValueError):
 
 
 class Token(NamedTuple):
-    """A word of the file and the line it stands on."""
+    """A word of the file and the line it stands on.
+
+    plain: for a keyword that begins a run of plain entries, these in one token; see `Plain`.
+    """
 
     text: str
     line: int
+    plain: Plain | None = None
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Entries of one keyword, each on a line of its own, `T: a : s : s' p` or `R: a : s : s' : * v`.
+
+    words: (a, s, s' or o, number) of each; line: where the first stands, the others follow. Large files are made of
+    them, and they are read together; whatever is special about one, they are read word by word.
+    """
+
+    words: list[tuple[str, ...]]
+    line: int
+
+    def tokens(self, keyword: str) -> list[Token]:
+        """The same word by word."""
+        tokens = []
+        for line, (a, s, x, number) in enumerate(self.words, self.line):
+            texts = [keyword, ":", a, ":", s, ":", x, *([":", "*"] if keyword == "R" else []), number]
+            tokens += [Token(text, line) for text in texts]
+        return tokens
 
 
 @dataclass(frozen=True)
@@ -68,6 +99,11 @@ class NameSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "number", {name: i for i, name in enumerate(self.names)})
 
+    @cached_property
+    def by_word(self) -> dict[str, int]:
+        """Each element by name and by number in digits."""
+        return {str(i): i for i in range(len(self.names))} | self.number
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -76,14 +112,36 @@ def tokenise(text: str) -> tuple[list[Token], list[list[Token]]]:
     """The file's tokens, and those of each annotation (a comment `# seqrl: ...`); each list ends in a sentinel."""
     tokens: list[Token] = []
     annotations: list[list[Token]] = []
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    for line, content in enumerate(lines, 1):
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    line, begin, end = 1, 0, len(text)
+    while begin < end:
+        keyword = text[begin : begin + 80].lstrip(" \t")[:1]
+        if keyword in _RUN and (found := _RUN[keyword].match(text, begin)):
+            words = _PLAIN[keyword].findall(text, begin, found.end())
+            tokens.append(Token(keyword, line, Plain(words, line)))
+            begin, line = found.end(), line + text.count("\n", begin, found.end())
+            continue
+        stop = text.find("\n", begin)
+        content = text[begin : end if stop < 0 else stop]
         code, _, comment = content.partition("#")
         tokens += [Token(word, line) for word in _WORD.findall(code)]
         if annotation := _ANNOTATION.fullmatch(comment):
             words = [Token(word, line) for word in _WORD.findall(annotation[1])]
             annotations.append([*words, Token("end of line", line)])
-    return [*tokens, Token("end of file", len(lines))], annotations
+        begin, line = (end, line) if stop < 0 else (stop + 1, line + 1)
+    return [*tokens, Token("end of file", line)], annotations
+
+
+def origin_of(text: str) -> tuple[str, ...]:
+    """The comments before the first word: who made the task, and what it is. Without what a writer adds by itself."""
+    comments = []
+    for line in text.splitlines():
+        code, mark, comment = line.partition("#")
+        if code.strip():
+            break
+        if mark and not _ANNOTATION.fullmatch(comment) and not comment.startswith(" task "):
+            comments.append(printable(comment.strip()))
+    return tuple(comments)
 
 
 def nearest(text: str, known: Iterable[str]) -> str:
@@ -118,8 +176,8 @@ class Cursor:
         return self.next.text in ("+", "-") or NUMBER.fullmatch(self.next.text) is not None
 
     def fail(self, problem: str, token: Token | None = None) -> NoReturn:
-        text, line = token or self.next
-        raise PomdpFileError(self.source, line, problem, text)
+        token = token or self.next
+        raise PomdpFileError(self.source, token.line, problem, token.text)
 
     def take(self) -> Token:
         token = self.next
@@ -131,9 +189,9 @@ class Cursor:
         self._position += found
         return found
 
-    def expect(self, text: str) -> None:
+    def expect(self, text: str, after: Token) -> None:
         if not self.accept(text):
-            self.fail(f"expected {text!r}")
+            self.fail(f"expected {text!r} after {after.text!r}")
 
     def number(self) -> float:
         sign = self.take().text if self.next.text in ("+", "-") else ""
@@ -152,19 +210,36 @@ class Cursor:
             self.fail("a probability must lie between 0 and 1", token)
         return value
 
-    def numbers(self, shape: tuple[int, ...], probabilities: bool) -> np.ndarray:
-        """As many numbers as the shape holds, no fewer and no more."""
-        count = math.prod(shape)
+    def numbers(self, shape: tuple[int, ...], probabilities: bool) -> tuple[np.ndarray, list[int]]:
+        """As many numbers as the shape holds, no fewer and no more, and the line on which each of its rows begins."""
+        count, width = math.prod(shape), shape[-1] if shape else 1
+        most = 1 + PROBABILITY_TOLERANCE
+        ahead = self._tokens[self._position : self._position + count]
+        words = [token.text for token in ahead]
+        if all(map(NUMBER.fullmatch, words)):
+            array = np.array(list(map(float, words)))
+            good = (array >= 0) & (array <= most) if probabilities else np.isfinite(array)
+            if len(array) == count and good.all():
+                self._position += count
+                self._end_of_numbers(count)
+                return array.reshape(shape), [token.line for token in ahead[::width]]
+        # A sign that stands apart, or a fault.
         read = self.probability if probabilities else self.number
         values: list[float] = []
+        lines: list[int] = []
         while self.at_number and len(values) < count:
+            lines.append(self.next.line)
             values.append(read())
-        expected = f"expected {count} number{'s' * (count != 1)} here"
         if len(values) < count:
-            self.fail(f"{expected}, found {len(values)}")
+            a_name = shape and not values and NAME.fullmatch(self.next.text) and self.next.text not in KEYWORDS
+            problem = f"expected {count} number{'s' * (count != 1)} here, found {len(values)}"
+            self.fail(problem + ("; is a ':' missing before it?" if a_name else ""))
+        self._end_of_numbers(count)
+        return np.array(values).reshape(shape), lines[::width]
+
+    def _end_of_numbers(self, count: int) -> None:
         if self.at_number:
-            self.fail(f"{expected}, found more")
-        return np.array(values).reshape(shape)
+            self.fail(f"expected {count} number{'s' * (count != 1)} here, found more")
 
     def whole(self) -> int:
         if not WHOLE.fullmatch(self.next.text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from math import hypot
 from typing import Annotated
@@ -36,9 +37,16 @@ def rock_sample(size: GridSize = 2, rocks: Count = 1, horizon: Horizon = 20) -> 
     refuse_too_large("rock_sample", size**2 * 2**rocks, 5 + rocks, 3 * size**2)
     order = [(i + 1) * size * size // (rocks + 1) for i in range(rocks)]
     stands = [(index // size, index % size) for index in order]
+    return rocks_at(stands, size, (0, size // 2), True, horizon)
+
+
+def rocks_at(
+    stands: Sequence[tuple[int, int]], size: int, start_cell: tuple[int, int], sees_cell: bool, horizon: int
+) -> TabularPOMDP:
+    """`rock_sample` with its rocks on these cells (x, y), and a rover that starts here and sees its cell or only the
+    reading: `none`, `good` or `bad`."""
+    rocks, half_distance = len(stands), 20.0
     cells = list(product(range(size), repeat=2))
-    start_cell = (0, size // 2)
-    half_distance = 20.0
 
     def step(state, action):
         (x, y), good = state
@@ -56,7 +64,7 @@ def rock_sample(size: GridSize = 2, rocks: Count = 1, horizon: Horizon = 20) -> 
         return goes(state)
 
     def seen(cell, reading):
-        return f"at_{cell[0]}_{cell[1]}_{reading}"
+        return f"at_{cell[0]}_{cell[1]}_{reading}" if sees_cell else reading
 
     def observe_after(action, state):
         cell, good = state
@@ -71,7 +79,7 @@ def rock_sample(size: GridSize = 2, rocks: Count = 1, horizon: Horizon = 20) -> 
         name="rock_sample",
         states=list(product(cells, product((True, False), repeat=rocks))),
         actions=[*MOVES, "sample", *(f"check_{i}" for i in range(rocks))],
-        observations=[seen(cell, reading) for cell in cells for reading in ("none", "good", "bad")],
+        observations=list(dict.fromkeys(seen(cell, reading) for cell in cells for reading in ("none", "good", "bad"))),
         start=uniform((start_cell, good) for good in product((True, False), repeat=rocks)),
         step=step,
         observe=lambda state: seen(state[0], "none"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,9 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy import sparse
 
 from seqrl_jax.tasks.environment import Discrete, Transition
+from seqrl_jax.tasks.tables import listed, refuse_too_many, row_numbers
 from seqrl_jax.tasks.tabular import TabularPOMDP
+
+MOST_NUMBERS = 2**26
+"""In the list of successors of all states and actions, padded to the longest row, and in that of observations."""
+
+WIDE = 64
+"""Rows with more outcomes are searched by bisection."""
 
 
 class Outcomes(NamedTuple):
@@ -90,16 +98,16 @@ class TabularEnv:
     def reset(self, key: Array, params: TabularParams) -> tuple[Array, TabularState]:
         """Draw s_0 and o_0. Returns obs: int32 scalar, and the state."""
         draw_state, draw_token = _uniforms(key, params.start, params.start_token)
-        number = _draw(params.start, draw_state)
-        obs = _draw(_row(params.start_token, number), draw_token)
+        number = _draw(params.start, (), draw_state)
+        obs = _draw(params.start_token, (number,), draw_token)
         return obs, TabularState(number, jnp.int32(0))
 
     def step(self, key: Array, state: TabularState, action: Array, params: TabularParams) -> Transition:
         """One step. `action` is an int32 scalar below `num_actions`."""
         draw_state, draw_token = _uniforms(key, params.successor, params.token)
-        slot = _slot(_row(params.successor, state.number, action), draw_state)
+        slot = _slot(params.successor, (state.number, action), draw_state)
         number = params.successor.value[state.number, action, slot]
-        obs = _draw(_row(params.token, action, number), draw_token)
+        obs = _draw(params.token, (action, number), draw_token)
         time = state.time + 1
         terminated = params.terminal[number]
         return Transition(
@@ -144,19 +152,34 @@ def stack(tasks: Sequence[TabularPOMDP]) -> tuple[TabularEnv, TabularParams]:
 
     Shapes are padded to the largest. Padding is never reached: padded actions are masked, nothing leads to a padded
     state, and a padded outcome has no probability.
+
+    Raises: TaskError where padded lists would be too many numbers.
     """
-    return tabular_env(*tasks), jax.tree.map(_stack_padded, *(_tables(task) for task in tasks))
+    apart = [_tables(task) for task in tasks]
+    for field, laws in (("successor", [t.successor for t in apart]), ("observation", [t.token for t in apart])):
+        padded = len(tasks) * int(np.max([law.value.shape for law in laws], axis=0).prod())
+        names = ", ".join(task.name for task in tasks)
+        refuse_too_many(names, f"stepping together, with lists of {field}s of one shape,", padded, MOST_NUMBERS)
+    return tabular_env(*tasks), jax.tree.map(_stack_padded, *apart)
 
 
 def _tables(task: TabularPOMDP) -> TabularParams:
-    """`tabular_params` as numpy arrays, which are padded without compiling anything."""
-    transition, reward = task.transition.swapaxes(0, 1), task.reward.swapaxes(0, 1)
+    """`tabular_params` as numpy arrays, which are padded without compiling anything.
+
+    Raises: TaskError where rows that are padded to the longest of them would be too many numbers.
+    """
+    lists = task.lists
+    for field, laws in (("successor", lists.transition), ("observation", lists.observation)):
+        rows, longest = task.num_states * task.num_actions, _longest(laws)
+        what = f"stepping with room for {longest} {field}s of every state and action"
+        refuse_too_many(task.name, what, rows * longest, MOST_NUMBERS)
+    width = _longest(lists.reward)
     return TabularParams(
-        start=_sparse(task.initial),
-        start_token=_sparse(task.initial_observation),
-        successor=_sparse(transition),
-        reward=_array(np.take_along_axis(reward, _support(transition), -1), np.float32),
-        token=_sparse(task.observation),
+        start=jax.tree.map(lambda leaf: leaf[0, 0], _listed([listed(task.initial[None])])),
+        start_token=jax.tree.map(lambda leaf: leaf[0], _listed([lists.initial_observation])),
+        successor=jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), _listed(lists.transition)),
+        reward=_array(np.stack([_padded(pay, pay.data, width, np.float32) for pay in lists.reward], 1), np.float32),
+        token=_listed(lists.observation),
         terminal=_array(task.terminal, bool),
         horizon=_array(task.horizon, np.int32),
         discount=_array(task.discount, np.float32),
@@ -179,18 +202,25 @@ def _stack_padded(*leaves: np.ndarray) -> Array:
     return jnp.asarray(stacked)
 
 
-def _sparse(law: np.ndarray) -> Outcomes:
-    """Probabilities [..., N] as outcomes [..., K], K the largest support."""
-    value = _support(law)
-    cumulative = np.take_along_axis(law, value, -1).cumsum(-1)
+def _listed(laws: Sequence[sparse.csr_array]) -> Outcomes:
+    """Matrices [S, N] of probabilities as outcomes [len(laws), S, K], K the longest row."""
+    width = _longest(laws)
+    value = np.stack([_padded(law, law.indices, width, np.int32) for law in laws])
+    cumulative = np.stack([_padded(law, law.data, width, np.float64) for law in laws]).cumsum(-1)
     cumulative[cumulative > 1 - 1e-9] = 1
     return Outcomes(_array(value, np.int32), _array(cumulative, np.float32))
 
 
-def _support(law: np.ndarray) -> np.ndarray:
-    """[..., K]: where each row is positive, in order, then places where it is not."""
-    width = int((law > 0).sum(-1).max())
-    return np.argsort(law <= 0, axis=-1, kind="stable")[..., :width]
+def _longest(laws: Iterable[sparse.csr_array]) -> int:
+    return max(int(np.diff(law.indptr).max()) for law in laws)
+
+
+def _padded(rows: sparse.csr_array, numbers: np.ndarray, width: int, dtype: type) -> np.ndarray:
+    """[S, width]: of each row the numbers of its entries [nnz] in order, then 0."""
+    row = row_numbers(rows)
+    table = np.zeros((rows.shape[0], width), dtype)
+    table[row, np.arange(rows.nnz) - rows.indptr[row]] = numbers
+    return table
 
 
 def _uniforms(key: Array, first: Outcomes, second: Outcomes) -> tuple[Array, Array]:
@@ -204,14 +234,19 @@ def _uniforms(key: Array, first: Outcomes, second: Outcomes) -> tuple[Array, Arr
     return (numbers[0] if needed else unused), (numbers[1] if needed == 2 else unused)
 
 
-def _row(law: Outcomes, *index: Array) -> Outcomes:
-    return Outcomes(law.value[index], law.cumulative[index])
+def _slot(law: Outcomes, row: tuple[Array, ...], draw: Array) -> Array:
+    """The number of the row's cumulative probabilities at or below the draw; 0 where the outcome is certain (K = 1)."""
+    last = law.cumulative.shape[-1] - 1
+    if last < WIDE:
+        return jnp.sum(draw >= law.cumulative[row][:last], dtype=jnp.int32)
+    # The same number by bisection, which reads a few of many.
+    slot = jnp.int32(0)
+    for power in reversed(range(last.bit_length())):
+        further = slot + 2**power
+        passed = (further <= last) & (draw >= law.cumulative[(*row, jnp.minimum(further, last) - 1)])
+        slot = jnp.where(passed, further, slot)
+    return slot
 
 
-def _slot(law: Outcomes, draw: Array) -> Array:
-    """The number of cumulative probabilities at or below the draw; no work where the outcome is certain (K = 1)."""
-    return jnp.sum(draw >= law.cumulative[:-1], dtype=jnp.int32)
-
-
-def _draw(law: Outcomes, draw: Array) -> Array:
-    return law.value[_slot(law, draw)]
+def _draw(law: Outcomes, row: tuple[Array, ...], draw: Array) -> Array:
+    return law.value[(*row, _slot(law, row, draw))]

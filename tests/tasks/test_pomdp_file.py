@@ -152,6 +152,37 @@ def test_observations_may_be_the_states():
     np.testing.assert_array_equal(parse_pomdp(text).observation[0, :, :2], np.eye(2))
 
 
+FORMS = [
+    "T: {a} : {s} : {x} {p}",
+    "T: * : {s} : {x} {p}",
+    "O: {a} : {s} : {o} {p}",
+    "R: {a} : {s} : {x} : * {v}",
+    "R: {a} : {s} : * : * {v}",
+]
+WORDS_OF = {"a": ["go", "1"], "s": ["a", "1", "c"], "x": ["0", "b", "c"], "o": ["x", "1"], "p": ["0", "1", "1e0"]}
+WORDS_OF["v"] = ["-1", "+2.5", "0"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(FORMS), max_size=12), st.randoms(use_true_random=False))
+def test_entries_read_together_are_those_read_word_by_word(forms, random):
+    """A comment behind an entry sends it the long way. Numbers and names are mixed, later entries override earlier."""
+    lines = ["T: * identity", "O: * uniform"]
+    for form in forms:
+        lines.append(form.format(**{key: random.choice(words) for key, words in WORDS_OF.items()}))
+        if form.startswith("T") and random.random() < 0.8:
+            lines.append(f"T: * : {random.choice('abc')} uniform")
+    lines += [f"O: * : {s} : x 1\nO: * : {s} : y 0" for s in "abc"]
+    text = PREAMBLE + "\n".join(lines)
+    try:
+        together = parse_pomdp(text, "f.POMDP")
+    except PomdpFileError as error:
+        with pytest.raises(PomdpFileError, match=re.escape(str(error))):
+            parse_pomdp(text.replace("\n", " # c\n"), "f.POMDP")
+    else:
+        assert_same(together, parse_pomdp(text.replace("\n", " # c\n"), "f.POMDP"))
+
+
 # R
 
 
@@ -246,16 +277,27 @@ def test_rows_that_are_exact_are_left_alone():
         ("discount: 0.9\nstates: 2\nactions: 1\nT: 0 uniform", 4, "T", "'observations:' is missing"),
         ("states: 2\nactions: 1\nobservations: 1\nT: 0 uniform", 4, "T", "'discount:' is missing"),
         ("discount: 2\n", 1, "2", "must lie in (0, 1]"),
-        ("discount 0.9\n", 1, "0.9", "expected ':'"),
+        ("discount 0.9\n", 1, "0.9", "expected ':' after 'discount'"),
         ("discont: 0.9\n", 1, "discont", "did you mean 'discount'?"),
         ("discount: 0.9\ndiscount: 0.9", 2, "discount", "stands twice"),
         ("values: regret", 1, "regret", "'reward' or 'cost'"),
+        ("values: costs", 1, "costs", "did you mean 'cost'?"),
+        ("<?xml version='1.0'?>\n<pomdpx>", 1, "<?xml", "POMDPX file it seems, which is not supported"),
+        (PREAMBLE + "E: * : c : *", 6, "E", "'E' entries are not supported; it marks the end of episodes"),
+        (PREAMBLE + "T go : a : b 1", 6, "go", "expected ':' after 'T'"),
+        (PREAMBLE + "T: go a : b 1", 6, "a", "found 0; is a ':' missing before it?"),
+        (PREAMBLE + "t: go : a : b 1", 6, "t", "did you mean 'T'?"),
+        (PREAMBLE + "T: * identity\nobservation: go : a : x 1", 7, "observation", "did you mean 'O'?"),
+        (PREAMBLE + "T: * identity\nO: go : a : x 1\nO: go : b : z 1\n", 8, "z", "unknown observation"),
+        (PREAMBLE + "T: * identity\nO: go : a : x 1\nO: go : b : x 2\n", 8, "2", "between 0 and 1"),
+        (PREAMBLE + "R: go : a : * : * 1\nR: go : b : * : * 2\n3", 8, "3", "found more"),
+        (PREAMBLE + "O: * uniform\nT: go\n1 0 0\n0 1 0\n0 0 .5\nT: stay identity", 10, "T: go : c", "sums to 0.5"),
         ("states: a b a", 1, "a", "stands twice"),
         ("states:\nactions: 2", 2, "actions", "number of states or their names"),
         ("states: 0", 1, "0", "between 1 and"),
         ("states: 999999999", 1, "999999999", "between 1 and"),
         ("start: uniform", 1, "start", "'states' must stand before"),
-        ("discount: 1\nactions: 9\nobservations: 9\n\nstates: 8000\nT: * uniform", 5, "8000", "at most"),
+        ("discount: 1\nactions: 9\nobservations: 9\n\nstates: 8000\nT: * uniform", 6, "uniform", "at most"),
         (PREAMBLE + "start: 0.5 0.5\nT: * uniform", 7, "T", "expected 3 numbers here, found 2"),
         (PREAMBLE + "start: d", 6, "d", "unknown state"),
         (PREAMBLE + "start: *", 6, "*", "expected one state"),
@@ -392,6 +434,15 @@ def test_an_idle_state_that_is_not_terminal_stays_so():
     idle = validated(replace(task, terminal=np.zeros(3, bool)))
     assert_same(parse_pomdp(format_pomdp(idle)), idle)
     assert_same(parse_pomdp(format_pomdp(task)), task)
+
+
+def test_comments_of_origin_stay_at_the_head():
+    text = "# Made by hand, 1994\n#\n# for a robot\n\n# seqrl: horizon 5\n" + PREAMBLE + "# not this\n" + DYNAMICS
+    task = parse_pomdp(text)
+    assert task.origin == ("Made by hand, 1994", "", "for a robot")
+    written = format_pomdp(task)
+    assert "# Made by hand, 1994\n#\n# for a robot\n" in written and "not this" not in written
+    assert parse_pomdp(written).origin == task.origin
 
 
 def test_an_uninformative_first_observation_is_not_written():

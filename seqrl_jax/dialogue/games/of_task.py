@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from seqrl_jax.dialogue.game import Game, Speaker, checked
 from seqrl_jax.exact.state import state_values
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -21,7 +23,8 @@ def of_task(task: TabularPOMDP, expert: float) -> Game:
     Source of Q-MDP: Littman, Cassandra & Kaelbling (1995).
     """
     values, _ = state_values(task)
-    merit = (task.kernel.reward + task.discount * task.transition @ values[1]).T
+    onward = np.stack([law @ values[1] for law in task.transition])
+    merit = (task.kernel.reward + task.discount * onward).T
     nothing = 0.0 * merit
     return checked(
         Game(

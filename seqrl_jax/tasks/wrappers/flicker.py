@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy import sparse
 
 from seqrl_jax.tasks.environment import Space
 from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.tables import SparseTable
 from seqrl_jax.tasks.tabular import TabularPOMDP, validated
 from seqrl_jax.tasks.wrappers.blank import BLANK, blank_in, mask_with_blank, names_with_blank, space_with_blank
 from seqrl_jax.tasks.wrappers.numbered import Numbered, Sensor
@@ -26,19 +28,18 @@ def flicker(task: TabularPOMDP, probability: float) -> TabularPOMDP:
     no probability.
     """
     names = names_with_blank(task)
-    blank = names.index(BLANK)
+    every = np.arange(task.num_states)
+    at_blank = (every, np.full_like(every, names.index(BLANK)))
+    lost = sparse.csr_array((np.full(task.num_states, probability), at_blank), shape=(task.num_states, len(names)))
 
-    def seen(law: np.ndarray) -> np.ndarray:
-        wider = np.zeros((*law.shape[:-1], len(names)))
-        wider[..., : task.num_observations] = (1 - probability) * law
-        wider[..., blank] += probability
-        return wider
+    def seen(law: sparse.csr_array) -> sparse.csr_array:
+        return sparse.csr_array(((1 - probability) * law.data, law.indices, law.indptr), shape=lost.shape) + lost
 
     return validated(
         replace(
             task,
-            initial_observation=seen(task.initial_observation),
-            observation=seen(task.observation),
+            initial_observation=seen(task.lists.initial_observation),
+            observation=SparseTable(tuple(map(seen, task.lists.observation))),
             observations=names,
         )
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqrl_jax.tasks.tables import SparseTable, table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large
 
 Pair = tuple[Any, int]
@@ -23,12 +25,12 @@ class Outcome(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """Dynamics over pairs of a mark and a state; the arrays are those of `TabularPOMDP`."""
+    """Dynamics over pairs of a mark and a state; the tables are those of `TabularPOMDP`."""
 
     pairs: list[Pair]
     initial: np.ndarray
-    transition: np.ndarray
-    reward: np.ndarray
+    transition: SparseTable
+    reward: SparseTable
     terminal: np.ndarray
 
     def dynamics(self, task: TabularPOMDP, text: Callable[[Any], str]) -> TabularPOMDP:
@@ -45,8 +47,9 @@ class Marked(NamedTuple):
 
 def outcomes(task: TabularPOMDP, s: int, a: int) -> Iterator[tuple[int, float, float]]:
     """The states that `a` may lead to from `s`, how likely they are, and what is paid on the way."""
-    for after in np.flatnonzero(task.transition[a, s]).tolist():
-        yield after, float(task.transition[a, s, after]), float(task.reward[a, s, after])
+    law, pay = task.lists.transition[a], task.lists.reward[a]
+    row = slice(law.indptr[s], law.indptr[s + 1])
+    yield from zip(law.indices[row].tolist(), law.data[row].tolist(), pay.data[row].tolist(), strict=True)
 
 
 def with_marks(
@@ -58,7 +61,8 @@ def with_marks(
     Raises: TaskError where the pairs become too many.
     """
     place = {pair: index for index, pair in enumerate(start)}
-    steps: list[tuple[int, int, int, float, float]] = []
+    moves: defaultdict[tuple[int, int, int], float] = defaultdict(float)
+    pays: dict[tuple[int, int, int], float] = {}
     todo = list(place)
     for here, (mark, s) in enumerate(todo):
         for a in range(task.num_actions):
@@ -68,11 +72,9 @@ def with_marks(
                     place[pair] = len(place)
                     todo.append(pair)
                     refuse_too_large(task.name, len(place), task.num_actions, task.num_observations)
-                steps.append((a, here, place[pair], probability, paid))
-    transition = np.zeros((task.num_actions, len(place), len(place)))
-    reward = np.zeros_like(transition)
-    for a, here, there, probability, paid in steps:
-        transition[a, here, there] += probability
-        reward[a, here, there] = paid
+                cell = a, here, place[pair]
+                moves[cell] += probability
+                pays[cell] = paid
+    shape = (task.num_actions, len(place), len(place))
     initial = np.array([start.get(pair, 0.0) for pair in place])
-    return Marked(todo, initial, transition, reward, task.terminal[[s for _, s in todo]])
+    return Marked(todo, initial, table_of(shape, moves), table_of(shape, pays), task.terminal[[s for _, s in todo]])

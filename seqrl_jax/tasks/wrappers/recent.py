@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from seqrl_jax.tasks.environment import Transition, Wrapper
+from seqrl_jax.tasks.tables import every_action, row_numbers, table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
 from seqrl_jax.tasks.wrappers.blank import BLANK, names_with_blank
 from seqrl_jax.tasks.wrappers.marked import Outcome, outcomes, with_marks
@@ -33,18 +33,21 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
 
     def follow(frames: Frames, s: int, a: int) -> Iterator[Outcome]:
         for after, then, reward in outcomes(task, s, a):
-            law = task.observation[a, after]
-            for o in np.flatnonzero(law).tolist():
-                yield Outcome(((*frames[1:], o), after), then * float(law[o]), reward)
+            law = task.lists.observation[a]
+            row = slice(law.indptr[after], law.indptr[after + 1])
+            for o, p in zip(law.indices[row].tolist(), law.data[row].tolist(), strict=True):
+                yield Outcome(((*frames[1:], o), after), then * p, reward)
 
-    joint = task.initial[:, None] * task.initial_observation
+    joint = task.lists.initial_observation
+    state, mass = row_numbers(joint), task.initial[row_numbers(joint)] * joint.data
     first = (names.index(BLANK),) * before
-    marked = with_marks(task, {((*first, o), s): float(joint[s, o]) for s, o in np.argwhere(joint).tolist()}, follow)
+    begun = zip(state.tolist(), joint.indices.tolist(), mass.tolist(), strict=True)
+    marked = with_marks(task, {((*first, o), s): p for s, o, p in begun if p}, follow)
     symbols = sorted({shown(frames) for frames, _ in marked.pairs})
     refuse_too_large(task.name, len(marked.pairs), task.num_actions, len(symbols))
     place = {symbol: index for index, symbol in enumerate(symbols)}
-    law = np.zeros((len(marked.pairs), len(symbols)))
-    law[np.arange(len(law)), [place[shown(frames)] for frames, _ in marked.pairs]] = 1
+    certain = {(0, index, place[shown(frames)]): 1.0 for index, (frames, _) in enumerate(marked.pairs)}
+    law = table_of((1, len(marked.pairs), len(symbols)), certain)[0]
 
     def text(frames: Frames) -> str:
         return "|".join(names[o] for o in frames)
@@ -53,7 +56,7 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
         replace(
             marked.dynamics(task, text),
             initial_observation=law,
-            observation=np.tile(law, (task.num_actions, 1, 1)),
+            observation=every_action(law, task.num_actions),
             observations=tuple(map(text, symbols)),
         )
     )

@@ -13,9 +13,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy import sparse
 
 from seqrl_jax.tasks.environment import Box, Transition, Wrapper, everything_in
 from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.tables import SparseTable, table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
 from seqrl_jax.tasks.wrappers.codes import beside, code, code_space, with_more
 from seqrl_jax.tasks.wrappers.marked import Outcome, Pair, outcomes, with_marks
@@ -29,20 +31,20 @@ def previous_action(task: TabularPOMDP) -> TabularPOMDP:
     The best policy of the history is worth what it was: it knows what it did.
     """
     marks = [NONE, *task.actions]
-    seen = {(0, o) for o in np.flatnonzero(task.initial_observation.any(0))}
-    seen |= {(a + 1, o) for a in range(task.num_actions) for o in np.flatnonzero(task.observation[a].any(0))}
-    pairs = sorted(seen)
+    lists = task.lists
+    pairs = [(mark, o) for mark, law in enumerate((lists.initial_observation, *lists.observation)) for o in _seen(law)]
     refuse_too_large(task.name, task.num_states, task.num_actions, len(pairs))
     place = {pair: index for index, pair in enumerate(pairs)}
-    first = np.zeros((task.num_states, len(pairs)))
-    later = np.zeros((task.num_actions, task.num_states, len(pairs)))
-    for (mark, o), index in place.items():
-        if mark:
-            later[mark - 1, :, index] = task.observation[mark - 1, :, o]
-        else:
-            first[:, index] = task.initial_observation[:, o]
+
+    def marked(mark: int, law: sparse.csr_array) -> sparse.csr_array:
+        columns = [place[mark, o] for o in law.indices.tolist()]
+        return sparse.csr_array((law.data, columns, law.indptr), shape=(task.num_states, len(pairs)))
+
     names = tuple(f"{marks[mark]}|{task.observations[o]}" for mark, o in pairs)
-    return validated(replace(task, initial_observation=first, observation=later, observations=names))
+    later = SparseTable(tuple(marked(a + 1, law) for a, law in enumerate(lists.observation)))
+    return validated(
+        replace(task, initial_observation=marked(0, lists.initial_observation), observation=later, observations=names)
+    )
 
 
 def previous_reward(task: TabularPOMDP) -> TabularPOMDP:
@@ -72,24 +74,27 @@ def _marked(task: TabularPOMDP, start: Hashable, mark_after: Callable[[Any, floa
     begun = {(start, s): float(task.initial[s]) for s in np.flatnonzero(task.initial).tolist()}
     marked = with_marks(task, begun, follow)
     # The start's mark is never set again: such states are only begun in, and the others only entered.
-    laws = {
-        pair: np.broadcast_to(task.initial_observation[pair[1]], task.observation[:, 0].shape)
-        if pair[0] == start
-        else task.observation[:, pair[1]]
-        for pair in marked.pairs
-    }
     symbols: dict[Pair, int] = {}
-    for (mark, _), law in laws.items():
-        for o in np.flatnonzero(law.any(0)).tolist():
+    cells: dict[tuple[int, int, int], float] = {}
+    lists = task.lists
+    for index, (mark, s) in enumerate(marked.pairs):
+        laws = [lists.initial_observation] * task.num_actions if mark == start else lists.observation
+        rows = [(law.indices[row], law.data[row]) for law in laws for row in [slice(*law.indptr[s : s + 2])]]
+        for o in sorted({o for seen, _ in rows for o in seen.tolist()}):
             symbols.setdefault((mark, o), len(symbols))
-    refuse_too_large(task.name, len(laws), task.num_actions, len(symbols))
-    later = np.zeros((task.num_actions, len(laws), len(symbols)))
-    for index, ((mark, _), law) in enumerate(laws.items()):
-        for o in np.flatnonzero(law.any(0)).tolist():
-            later[:, index, symbols[mark, o]] = law[:, o]
+        for a, (seen, likely) in enumerate(rows):
+            for o, p in zip(seen.tolist(), likely.tolist(), strict=True):
+                cells[a, index, symbols[mark, o]] = p
+        refuse_too_large(task.name, len(marked.pairs), task.num_actions, len(symbols))
+    later = table_of((task.num_actions, len(marked.pairs), len(symbols)), cells)
     names = tuple(f"{mark}|{task.observations[o]}" for mark, o in symbols)
     dynamics = marked.dynamics(task, str)
     return validated(replace(dynamics, initial_observation=later[0], observation=later, observations=names))
+
+
+def _seen(law: sparse.csr_array) -> list[int]:
+    """The columns that hold something, in order."""
+    return sorted(set(law.indices.tolist()))
 
 
 class PreviousAction(Wrapper):

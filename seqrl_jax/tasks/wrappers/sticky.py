@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy import sparse
 
 from seqrl_jax.tasks.build import chance
 from seqrl_jax.tasks.environment import Transition, zeros_in
 from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.tables import every_action
 from seqrl_jax.tasks.tabular import TabularPOMDP, validated
 from seqrl_jax.tasks.wrappers.marked import Outcome, outcomes, with_marks
 from seqrl_jax.tasks.wrappers.numbered import Numbered, NumberedWrapper
@@ -40,13 +42,13 @@ def sticky(task: TabularPOMDP, probability: float) -> TabularPOMDP:
     # What was executed last, and behind all actions: nothing yet.
     begun = {(num_actions, s): float(task.initial[s]) for s in np.flatnonzero(task.initial).tolist()}
     marked = with_marks(task, begun, follow)
-    laws = np.concatenate([task.observation, task.initial_observation[None]])
-    law = np.stack([laws[pair] for pair in marked.pairs])
+    laws = sparse.vstack([*task.lists.observation, task.lists.initial_observation], format="csr")
+    law = laws[[last * task.num_states + s for last, s in marked.pairs]]
     return validated(
         replace(
             marked.dynamics(task, lambda last: (*task.actions, "none")[last]),
             initial_observation=law,
-            observation=np.tile(law, (num_actions, 1, 1)),
+            observation=every_action(law, num_actions),
         )
     )
 
