@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import sparse
@@ -35,9 +36,25 @@ class DecisionGraph:
     def num_actions(self) -> int:
         return self.reward.shape[1]
 
+    def in_units(self, unit: float) -> DecisionGraph:
+        """The same problem, paid in units of so much."""
+        return replace(self, reward=self.reward / unit)
+
 
 def state_graph(task: TabularPOMDP) -> DecisionGraph:
-    """Nodes are the reachable pairs (state, observation shown); seeing the node is seeing the state."""
+    """Nodes are the reachable pairs (state, observation shown); seeing the node is seeing the state.
+
+    Built once for each task, and kept as long as the task is.
+    """
+    if task not in _state_graphs:
+        _state_graphs[task] = _state_graph(task)
+    return _state_graphs[task]
+
+
+_state_graphs: WeakKeyDictionary[TabularPOMDP, DecisionGraph] = WeakKeyDictionary()
+
+
+def _state_graph(task: TabularPOMDP) -> DecisionGraph:
     kernel, num_o = task.kernel, task.num_observations
     action, state, after, observation, probability, _ = kernel.outcomes
     shape = (task.num_states * task.num_actions, task.num_states * num_o)
