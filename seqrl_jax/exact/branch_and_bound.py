@@ -34,11 +34,15 @@ TOLERANCE = 1e-8
 """Of the largest return: a box whose bound exceeds the best known policy by no more is not split further."""
 ROUNDING = 1e-12
 """Of the largest return: what a sum over all nodes and steps may be wrong by."""
-# Boxes assessed at once: enough to make numpy's overhead small, few enough to stay close to best first.
 BATCH_ENTRIES = 20_000
 BATCH = (64, 512)
+"""Boxes assessed at once: enough to make numpy's overhead small, few enough to stay close to best first."""
+MEMORY = 30_000_000
+"""Action values, over all nodes and steps, that are kept for the boxes assessed at once: some hundred megabytes."""
 WORK = 600_000_000
 """Products that one search may take, over all its sweeps: some seconds, and the same everywhere."""
+OVERHEAD = 10_000
+"""What a step of a sweep costs however small it is, in products."""
 PATIENCE = 0.1
 """Of the work: what is spent before the search has to have gained on what is known without it."""
 SWEEPS = {False: 2, True: 8}
@@ -111,11 +115,12 @@ def search(
     made, spent = 0, 0
     differences = action_differences(graph) if second_order else None
     entries = graph.reward.size + graph.transition.nnz
-    batch = int(np.clip(BATCH_ENTRIES // graph.reward.size, *BATCH))
+    kept = graph.reward.size * graph.horizon
+    batch = min(int(np.clip(BATCH_ENTRIES // graph.reward.size, *BATCH)), max(1, MEMORY // kept))
     while fresh:
         boxes = Boxes(*(np.stack(side, axis=-1) for side in zip(*fresh)))
         assessed = assess(graph, boxes, differences)
-        spent += SWEEPS[second_order] * entries * graph.horizon * len(fresh)
+        spent += SWEEPS[second_order] * graph.horizon * (entries * len(fresh) + OVERHEAD)
         values = evaluate(np.moveaxis(assessed.policy, -1, 0))
         if values.max() > incumbent:
             incumbent, best = float(values.max()), assessed.policy[..., values.argmax()]

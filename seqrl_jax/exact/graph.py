@@ -77,6 +77,29 @@ def _state_graph(task: TabularPOMDP) -> DecisionGraph:
     )
 
 
+def with_memory(graph: DecisionGraph, memories: int) -> DecisionGraph:
+    """The problem of a controller with M memory states as one without memory: nodes are pairs (m, n), labels pairs
+    (m, label), actions pairs (m', a), numbered in that order; it begins in memory state 0."""
+    num_n, num_a = graph.reward.shape
+    steps = graph.transition.tocoo()
+    node, action = np.divmod(steps.row, num_a)
+    before, after = np.indices((memories, memories)).reshape(2, -1, 1)
+    rows = (before * num_n + node) * (memories * num_a) + after * num_a + action
+    columns, data = after * num_n + steps.col, np.broadcast_to(steps.data, rows.shape)
+    transition = sparse.csr_matrix(
+        (data.ravel(), (rows.ravel(), np.broadcast_to(columns, rows.shape).ravel())),
+        shape=(memories**2 * num_n * num_a, memories * num_n),
+    )
+    return replace(
+        graph,
+        label=(np.arange(memories)[:, None] * graph.num_labels + graph.label).ravel(),
+        reward=np.tile(graph.reward, (memories, memories)),
+        transition=transition,
+        start=np.concatenate([graph.start, np.zeros((memories - 1) * num_n)]),
+        num_labels=memories * graph.num_labels,
+    )
+
+
 def policy_values(graph: DecisionGraph, policy: np.ndarray) -> np.ndarray:
     """The exact value J of stationary policies of the label.
 

@@ -5,15 +5,15 @@ All is computed in units of the largest return, so that a task paid in cents is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 
 import numpy as np
 
-from seqrl_jax.exact.ascent import ascend, starts_within_budget
-from seqrl_jax.exact.branch_and_bound import search, split_actions, split_ranges
-from seqrl_jax.exact.graph import DecisionGraph, policy_values, state_graph
+from seqrl_jax.exact.ascent import ascend, effort
+from seqrl_jax.exact.branch_and_bound import WORK, search, split_actions, split_ranges
+from seqrl_jax.exact.graph import DecisionGraph, policy_values, state_graph, with_memory
 from seqrl_jax.exact.interval import EXACT_SHARE, Interval
 from seqrl_jax.exact.state import largest_return
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -57,24 +57,34 @@ def memoryless_stochastic(
     Args: deterministic: [O, A], a policy to start from. history_upper: a bound that the upper end never exceeds.
     Returns: the interval and the kept policy [O, A].
     """
-    nodes, unit = state_graph(task), largest_return(task)
-    policy, below, above = deterministic, "the deterministic map", "the history value"
-    lower, upper = _value(task, policy), history_upper
+    return stochastic_controller(task, graph, deterministic, history_upper, memories=1)
+
+
+def stochastic_controller(
+    task: TabularPOMDP,
+    graph: DecisionGraph,
+    first: np.ndarray,
+    history_upper: float,
+    memories: int,
+    others: Sequence[np.ndarray] = (),
+    work: float = WORK,
+) -> tuple[Interval, np.ndarray]:
+    """The best policy with M memory states, and the policy [M * O, M * A], see `exact.ascent`.
+
+    Args: graph: of states or beliefs. first, others: policies to start from. work: of branch and bound.
+    """
+    nodes, unit = with_memory(state_graph(task), memories), largest_return(task)
+    values_of, in_units = partial(policy_values, nodes), partial(policy_values, nodes.in_units(unit))
+    policy, below, above = first, "the policy with which the ascent would begin", "the history value"
+    lower, upper = float(values_of(policy)), history_upper
     if upper - lower > CLOSED * unit:
-        policy, below = ascend(task, deterministic), f"gradient ascent from {starts_within_budget(nodes, 1)} starts"
-        lower = _value(task, policy)
+        policy = ascend(task, first, memories=memories, others=others)
+        lower, below = float(values_of(policy)), f"gradient ascent from {effort(task, memories).starts} starts"
     if upper - lower > EXACT_SHARE * unit:
-        found = search(
-            graph.in_units(unit),
-            partial(policy_values, nodes.in_units(unit)),
-            split_ranges,
-            policy,
-            second_order=True,
-            known=history_upper / unit,
-        )
-        if _value(task, found.policy) > lower:
-            policy, below = found.policy, "best policy met in branch and bound"
-            lower = _value(task, policy)
+        boxed = with_memory(graph, memories).in_units(unit)
+        found = search(boxed, in_units, split_ranges, policy, second_order=True, known=history_upper / unit, work=work)
+        if (value := float(values_of(found.policy))) > lower:
+            policy, lower, below = found.policy, value, "best policy met in branch and bound"
         if unit * found.upper < upper:
             upper, above = unit * found.upper, "branch and bound"
     return Interval(lower, max(lower, upper), f"lower: {below}; upper: {above}", unit), policy
