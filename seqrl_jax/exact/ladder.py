@@ -59,9 +59,9 @@ def ladder(
     rng = np.random.default_rng(seed)
     rungs = [memoryless]
     for memories in range(2, largest + 1):
-        first = _with_another_state(rungs[-1], task)
-        others = [] if beliefs is None else _merged(task, graph, memories, rng)
-        rungs.append(Rung(memories, *stochastic_controller(task, graph, first, limit, memories, others, WORK)))
+        starts = [_with_another_state(rungs[-1], task)]
+        starts += [] if beliefs is None else _merged(task, graph, memories, rng)
+        rungs.append(Rung(memories, *stochastic_controller(task, graph, starts, limit, memories, WORK)))
     return rungs
 
 

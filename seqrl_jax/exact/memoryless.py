@@ -57,28 +57,28 @@ def memoryless_stochastic(
     Args: deterministic: [O, A], a policy to start from. history_upper: a bound that the upper end never exceeds.
     Returns: the interval and the kept policy [O, A].
     """
-    return stochastic_controller(task, graph, deterministic, history_upper, memories=1)
+    return stochastic_controller(task, graph, [deterministic], history_upper, memories=1)
 
 
 def stochastic_controller(
     task: TabularPOMDP,
     graph: DecisionGraph,
-    first: np.ndarray,
+    starts: Sequence[np.ndarray],
     history_upper: float,
     memories: int,
-    others: Sequence[np.ndarray] = (),
     work: float = WORK,
 ) -> tuple[Interval, np.ndarray]:
     """The best policy with M memory states, and the policy [M * O, M * A], see `exact.ascent`.
 
-    Args: graph: of states or beliefs. first, others: policies to start from. work: of branch and bound.
+    Args: graph: of states or beliefs. starts: at least one policy to start from. work: of branch and bound.
     """
     nodes, unit = with_memory(state_graph(task), memories), largest_return(task)
     values_of, in_units = partial(policy_values, nodes), partial(policy_values, nodes.in_units(unit))
-    policy, below, above = first, "the policy with which the ascent would begin", "the history value"
+    first = int(np.argmax([float(values_of(policy)) for policy in starts]))
+    policy, below, above = starts[first], "best policy to start from", "the history value"
     lower, upper = float(values_of(policy)), history_upper
     if upper - lower > CLOSED * unit:
-        policy = ascend(task, first, memories=memories, others=others)
+        policy = ascend(task, policy, memories=memories, others=[*starts[:first], *starts[first + 1 :]])
         lower, below = float(values_of(policy)), f"gradient ascent from {effort(task, memories).starts} starts"
     if upper - lower > EXACT_SHARE * unit:
         boxed = with_memory(graph, memories).in_units(unit)
