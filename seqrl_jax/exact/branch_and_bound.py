@@ -30,7 +30,7 @@ from scipy import sparse
 
 from seqrl_jax.exact.graph import DecisionGraph
 
-TOLERANCE = 1e-8
+TOLERANCE = 3e-8
 """Of the largest return: a box whose bound exceeds the best known policy by no more is not split further."""
 ROUNDING = 1e-12
 """Of the largest return: what a sum over all nodes and steps may be wrong by."""
@@ -45,8 +45,14 @@ OVERHEAD = 10_000
 """What a step of a sweep costs however small it is, in products."""
 PATIENCE = 0.1
 """Of the work: what is spent before the search has to have gained on what is known without it."""
-SWEEPS = {False: 2, True: 8}
-"""Over all nodes and steps, that it takes to assess a box: for the first bound, for all that is computed of one."""
+NEAR = 1e-5
+"""Of the largest return: a search whose ends are so close may take"""
+LONGER = 4
+"""times the work to its end."""
+SWEEPS = {"first": 2, "second": 3, "derivatives": 3}
+"""Over all nodes and steps, that it takes to assess a box, by what is computed of it."""
+LOOKED = (1000, 0.05)
+"""Derivatives are looked at in so many boxes, and in more where they left out an action in such a share of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +118,19 @@ def search(
     queue: list[tuple[float, int, Children]] = []
     allowed = np.where(duplicates(graph), 0.0, 1.0)
     fresh = [(np.zeros_like(allowed), allowed)]
-    made, spent = 0, 0
+    made, spent, looked, useful = 0, 0, 0, 0
     differences = action_differences(graph) if second_order else None
     entries = graph.reward.size + graph.transition.nnz
     kept = graph.reward.size * graph.horizon
     batch = min(int(np.clip(BATCH_ENTRIES // graph.reward.size, *BATCH)), max(1, MEMORY // kept))
     while fresh:
         boxes = Boxes(*(np.stack(side, axis=-1) for side in zip(*fresh)))
-        assessed = assess(graph, boxes, differences)
-        spent += SWEEPS[second_order] * graph.horizon * (entries * len(fresh) + OVERHEAD)
+        derivatives = second_order and (looked < LOOKED[0] or useful > LOOKED[1] * looked)
+        assessed = assess(graph, boxes, differences, derivatives)
+        sweeps = SWEEPS["first"] + second_order * SWEEPS["second"] + derivatives * SWEEPS["derivatives"]
+        spent += sweeps * graph.horizon * (entries * len(fresh) + OVERHEAD)
+        looked += derivatives * len(fresh)
+        useful += int(assessed.unused.any((0, 1)).sum())
         values = evaluate(np.moveaxis(assessed.policy, -1, 0))
         if values.max() > incumbent:
             incumbent, best = float(values.max()), assessed.policy[..., values.argmax()]
@@ -135,7 +145,8 @@ def search(
                 parts = partial(split, low, high, assessed.policy[..., i], int(assessed.label[i]))
                 heapq.heappush(queue, (-bound, made := made + 1, parts))
         fresh = []
-        allowance = work if queue and -queue[0][0] < known else PATIENCE * work
+        ahead = -queue[0][0] if queue else -np.inf
+        allowance = work * (PATIENCE if ahead >= known else LONGER if ahead < incumbent + NEAR else 1)
         while queue and len(fresh) < batch and spent <= allowance:
             negative, _, parts = heapq.heappop(queue)
             smaller = parts() if -negative > incumbent + TOLERANCE else []
@@ -146,8 +157,11 @@ def search(
     return Found(max(incumbent, closed, left), best, not queue)
 
 
-def assess(graph: DecisionGraph, boxes: Boxes, differences: DecisionGraph | None) -> Assessed:
-    """Bounds and branching advice for B boxes; the second bound only with `action_differences(graph)`."""
+def assess(
+    graph: DecisionGraph, boxes: Boxes, differences: DecisionGraph | None, derivatives: bool = False
+) -> Assessed:
+    """Bounds and branching advice for B boxes; the second bound only with `action_differences(graph)`, and what is
+    unused only if derivatives are looked at."""
     low, high = boxes.low[graph.label], boxes.high[graph.label]
     values, action_values, chosen = _backward(graph, lambda _, q: _fill(low, high, q))
     occupancy = _forward(graph, chosen)
@@ -159,8 +173,10 @@ def assess(graph: DecisionGraph, boxes: Boxes, differences: DecisionGraph | None
     bound = graph.start @ values[0]
     unused = np.zeros(boxes.high.shape, bool)
     if differences is not None:
-        second, unused = _second_order_bound(graph, differences, boxes, low, high, values)
-        bound = np.minimum(bound, second)
+        around = _around_centre(graph, differences, boxes, low, high, values)
+        bound = np.minimum(bound, around.bound)
+        if derivatives:
+            unused = _behind(graph, differences, low, high, around.gradient, values, around.least)
     # No loss does not mean that the policy attains the bound: where choices tie, it may visit nodes that the relaxed
     # one does not. So ties go to the label with the most probability left to move, and never to one with none.
     shown = np.isin(np.arange(graph.num_labels), graph.label)[:, None]
@@ -225,15 +241,24 @@ def _tightened(low: np.ndarray, high: np.ndarray, label: int) -> Box:
     return low, high
 
 
-def _second_order_bound(
+class Around(NamedTuple):
+    """The second bound [B] of the module's docstring, with c in the middle of each box; the derivative of J at c,
+    [L, A, B]; and values [N, B] by step that every policy of the box reaches."""
+
+    bound: np.ndarray
+    gradient: np.ndarray
+    least: list[np.ndarray]
+
+
+def _around_centre(
     graph: DecisionGraph,
     differences: DecisionGraph,
     boxes: Boxes,
     low: np.ndarray,
     high: np.ndarray,
     most: list[np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """[B]: the second bound of the module's docstring, with c in the middle of each box."""
+) -> Around:
+    """Args: low, high: [N, A, B]. most: values [N, B] by step that no policy of the box exceeds."""
     room = boxes.high - boxes.low
     share = (1 - boxes.low.sum(1)) / np.maximum(room.sum(1), 1e-300)
     centre = boxes.low + room * share[:, None]
@@ -252,8 +277,7 @@ def _second_order_bound(
         above = np.where(free, _ahead(differences, most[t + 1] - values[t + 1]), -np.inf).max(1)
         below = np.where(free, _ahead(differences, least[t + 1] - values[t + 1]), np.inf).min(1)
         remainder += (occupancy[t] * moved * np.maximum(above - below, 0)).sum(0)
-    unused = _behind(graph, differences, low, high, gradient, most, least)
-    return graph.start @ values[0] + linear + remainder, unused
+    return Around(graph.start @ values[0] + linear + remainder, gradient, least)
 
 
 def _behind(
@@ -268,7 +292,7 @@ def _behind(
     """[L, A, B]: where the derivative of J by an action is behind that of another one, for every policy of the box.
 
     The other action is the one with the largest `gradient`, [L, A, B], in the middle of the box. low, high: [N, A, B].
-    most, least: values [N, B] by step that no policy of the box leaves.
+    most, least: values [N, B] by step between which those of every policy of the box lie.
     """
     common = (graph.transition - differences.transition)[:: graph.num_actions]
     best = gradient.argmax(1)[:, None]
