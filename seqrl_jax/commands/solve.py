@@ -10,7 +10,7 @@ import jax
 
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.commands.tasks import named
-from seqrl_jax.exact.ladder import ladder
+from seqrl_jax.exact.ladder import Rung, ladder
 from seqrl_jax.exact.solve import VALUES, Solution, cache_directory, solve
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -29,19 +29,17 @@ def run(options: argparse.Namespace) -> None:
     }
     if options.episodes is not None:
         output["played"] = _play(task, solution, options.episodes)
+    rungs: list[Rung] = []
     if options.memory_states is not None:
-        rungs = ladder(task, solution.stochastic, options.memory_states)
-        output["memory_states"] = [{"memories": rung.memories, "lower": rung.value} for rung in rungs]
+        first = Rung(1, solution.values["memoryless_stochastic"], solution.stochastic)
+        rungs = ladder(task, first, options.memory_states, history_upper=solution.values["history"].upper)
+        output["memory_states"] = [{"memories": rung.memories, **asdict(rung.value)} for rung in rungs]
     if options.json:
         return print_json(output)
     print(f"{options.task}: horizon {task.horizon}, discount {task.discount:g}")
-    for name in VALUES:
-        value = solution.values[name]
+    for name, value in (solution.values | {f"{rung.memories} memory states": rung.value for rung in rungs}).items():
         ends = f"{value.lower:.7g}" if value.is_exact else f"[{value.lower:.7g}, {value.upper:.7g}]"
         print(f"  {name:<26}{ends:<26}{value.method}")
-    for rung in output.get("memory_states", []):
-        name = f"{rung['memories']} memory states"
-        print(f"  {name:<26}{rung['lower']:<26.7g}lower: a policy found by gradient ascent")
     if options.episodes is not None:
         played = output["played"]
         print(f"  played {played['episodes']} episodes: {played['mean']:.7g} +- {played['standard_error']:.2g}")

@@ -7,8 +7,8 @@ memoryless.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,21 @@ from jax import Array
 from scipy import sparse
 from scipy.optimize import minimize
 
-from seqrl_jax.exact.graph import DecisionGraph, state_graph
+from seqrl_jax.exact.graph import state_graph
+from seqrl_jax.exact.state import largest_return
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
-STARTS = 64
-ITERATIONS = 150
+STARTS = (4, 64)
+ITERATIONS = (20, 150)
+STARTS_EACH = 4
+"""For each free probability: where there is one, two ascents may do."""
 STEP_FACTORS = (0.25, 1.0, 4.0)
-WORK = 2e10
-"""Products that the ascent may take: seconds to a minute on a core."""
+WORK = 5e9
+"""Products that the ascent may take: seconds on a core."""
+OVERHEAD = 50_000
+"""What a time step costs however small it is, in products."""
+TIE = 1e-9
+"""Of the largest return: ends of ascents that differ by less are equally good, and the first is refined."""
 SCATTERED = 12
 """What an entry costs that is gathered and scattered, in products."""
 MOST_QUADRATIC = 256
@@ -36,7 +43,11 @@ MOST_DENSE = 2**16
 """Entries of a matrix that is multiplied whole: on a CPU that is faster than to gather and to scatter."""
 
 
-def exact_value(task: TabularPOMDP, memories: int = 1) -> Callable[[Array], Array]:
+Value = Callable[[Array], Array]
+"""J as a function of a policy."""
+
+
+def exact_value(task: TabularPOMDP, memories: int = 1) -> Value:
     """J as a differentiable function of a policy [M * O, M * A], by recursion over pairs (memory, node of the state
     graph).
 
@@ -69,36 +80,57 @@ def _product(matrix: sparse.csr_matrix) -> Callable[[Array], Array]:
     return lambda rows: jnp.zeros((len(rows), matrix.shape[1])).at[:, column].add(rows[:, row] * data)
 
 
-def ascend(task: TabularPOMDP, first: np.ndarray, seed: int = 0, memories: int = 1) -> np.ndarray:
-    """The best policy [M * O, M * A] found from up to 64 starts, the first of them `first`; never worse than `first`.
+class Effort(NamedTuple):
+    """From how many policies the ascent begins, and how many steps each makes."""
+
+    starts: int
+    iterations: int
+
+
+def effort(task: TabularPOMDP, memories: int = 1) -> Effort:
+    """As many starts as free probabilities call for, and less of both where a step of each is a large product."""
+    graph = state_graph(task)
+    free = len(np.unique(graph.label)) * memories * (memories * graph.num_actions - 1)
+    entries = np.prod(graph.transition.shape)
+    each = memories**2 * (entries if entries <= MOST_DENSE else SCATTERED * graph.transition.nnz)
+    sweeps = (2 + len(STEP_FACTORS)) * graph.horizon
+    affordable = (WORK / (ITERATIONS[1] * sweeps) - OVERHEAD) / max(1, each)
+    starts = int(np.clip(min(STARTS_EACH * free, affordable) // 2 * 2, *STARTS))
+    iterations = int(np.clip(WORK // (sweeps * (OVERHEAD + starts * each)), *ITERATIONS))
+    return Effort(starts, iterations)
+
+
+def ascend(
+    task: TabularPOMDP, first: np.ndarray, seed: int = 0, memories: int = 1, others: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """The best policy [M * O, M * A] found from up to 64 starts, among them `first` and `others`; never worse than
+    `first`.
 
     Projected gradient ascent, each start with its own step size, which grows while it pays and shrinks when it does
     not; then a refinement of the best one.
     """
     rng = np.random.default_rng(seed)
     shape = (memories * task.num_observations, memories * task.num_actions)
-    half = starts_within_budget(state_graph(task), memories) // 2
-    even = rng.dirichlet(np.ones(shape[1]), (half - 1, shape[0]))
-    uneven = rng.dirichlet(np.full(shape[1], 0.2), (half - 1, shape[0]))
-    starts = np.concatenate([first[None], np.full((1, *shape), 1 / shape[1]), even, uneven])
+    starts, iterations = effort(task, memories)
+    even = rng.dirichlet(np.ones(shape[1]), (starts // 2 - 1, shape[0]))
+    uneven = rng.dirichlet(np.full(shape[1], 0.2), (starts // 2 - 1, shape[0]))
+    listed = [first, *others, np.full(shape, 1 / shape[1]), *even, *uneven][:starts]
     # Optax's projection divides floats by integers, which a caller's strict promotion would refuse.
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        policies, values = jax.jit(lambda starts: _climb(task, starts, memories))(jnp.asarray(starts))
-        best = np.asarray(policies)[np.asarray(values).argmax()]
-        return _polished(task, best, memories)
+        value = _in_units(task, memories)
+        policies, values = jax.jit(lambda each: _climb(value, each, iterations))(jnp.asarray(np.array(listed)))
+        values = np.asarray(values)
+        best = np.asarray(policies)[(values >= values.max() - TIE).argmax()]
+        return _polished(value, best)
 
 
-def starts_within_budget(graph: DecisionGraph, memories: int) -> int:
-    """From how many policies the ascent begins: fewer where a step of each is a large product, at least 4."""
-    entries = np.prod(graph.transition.shape)
-    each = entries if entries <= MOST_DENSE else SCATTERED * graph.transition.nnz
-    # Where every action ends the episode, nothing is multiplied.
-    work = ITERATIONS * (2 + len(STEP_FACTORS)) * graph.horizon * memories**2 * max(1, each)
-    return int(np.clip(WORK // work // 2 * 2, 4, STARTS))
+def _in_units(task: TabularPOMDP, memories: int) -> Value:
+    """J in units of the largest return."""
+    value, unit = exact_value(task, memories), largest_return(task)
+    return lambda policy: value(policy) / unit
 
 
-def _climb(task: TabularPOMDP, starts: Array, memories: int) -> tuple[Array, Array]:
-    value = exact_value(task, memories)
+def _climb(value: Value, starts: Array, iterations: int) -> tuple[Array, Array]:
     project = jax.vmap(optax.projections.projection_simplex)
     factors = jnp.asarray(STEP_FACTORS)
 
@@ -116,20 +148,19 @@ def _climb(task: TabularPOMDP, starts: Array, memories: int) -> tuple[Array, Arr
         return jax.vmap(move)(*carry), None
 
     rates = jnp.full(len(starts), 0.3)
-    policies = jax.lax.scan(iterate, (starts, rates), length=ITERATIONS)[0][0]
+    policies = jax.lax.scan(iterate, (starts, rates), length=iterations)[0][0]
     return policies, jax.vmap(value)(policies)
 
 
-def _polished(task: TabularPOMDP, policy: np.ndarray, memories: int) -> np.ndarray:
+def _polished(value: Value, policy: np.ndarray) -> np.ndarray:
     """A local refinement; the policy itself where that finds nothing better."""
-    value = exact_value(task, memories)
     refine = _on_simplices if policy.size <= MOST_QUADRATIC else _on_logits
     candidate = refine(lambda table: -value(table), policy)
     better = float(value(jnp.asarray(candidate))) > float(value(jnp.asarray(policy)))
     return candidate if better else policy
 
 
-def _on_simplices(cost: Callable[[Array], Array], policy: np.ndarray) -> np.ndarray:
+def _on_simplices(cost: Value, policy: np.ndarray) -> np.ndarray:
     """Sequential quadratic programming over rows that sum to 1: exact, at the cube of their number of entries."""
     sums = np.kron(np.eye(policy.shape[0]), np.ones(policy.shape[1]))
     found = minimize(
@@ -145,7 +176,7 @@ def _on_simplices(cost: Callable[[Array], Array], policy: np.ndarray) -> np.ndar
     return candidate / candidate.sum(1, keepdims=True)
 
 
-def _on_logits(cost: Callable[[Array], Array], policy: np.ndarray) -> np.ndarray:
+def _on_logits(cost: Value, policy: np.ndarray) -> np.ndarray:
     """A quasi-Newton method over logits, which grows with the number of entries; zeros become small numbers."""
     logits = np.log(np.maximum(policy, SMALLEST))
     of_logits = lambda table: cost(jax.nn.softmax(table))
@@ -154,6 +185,6 @@ def _on_logits(cost: Callable[[Array], Array], policy: np.ndarray) -> np.ndarray
     return weights / weights.sum(1, keepdims=True)
 
 
-def _with_gradient(cost: Callable[[Array], Array], shape: tuple[int, ...]) -> Callable[[np.ndarray], Any]:
+def _with_gradient(cost: Value, shape: tuple[int, ...]) -> Callable[[np.ndarray], Any]:
     both = jax.jit(jax.value_and_grad(lambda flat: cost(flat.reshape(shape))))
     return lambda flat: tuple(np.asarray(part) for part in both(jnp.asarray(flat)))

@@ -11,6 +11,10 @@ memoryless policy in a box:
    `V^pi - V^c` lies between the relaxed minimum and the relaxed maximum minus V^c, so that it is of second order in the
    box's width. As pi - c sums to 0, neither the part of a transition that all actions share nor an action without room
    in the box enters.
+
+And where no policy of a box is stationary, none of them is the best of all. The derivative of J by pi(a given o) is
+`sum_t sum_{n of o} d_t(n) Q_t(n, a)`; at the best policy no action that is taken has a smaller one than another action.
+Ranges of d and Q over the box bound the differences of the derivatives: an action that is always behind is not taken.
 """
 
 from __future__ import annotations
@@ -19,20 +23,36 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from seqrl_jax.exact.graph import DecisionGraph
 
-# A box whose bound exceeds the best known policy by no more than this is not split further.
-TOLERANCE = 2e-7
-# Boxes assessed at once: enough to make numpy's overhead small, few enough to stay close to best first.
+TOLERANCE = 3e-8
+"""Of the largest return: a box whose bound exceeds the best known policy by no more is not split further."""
+ROUNDING = 1e-12
+"""Of the largest return: what a sum over all nodes and steps may be wrong by."""
 BATCH_ENTRIES = 20_000
 BATCH = (64, 512)
-# Array entries that one search may compute, over all its sweeps: a deterministic budget of a few seconds.
+"""Boxes assessed at once: enough to make numpy's overhead small, few enough to stay close to best first."""
+MEMORY = 30_000_000
+"""Action values, over all nodes and steps, that are kept for the boxes assessed at once: some hundred megabytes."""
 WORK = 600_000_000
+"""Products that one search may take, over all its sweeps: some seconds, and the same everywhere."""
+OVERHEAD = 10_000
+"""What a step of a sweep costs however small it is, in products."""
+PATIENCE = 0.1
+"""Of the work: what is spent before the search has to have gained on what is known without it."""
+NEAR = 1e-5
+"""Of the largest return: a search whose ends are so close may take"""
+LONGER = 4
+"""times the work to its end."""
+SWEEPS = {"first": 2, "second": 3, "derivatives": 3}
+"""Over all nodes and steps, that it takes to assess a box, by what is computed of it."""
+LOOKED = (1000, 0.05)
+"""Derivatives are looked at in so many boxes, and in more where they left out an action in such a share of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +68,29 @@ class Assessed:
     """What is known of B boxes.
 
     bound: [B], above J of every memoryless policy in the box. policy: [L, A, B], the memoryless policy in the box
-    nearest to what the nodes choose. label: [B], where to branch.
+    nearest to what the nodes choose. label: [B], where to branch. unused: [L, A, B] bool, what no policy of the box
+    does that is the best of all.
     """
 
     bound: np.ndarray
     policy: np.ndarray
     label: np.ndarray
+    unused: np.ndarray
 
 
-Split = Callable[[np.ndarray, np.ndarray, np.ndarray, int], list[tuple[np.ndarray, np.ndarray]]]
+class Found(NamedTuple):
+    """What a search leaves: a bound on J of every memoryless policy, the best policy met, and whether it was
+    finished."""
+
+    upper: float
+    policy: np.ndarray
+    finished: bool
+
+
+Box = tuple[np.ndarray, np.ndarray]
+"""low, high: [L, A]."""
+Children = Callable[[], list[Box]]
+Split = Callable[[np.ndarray, np.ndarray, np.ndarray, int], list[Box]]
 
 
 def search(
@@ -65,51 +99,69 @@ def search(
     split: Split,
     best: np.ndarray,
     second_order: bool,
-) -> tuple[float, np.ndarray, bool]:
-    """Best first, in batches, until every box is closed or the work is spent.
+    known: float = np.inf,
+    work: float = WORK,
+) -> Found:
+    """Best first, in batches, until every box is closed, or the work is spent, or a share of it has gained nothing.
 
     Args:
+        graph: paid in units of the largest return.
         evaluate: [B, L, A] policies -> [B] exact values.
         split: (low, high, policy, label) of a box -> smaller boxes that cover what of it matters.
         best: [L, A], a known policy.
-        second_order: whether to compute the second bound too.
-    Returns: an upper bound on J of every memoryless policy, the best policy met, and whether the search was finished.
+        second_order: whether to compute the second bound too, and to leave out what is not stationary; for stochastic
+            policies.
+        known: an upper bound from elsewhere; a search that stays above it for long is given up.
+        work: products that it may take.
     """
-    shape = (graph.num_labels, graph.num_actions)
     incumbent, closed = float(evaluate(best[None])[0]), -np.inf
-    queue: list[tuple[float, int, Any]] = []
-    fresh = [(np.zeros(shape), np.ones(shape))]
-    made, work = 0, 0
+    queue: list[tuple[float, int, Children]] = []
+    allowed = np.where(duplicates(graph), 0.0, 1.0)
+    fresh = [(np.zeros_like(allowed), allowed)]
+    made, spent, looked, useful = 0, 0, 0, 0
     differences = action_differences(graph) if second_order else None
-    sweeps = 5 if second_order else 2
-    batch = int(np.clip(BATCH_ENTRIES // graph.reward.size, *BATCH))
+    entries = graph.reward.size + graph.transition.nnz
+    kept = graph.reward.size * graph.horizon
+    batch = min(int(np.clip(BATCH_ENTRIES // graph.reward.size, *BATCH)), max(1, MEMORY // kept))
     while fresh:
-        assessed = assess(graph, Boxes(*(np.stack(side, axis=-1) for side in zip(*fresh))), differences)
-        work += sweeps * graph.reward.size * graph.horizon * len(fresh)
+        boxes = Boxes(*(np.stack(side, axis=-1) for side in zip(*fresh)))
+        derivatives = second_order and (looked < LOOKED[0] or useful > LOOKED[1] * looked)
+        assessed = assess(graph, boxes, differences, derivatives)
+        sweeps = SWEEPS["first"] + second_order * SWEEPS["second"] + derivatives * SWEEPS["derivatives"]
+        spent += sweeps * graph.horizon * (entries * len(fresh) + OVERHEAD)
+        looked += derivatives * len(fresh)
+        useful += int(assessed.unused.any((0, 1)).sum())
         values = evaluate(np.moveaxis(assessed.policy, -1, 0))
         if values.max() > incumbent:
             incumbent, best = float(values.max()), assessed.policy[..., values.argmax()]
         for i, (low, high) in enumerate(fresh):
-            bound = float(assessed.bound[i])
+            bound, unused = float(assessed.bound[i]), assessed.unused[..., i]
             if bound <= incumbent + TOLERANCE:
                 closed = max(closed, bound)
-                continue
-            made += 1
-            parts = partial(split, low, high, assessed.policy[..., i], int(assessed.label[i]))
-            heapq.heappush(queue, (-bound, made, parts))
+            elif (unused & (high > 0)).any():
+                if (rest := _without(low, high, unused)) is not None:
+                    heapq.heappush(queue, (-bound, made := made + 1, lambda rest=rest: [rest]))
+            else:
+                parts = partial(split, low, high, assessed.policy[..., i], int(assessed.label[i]))
+                heapq.heappush(queue, (-bound, made := made + 1, parts))
         fresh = []
-        while queue and len(fresh) < batch and work <= WORK:
+        ahead = -queue[0][0] if queue else -np.inf
+        allowance = work * (PATIENCE if ahead >= known else LONGER if ahead < incumbent + NEAR else 1)
+        while queue and len(fresh) < batch and spent <= allowance:
             negative, _, parts = heapq.heappop(queue)
             smaller = parts() if -negative > incumbent + TOLERANCE else []
             fresh += smaller
             if not smaller:
                 closed = max(closed, -negative)
     left = max((-negative for negative, _, _ in queue), default=-np.inf)
-    return max(incumbent, closed, left), best, not queue
+    return Found(max(incumbent, closed, left), best, not queue)
 
 
-def assess(graph: DecisionGraph, boxes: Boxes, differences: DecisionGraph | None) -> Assessed:
-    """Bounds and branching advice for B boxes; the second bound only with `action_differences(graph)`."""
+def assess(
+    graph: DecisionGraph, boxes: Boxes, differences: DecisionGraph | None, derivatives: bool = False
+) -> Assessed:
+    """Bounds and branching advice for B boxes; the second bound only with `action_differences(graph)`, and what is
+    unused only if derivatives are looked at."""
     low, high = boxes.low[graph.label], boxes.high[graph.label]
     values, action_values, chosen = _backward(graph, lambda _, q: _fill(low, high, q))
     occupancy = _forward(graph, chosen)
@@ -119,19 +171,33 @@ def assess(graph: DecisionGraph, boxes: Boxes, differences: DecisionGraph | None
     reached = _by_label(graph, sum(d * (pi * q).sum(1) for d, pi, q in zip(occupancy, chosen, action_values)))
     loss = reached - (policy * aggregated).sum(1)
     bound = graph.start @ values[0]
+    unused = np.zeros(boxes.high.shape, bool)
     if differences is not None:
-        bound = np.minimum(bound, _second_order_bound(graph, differences, boxes, low, high, values))
+        around = _around_centre(graph, differences, boxes, low, high, values)
+        bound = np.minimum(bound, around.bound)
+        if derivatives:
+            unused = _behind(graph, differences, low, high, around.gradient, values, around.least)
     # No loss does not mean that the policy attains the bound: where choices tie, it may visit nodes that the relaxed
     # one does not. So ties go to the label with the most probability left to move, and never to one with none.
     shown = np.isin(np.arange(graph.num_labels), graph.label)[:, None]
     movable = shown * np.minimum(boxes.high.sum(1) - 1, 1 - boxes.low.sum(1))
     label = np.where(movable > 1e-9, loss + 1e-9 * movable, -np.inf).argmax(0)
-    return Assessed(bound, policy, label)
+    return Assessed(bound, policy, label, unused)
 
 
-def split_actions(
-    low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def duplicates(graph: DecisionGraph) -> np.ndarray:
+    """[L, A] bool: at every node of the label, the action pays and leads like an earlier one."""
+    num_a = graph.num_actions
+    same = np.zeros((graph.num_labels, num_a), bool)
+    for later in range(num_a):
+        for earlier in range(later):
+            apart = abs(graph.transition[later::num_a] - graph.transition[earlier::num_a]).sum(1)
+            differs = np.asarray(apart).ravel() + np.abs(graph.reward[:, later] - graph.reward[:, earlier])
+            same[:, later] |= np.bincount(graph.label, differs, graph.num_labels) == 0
+    return same
+
+
+def split_actions(low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: int) -> list[Box]:
     """For deterministic policies: the label's preferred action alone, or any other that is still allowed."""
     if high[label].sum() < 2:
         return []
@@ -142,9 +208,7 @@ def split_actions(
     return [(low, only), (low, others)]
 
 
-def split_ranges(
-    low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def split_ranges(low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: int) -> list[Box]:
     """For stochastic policies: halve the widest range of the label."""
     width = high[label] - low[label]
     action = int(width.argmax())
@@ -156,7 +220,19 @@ def split_ranges(
     return [_tightened(low, below, label), _tightened(above, high, label)]
 
 
-def _tightened(low: np.ndarray, high: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray]:
+def _without(low: np.ndarray, high: np.ndarray, unused: np.ndarray) -> Box | None:
+    """The part of the box in which nothing `unused`, [L, A], is done; None where there is none."""
+    if (low[unused] > 0).any():
+        return None
+    high = np.where(unused, 0.0, high)
+    if (high.sum(1) < 1 - ROUNDING).any():
+        return None
+    for label in np.flatnonzero(unused.any(1)):
+        low, high = _tightened(low, high, label)
+    return low, high
+
+
+def _tightened(low: np.ndarray, high: np.ndarray, label: int) -> Box:
     """The same policies in the smallest ranges: the others' probabilities leave an action so much and no more."""
     low, high = low.copy(), high.copy()
     for _ in range(2):
@@ -165,15 +241,24 @@ def _tightened(low: np.ndarray, high: np.ndarray, label: int) -> tuple[np.ndarra
     return low, high
 
 
-def _second_order_bound(
+class Around(NamedTuple):
+    """The second bound [B] of the module's docstring, with c in the middle of each box; the derivative of J at c,
+    [L, A, B]; and values [N, B] by step that every policy of the box reaches."""
+
+    bound: np.ndarray
+    gradient: np.ndarray
+    least: list[np.ndarray]
+
+
+def _around_centre(
     graph: DecisionGraph,
     differences: DecisionGraph,
     boxes: Boxes,
     low: np.ndarray,
     high: np.ndarray,
     most: list[np.ndarray],
-) -> np.ndarray:
-    """[B]: the second bound of the module's docstring, with c in the middle of each box."""
+) -> Around:
+    """Args: low, high: [N, A, B]. most: values [N, B] by step that no policy of the box exceeds."""
     room = boxes.high - boxes.low
     share = (1 - boxes.low.sum(1)) / np.maximum(room.sum(1), 1e-300)
     centre = boxes.low + room * share[:, None]
@@ -192,7 +277,41 @@ def _second_order_bound(
         above = np.where(free, _ahead(differences, most[t + 1] - values[t + 1]), -np.inf).max(1)
         below = np.where(free, _ahead(differences, least[t + 1] - values[t + 1]), np.inf).min(1)
         remainder += (occupancy[t] * moved * np.maximum(above - below, 0)).sum(0)
-    return graph.start @ values[0] + linear + remainder
+    return Around(graph.start @ values[0] + linear + remainder, gradient, least)
+
+
+def _behind(
+    graph: DecisionGraph,
+    differences: DecisionGraph,
+    low: np.ndarray,
+    high: np.ndarray,
+    gradient: np.ndarray,
+    most: list[np.ndarray],
+    least: list[np.ndarray],
+) -> np.ndarray:
+    """[L, A, B]: where the derivative of J by an action is behind that of another one, for every policy of the box.
+
+    The other action is the one with the largest `gradient`, [L, A, B], in the middle of the box. low, high: [N, A, B].
+    most, least: values [N, B] by step between which those of every policy of the box lie.
+    """
+    common = (graph.transition - differences.transition)[:: graph.num_actions]
+    best = gradient.argmax(1)[:, None]
+    rarely = often = np.repeat(graph.start[:, None], low.shape[-1], axis=1)
+    lead = np.zeros(gradient.shape)
+
+    def onward(mass: np.ndarray, policy: np.ndarray) -> np.ndarray:
+        moved = differences.transition.T @ (mass[:, None] * policy).reshape(-1, mass.shape[-1])
+        return graph.discount * (common.T @ mass + moved)
+
+    for t in range(graph.horizon):
+        above = graph.reward[..., None] + _ahead(differences, most[t + 1])
+        below = graph.reward[..., None] + _ahead(differences, least[t + 1])
+        ahead = above - np.take_along_axis(below, best[graph.label], 1)
+        lead += _by_label(graph, np.where(ahead > 0, often[:, None], rarely[:, None]) * ahead)
+        rarely, often = onward(rarely, low), np.minimum(onward(often, high), graph.discount ** (t + 1))
+    behind = lead < -ROUNDING
+    np.put_along_axis(behind, best, False, 1)
+    return behind
 
 
 def _backward(
@@ -250,11 +369,11 @@ def _by_label(graph: DecisionGraph, at_nodes: np.ndarray) -> np.ndarray:
 
 def _fill(low: np.ndarray, high: np.ndarray, worth: np.ndarray) -> np.ndarray:
     """The distributions within the ranges that maximise `sum_a pi_a worth_a` (axis 1): the best actions fill first."""
-    worth = np.broadcast_to(worth, low.shape)
-    order = np.argsort(-worth, axis=1, kind="stable")
-    room = np.take_along_axis(high - low, order, 1)
-    taken_before = room.cumsum(1) - room
-    given = np.clip((1 - low.sum(1))[:, None] - taken_before, 0, room)
-    filled = np.empty_like(low)
-    np.put_along_axis(filled, order, given, 1)
-    return low + filled
+    room, worth = high - low, np.broadcast_to(worth, low.shape)
+    taken_before = np.zeros_like(low)
+    for later in range(low.shape[1]):
+        for earlier in range(later):
+            in_order = worth[:, earlier] >= worth[:, later]
+            taken_before[:, later] += room[:, earlier] * in_order
+            taken_before[:, earlier] += room[:, later] * ~in_order
+    return low + np.clip((1 - low.sum(1))[:, None] - taken_before, 0, room)

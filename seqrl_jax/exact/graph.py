@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy import sparse
@@ -36,12 +37,26 @@ class DecisionGraph:
     def num_actions(self) -> int:
         return self.reward.shape[1]
 
+    def in_units(self, unit: float) -> DecisionGraph:
+        """The same problem, paid in units of so much."""
+        return replace(self, reward=self.reward / unit)
+
 
 def state_graph(task: TabularPOMDP) -> DecisionGraph:
     """Nodes are the reachable pairs (state, observation shown); seeing the node is seeing the state.
 
-    Raises: TaskError where what can happen at all nodes is more than `MOST_ENTRIES` (1.6 GB).
+    Built once for each task, and kept as long as the task is. Raises: TaskError where what can happen at all nodes is
+    more than `MOST_ENTRIES` (1.6 GB).
     """
+    if task not in _state_graphs:
+        _state_graphs[task] = _state_graph(task)
+    return _state_graphs[task]
+
+
+_state_graphs: WeakKeyDictionary[TabularPOMDP, DecisionGraph] = WeakKeyDictionary()
+
+
+def _state_graph(task: TabularPOMDP) -> DecisionGraph:
     kernel, num_o = task.kernel, task.num_observations
     action, state, after, observation, probability, _ = kernel.outcomes
     shape = (task.num_states * task.num_actions, task.num_states * num_o)
@@ -63,6 +78,29 @@ def state_graph(task: TabularPOMDP) -> DecisionGraph:
         discount=task.discount,
         horizon=task.horizon,
         num_labels=num_o,
+    )
+
+
+def with_memory(graph: DecisionGraph, memories: int) -> DecisionGraph:
+    """The problem of a controller with M memory states as one without memory: nodes are pairs (m, n), labels pairs
+    (m, label), actions pairs (m', a), numbered in that order; it begins in memory state 0."""
+    num_n, num_a = graph.reward.shape
+    steps = graph.transition.tocoo()
+    node, action = np.divmod(steps.row, num_a)
+    before, after = np.indices((memories, memories)).reshape(2, -1, 1)
+    rows = (before * num_n + node) * (memories * num_a) + after * num_a + action
+    columns, data = after * num_n + steps.col, np.broadcast_to(steps.data, rows.shape)
+    transition = sparse.csr_matrix(
+        (data.ravel(), (rows.ravel(), np.broadcast_to(columns, rows.shape).ravel())),
+        shape=(memories**2 * num_n * num_a, memories * num_n),
+    )
+    return replace(
+        graph,
+        label=(np.arange(memories)[:, None] * graph.num_labels + graph.label).ravel(),
+        reward=np.tile(graph.reward, (memories, memories)),
+        transition=transition,
+        start=np.concatenate([graph.start, np.zeros((memories - 1) * num_n)]),
+        num_labels=memories * graph.num_labels,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-EXACT_GAP = 1e-6
+EXACT_SHARE = 1e-6
+"""Of the unit: how far apart the ends of an exact value may be."""
 
 
 @dataclass(frozen=True)
@@ -12,11 +13,13 @@ class Interval:
     """A task's value lies in [lower, upper].
 
     lower: the exact value of an explicit policy. upper: a proven bound. method: how each end was proved, in words.
+    unit: what tolerances are shares of, the largest return of the task.
     """
 
     lower: float
     upper: float
     method: str
+    unit: float = 1.0
 
     @property
     def gap(self) -> float:
@@ -24,5 +27,5 @@ class Interval:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the ends agree to 1e-6."""
-        return self.gap <= EXACT_GAP
+        """Whether the ends agree to 1e-6 of the unit."""
+        return self.gap <= EXACT_SHARE * self.unit

@@ -1,8 +1,9 @@
-"""How much a little memory is worth: the best policies with 1, 2, 3, ... memory states, as certified lower bounds.
+"""How much a little memory is worth: the best policies with 1, 2, 3, ... memory states, as certified intervals.
 
-Between the best memoryless policy and the best of the whole history stand finite-state controllers. Each rung is the
-exact value of an explicit policy, found by gradient ascent on that value from many starts: a lower bound on what that
-many memory states can earn, and so on the history value.
+Between the best memoryless policy and the best of the whole history stand finite-state controllers. The lower end of
+each rung is the exact value of an explicit policy, found by gradient ascent on that value; the upper end is that of the
+history value, or what branch and bound proves on pairs of memory state and belief. The ascent begins with the best
+controller of one state less, with the best of those into which the policy of the history is merged, and at random.
 
 Source: Meuleau, Kim, Kaelbling & Cassandra (1999), gradient ascent on controllers; Poupart & Boutilier (2003).
 """
@@ -11,40 +12,66 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from seqrl_jax.exact.ascent import ascend, exact_value
+from seqrl_jax.exact.belief import belief_graph, history_policy
+from seqrl_jax.exact.graph import DecisionGraph, policy_values, state_graph, with_memory
+from seqrl_jax.exact.interval import Interval
+from seqrl_jax.exact.memoryless import stochastic_controller
+from seqrl_jax.exact.merging import merged
+from seqrl_jax.exact.state import start_value, state_values
 from seqrl_jax.tasks.tabular import TabularPOMDP
+
+MOST_BELIEFS = 2000
+"""Where there are more, they are neither merged nor searched, and states stand for them."""
+MERGED = 64
+"""Controllers into which the policy of the history is merged,"""
+KEPT = 4
+"""and how many of them the ascent begins with."""
+
+WORK = 5e7
+"""Of the search for an upper end of each rung, see `branch_and_bound`: a second or two."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rung:
-    """memories: M. value: exact, in units of return. policy: [M * O, M * A], see `exact.ascent`."""
+    """memories: M. value: in units of return. policy: [M * O, M * A], see `exact.ascent`; it proves the lower end."""
 
     memories: int
-    value: float
+    value: Interval
     policy: np.ndarray
 
 
-def ladder(task: TabularPOMDP, memoryless: np.ndarray, largest: int = 4, seed: int = 0) -> list[Rung]:
-    """The best policies found with 1 ... `largest` memory states; values never fall.
+def ladder(
+    task: TabularPOMDP, memoryless: Rung, largest: int = 4, seed: int = 0, history_upper: float = np.inf
+) -> list[Rung]:
+    """The best policies found with 1 ... `largest` memory states; lower ends never fall.
 
-    Args: memoryless: [O, A], with which the climb begins. Raises: ValueError when `largest` is below 1.
+    Args: memoryless: the first rung. history_upper: a bound that no upper end exceeds; that of policies that see the
+        state, unless given.
+    Raises: ValueError when `largest` is below 1.
     """
     if largest < 1:
         raise ValueError(f"a policy needs at least one memory state, not {largest}")
-    rungs = [_rung(task, memoryless, 1)]
+    limit = min(history_upper, start_value(task, state_values(task)[0]))
+    beliefs = belief_graph(task, limit=MOST_BELIEFS)
+    graph = state_graph(task) if beliefs is None else beliefs.graph
+    rng = np.random.default_rng(seed)
+    rungs = [memoryless]
     for memories in range(2, largest + 1):
-        before = _with_another_state(rungs[-1], task)
-        rungs.append(_rung(task, ascend(task, before, seed, memories), memories))
+        starts = [_with_another_state(rungs[-1], task)]
+        starts += [] if beliefs is None else _merged(task, graph, memories, rng)
+        rungs.append(Rung(memories, *stochastic_controller(task, graph, starts, limit, memories, WORK)))
     return rungs
 
 
-def _rung(task: TabularPOMDP, policy: np.ndarray, memories: int) -> Rung:
-    with jax.enable_x64(True):
-        return Rung(memories, float(exact_value(task, memories)(jnp.asarray(policy))), policy)
+def _merged(task: TabularPOMDP, beliefs: DecisionGraph, memories: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """The best of many ways to merge the policy of the history into so many states."""
+    _, actions = history_policy(beliefs)
+    candidates = np.unique([merged(beliefs, actions, memories, rng) for _ in range(MERGED)], axis=0)
+    nodes = with_memory(state_graph(task), memories)
+    values = np.array([float(policy_values(nodes, policy)) for policy in candidates])
+    return list(candidates[np.argsort(-values, kind="stable")[:KEPT]])
 
 
 def _with_another_state(rung: Rung, task: TabularPOMDP) -> np.ndarray:

@@ -1,21 +1,29 @@
-"""The best policies that see only the current observation: stationary, deterministic or stochastic."""
+"""The best policies that see only the current observation: stationary, deterministic or stochastic.
+
+All is computed in units of the largest return, so that a task paid in cents is solved as one paid in dollars.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 
 import numpy as np
 
-from seqrl_jax.exact.ascent import ascend, starts_within_budget
-from seqrl_jax.exact.branch_and_bound import search, split_actions, split_ranges
-from seqrl_jax.exact.graph import DecisionGraph, policy_values, state_graph
-from seqrl_jax.exact.interval import EXACT_GAP, Interval
+from seqrl_jax.exact.ascent import ascend, effort
+from seqrl_jax.exact.branch_and_bound import WORK, search, split_actions, split_ranges
+from seqrl_jax.exact.graph import DecisionGraph, policy_values, state_graph, with_memory
+from seqrl_jax.exact.interval import EXACT_SHARE, Interval
+from seqrl_jax.exact.state import largest_return
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 ENUMERATION_LIMIT = 1_000_000
 CHUNK = 4096
+TIE = 1e-12
+"""Of the largest return: maps whose values differ by less are equally good, and the first of them is kept."""
+CLOSED = 1e-9
+"""Of the largest return: a policy that comes so close to an upper end is not improved."""
 
 
 def memoryless_deterministic(
@@ -25,17 +33,20 @@ def memoryless_deterministic(
 
     Up to `limit` maps of the observations that can be shown: enumeration. Beyond: branch and bound on the graph.
     """
-    labels = np.unique(graph.label)
-    count, values_of = task.num_actions ** len(labels), partial(policy_values, state_graph(task))
+    labels, unit = np.unique(graph.label), largest_return(task)
+    count, values_of = task.num_actions ** len(labels), partial(policy_values, state_graph(task).in_units(unit))
     if count <= limit:
-        value, policy = _enumerate(task, labels, values_of)
-        return Interval(value, value, f"exact: enumeration of {count} maps"), policy
+        policy = _enumerate(task, labels, values_of)
+        value = _value(task, policy)
+        return Interval(value, value, f"exact: enumeration of {count} maps", unit), policy
     start = _one_hot(task, np.zeros((1, task.num_observations), int))[0]
-    upper, policy, finished = search(graph, values_of, split_actions, start, second_order=False)
-    lower = float(values_of(policy))
-    finished = finished and upper - lower <= EXACT_GAP
-    method = "exact: branch and bound" if finished else "lower: best map met; upper: branch and bound, stopped early"
-    return Interval(lower, max(lower, upper), method), policy
+    found = search(graph.in_units(unit), values_of, split_actions, start, second_order=False)
+    lower = _value(task, found.policy)
+    interval = Interval(lower, max(lower, unit * found.upper), "exact: branch and bound", unit)
+    if not interval.is_exact:
+        method = "lower: best map met; upper: branch and bound, stopped early"
+        interval = Interval(interval.lower, interval.upper, method, unit)
+    return interval, found.policy
 
 
 def memoryless_stochastic(
@@ -46,23 +57,46 @@ def memoryless_stochastic(
     Args: deterministic: [O, A], a policy to start from. history_upper: a bound that the upper end never exceeds.
     Returns: the interval and the kept policy [O, A].
     """
-    nodes = state_graph(task)
-    values_of, policy = partial(policy_values, nodes), ascend(task, deterministic)
-    lower = float(values_of(policy))
-    below = f"gradient ascent from {starts_within_budget(nodes, 1)} starts"
-    if history_upper - lower <= EXACT_GAP:
-        return Interval(lower, max(lower, history_upper), f"lower: {below}; upper: the history value"), policy
-    upper, met, _ = search(graph, values_of, split_ranges, policy, second_order=True)
-    if float(values_of(met)) > lower:
-        policy, below = met, "best policy met in branch and bound"
-        lower = float(values_of(policy))
-    above = "branch and bound" if upper < history_upper else "the history value"
-    return Interval(lower, max(lower, min(upper, history_upper)), f"lower: {below}; upper: {above}"), policy
+    return stochastic_controller(task, graph, [deterministic], history_upper, memories=1)
 
 
-def _enumerate(
-    task: TabularPOMDP, labels: np.ndarray, values_of: Callable[[np.ndarray], np.ndarray]
-) -> tuple[float, np.ndarray]:
+def stochastic_controller(
+    task: TabularPOMDP,
+    graph: DecisionGraph,
+    starts: Sequence[np.ndarray],
+    history_upper: float,
+    memories: int,
+    work: float = WORK,
+) -> tuple[Interval, np.ndarray]:
+    """The best policy with M memory states, and the policy [M * O, M * A], see `exact.ascent`.
+
+    Args: graph: of states or beliefs. starts: at least one policy to start from. work: of branch and bound.
+    """
+    nodes, unit = with_memory(state_graph(task), memories), largest_return(task)
+    values_of, in_units = partial(policy_values, nodes), partial(policy_values, nodes.in_units(unit))
+    first = int(np.argmax([float(values_of(policy)) for policy in starts]))
+    policy, below, above = starts[first], "best policy to start from", "the history value"
+    lower, upper = float(values_of(policy)), history_upper
+    if upper - lower > CLOSED * unit:
+        policy = ascend(task, policy, memories=memories, others=[*starts[:first], *starts[first + 1 :]])
+        lower, below = float(values_of(policy)), f"gradient ascent from {effort(task, memories).starts} starts"
+    if upper - lower > EXACT_SHARE * unit:
+        boxed = with_memory(graph, memories).in_units(unit)
+        found = search(boxed, in_units, split_ranges, policy, second_order=True, known=history_upper / unit, work=work)
+        if (value := float(values_of(found.policy))) > lower:
+            policy, lower, below = found.policy, value, "best policy met in branch and bound"
+        if unit * found.upper < upper:
+            upper, above = unit * found.upper, "branch and bound"
+    return Interval(lower, max(lower, upper), f"lower: {below}; upper: {above}", unit), policy
+
+
+def _value(task: TabularPOMDP, policy: np.ndarray) -> float:
+    """In units of the task."""
+    return float(policy_values(state_graph(task), policy))
+
+
+def _enumerate(task: TabularPOMDP, labels: np.ndarray, values_of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The first of the best maps, [O, A]."""
     best, kept = -np.inf, np.zeros(task.num_observations, int)
     maps = product(range(task.num_actions), repeat=len(labels))
     total = task.num_actions ** len(labels)
@@ -71,9 +105,9 @@ def _enumerate(
         full = np.zeros((len(some), task.num_observations), int)
         full[:, labels] = some
         values = values_of(_one_hot(task, full))
-        if values.max() > best:
-            best, kept = float(values.max()), full[values.argmax()]
-    return best, _one_hot(task, kept[None])[0]
+        if values.max() > best + TIE:
+            best, kept = float(values.max()), full[(values >= values.max() - TIE).argmax()]
+    return _one_hot(task, kept[None])[0]
 
 
 def _one_hot(task: TabularPOMDP, actions: np.ndarray) -> np.ndarray:

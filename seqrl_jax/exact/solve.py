@@ -16,13 +16,13 @@ from seqrl_jax.exact.controller import Controller
 from seqrl_jax.exact.graph import state_graph
 from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.memoryless import memoryless_deterministic, memoryless_stochastic
-from seqrl_jax.exact.state import evaluate_memoryless, start_value, state_values, uniform_policy
+from seqrl_jax.exact.state import evaluate_memoryless, largest_return, start_value, state_values, uniform_policy
 from seqrl_jax.files import write_whole
 from seqrl_jax.tasks.tabular import TabularPOMDP, fingerprint
 
 VALUES = ("random", "memoryless_deterministic", "memoryless_stochastic", "history", "state")
 # Part of the cache's key: raise it when a solver changes what it returns.
-SOLVER_VERSION = 4
+SOLVER_VERSION = 5
 # Branch and bound sweeps the belief graph thousands of times; above this size the state graph serves instead.
 BELIEF_NODES_FOR_BOUNDS = 2000
 
@@ -59,11 +59,12 @@ def solve(task: TabularPOMDP, cache: Path, fresh: bool = False) -> Solution:
 
 def solve_anew(task: TabularPOMDP) -> Solution:
     """Solve the task, whatever the cache holds."""
+    unit = largest_return(task)
     uniform = float(evaluate_memoryless(task, uniform_policy(task)))
     state_by_time, state_policy = state_values(task)
     state = start_value(task, state_by_time)
     history, controller = history_interval(task)
-    history = replace(history, upper=max(history.lower, min(history.upper, state)))
+    history = replace(history, upper=max(history.lower, min(history.upper, state)), unit=unit)
     beliefs = belief_graph(task, limit=BELIEF_NODES_FOR_BOUNDS)
     graph = state_graph(task) if beliefs is None else beliefs.graph
     deterministic, deterministic_policy = memoryless_deterministic(task, graph)
@@ -71,13 +72,13 @@ def solve_anew(task: TabularPOMDP) -> Solution:
     return Solution(
         fingerprint=fingerprint(task),
         values={
-            "random": Interval(uniform, uniform, "exact: expectation under the uniform policy"),
+            "random": Interval(uniform, uniform, "exact: expectation under the uniform policy", unit),
             "memoryless_deterministic": replace(
                 deterministic, upper=max(deterministic.lower, min(deterministic.upper, stochastic.upper))
             ),
             "memoryless_stochastic": stochastic,
             "history": history,
-            "state": Interval(state, state, "exact: backward induction over states and time"),
+            "state": Interval(state, state, "exact: backward induction over states and time", unit),
         },
         deterministic=deterministic_policy,
         stochastic=stochastic_policy,
@@ -100,6 +101,7 @@ def _write(path: Path, solution: Solution) -> None:
         fingerprint=solution.fingerprint,
         ends=[[values[name].lower, values[name].upper] for name in VALUES],
         methods=[values[name].method for name in VALUES],
+        unit=values["state"].unit,
         deterministic=solution.deterministic,
         stochastic=solution.stochastic,
         start=solution.history.start,
@@ -119,7 +121,7 @@ def _read(path: Path) -> Solution | None:
         return Solution(
             fingerprint=str(kept["fingerprint"]),
             values={
-                name: Interval(float(low), float(high), str(method))
+                name: Interval(float(low), float(high), str(method), float(kept["unit"]))
                 for name, (low, high), method in zip(VALUES, kept["ends"], kept["methods"], strict=True)
             },
             deterministic=kept["deterministic"],

@@ -1,13 +1,21 @@
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from seqrl_jax.exact.ascent import exact_value
+from seqrl_jax.exact import memoryless
+from seqrl_jax.exact.ascent import effort, exact_value
 from seqrl_jax.exact.branch_and_bound import Boxes, action_differences, assess, search, split_actions, split_ranges
-from seqrl_jax.exact.graph import state_graph
+from seqrl_jax.exact.graph import policy_values, state_graph
 from seqrl_jax.exact.memoryless import memoryless_deterministic, memoryless_stochastic
-from seqrl_jax.exact.state import evaluate_memoryless, start_value, state_values
+from seqrl_jax.exact.solve import solve_anew
+from seqrl_jax.exact.state import evaluate_memoryless, largest_return, start_value, state_values
 from seqrl_jax.tasks import make
 
 
@@ -144,3 +152,113 @@ def test_splitting_actions_leaves_out_no_map():
     np.testing.assert_array_equal(only, [[0, 1, 0]])
     np.testing.assert_array_equal(others, [[1, 0, 1]])
     assert split_actions(low, only, np.array([[0, 1.0, 0]]), 0) == []
+
+
+def paid(task, factor):
+    """The same task in another currency."""
+    return replace(task, reward=task.reward * factor)
+
+
+def value_written_out(task, policy):
+    """J of a policy [O, A], over the mass of (state, observation)."""
+    here, total = task.initial[:, None] * task.initial_observation, 0.0
+    law = np.einsum("ast,ato->asto", task.transition * ~task.terminal, task.observation)
+    for t in range(task.horizon):
+        joint = np.einsum("so,oa->as", here, policy)
+        total += task.discount**t * np.einsum("as,ast,ast->", joint, task.transition, task.reward)
+        here = np.einsum("as,asto->to", joint, law)
+    return total
+
+
+def all_policies(task, parts):
+    """[N, O, A]: every policy whose probabilities are multiples of 1 / parts at the observations that are shown."""
+    shown = np.unique(state_graph(task).label)
+    counts = [c for c in product(range(parts + 1), repeat=task.num_actions) if sum(c) == parts]
+    grid = np.array(list(product(np.array(counts) / parts, repeat=len(shown))))
+    policies = np.zeros((len(grid), task.num_observations, task.num_actions))
+    policies[..., 0] = 1
+    policies[:, shown] = grid
+    return policies
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10_000), horizon=st.integers(2, 5), power=st.integers(-6, 9))
+def test_the_best_map_is_the_best_of_all_maps_written_out(random_task, seed, horizon, power):
+    task = paid(random_task(seed, horizon=horizon), 10.0**power)
+    unit = largest_return(task)
+    best = max(value_written_out(task, policy) for policy in all_policies(task, 1))
+    for limit in (0, 10**6):
+        interval, policy = memoryless_deterministic(task, state_graph(task), limit)
+        assert interval.is_exact and interval.lower <= interval.upper
+        assert interval.lower == pytest.approx(best, abs=1e-7 * unit)
+        assert value_written_out(task, policy) == pytest.approx(interval.lower, abs=1e-12 * unit)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10_000), horizon=st.integers(2, 5), power=st.integers(-6, 9))
+def test_no_policy_on_a_grid_exceeds_what_branch_and_bound_proves(random_task, seed, horizon, power):
+    task = paid(random_task(seed, horizon=horizon), 10.0**power)
+    unit = largest_return(task)
+    graph = state_graph(task).in_units(unit)
+    uniform = np.full((task.num_observations, task.num_actions), 1 / task.num_actions)
+    found = search(graph, partial(policy_values, graph), split_ranges, uniform, second_order=True, work=2e7)
+    best = evaluate_memoryless(task, all_policies(task, 10 if task.num_actions == 2 else 4)).max()
+    assert best <= unit * (found.upper + 1e-12)
+    if found.finished:
+        assert best <= value_written_out(task, found.policy) + 1e-7 * unit
+
+
+@pytest.mark.parametrize("seed", [1, 11])
+def test_a_task_in_cents_is_solved_as_one_in_dollars(random_task, seed):
+    task = random_task(seed)
+    plain = solve_anew(task)
+    for factor in (1e-6, 1e9):
+        other = solve_anew(paid(task, factor))
+        np.testing.assert_array_equal(other.deterministic, plain.deterministic)
+        np.testing.assert_allclose(other.stochastic, plain.stochastic, atol=1e-5)
+        for name, value in plain.values.items():
+            found, slack = other.values[name], 1e-7 * plain.values[name].unit
+            assert found.lower / factor == pytest.approx(value.lower, abs=slack)
+            assert found.upper / factor == pytest.approx(value.upper, abs=slack)
+            assert (found.method, found.is_exact) == (value.method, value.is_exact)
+
+
+def test_nothing_is_searched_where_the_best_map_attains_the_history_value(monkeypatch):
+    """An ascent over 85 observations once took minutes, to find what is known."""
+    monkeypatch.delattr(memoryless, "ascend")
+    task = make("tmaze:length=40,observed=true")
+    graph, best = state_graph(task), start_value(task, state_values(task)[0])
+    deterministic, policy = memoryless_deterministic(task, graph)
+    interval, kept = memoryless_stochastic(task, graph, policy, best)
+    assert interval.is_exact and interval.lower == deterministic.lower == pytest.approx(best, abs=1e-9)
+    np.testing.assert_array_equal(kept, policy)
+
+
+def test_a_search_that_gains_nothing_is_given_up():
+    task = make("rock_sample:size=3,rocks=2")
+    graph = state_graph(task).in_units(largest_return(task))
+    boxes = []
+
+    def evaluate(policies):
+        boxes.append(len(policies))
+        return policy_values(graph, policies)
+
+    uniform = np.full((task.num_observations, task.num_actions), 1 / task.num_actions)
+    spent = {}
+    for known in (np.inf, 0.0):
+        boxes.clear()
+        search(graph, evaluate, split_ranges, uniform, second_order=True, known=known, work=3e7)
+        spent[known] = sum(boxes)
+    assert spent[0.0] < spent[np.inf] / 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "starts", "iterations"),
+    [("switched_corridor", 4, 150), ("switched_corridor:horizon=2000", 4, 20), ("heaven_hell", 64, 150)],
+)
+def test_effort_grows_with_what_is_free_and_falls_with_what_a_step_costs(spec, starts, iterations):
+    assert effort(make(spec)) == (starts, iterations)
+
+
+def test_a_large_product_is_climbed_from_fewer_starts():
+    assert effort(make("rock_sample:size=3,rocks=2")).starts < effort(make("rock_sample")).starts
