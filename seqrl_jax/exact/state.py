@@ -29,7 +29,12 @@ def largest_return(task: TabularPOMDP) -> float:
     """What no return exceeds in size, `max |R| sum_{t<H} gamma^t` over what can happen: the unit of tolerances. 1 where
     nothing pays."""
     steps = float((task.discount ** np.arange(task.horizon)).sum())
-    return float(np.abs(task.reward[task.transition > 0]).max()) * steps or 1.0
+    return largest_reward(task) * steps or 1.0
+
+
+def largest_reward(task: TabularPOMDP) -> float:
+    """`max |R|` over what can happen."""
+    return float(np.abs(task.reward[task.transition > 0]).max())
 
 
 def start_value(task: TabularPOMDP, values: np.ndarray) -> float:
