@@ -20,12 +20,14 @@ def mixtures(belief: np.ndarray, drop: np.ndarray, mass: np.ndarray) -> tuple[np
     """Of which points beliefs are mixed, by the primal simplex method from corners alone.
 
     Args: belief: [P, S], the points. drop: [P]. mass: [N, S].
-    Returns: points [N, S] int and their weights [N, S], 0 where a corner stands.
+    Returns: points [N, S] int and their weights [N, S], 0 where a corner stands; [N, 0] where there is no point.
     """
     count, num_s = mass.shape
+    if not len(belief):
+        return np.zeros((count, 0), int), np.zeros((count, 0))
     points = np.concatenate([belief, np.eye(num_s)])
     gain = np.concatenate([drop, np.zeros(num_s)])
-    enough = ZERO * max(1e-300, float(drop.max(initial=0)))
+    enough = ZERO * max(1e-300, float(drop.max()))
     basis = np.tile(len(belief) + np.arange(num_s), (count, 1))
     inverse, amount = np.tile(np.eye(num_s), (count, 1, 1)), mass.copy()
     open_ = np.arange(count)
