@@ -97,12 +97,16 @@ def parser() -> argparse.ArgumentParser:
 
     solve = command("solve", "Print a task's certified values.")
     solve.add_argument("task", help=game_help)
-    solve.add_argument("--horizon", type=_in("Horizon"), help="steps of an episode")
+    solve.add_argument("--horizon", type=_horizon, help="steps of an episode, or infinite where there is a discount")
     solve.add_argument("--discount", type=_in("Discount"), help="discount in (0, 1]")
     solve.add_argument(
         "--episodes", type=_in("Episodes"), help="also play the kept optimal policy this often in the environment"
     )
     solve.add_argument("--memory-states", type=_in("Depth"), help="also the best found with 1 ... N memory states")
+    solve.add_argument(
+        "--seconds", type=_in("PositiveFloat"), help="time for the history value, which then depends on the machine"
+    )
+    solve.add_argument("--memory", type=_bytes, help="bytes for the history value, such as 500M or 2G (4G)")
     solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")
 
     export = command("export", "Write a task's arrays to a file.")
@@ -221,6 +225,31 @@ def _add_model(command: argparse.ArgumentParser, about: str, width: int, layers:
     model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype)
     model.add_argument("--attention", choices=("xla", "cudnn"), default="xla", help="cudnn: NVIDIA's, in bfloat16")
     model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
+
+
+def _horizon(text: str) -> Any:
+    """A number of steps, or `infinite`."""
+    from seqrl_jax.settings import INFINITE
+
+    if text == INFINITE:
+        return INFINITE
+    try:
+        return _in("Horizon")(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {INFINITE} with a discount below 1") from None
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes: `1000000`, `500M`, `2G`."""
+    digits, factor = text, 1
+    for suffix, power in (("K", 10), ("M", 20), ("G", 30), ("T", 40)):
+        if text.upper().endswith(suffix):
+            digits, factor = text[:-1], 2**power
+    if not (digits.isascii() and digits.isdigit() and int(digits) > 0 and len(digits) < 16):
+        from seqrl_jax.naming import shown
+
+        raise argparse.ArgumentTypeError(f"the value is {shown(text)}, expected bytes such as 500M or 2G")
+    return int(digits) * factor
 
 
 def _in(domain: str) -> Callable[[str], Any]:

@@ -26,6 +26,8 @@ Steps = Annotated[int, Meta(ge=1, le=10**12)]
 Episodes = Annotated[int, Meta(ge=2, le=10_000_000)]
 """Enough for a standard error."""
 
+INFINITE = "infinite"
+"""In place of a horizon: episodes go on for ever, discounted."""
 Horizon = Annotated[int, Meta(ge=1, le=100_000)]
 Length = Annotated[int, Meta(ge=1, le=1000)]
 """Of a corridor, in cells."""

@@ -38,6 +38,21 @@ def bars() -> Iterator[Callable[[str], ShowProgress]]:
         yield bar
 
 
+@contextlib.contextmanager
+def ends(name: str) -> Iterator[Callable[[float, float], None]]:
+    """A context that gives what shows both ends of a value while they close, in one line on stderr while it is a
+    terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
+        line = shown.add_task("solving", total=None)
+
+        def show(lower: float, upper: float) -> None:
+            shown.update(line, description=f"{name}: [{lower:.7g}, {upper:.7g}]  gap {upper - lower:.2g}")
+
+        yield show
+
+
 class Tally:
     """How far a run has come and how long it will take, by a clock in seconds.
 

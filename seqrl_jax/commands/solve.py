@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict
 from typing import Any
 
 import jax
 
 from seqrl_jax.commands.console import print_json
+from seqrl_jax.commands.progress import ends
 from seqrl_jax.commands.tasks import named
+from seqrl_jax.exact.budget import MEMORY, Budget
+from seqrl_jax.exact.gaps import Gap, gaps
+from seqrl_jax.exact.infinite import refuse_undiscounted
+from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.ladder import Rung, ladder
 from seqrl_jax.exact.solve import VALUES, Solution, cache_directory, solve
+from seqrl_jax.settings import INFINITE
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
-from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tasks.tabular import TabularPOMDP, with_horizon
 from seqrl_jax.tracks.evaluation import controller_policy, simulate
+
+UNPLAYED = 1e-6
+"""Of the largest return: what may be left when an episode without a horizon is cut."""
 
 
 def run(options: argparse.Namespace) -> None:
     """Print what is known of a task."""
-    task = named(options.task, horizon=options.horizon, discount=options.discount)
-    solution = solve(task, cache_directory(), fresh=options.fresh)
+    infinite = options.horizon == INFINITE
+    task = named(options.task, horizon=None if infinite else options.horizon, discount=options.discount)
+    if infinite:
+        refuse_undiscounted(task)
+        if options.memory_states is not None:
+            raise ValueError("--memory-states climbs over a horizon of so many steps: give --horizon a number")
+    budget = Budget(seconds=options.seconds, memory=options.memory or MEMORY)
+    with ends("history") as watch:
+        solution = solve(task, cache_directory(), options.fresh, budget, watch, infinite)
+    width = gaps(solution.values)
     output = {
         "task": options.task,
-        "horizon": task.horizon,
+        "horizon": INFINITE if infinite else task.horizon,
         "discount": task.discount,
-        "values": {name: asdict(solution.values[name]) for name in VALUES},
+        "values": {name: asdict(solution.values[name]) | asdict(width[name]) for name in VALUES},
     }
     if options.episodes is not None:
-        output["played"] = _play(task, solution, options.episodes)
+        played = with_horizon(task, _played_steps(task)) if infinite else task
+        output["played"] = _play(played, solution, options.episodes)
     rungs: list[Rung] = []
     if options.memory_states is not None:
         first = Rung(1, solution.values["memoryless_stochastic"], solution.stochastic)
@@ -36,13 +55,27 @@ def run(options: argparse.Namespace) -> None:
         output["memory_states"] = [{"memories": rung.memories, **asdict(rung.value)} for rung in rungs]
     if options.json:
         return print_json(output)
-    print(f"{options.task}: horizon {task.horizon}, discount {task.discount:g}")
-    for name, value in (solution.values | {f"{rung.memories} memory states": rung.value for rung in rungs}).items():
-        ends = f"{value.lower:.7g}" if value.is_exact else f"[{value.lower:.7g}, {value.upper:.7g}]"
-        print(f"  {name:<26}{ends:<26}{value.method}")
+    print(f"{options.task}: horizon {output['horizon']}, discount {task.discount:g}")
+    told = solution.values | {f"{rung.memories} memory states": rung.value for rung in rungs}
+    width = gaps(told)
+    for name, value in told.items():
+        print(f"  {name:<26}{_in_words(value, width[name])}")
     if options.episodes is not None:
         played = output["played"]
         print(f"  played {played['episodes']} episodes: {played['mean']:.7g} +- {played['standard_error']:.2g}")
+
+
+def _in_words(value: Interval, width: Gap) -> str:
+    if value.is_exact:
+        return f"{value.lower:<26.7g}{value.method}"
+    shares = [(width.relative_gap, "|history|"), (width.normalised_gap, "history - random")]
+    wide = [f"{share:.2g} of {whole}" for share, whole in shares if share is not None]
+    told = f"gap {', '.join([f'{width.gap:.2g}', *wide])}"
+    return f"{f'[{value.lower:.7g}, {value.upper:.7g}]':<26}{told}; {value.method}"
+
+
+def _played_steps(task: TabularPOMDP) -> int:
+    return max(1, math.ceil(math.log(UNPLAYED) / math.log(task.discount)))
 
 
 def _play(task: TabularPOMDP, solution: Solution, episodes: int) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from seqrl_jax.exact.budget import DEFAULT, Meter
 from seqrl_jax.exact.graph import DecisionGraph
+from seqrl_jax.exact.rows import Rows
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 # Beliefs that agree to this many digits are one node; branches less likely than IMPOSSIBLE are rounding, not events.
-DIGITS = 10
+DIGITS = 12
 IMPOSSIBLE = 1e-13
 CHUNK_ENTRIES = 4_000_000
 
@@ -22,83 +24,128 @@ class BeliefGraph:
     """Pairs (belief, observation last shown) that can be reached within the horizon.
 
     belief: [N, S]. graph: the decision problem over these nodes (labels: the observation). The dynamics do not depend
-    on time, so a node stands for all times at which it is reached.
+    on time, so a node stands for all times at which it is reached. error: how far values of this problem may be from
+    those of the task, as a share of the largest return, because equal beliefs are told by their first digits and what
+    is rounding is left out.
     """
 
     belief: np.ndarray
     graph: DecisionGraph
+    error: float
 
 
-def belief_graph(task: TabularPOMDP, limit: int = 300_000) -> BeliefGraph | None:
+def belief_graph(
+    task: TabularPOMDP, limit: int = 300_000, meter: Meter | None = None, share: float = 1.0
+) -> BeliefGraph | None:
     """Every reachable belief, breadth first; None when there are more than `limit`.
 
     The successor of b under a, o is b'(s') proportional to `sum_s b(s) T(s'|s,a) Z(o|a,s')` over the states s' that
     have not ended: Kaelbling, Littman & Cassandra (1998), section 3.3.
+
+    Args: meter: None is also what is returned when so large a `share` of its seconds, or its memory, is used up.
     """
+    meter = Meter(DEFAULT) if meter is None else meter
     num_a, num_s, num_o = task.observation.shape
     branch = _branches(task)
+    nodes = _Nodes(num_s)
     joint = sparse.csr_matrix(task.kernel.start.T)
     layer = _distinct(joint, np.arange(num_o), np.zeros(num_o, int), num_s)
-
-    known: dict[bytes, int] = {}
-    beliefs: list[sparse.csr_matrix] = []
-    labels: list[np.ndarray] = []
+    start_nodes, start_p = nodes.number(layer), layer.mass
     edges: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    edge_bytes, done = 0, 0
 
-    def number(met: _Met) -> tuple[np.ndarray, sparse.csr_matrix, np.ndarray]:
-        """Node numbers of the beliefs, and those that are new with their labels."""
-        fresh = [i for i, key in enumerate(met.keys) if key not in known]
-        for i in fresh:
-            known[met.keys[i]] = len(known)
-        return np.array([known[key] for key in met.keys], int)[met.which], met.belief[fresh], met.label[fresh]
+    def too_many() -> bool:
+        # Beliefs are handed on as a dense array.
+        used = edge_bytes + nodes.bytes + 8 * len(nodes) * num_s
+        late = meter.budget.seconds is not None and meter.spent() > share
+        return len(nodes) > limit or used > meter.budget.memory or late
 
-    start_nodes, frontier, shown = number(layer)
-    start_p = layer.mass
-    if len(known) > limit:
-        return None
-    first_number = 0
     for _ in range(task.horizon - 1):
-        beliefs.append(frontier)
-        labels.append(shown)
-        next_frontier, next_shown = [], []
-        per_row = frontier.nnz / frontier.shape[0] * branch.nnz / num_s
+        begin_layer, end_layer = done, len(nodes)
+        if begin_layer == end_layer or too_many():
+            break
+        per_row = nodes.beliefs(begin_layer, end_layer).nnz / (end_layer - begin_layer) * branch.nnz / num_s
         chunk = max(1, int(CHUNK_ENTRIES / max(per_row, 1)))
-        for begin in range(0, frontier.shape[0], chunk):
-            entered = (frontier[begin : begin + chunk] @ branch).reshape(-1, num_s).tocsr()
+        for begin in range(begin_layer, end_layer, chunk):
+            frontier = nodes.beliefs(begin, min(begin + chunk, end_layer))
+            entered = (frontier @ branch).reshape(-1, num_s).tocsr()
             rows = np.arange(entered.shape[0])
             met = _distinct(entered, rows % num_o, rows // num_o, num_s)
-            numbers, fresh, fresh_shown = number(met)
-            next_frontier.append(fresh)
-            next_shown.append(fresh_shown)
-            edges.append((met.origin + (first_number + begin) * num_a, numbers, met.mass))
-            if len(known) > limit:
+            edges.append((met.origin + begin * num_a, nodes.number(met), met.mass))
+            edge_bytes += sum(part.nbytes for part in edges[-1])
+            if too_many():
                 return None
-        first_number += frontier.shape[0]
-        frontier, shown = sparse.vstack(next_frontier, format="csr"), np.concatenate(next_shown)
-        if not frontier.shape[0]:
-            break
-    belief = sparse.vstack([*beliefs, frontier], format="csr").toarray()
-    label = np.concatenate([*labels, shown])
-
-    count = len(known)
+        done = end_layer
+    if too_many():
+        return None
+    belief = nodes.beliefs(0, len(nodes)).toarray()
     rows, columns, mass = (np.concatenate(part) for part in zip(*edges)) if edges else (np.zeros(0, int),) * 3
-    start = np.zeros(count)
+    start = np.zeros(len(nodes))
     np.add.at(start, start_nodes, start_p)
     graph = DecisionGraph(
-        label=label,
+        label=nodes.label,
         reward=belief @ task.kernel.reward.T,
-        transition=sparse.csr_matrix((mass, (rows, columns)), shape=(count * num_a, count)),
+        transition=sparse.csr_matrix((mass, (rows, columns)), shape=(len(nodes) * num_a, len(nodes))),
         start=start,
         discount=task.discount,
         horizon=task.horizon,
         num_labels=num_o,
     )
-    return BeliefGraph(belief, graph)
+    return BeliefGraph(belief, graph, task.horizon * nodes.error)
+
+
+class _Nodes:
+    """Beliefs with the observation last shown, numbered as they are met.
+
+    error: the most that a step may have changed a belief, in all its entries together.
+    """
+
+    def __init__(self, num_s: int) -> None:
+        self._num_s, self.error = num_s, 0.0
+        self._known: dict[bytes, int] = {}
+        self._data, self._state, self._ends = Rows(np.zeros(0)), Rows(np.zeros(0, np.int32)), Rows(np.zeros(1, int))
+        self._label = Rows(np.zeros(0, int))
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def label(self) -> np.ndarray:
+        return self._label.all
+
+    @property
+    def bytes(self) -> int:
+        return self._data.all.nbytes + self._state.all.nbytes
+
+    def beliefs(self, begin: int, end: int) -> sparse.csr_matrix:
+        """[end - begin, S]"""
+        ends = self._ends.all[begin : end + 1]
+        mine = slice(ends[0], ends[-1])
+        parts = (self._data.all[mine], self._state.all[mine], ends - ends[0])
+        return sparse.csr_matrix(parts, shape=(end - begin, self._num_s))
+
+    def number(self, met: _Met) -> np.ndarray:
+        """The numbers [R] of the rows that were met, [R]; what is new is numbered."""
+        before = len(self)
+        fresh = [i for i, key in enumerate(met.keys) if key not in self._known]
+        for i in fresh:
+            self._known[met.keys[i]] = len(self._known)
+        numbers = np.array([self._known[key] for key in met.keys], int)
+        new = met.belief[fresh]
+        self._data.add(new.data)
+        self._state.add(new.indices)
+        self._ends.add(self._ends.all[-1] + new.indptr[1:])
+        self._label.add(met.label[fresh])
+        old = np.flatnonzero(numbers < before)
+        moved = _furthest(met.belief[old], self.beliefs(0, before)[numbers[old]])
+        self.error = max(self.error, met.error + moved)
+        return numbers[met.which]
 
 
 class _Met(NamedTuple):
     """Beliefs that were met, each once: keys [D], belief [D, S], label [D]; and of the rows that are possible: `which`
-    of these [R], their mass [R], and where they came from [R]."""
+    of these [R], their mass [R], and where they came from [R]. error: what this has changed of them, at most: the
+    belief of a row, or the mass of what came from one origin."""
 
     keys: list[bytes]
     belief: sparse.csr_matrix
@@ -106,6 +153,7 @@ class _Met(NamedTuple):
     which: np.ndarray
     mass: np.ndarray
     origin: np.ndarray
+    error: float
 
 
 def _branches(task: TabularPOMDP) -> sparse.csr_matrix:
@@ -121,6 +169,7 @@ def _distinct(entered: sparse.csr_matrix, label: np.ndarray, origin: np.ndarray,
     entered.sort_indices()
     mass = np.asarray(entered.sum(1)).ravel()
     rows = np.flatnonzero(mass > IMPOSSIBLE)
+    dropped = np.bincount(origin, np.where(mass > IMPOSSIBLE, 0, mass)).max(initial=0)
     mass, label, origin = mass[rows], label[rows], origin[rows]
     belief = sparse.diags(1 / mass) @ entered[rows]
     # A key is two sums of 64 bits over the rounded entries, each with random multipliers: two different beliefs share
@@ -135,7 +184,13 @@ def _distinct(entered: sparse.csr_matrix, label: np.ndarray, origin: np.ndarray,
         keys[:, half] += (label.astype(np.uint64) + np.uint64(1)) * odd[half, num_s]
     distinct, first, which = np.unique(keys.view("V16").ravel(), return_index=True, return_inverse=True)
     named = [key.tobytes() for key in distinct]
-    return _Met(named, belief[first], label[first], which, mass, origin)
+    error = float(dropped) + _furthest(belief, belief[first][which])
+    return _Met(named, belief[first], label[first], which, mass, origin, error)
+
+
+def _furthest(left: sparse.csr_matrix, right: sparse.csr_matrix) -> float:
+    """By how much two rows [N, S] differ, in all their entries together, at most."""
+    return float(np.asarray(abs(left - right).sum(1)).max(initial=0))
 
 
 def history_policy(graph: DecisionGraph) -> tuple[float, np.ndarray]:

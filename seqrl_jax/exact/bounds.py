@@ -4,55 +4,72 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqrl_jax.exact.belief import belief_graph, history_policy
-from seqrl_jax.exact.controller import Controller, controller_from_graph, evaluate_controller
-from seqrl_jax.exact.grid import embedded, faces, transition_to_grid
+from seqrl_jax.exact.belief import BeliefGraph, belief_graph, history_policy
+from seqrl_jax.exact.budget import DEFAULT, Meter, OverBudget, Watch, unseen
+from seqrl_jax.exact.controller import Controller, controller_from_graph, evaluate_controller, trimmed
+from seqrl_jax.exact.grid import embedded, faces, snapped, transition_to_grid
 from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.plans import likely_beliefs, point_based_controller
 from seqrl_jax.exact.state import largest_return
-from seqrl_jax.exact.trials import closed
+from seqrl_jax.exact.trials import by_steps, plans_by_step
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
+MOST_BELIEFS = 300_000
+LISTING = 0.4
+"""Of the seconds of a budget, what may be taken to list beliefs."""
 UPPER_POINTS = 12_000
 LOWER_POINTS = 3_000
 LIKELY_POINTS = 1_000
 TRIAL_TOLERANCE = 1e-9
 """Of the largest return: how far apart the ends may be that trials leave."""
-TRIAL_WORK = 1e10
-"""See `trials.closed`: some seconds."""
 ROUNDING = 1e-9
 """Of the largest return."""
 
 
-def history_interval(task: TabularPOMDP, limit: int = 300_000) -> tuple[Interval, Controller]:
-    """The best value of a policy of the whole history, and the kept policy.
+def history_interval(task: TabularPOMDP, limit: int = MOST_BELIEFS) -> tuple[Interval, Controller]:
+    """The best value of a policy of the whole history, and the kept policy: exact up to `limit` reachable beliefs."""
+    reachable, meter = belief_graph(task, limit), Meter(DEFAULT)
+    return listed_interval(task, reachable) if reachable is not None else bounded_interval(task, meter, unseen)
 
-    Up to `limit` reachable beliefs: exact, by recursion over them. Beyond, trials close both ends; where they leave a
-    gap, plans that are best on a grid and at likely beliefs may raise the lower end, and interpolation on the grid may
-    reduce the upper one. Every lower end is the exact value of the controller that is kept.
+
+def listed_interval(task: TabularPOMDP, reachable: BeliefGraph) -> tuple[Interval, Controller]:
+    """By recursion over all reachable beliefs, to within the rounding with which they were told apart."""
+    value, actions = history_policy(reachable.graph)
+    error = reachable.error * largest_return(task)
+    method = f"exact: recursion over {reachable.graph.num_nodes} beliefs"
+    return Interval(value - error, value + error, method), controller_from_graph(reachable.graph, actions)
+
+
+def bounded_interval(task: TabularPOMDP, meter: Meter, watch: Watch) -> tuple[Interval, Controller]:
+    """Trials close both ends. Where they stall, plans that are best on a grid and at likely beliefs may raise the lower
+    end, and interpolation on the grid may reduce the upper one; what is left of the budget goes to trials again. Every
+    lower end is the exact value of the controller that is kept.
     """
-    reachable = belief_graph(task, limit)
-    if reachable is not None:
-        value, actions = history_policy(reachable.graph)
-        controller = controller_from_graph(reachable.graph, actions)
-        return Interval(value, value, f"exact: recursion over {reachable.graph.num_nodes} beliefs"), controller
-    informed_values = fast_informed_bound(task)[1]
+    informed = fast_informed_bound(task)[1]
     scale = largest_return(task)
-    ends = closed(task, informed_values, TRIAL_TOLERANCE * scale, TRIAL_WORK)
-    controllers = {"trials": ends.controller}
-    bounds = {"trials": ends.upper}
-    if ends.upper - ends.lower > TRIAL_TOLERANCE * scale:
-        grid = embedded(task, faces(task, LOWER_POINTS))
-        likely = likely_beliefs(task, informed_values, LIKELY_POINTS)
-        controllers["point-based plans"] = point_based_controller(task, np.concatenate([grid, likely]))
-        bounds["grid interpolation"] = grid_bound(task, UPPER_POINTS)
+    tolerance = TRIAL_TOLERANCE * scale
+    search = by_steps(task, informed, meter)
+    search.close(tolerance, watch, patient=False)
+    controllers, bounds = {}, {}
+    lower, upper = search.ends()
+    if upper - lower > tolerance:
+        try:
+            bounds["grid interpolation"] = grid_bound(task, UPPER_POINTS, meter)
+            points = [embedded(task, faces(task, LOWER_POINTS)), likely_beliefs(task, informed, LIKELY_POINTS)]
+            controllers["point-based plans"] = point_based_controller(task, np.concatenate(points), meter)
+        except OverBudget:
+            pass
     values = {name: evaluate_controller(task, controller) for name, controller in controllers.items()}
+    least, most = max(values.values(), default=-np.inf), min(bounds.values(), default=np.inf)
+    search.close(tolerance, watch, known=(least, most))
+    controllers["trials"], bounds["trials"] = trimmed(plans_by_step(search)), search.ends()[1]
+    values["trials"] = evaluate_controller(task, controllers["trials"])
     below, above = max(values, key=values.__getitem__), min(bounds, key=bounds.__getitem__)
     lower, upper = values[below], bounds[above]
     if upper < lower - ROUNDING * scale:
         raise AssertionError(f"{task.name}: the upper end by {above} is {upper}, below {lower}, the value of a policy")
     nodes = len(controllers[below].action)
-    method = f"lower: controller of {nodes} nodes by {below}; upper: {above} ({ends.trials} trials)"
+    method = f"lower: controller of {nodes} nodes by {below}; upper: {above} ({search.trials} trials)"
     return Interval(lower, max(lower, upper), method), controllers[below]
 
 
@@ -73,21 +90,25 @@ def fast_informed_bound(task: TabularPOMDP) -> tuple[float, np.ndarray]:
     return _at_start(task, steps[-1]), np.array(steps[::-1])
 
 
-def grid_bound(task: TabularPOMDP, budget: int) -> float:
-    """Backward induction on grid points, with interpolation in between and the fast informed bound at each point."""
+def grid_bound(task: TabularPOMDP, budget: int, meter: Meter) -> float:
+    """Backward induction on grid points, with interpolation in between and the fast informed bound at each point.
+
+    Raises: OverBudget.
+    """
     grid = faces(task, budget)
     points = embedded(task, grid)
     informed = fast_informed_bound(task)[1]
     reward = task.kernel.reward
-    ahead = transition_to_grid(task, grid, points)
+    ahead = transition_to_grid(task, grid, points, meter)
     value = np.zeros(len(points))
     for t in reversed(range(1, task.horizon)):
         action_values = points @ reward.T + task.discount * (ahead @ value).reshape(len(points), -1)
         value = np.minimum(action_values.max(1), (points @ informed[t].T).max(1))
     joint = task.kernel.start.T
     start = joint[joint.any(1)]
-    first = transition_to_grid(task, grid, start)
-    return float((start @ reward.T + task.discount * (first @ value).reshape(len(start), -1)).max(1).sum())
+    first = transition_to_grid(task, grid, start, meter)
+    bound = float((start @ reward.T + task.discount * (first @ value).reshape(len(start), -1)).max(1).sum())
+    return bound + task.horizon * snapped(grid) * largest_return(task)
 
 
 def _at_start(task: TabularPOMDP, action_values: np.ndarray) -> float:

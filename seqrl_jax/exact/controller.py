@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from seqrl_jax.exact.graph import DecisionGraph
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -55,6 +56,19 @@ def controller_from_graph(graph: DecisionGraph, actions: np.ndarray) -> Controll
     return Controller(start, np.concatenate(chosen).astype(np.int32), np.concatenate(successors))
 
 
+def trimmed(controller: Controller) -> Controller:
+    """The same policy without the nodes that no observations lead to."""
+    reached = np.zeros(len(controller.action), bool)
+    layer = np.unique(controller.start)
+    while len(layer):
+        reached[layer] = True
+        after = np.unique(controller.successor[layer])
+        layer = after[~reached[after]]
+    number = (reached.cumsum() - 1).astype(np.int32)
+    successor = number[controller.successor[reached]]
+    return Controller(number[controller.start], controller.action[reached], successor)
+
+
 def evaluate_controller(task: TabularPOMDP, controller: Controller) -> float:
     """The exact value J of a controller, by forward recursion over pairs (state, node)."""
     kernel = task.kernel
@@ -85,3 +99,33 @@ def _merge(nodes: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     summed = np.zeros((len(distinct), mass.shape[1]))
     np.add.at(summed, inverse, mass)
     return distinct, summed
+
+
+def evaluate_infinite_controller(task: TabularPOMDP, controller: Controller, error: float) -> tuple[float, float]:
+    """What a controller earns over an infinite horizon, discounted: ends of an interval no wider than `error`.
+
+    By forward recursion over pairs (node, state) until what can still be earned by what has not ended is so little.
+    """
+    kernel, discount = task.kernel, task.discount
+    num_n, num_s = len(controller.action), task.num_states
+    chosen = [(controller.action == a).astype(float) for a in range(kernel.num_actions)]
+    moves = sum(sparse.kron(sparse.diags_array(mine), move) for mine, move in zip(chosen, kernel.moves, strict=True))
+    shows = sum(sparse.kron(mine[:, None], show) for mine, show in zip(chosen, kernel.shows, strict=True)).tocsr()
+    # From (node, state entered), with the observation of it, to (next node, state entered).
+    entries = np.diff(shows.indptr)
+    node, entered = (np.repeat(each, entries) for each in np.divmod(np.arange(num_n * num_s), num_s))
+    after = controller.successor[node, shows.indices] * num_s + entered
+    onward = sparse.csr_array((shows.data, after, shows.indptr), shape=(num_n * num_s, num_n * num_s))
+    back, forth = sparse.csr_array(moves.T), sparse.csr_array(onward.T)
+    mass = np.zeros((num_n, num_s))
+    np.add.at(mass, controller.start, kernel.start.T)
+    mass, reward = mass.ravel(), kernel.reward[controller.action].ravel()
+    # What has ended earns nothing, which may be more or less than what goes on.
+    least, most = (float(end) / (1 - discount) for end in (min(0.0, reward.min()), max(0.0, reward.max())))
+    total = 0.0
+    while True:
+        total += float(mass @ reward)
+        mass = discount * (forth @ (back @ mass))
+        left = float(mass.sum())
+        if left * (most - least) <= error:
+            return total + left * least, total + left * most

@@ -14,9 +14,12 @@ from math import comb
 import numpy as np
 from scipy import sparse
 
+from seqrl_jax.exact.budget import Meter
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 MAX_SUPPORTS = 2000
+SNAP = 1e-10
+"""Coordinates so close to the grid are on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ def interpolation(face: Face, belief: np.ndarray) -> tuple[np.ndarray, np.ndarra
     x = resolution * belief[:, ::-1].cumsum(1)[:, ::-1]
     x[:, 0] = resolution
     nearest = np.round(x)
-    x = np.where(np.abs(x - nearest) < 1e-9, nearest, x)
+    x = np.where(np.abs(x - nearest) < SNAP, nearest, x)
     base = np.floor(x).astype(np.int64)
     fraction = x - base
     order = np.argsort(-fraction[:, 1:], axis=1, kind="stable")
@@ -64,16 +67,22 @@ def interpolation(face: Face, belief: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return points, weights
 
 
-def transition_to_grid(task: TabularPOMDP, grid: list[Face], belief: np.ndarray) -> sparse.csr_matrix:
+def snapped(grid: list[Face]) -> float:
+    """By how much, in all coordinates together, `interpolation` may have moved a belief."""
+    return max(2 * len(face.states) * SNAP / face.resolution for face in grid)
+
+
+def transition_to_grid(task: TabularPOMDP, grid: list[Face], belief: np.ndarray, meter: Meter) -> sparse.csr_matrix:
     """Where each action leads from beliefs [N, S]: weights on the grid points of all faces in order, [N * A, G].
 
-    Row `n * A + a` sums to the probability of not ending.
+    Row `n * A + a` sums to the probability of not ending. Raises: OverBudget.
     """
     num_a = task.num_actions
     kernel = task.kernel
     offsets = np.cumsum([0, *(len(face.points) for face in grid)])
     rows, columns, values = [], [], []
     for a in range(num_a):
+        meter.stop_if_late()
         entered, shows = belief @ kernel.moves[a], kernel.shows[a].tocsc()
         for o in np.flatnonzero(np.diff(shows.indptr)):
             joint = entered * shows[:, [o]].toarray().ravel()

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from seqrl_jax.exact.budget import Meter
 from seqrl_jax.exact.controller import Controller
+from seqrl_jax.exact.state import largest_return
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
-# Plans whose values, and beliefs whose probabilities, agree to this many digits are one.
+# Plans whose values, in shares of the largest return, and beliefs whose probabilities agree to this many digits are
+# one. That is a choice of plans and of points: the controller's own value is what is proved.
 DIGITS = 12
 
 
@@ -32,8 +35,9 @@ class _Arrival:
     mass: np.ndarray
 
 
-def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray) -> Controller:
-    """Plans for every number of steps to go, each the best at some of the `beliefs` [N, S]."""
+def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray, meter: Meter) -> Controller:
+    """Plans for every number of steps to go, each the best at some of the `beliefs` [N, S]. Raises: OverBudget."""
+    scale = largest_return(task)
     num_s, num_o = task.num_states, task.num_observations
     kernel = task.kernel
     reward, branches, joint = kernel.reward, kernel.branches, kernel.start.T
@@ -43,6 +47,7 @@ def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray) -> Controlle
     alpha = np.zeros((1, num_s))
     steps: list[tuple[np.ndarray, np.ndarray]] = []
     for to_go in range(1, task.horizon + 1):
+        meter.stop_if_late()
         if to_go == task.horizon:
             points = joint[shown]
             arrivals = _arrivals(branches, points)
@@ -59,7 +64,7 @@ def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray) -> Controlle
             mine = np.flatnonzero(plans[:, 0] == a)
             successor, place = np.unique(plans[mine, 1 + o], return_inverse=True)
             alpha[mine] += task.discount * (branch @ previous[successor].T).T[place]
-        distinct = np.unique(np.round(alpha, DIGITS), axis=0, return_index=True)[1]
+        distinct = np.unique(np.round(alpha / scale, DIGITS), axis=0, return_index=True)[1]
         alpha = alpha[distinct]
         steps.append((plans[distinct, 0], plans[distinct, 1:]))
 

@@ -1,4 +1,4 @@
-"""The five certified values of a task, with the policies that prove them; solved once and kept."""
+"""The five certified values of a task, with the policies that prove them; solved once, kept, and improved."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from seqrl_jax.exact.belief import belief_graph
-from seqrl_jax.exact.bounds import history_interval
-from seqrl_jax.exact.controller import Controller
+from seqrl_jax.exact.bounds import LISTING, MOST_BELIEFS, bounded_interval, listed_interval
+from seqrl_jax.exact.budget import DEFAULT, Budget, Meter, Watch, unseen
+from seqrl_jax.exact.controller import Controller, controller_from_map
 from seqrl_jax.exact.graph import state_graph
+from seqrl_jax.exact.infinite import (
+    infinite_history_interval,
+    infinite_memoryless,
+    infinite_state_interval,
+    infinite_uniform,
+    largest_infinite_return,
+    refuse_undiscounted,
+)
 from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.memoryless import memoryless_deterministic, memoryless_stochastic
 from seqrl_jax.exact.state import evaluate_memoryless, largest_return, start_value, state_values, uniform_policy
@@ -22,9 +31,11 @@ from seqrl_jax.tasks.tabular import TabularPOMDP, fingerprint
 
 VALUES = ("random", "memoryless_deterministic", "memoryless_stochastic", "history", "state")
 # Part of the cache's key: raise it when a solver changes what it returns.
-SOLVER_VERSION = 5
+SOLVER_VERSION = 6
 # Branch and bound sweeps the belief graph thousands of times; above this size the state graph serves instead.
-BELIEF_NODES_FOR_BOUNDS = 2000
+BELIEF_NODES_FOR_BOUNDS = 2500
+ROUNDING = 1e-9
+"""Of the largest return: by no more than this the values of two policies differ by rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +43,8 @@ class Solution:
     """What is known of a task.
 
     values: the five intervals by name, in units of return. deterministic, stochastic: [O, A], the kept memoryless
-    policies. history: the kept controller. state: [H, S] int, the policy that sees state and time.
+    policies. history: the kept controller. state: [H, S] int, the policy that sees state and time ([1, S] without a
+    horizon). budget: the largest that the history value was given.
     """
 
     fingerprint: str
@@ -41,50 +53,159 @@ class Solution:
     stochastic: np.ndarray
     history: Controller
     state: np.ndarray
+    budget: Budget
 
 
-def solve(task: TabularPOMDP, cache: Path, fresh: bool = False) -> Solution:
-    """The solution kept in the cache directory under the task's fingerprint, else `solve_anew`, then kept.
+def solve(
+    task: TabularPOMDP,
+    cache: Path,
+    fresh: bool = False,
+    budget: Budget = DEFAULT,
+    watch: Watch = unseen,
+    infinite: bool = False,
+) -> Solution:
+    """The solution that the cache directory holds under the task's fingerprint, else `solve_anew`, then kept.
 
-    Args: cache: `cache_directory()` is the usual one. fresh: solve anew in any case.
+    Where the history value is an interval and `budget` is larger than what it was given, it is solved again, and the
+    better of both lower and of both upper ends is kept.
+
+    Args: cache: `cache_directory()` is the usual one. fresh: solve anew in any case. watch: is shown the history
+        value's ends. infinite: without the horizon. Raises: ValueError for an infinite task without discount.
     """
-    path = cache / f"solution-{SOLVER_VERSION}-{fingerprint(task)}.npz"
-    known = None if fresh else _read(path)
-    if known is not None:
-        return known
-    solution = solve_anew(task)
+    path = cache / f"solution-{SOLVER_VERSION}-{'infinite-' if infinite else ''}{_identity(task, infinite)}.npz"
+    kept = None if fresh else _read(path)
+    if kept is not None and (kept.values["history"].is_exact or kept.budget.covers(budget)):
+        return kept
+    solution = solve_infinite(task, budget, watch) if infinite else solve_anew(task, budget, watch)
+    if kept is not None:
+        solution = _better(task, kept, solution, infinite)
     _write(path, solution)
     return solution
 
 
-def solve_anew(task: TabularPOMDP) -> Solution:
-    """Solve the task, whatever the cache holds."""
-    unit = largest_return(task)
+def solve_anew(task: TabularPOMDP, budget: Budget = DEFAULT, watch: Watch = unseen) -> Solution:
+    """Solve the task over its horizon, whatever the cache holds."""
+    meter = Meter(budget)
     uniform = float(evaluate_memoryless(task, uniform_policy(task)))
     state_by_time, state_policy = state_values(task)
     state = start_value(task, state_by_time)
-    history, controller = history_interval(task)
-    history = replace(history, upper=max(history.lower, min(history.upper, state)), unit=unit)
-    beliefs = belief_graph(task, limit=BELIEF_NODES_FOR_BOUNDS)
-    graph = state_graph(task) if beliefs is None else beliefs.graph
+    beliefs = belief_graph(task, MOST_BELIEFS, meter, LISTING)
+    if beliefs is None:
+        history, controller = bounded_interval(task, meter, watch)
+    else:
+        history, controller = listed_interval(task, beliefs)
+    small = beliefs is not None and beliefs.graph.num_nodes <= BELIEF_NODES_FOR_BOUNDS
+    graph = beliefs.graph if beliefs is not None and small else state_graph(task)
     deterministic, deterministic_policy = memoryless_deterministic(task, graph)
-    stochastic, stochastic_policy = memoryless_stochastic(task, graph, deterministic_policy, history.upper)
-    return Solution(
+    ceiling = max(history.lower, min(history.upper, state))
+    stochastic, stochastic_policy = memoryless_stochastic(task, graph, deterministic_policy, ceiling)
+    solution = Solution(
         fingerprint=fingerprint(task),
         values={
-            "random": Interval(uniform, uniform, "exact: expectation under the uniform policy", unit),
-            "memoryless_deterministic": replace(
-                deterministic, upper=max(deterministic.lower, min(deterministic.upper, stochastic.upper))
-            ),
+            "random": Interval(uniform, uniform, "exact: expectation under the uniform policy"),
+            "memoryless_deterministic": deterministic,
             "memoryless_stochastic": stochastic,
-            "history": history,
-            "state": Interval(state, state, "exact: backward induction over states and time", unit),
+            "history": _told(history, budget),
+            "state": Interval(state, state, "exact: backward induction over states and time"),
         },
         deterministic=deterministic_policy,
         stochastic=stochastic_policy,
         history=controller,
         state=state_policy,
+        budget=budget.spent,
     )
+    return _in_order(solution, largest_return(task))
+
+
+def solve_infinite(task: TabularPOMDP, budget: Budget = DEFAULT, watch: Watch = unseen) -> Solution:
+    """Solve the task without its horizon, discounted. Raises: ValueError where the discount is 1."""
+    refuse_undiscounted(task)
+    meter = Meter(budget)
+    state, state_policy = infinite_state_interval(task)
+    history, controller = infinite_history_interval(task, meter, watch)
+    deterministic, deterministic_policy, stochastic, stochastic_policy = infinite_memoryless(task, history.upper)
+    solution = Solution(
+        fingerprint=_identity(task, infinite=True),
+        values={
+            "random": infinite_uniform(task),
+            "memoryless_deterministic": deterministic,
+            "memoryless_stochastic": stochastic,
+            "history": _told(history, budget),
+            "state": state,
+        },
+        deterministic=deterministic_policy,
+        stochastic=stochastic_policy,
+        history=controller,
+        state=state_policy[None],
+        budget=budget.spent,
+    )
+    return _in_order(solution, largest_infinite_return(task))
+
+
+def _identity(task: TabularPOMDP, infinite: bool) -> str:
+    return fingerprint(replace(task, horizon=1) if infinite else task)
+
+
+def _told(history: Interval, budget: Budget) -> Interval:
+    """The interval with what its ends depend on."""
+    if budget.seconds is None or history.method.startswith("exact"):
+        return history
+    return replace(history, method=f"{history.method}; in {budget.seconds:g} s of this machine")
+
+
+def _better(task: TabularPOMDP, kept: Solution, found: Solution, infinite: bool) -> Solution:
+    """The better of both ends of the history value, each with its proof, and all that follows from them."""
+    old, new = kept.values["history"], found.values["history"]
+    below, above = max((kept, found), key=_lower), min((found, kept), key=_upper)
+    lower, upper = below.values["history"], above.values["history"]
+    method = new.method if below is above is found else old.method
+    if below is not above:
+        method = f"lower end: {lower.method}. upper end: {upper.method}"
+    history = Interval(lower.lower, max(lower.lower, upper.upper), method)
+    spent = kept.budget.joined(found.budget)
+    solution = replace(found, values={**found.values, "history": history}, history=below.history, budget=spent)
+    return _in_order(solution, largest_infinite_return(task) if infinite else largest_return(task))
+
+
+def _lower(solution: Solution) -> float:
+    return solution.values["history"].lower
+
+
+def _upper(solution: Solution) -> float:
+    return solution.values["history"].upper
+
+
+def _in_order(solution: Solution, unit: float) -> Solution:
+    """What one value says of another: who may see more earns no less, with the policy that proves it.
+
+    unit: the largest return, of which tolerances are shares.
+    """
+    values = {name: replace(value, unit=unit) for name, value in solution.values.items()}
+    rounding = ROUNDING * unit
+    history, controller = values["history"], solution.history
+    deterministic, stochastic = values["memoryless_deterministic"], values["memoryless_stochastic"]
+    best = max(deterministic, stochastic, key=lambda value: value.lower)
+    if best.lower > history.lower + rounding:
+        upper = history.method.partition("upper: ")[2] or history.method
+        if deterministic.lower + rounding >= best.lower:
+            controller, words = controller_from_map(solution.deterministic.argmax(1)), "the kept map o -> a"
+        else:
+            words = f"the kept memoryless stochastic policy (the kept controller earns {history.lower:.7g})"
+        history = replace(history, method=f"lower: {words}; upper: {upper}")
+    lower = max(history.lower, best.lower)
+    history = replace(history, lower=lower, upper=max(lower, min(history.upper, values["state"].upper)))
+    stochastic = _capped(stochastic, history.upper)
+    values = {
+        **values,
+        "memoryless_deterministic": _capped(deterministic, stochastic.upper),
+        "memoryless_stochastic": stochastic,
+        "history": history,
+    }
+    return replace(solution, values=values, history=controller)
+
+
+def _capped(value: Interval, upper: float) -> Interval:
+    return replace(value, upper=max(value.lower, min(value.upper, upper)))
 
 
 def cache_directory() -> Path:
@@ -108,6 +229,7 @@ def _write(path: Path, solution: Solution) -> None:
         action=solution.history.action,
         successor=solution.history.successor,
         state=solution.state,
+        budget=[solution.budget.work, solution.budget.seconds or 0, solution.budget.memory],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, buffer.getvalue())
@@ -118,6 +240,7 @@ def _read(path: Path) -> Solution | None:
     try:
         with np.load(path, allow_pickle=False) as data:
             kept = {name: data[name] for name in data.files}
+        work, seconds, memory = kept["budget"]
         return Solution(
             fingerprint=str(kept["fingerprint"]),
             values={
@@ -128,6 +251,7 @@ def _read(path: Path) -> Solution | None:
             stochastic=kept["stochastic"],
             history=Controller(kept["start"], kept["action"], kept["successor"]),
             state=kept["state"],
+            budget=Budget(float(work), float(seconds) or None, int(memory)),
         )
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None

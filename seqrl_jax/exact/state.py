@@ -29,7 +29,12 @@ def largest_return(task: TabularPOMDP) -> float:
     """What no return exceeds in size, `max |R| sum_{t<H} gamma^t` over what can happen: the unit of tolerances. 1 where
     nothing pays."""
     steps = float((task.discount ** np.arange(task.horizon)).sum())
-    return max(float(np.abs(pay.data).max(initial=0.0)) for pay in task.lists.reward) * steps or 1.0
+    return largest_reward(task) * steps or 1.0
+
+
+def largest_reward(task: TabularPOMDP) -> float:
+    """`max |R|` over what can happen."""
+    return max(float(np.abs(pay.data).max(initial=0.0)) for pay in task.lists.reward)
 
 
 def start_value(task: TabularPOMDP, values: np.ndarray) -> float:

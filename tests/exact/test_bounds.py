@@ -6,6 +6,7 @@ import pytest
 
 from seqrl_jax.exact.belief import belief_graph, history_policy
 from seqrl_jax.exact.bounds import fast_informed_bound, grid_bound, history_interval
+from seqrl_jax.exact.budget import DEFAULT, Meter
 from seqrl_jax.exact.controller import evaluate_controller
 from seqrl_jax.exact.grid import embedded, faces, interpolation
 from seqrl_jax.exact.plans import likely_beliefs
@@ -30,7 +31,7 @@ def test_every_bound_is_on_its_side_of_the_exact_value(random_task, seed):
 def test_a_coarse_grid_still_bounds(random_task, seed):
     task = random_task(seed)
     exact = history_policy(belief_graph(task).graph)[0]
-    assert grid_bound(task, 1) >= exact - 1e-9
+    assert grid_bound(task, 1, Meter(DEFAULT)) >= exact - 1e-9
 
 
 @pytest.mark.parametrize("name", ["tiger", "peek_maze", "tmaze"])

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from seqrl_jax.exact.belief import belief_graph, history_policy
 from seqrl_jax.exact.bounds import fast_informed_bound, history_interval
+from seqrl_jax.exact.budget import Budget, Meter, unseen
 from seqrl_jax.exact.controller import evaluate_controller
 from seqrl_jax.exact.state import largest_return
-from seqrl_jax.exact.trials import Search, closed
+from seqrl_jax.exact.trials import by_steps, plans_by_step
 from seqrl_jax.tasks import make, validated
 
 LISTED = [
@@ -28,6 +29,10 @@ LISTED = [
 ]
 
 
+def search_of(task, work=1e9):
+    return by_steps(task, fast_informed_bound(task)[1], Meter(Budget(work)))
+
+
 def exact_of(task):
     return history_policy(belief_graph(task).graph)[0]
 
@@ -36,11 +41,13 @@ def exact_of(task):
 def test_the_ends_meet_where_all_beliefs_can_be_listed(name):
     task = make(name)
     tolerance = 1e-6 * largest_return(task)
-    ends = closed(task, fast_informed_bound(task)[1], tolerance, budget=1e9)
-    assert ends.upper - ends.lower <= tolerance
+    search = search_of(task)
+    search.close(tolerance, unseen)
+    lower, upper = search.ends()
+    assert upper - lower <= tolerance
     rounding = 1e-9 * largest_return(task)
-    assert ends.lower - rounding <= exact_of(task) <= ends.upper + rounding
-    assert evaluate_controller(task, ends.controller) == pytest.approx(ends.lower, abs=rounding)
+    assert lower - rounding <= exact_of(task) <= upper + rounding
+    assert evaluate_controller(task, plans_by_step(search)) == pytest.approx(lower, abs=rounding)
 
 
 @settings(max_examples=25, deadline=None)
@@ -50,7 +57,7 @@ def test_both_ends_hold_after_every_trial_and_never_move_apart(random_task, seed
     task = random_task(seed, horizon=4)
     task = validated(dataclasses.replace(task, reward=task.reward * scale))
     exact, rounding = exact_of(task), 1e-9 * largest_return(task)
-    search = Search(task, fast_informed_bound(task)[1])
+    search = search_of(task)
     before = search.ends()
     for _ in range(20):
         search.trial(1e-9 * scale)
@@ -58,7 +65,7 @@ def test_both_ends_hold_after_every_trial_and_never_move_apart(random_task, seed
         assert before[0] - rounding <= lower <= exact + rounding
         assert exact - rounding <= upper <= before[1] + rounding
         before = lower, upper
-    assert evaluate_controller(task, search.controller()) == pytest.approx(before[0], abs=rounding)
+    assert evaluate_controller(task, plans_by_step(search)) == pytest.approx(before[0], abs=rounding)
 
 
 @settings(max_examples=25, deadline=None)
@@ -66,7 +73,7 @@ def test_both_ends_hold_after_every_trial_and_never_move_apart(random_task, seed
 def test_the_upper_bound_holds_at_every_belief(random_task, seed):
     """Not only at the start: by the value of the same task begun in another belief."""
     task, rng = random_task(seed, horizon=3), np.random.default_rng(seed)
-    search = Search(task, fast_informed_bound(task)[1])
+    search = search_of(task)
     for _ in range(10):
         search.trial(1e-9)
     belief = rng.dirichlet(np.ones(task.num_states)) * ~task.terminal
@@ -83,8 +90,10 @@ def test_the_upper_bound_holds_at_every_belief(random_task, seed):
 def test_a_coarse_tolerance_is_reached(random_task, seed, tolerance):
     """A likely beginning that is good enough must not hide an unlikely one that is not."""
     task = random_task(seed, horizon=5)
-    ends = closed(task, fast_informed_bound(task)[1], tolerance, budget=1e9)
-    assert ends.upper - ends.lower <= tolerance and ends.trials < 200
+    search = search_of(task)
+    search.close(tolerance, unseen)
+    lower, upper = search.ends()
+    assert upper - lower <= tolerance and search.trials < 200
 
 
 def test_a_reward_that_nobody_can_get_is_no_unit():
