@@ -18,9 +18,9 @@ from seqrl_jax.text.files import data_files, digest, items
 from seqrl_jax.text.formats import read_example
 from seqrl_jax.text.vocabulary import Vocabulary
 
-Purpose = Literal["texts", "pairs", "labels", "prompts"]
+Purpose = Literal["texts", "pairs", "labels", "prompts", "scores"]
 """What examples are read for: to say what they say; to prefer what was chosen; the same, or to tell good answers from
-bad ones, whichever the data hold; to be answered."""
+bad ones, whichever the data hold; to be answered; or as they are, to be scored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +159,8 @@ def _read_for(purpose: Purpose, example: Example) -> Example:
             labelled = "" if purpose == "pairs" else ", or a completion and its label"
             raise DataError(f"a preference needs chosen and rejected{labelled}")
         return example
+    if purpose == "scores" and example.answers:
+        return example if example.form == "pair" else example._replace(form="text")
     if purpose == "prompts":
         if example.form == "text":
             raise DataError("a text has no prompt that could be answered")

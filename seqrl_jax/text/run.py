@@ -30,9 +30,8 @@ from seqrl_jax.text.settings import DEFAULT_CONTEXT, ModelSettings, TextRun, Tra
 from seqrl_jax.text.splitting import shared, split
 from seqrl_jax.text.training import Moment, Trained, descent, keys_of, policy_gradient, train
 from seqrl_jax.text.vocabulary import Bytes, Vocabulary
-from seqrl_jax.text.weights import CONFIG, WEIGHTS, load_gpt, load_vocabulary, save_gpt
+from seqrl_jax.text.weights import CONFIG, HEAD, WEIGHTS, load_gpt, load_vocabulary, save_gpt
 
-HEAD = "head.safetensors"
 MOST_JUDGED, MOST_ANSWERED = 2000, 256
 """Examples that judge at most, and prompts that are answered to judge or to normalise a reward."""
 LOCK = ".running"

@@ -50,7 +50,7 @@ class Stage(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """How far a run is. point: the newest of its curve. seconds_left: None before the pace is known."""
+    """How far a run is. point: the newest of its curve. The last two are None before its pace is known."""
 
     step: int
     steps: int
@@ -131,7 +131,7 @@ def policy_gradient(run: TextRun, model: GPT, weights: Weights, reward: LearnedR
             "reward": rollout.reward.mean(),
             "ended": ended.mean(),
             "length": drawn / len(ended),
-            "kl": log_ratio(rollout).mean(),
+            "log_ratio": log_ratio(rollout).mean(),
             "tokens": drawn,
         }
 
@@ -247,19 +247,20 @@ def _point(pending: Sequence[Metrics], done: int, last_good: str) -> tuple[dict[
 
 
 class _Clock:
-    """The pace of a run, measured from its second point on: the first one compiles."""
+    """The pace of a run from one point to the next: steps that compile tell nothing of later ones."""
 
     def __init__(self, begun: int) -> None:
-        self._since, self._begun, self._tokens, self._starts = 0.0, begun, 0.0, True
+        self._time, self._step = time.monotonic(), begun
+        self._compiled = False
 
     def moment(self, done: int, steps: int, point: Mapping[str, float], tokens: float) -> Moment:
         now = time.monotonic()
-        if self._starts:
-            self._since, self._begun, self._starts = now, done, False
+        spent, made = max(now - self._time, 1e-9), done - self._step
+        known, self._compiled = self._compiled, True
+        self._time, self._step = now, done
+        if not known:
             return Moment(done, steps, point, None, None)
-        self._tokens += tokens
-        spent = max(now - self._since, 1e-9)
-        return Moment(done, steps, point, self._tokens / spent, spent / (done - self._begun) * (steps - done))
+        return Moment(done, steps, point, tokens / spent, spent / made * (steps - done))
 
 
 def _batch(run: TextRun, training: Part, context: int, number: int) -> TokenBatch:

@@ -18,6 +18,8 @@ from seqrl_jax.networks.module import Weights
 from seqrl_jax.text.vocabulary import Vocabulary, vocabulary_of
 
 WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_config.json"
+HEAD = "head.safetensors"
+"""Of a reward model, whose body the weights are."""
 INDEX, PICKLED = "model.safetensors.index.json", "pytorch_model.bin"
 UNTIED = "lm_head.weight"
 SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")

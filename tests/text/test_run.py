@@ -152,7 +152,7 @@ def test_a_learned_reward_is_climbed(method, prompts, tmp_path):
     assert 0 < report.kl["low"] < report.kl["mean"]
     assert 1 <= report.length["mean"] <= ALIGN.answer + 1
     assert report.loss is None and report.accuracy is None and len(report.samples_after) == 3
-    assert {"step", "loss", "reward", "kl", "ended", "length"} == report.curve[0].keys()
+    assert {"step", "loss", "reward", "log_ratio", "ended", "length"} == report.curve[0].keys()
     assert any("climbing it is not advised" in line for line in told)
 
 
