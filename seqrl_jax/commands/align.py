@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-import jax
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from seqrl_jax.commands.console import note, print_json
-from seqrl_jax.commands.programs import keep_compiled_programs
+from seqrl_jax.commands.programs import keep_compiled_programs, require_attention
 from seqrl_jax.commands.progress import in_words
 from seqrl_jax.report.words import NONE
 from seqrl_jax.runs.interrupt import interruptible
@@ -41,7 +40,8 @@ def run(options: argparse.Namespace) -> None:
         answer=options.answer,
     )
     files = Files(options.data, options.test, options.init, options.reward)
-    sizes = _model(options)
+    require_attention(options.attention)
+    sizes = ModelSettings(options.width, options.layers, options.heads, options.dtype, options.remat, options.attention)
     keep_compiled_programs()
     with following(run.method) as progress, interruptible(note) as interrupt:
         report = run_text(run, files, options.out, sizes, options.skip_bad, progress, note, interrupt)
@@ -104,10 +104,3 @@ def told(moment: Moment) -> str:
     if moment.seconds_left:
         parts.append(f"{in_words(moment.seconds_left)} left")
     return "  ".join(parts)
-
-
-def _model(options: argparse.Namespace) -> ModelSettings:
-    """The model that was asked for. Raises: ValueError where this device lacks what was asked for."""
-    if options.attention == "cudnn" and (here := jax.default_backend()) != "gpu":
-        raise ValueError(f"--attention cudnn needs an NVIDIA device, and jax found none: it computes on {here}")
-    return ModelSettings(options.width, options.layers, options.heads, options.dtype, options.remat, options.attention)

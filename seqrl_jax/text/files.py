@@ -9,8 +9,10 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from seqrl_jax.text.examples import DataError
 from seqrl_jax.text.formats import decoded
@@ -72,7 +74,7 @@ def _lines(path: Path) -> Iterator[Item]:
     with _opened(path) as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield Item(f"line {number}", lambda line=line: decoded(line))
+                yield Item(f"line {number}", partial(decoded, line))
 
 
 def _json(path: Path) -> Iterator[Item]:
@@ -88,7 +90,7 @@ def _json(path: Path) -> Iterator[Item]:
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
     for number, value in enumerate(values, 1):
-        yield Item(f"item {number}", lambda value=value: value)
+        yield Item(f"item {number}", partial(_itself, value))
 
 
 def _paragraphs(path: Path) -> Iterator[Item]:
@@ -124,7 +126,7 @@ def _parquet(path: Path) -> Iterator[Item]:
             for batch in file.iter_batches(ROWS_AT_ONCE):
                 for value in batch.to_pylist():
                     number += 1
-                    yield Item(f"row {number}", lambda value=value: value)
+                    yield Item(f"row {number}", partial(_itself, value))
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}: not Parquet ({error})") from None
 
@@ -142,11 +144,15 @@ READERS: dict[str, Callable[[Path], Iterator[Item]]] = {
 """By the end of a file's name."""
 
 
+def _itself(value: Any) -> Any:
+    return value
+
+
 def _reader(path: Path) -> Callable[[Path], Iterator[Item]] | None:
     return next((reader for end, reader in READERS.items() if path.name.lower().endswith(end)), None)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
 
 

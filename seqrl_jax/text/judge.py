@@ -111,7 +111,8 @@ def _answered(
     tokens: Array,
     mask: Array,
     given: int,
-) -> Answered:
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The fields of `Answered` for a batch."""
     begin, drawn = answer(model, weights, key, tokens, mask, reward.end, given)
     plain, total, ended = reward(begin, drawn)
     ours, theirs = (
@@ -119,7 +120,7 @@ def _answered(
         for parameters in (weights, reference)
     )
     kl = jnp.sum(jnp.exp(ours) * (ours - theirs), -1)
-    return Answered(plain, total, ended, drawn.mask.sum(1), jnp.where(drawn.mask, kl, 0.0).sum(1))
+    return plain, total, ended, drawn.mask.sum(1), jnp.where(drawn.mask, kl, 0.0).sum(1)
 
 
 _answer = jax.jit(answer, static_argnums=(0, 5, 6))

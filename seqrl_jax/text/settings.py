@@ -140,8 +140,8 @@ class ModelSettings:
 
     def new(self, vocabulary: int, context: int) -> GPT:
         """A model of these sizes."""
-        sizes = {name: DEFAULT_SIZES[name] if size is None else size for name, size in self._sizes().items()}
-        return GPT(vocabulary, context, **sizes, dtype=self.dtype, remat=self.remat, attention=self.attention)
+        width, layers, heads = (DEFAULT_SIZES[name] if size is None else size for name, size in self._sizes().items())
+        return GPT(vocabulary, context, width, layers, heads, self.dtype, self.remat, self.attention)
 
     def as_computed(self, loaded: GPT) -> GPT:
         """A model of the loaded sizes, computed as is asked here. Raises: TrainingError where another size is asked."""
