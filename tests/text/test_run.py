@@ -31,6 +31,8 @@ LOSSES = jax.jit(losses_of, static_argnames=("method", "beta", "model", "end"))
 MODEL = GPT(257, context=32, width=16, layers=1, heads=2)
 SIZES = ModelSettings(width=16, layers=1, heads=2)
 RUN = TextRun(steps=6, batch=4, check_every=2, learning_rate=0.01, context=32, held_out=0.2)
+LONG = dataclasses.replace(RUN, check_every=100)
+"""Few checkpoints: each waits for the disk."""
 
 
 def write(path, lines):
@@ -53,7 +55,7 @@ def data(tmp_path_factory):
 def taught(data, tmp_path_factory):
     """A short supervised run."""
     out = tmp_path_factory.mktemp("sft")
-    return out, run_text(dataclasses.replace(RUN, steps=40), data, out, SIZES)
+    return out, run_text(dataclasses.replace(LONG, steps=40), data, out, SIZES)
 
 
 def test_supervised_training_lowers_the_loss_and_keeps_what_it_learned(taught):
@@ -77,7 +79,7 @@ def test_supervised_training_lowers_the_loss_and_keeps_what_it_learned(taught):
 def test_preferences_are_learned_and_reported_beside_both_baselines(method, taught, data, tmp_path):
     """The rule is plain, so that 60 steps prefer it on all pairs held out; so does counting bytes."""
     files = data if method == "rm" else data._replace(start=taught[0])
-    report = run_text(dataclasses.replace(RUN, method=method, steps=60), files, tmp_path, SIZES)
+    report = run_text(dataclasses.replace(LONG, method=method, steps=60), files, tmp_path, SIZES)
     assert report.accuracy["mean"] == 1 and report.bytes["mean"] == 1
     # Wilson's interval of all of n is not a point.
     assert report.accuracy["high"] == 1 and 0.6 < report.accuracy["low"] < 1
@@ -93,7 +95,7 @@ def test_labels_of_single_answers_are_learned(taught, tmp_path):
     """Three good answers to a bad one, which count as much together."""
     answer = lambda n: {"prompt": f"say {n} ", "completion": "b" if n % 4 == 0 else "a", "label": n % 4 != 0}
     files = Files(write(tmp_path / "labels.jsonl", map(answer, range(60))), start=taught[0])
-    report = run_text(dataclasses.replace(RUN, method="kto", steps=60), files, tmp_path / "kto")
+    report = run_text(dataclasses.replace(LONG, method="kto", steps=60), files, tmp_path / "kto")
     assert report.accuracy["mean"] == 1 and report.bytes["mean"] == 1
 
 
@@ -107,7 +109,7 @@ def test_random_labels_cannot_be_told(tmp_path):
             chosen, rejected = rng.permutation(words[3 * n + 1 : 3 * n + 3]).tolist()
             pairs.append({"prompt": words[3 * n], "chosen": chosen, "rejected": rejected})
     files = Files(write(tmp_path / "pairs.jsonl", pairs))
-    run = dataclasses.replace(RUN, method="rm", steps=60, batch=8)
+    run = dataclasses.replace(LONG, method="rm", steps=60, batch=8)
     told = []
     report = run_text(run, files, tmp_path / "rm", SIZES, tell=told.append)
     assert report.prompts == 40 and report.held_out % 5 == 0 and report.duplicates == 200 - len(set(map(str, pairs)))
@@ -121,11 +123,11 @@ def test_random_labels_cannot_be_told(tmp_path):
 def judge(data, taught, tmp_path_factory):
     """A reward model that likes `a`."""
     out = tmp_path_factory.mktemp("rm")
-    run_text(dataclasses.replace(RUN, method="rm", steps=100), data._replace(start=taught[0]), out)
+    run_text(dataclasses.replace(LONG, method="rm", steps=100), data._replace(start=taught[0]), out)
     return out
 
 
-ALIGN = dataclasses.replace(RUN, batch=32, group=8, answer=6, steps=60, learning_rate=0.003)
+ALIGN = dataclasses.replace(LONG, batch=32, group=8, answer=6, steps=60, learning_rate=0.003)
 """At RUN's learning rate one seed in four of `ppo` runs away from pi_0 and ends below it."""
 
 
@@ -137,7 +139,7 @@ def prompts(taught, judge, tmp_path_factory):
     return Files(write(data, map(prompt, range(20))), write(test, map(prompt, range(20, 200))), taught[0], judge)
 
 
-@pytest.mark.parametrize("method", ["ppo", "rloo", "grpo"])
+@pytest.mark.parametrize("method", ["ppo", "rloo"])
 def test_a_learned_reward_is_climbed(method, prompts, tmp_path):
     """One seed each. 180 answers of pi_0 have a mean reward of standard error below .1, and so have those of a policy
     that learned nothing: .3 is three errors of the difference, a false alarm in .2% of cases."""
@@ -169,7 +171,7 @@ def stop_at(step):
 
 
 def test_a_climb_that_was_stopped_ends_as_if_it_had_not_been(prompts, tmp_path):
-    run = dataclasses.replace(ALIGN, method="ppo", steps=4)
+    run = dataclasses.replace(ALIGN, method="rloo", steps=4, check_every=2)
     whole = run_text(run, prompts, tmp_path / "whole")
     with pytest.raises(Stop):
         run_text(run, prompts, tmp_path / "parts", progress=stop_at(3))
