@@ -33,7 +33,7 @@ from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.provenance import origin
 from seqrl_jax.settings import AttentionKernel
 from seqrl_jax.tasks.environments import environment
-from seqrl_jax.text.corpus import VOCABULARY
+from seqrl_jax.text.vocabulary import Bytes
 from seqrl_jax.throughput.env import measure, random_policy_rollout
 from seqrl_jax.throughput.lm import training_speed
 from seqrl_jax.throughput.training import training
@@ -104,7 +104,7 @@ def language(repeats: int) -> Iterator[Row]:
 
 
 def modelled(name: str, kernel: AttentionKernel, repeats: int, texts: int) -> Row:
-    model = GPT(VOCABULARY, *MODELS[name], dtype="bfloat16", attention=kernel)
+    model = GPT(Bytes().size, *MODELS[name], dtype="bfloat16", attention=kernel)
     row = training_speed(model, texts, repeats)
     return {**asdict(row), "what": name, "context": model.context, "attention": kernel, "share": row.share}
 

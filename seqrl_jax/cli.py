@@ -26,6 +26,14 @@ BAD_INPUT = 2
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
+    two_words: tuple[str, ...] = ()
+    """Names of commands that are two words."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else list(args)
+        joined = " ".join(words[:2])
+        return super().parse_known_args([joined, *words[2:]] if joined in self.two_words else words, namespace)
+
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"seqrl: {one_line(message)} (see {self.prog} --help)\n")
 
@@ -54,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"too large for this machine's memory: {one_line(error)}")
     except RecursionError:
         return _refuse("the input is nested too deeply")
+    except ImportError as error:
+        # One that names no module is ours, and says which extra is missing.
+        if error.name is not None:
+            raise
+        return _refuse(error)
     except RuntimeError as error:
         if not device_is_full(error):
             raise
@@ -80,6 +93,7 @@ def _write_any_text() -> None:
 def parser() -> argparse.ArgumentParser:
     """Of the whole command line; what it parses has, as `command`, the module of `commands` that runs it."""
     parser = _Parser(prog="seqrl", description="Reinforcement learning with sequence models, on tasks solved exactly.")
+    parser.two_words = ("align sample", "align score")
     parser.add_argument("--version", action="version", version=f"seqrl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
@@ -172,23 +186,45 @@ def parser() -> argparse.ArgumentParser:
     throughput.add_argument("--repeats", type=_in("Count"), default=7, help="warm calls, of which the median counts")
     _add_model(throughput, "lm: a byte model, of 25 million weights by default", 512, 8, 8, "bfloat16")
 
-    align = command("align", "Train a byte model on JSON lines of text or preferences of your own.")
-    align.add_argument("data", type=_path, help="{text}, {prompt, completion} or {[prompt,] chosen, rejected} a line")
+    align = command("align", "Train a language model on texts, preferences or prompts of your own.")
+    align.add_argument(
+        "data",
+        type=_path,
+        help="a .jsonl, .json or .txt file (also .gz), a .parquet file, or a directory of such files, of {text}, "
+        "{prompt}, {prompt, completion[, label]}, {[prompt,] chosen, rejected}, {messages}, or {instruction, output}",
+    )
+    align.add_argument("--test", type=_path, help="what judges, in the same formats, instead of a part of the data")
     align.add_argument("--method", default="sft", help="sft (default); rm; dpo, ipo, kto; ppo, rloo, grpo, dr_grpo")
     align.add_argument("--out", type=_path, required=True, help="directory of the weights, checkpoints and the report")
-    align.add_argument("--init", type=_path, help="directory of the weights to begin with, such as an earlier --out")
+    align.add_argument(
+        "--init", type=_path, help="directory of a model to begin with: an earlier --out, or one in GPT-2's layout"
+    )
     align.add_argument("--reward", type=_path, help="what ppo, rloo and grpo climb: the --out of a run of rm")
     align.add_argument("--steps", type=_in("Count"), default=1000, help="gradient steps, or batches of answers")
     align.add_argument("--batch", type=_in("Count"), default=16, help="examples, or answers, in each")
     align.add_argument("--group", type=_in("Count"), default=8, help="answers to each prompt")
-    align.add_argument("--answer", type=_in("Count"), default=64, help="bytes of an answer that is drawn, at most")
+    align.add_argument("--answer", type=_in("Count"), default=64, help="tokens of an answer that is drawn, at most")
     align.add_argument("--learning-rate", type=_in("PositiveFloat"), default=0.0005)
     align.add_argument("--beta", type=_in("Weight"), help="of dpo, ipo, kto (0.1), or the price of KL (0.05)")
-    align.add_argument("--held-out", type=_in("Part"), default=0.1, help="share of the examples that judge")
+    align.add_argument("--held-out", type=_in("Part"), default=0.1, help="share of the prompts that judge (0.1)")
     align.add_argument("--check-every", type=_in("Count"), default=100, help="steps between checkpoints")
+    align.add_argument("--log-every", type=_in("Count"), help="steps between lines (a hundredth of all)")
     align.add_argument("--seed", type=_in("Seed"), default=0)
     align.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
-    _add_model(align, "the model, where --init gives none", 256, 4, 4, "float32")
+    _add_model(align, "the model; sizes that are not given are those of --init", None, None, None, "float32", None)
+
+    sample = command("align sample", "Say what a model says behind a prompt.", module="align_sample")
+    sample.add_argument("directory", type=_path, help="of a model: an --out of align, or one in GPT-2's layout")
+    sample.add_argument("prompt")
+    sample.add_argument("--length", type=_in("Count"), default=100, help="tokens, at most (100)")
+    sample.add_argument("--count", type=_in("Count"), default=1, help="how many (1)")
+    sample.add_argument("--temperature", type=_in("PositiveFloat"), default=1.0, help="1 as learned, below it surer")
+    sample.add_argument("--seed", type=_in("Seed"), default=0)
+
+    score = command("align score", "Score the answers of a file by a reward model or a language model.", "align_score")
+    score.add_argument("directory", type=_path, help="of a model: an --out of align, or one in GPT-2's layout")
+    score.add_argument("data", type=_path, help="as of align")
+    score.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
 
     check = command("check", "Check a directory of results: bounds, seeds, missing cells, versions; 1 if it is wrong.")
     check.add_argument("directory", type=_path)
@@ -210,18 +246,26 @@ def parser() -> argparse.ArgumentParser:
 
     command("doctor", "Tell versions, devices and caches, and what is missing for which extra.")
 
-    report = command("report", "Write the report of a directory of results.")
+    report = command("report", "Write the report of a directory of results, or of a run of align.")
     report.add_argument("directory", type=_path)
     return parser
 
 
-def _add_model(command: argparse.ArgumentParser, about: str, width: int, layers: int, heads: int, dtype: str) -> None:
-    """The sizes of a byte model."""
+def _add_model(
+    command: argparse.ArgumentParser,
+    about: str,
+    width: int | None,
+    layers: int | None,
+    heads: int | None,
+    dtype: str,
+    context: int | None = 256,
+) -> None:
+    """The sizes of a language model; None where they may be left open."""
     model = command.add_argument_group(about)
     model.add_argument("--width", type=_in("Width"), default=width)
     model.add_argument("--layers", type=_in("Depth"), default=layers)
     model.add_argument("--heads", type=_in("Depth"), default=heads)
-    model.add_argument("--context", type=_in("Count"), default=256, help="length of the texts")
+    model.add_argument("--context", type=_in("Count"), default=context, help="length of the texts, in tokens")
     model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype)
     model.add_argument("--attention", choices=("xla", "cudnn"), default="xla", help="cudnn: NVIDIA's, in bfloat16")
     model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")

@@ -359,28 +359,43 @@ def test_throughput_of_a_language_model_says_its_share_of_the_peak(seqrl):
 
 def test_align_trains_on_lines_and_names_the_bad_one(seqrl, tmp_path):
     data = tmp_path / "data.jsonl"
-    good = [json.dumps({"prompt": "say ", "chosen": "a" * n, "rejected": "b" * n}) for n in range(1, 12)]
+    good = [json.dumps({"prompt": f"say {n} ", "chosen": "a" * n, "rejected": "b" * n}) for n in range(1, 12)]
     data.write_text("\n".join([*good, "{oops", *good]) + "\n")
-    sizes = ("--width", 8, "--layers", 1, "--heads", 1, "--context", 32, "--steps", 3, "--batch", 4)
+    steps = ("--context", 32, "--steps", 3, "--batch", 4)
+    sizes = ("--width", 8, "--layers", 1, "--heads", 1, *steps)
     code, _, err = seqrl("align", data, "--out", tmp_path / "sft", *sizes)
     assert code == 2 and "data.jsonl, line 12: not JSON" in err and len(err.splitlines()) == 1
     assert not (tmp_path / "sft").exists()
 
-    code, out, _ = seqrl("align", data, "--out", tmp_path / "sft", *sizes, "--skip-bad", "--json")
+    code, out, err = seqrl("align", data, "--out", tmp_path / "sft", *sizes, "--skip-bad", "--json", "--log-every", 2)
     output = json.loads(out)
     assert code == 0 and (output["examples"], output["skipped"], output["steps"]) == (22, 1, 3)
-    assert {path.name for path in (tmp_path / "sft").iterdir()} == {
-        "config.json",
-        "model.safetensors",
-        "report.json",
-        "training.safetensors",
-    }
+    assert "1 bad lines are left out" in err and "11 of 22 examples stand there before" in err
+    lines = [line for line in err.splitlines() if line.startswith("sft step")]
+    assert [line.split("  ")[0] for line in lines] == ["sft step 2 of 3", "sft step 3 of 3"] and "tokens/s" in lines[1]
+    weights = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert {path.name for path in (tmp_path / "sft").iterdir()} == weights | {"report.json", "training.safetensors"}
+    code, out, _ = seqrl("report", tmp_path / "sft")
+    page = (tmp_path / "sft" / "report.html").read_text()
+    assert code == 0 and "report.html" in out and "22 examples of 11 prompts" in page and page.count("<img") == 1
+    code, out, _ = seqrl("align", "sample", tmp_path / "sft", "say ", "--length", 5, "--count", 2, "--json")
+    assert code == 0 and len(json.loads(out)["said"]) == 2
+
     preference = ("--method", "dpo", "--init", tmp_path / "sft", "--out", tmp_path / "dpo", "--skip-bad")
-    out = seqrl("align", data, *preference, *sizes)[1]
-    assert "prefers what was chosen" in out and "prefer the longer" in out and "count bytes" in out
+    out = seqrl("align", data, *preference, *steps)[1]
+    assert "prefers what was chosen" in out and "regression on length" in out and "regression on counts of bytes" in out
+    assert "is not better than counting bytes" in out and "0.6931: no preference" in out
     assert seqrl("align", data, "--method", "rm", "--out", tmp_path / "rm", *sizes, "--skip-bad")[0] == 0
     climb = ("--method", "rloo", "--init", tmp_path / "sft", "--reward", tmp_path / "rm", "--out", tmp_path / "rloo")
-    out = seqrl("align", data, *climb, *sizes, "--skip-bad", "--group", 2, "--answer", 4)[1]
-    assert "reward before" in out and "KL, nats per answer" in out
+    out = seqrl("align", data, *climb, *steps, "--skip-bad", "--group", 2, "--answer", 4)[1]
+    assert "reward before" in out and "KL, nats per answer" in out and "answers that end" in out
+    code, out, _ = seqrl("align", "score", tmp_path / "rm", data, "--skip-bad", "--json")
+    scored = json.loads(out)
+    assert code == 0 and scored["what"] == "reward" and np.shape(scored["values"]) == (22, 2)
+
+    code, _, err = seqrl("align", data, *preference, *steps, "--width", 16)
+    assert code == 2 and "width is 16, and 8 of the weights to begin with" in err
+    code, _, err = seqrl("align", data, *preference, "--context", 32, "--steps", 3, "--batch", 2)
+    assert code == 2 and "belongs to another run: batch is 4 there and 2 here" in err
     code, _, err = seqrl("align", data, "--method", "pppo", "--out", tmp_path / "pppo")
     assert code == 2 and "unknown method 'pppo'" in err

@@ -298,7 +298,7 @@ NUMBERS = {
     "throughput": ["--batch", "--steps", "--repeats", "--width", "--layers", "--heads", "--context"],
     "align data.jsonl --out out": [
         *("--steps", "--batch", "--group", "--answer", "--learning-rate", "--beta", "--held-out", "--check-every"),
-        *("--seed", "--width", "--layers", "--heads", "--context"),
+        *("--log-every", "--seed", "--width", "--layers", "--heads", "--context"),
     ],
 }
 BAD_NUMBERS = [

@@ -1,21 +1,26 @@
-"""`seqrl align`: a byte model on texts of a user's own."""
+"""`seqrl align`: a model on texts of a user's own."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import cache
 
-import jax
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 
-from seqrl_jax.commands.console import print_json
-from seqrl_jax.commands.programs import keep_compiled_programs
-from seqrl_jax.commands.progress import bars
-from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.commands.console import note, print_json
+from seqrl_jax.commands.programs import keep_compiled_programs, require_attention
+from seqrl_jax.commands.progress import in_words
 from seqrl_jax.report.words import NONE
-from seqrl_jax.text.corpus import VOCABULARY
+from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.text.judge import Summary
-from seqrl_jax.text.run import TextRun, run_text
+from seqrl_jax.text.report import LABELS, Report
+from seqrl_jax.text.run import Files, run_text
+from seqrl_jax.text.settings import ModelSettings, TextRun
+from seqrl_jax.text.training import Moment
 
 
 def run(options: argparse.Namespace) -> None:
@@ -26,46 +31,43 @@ def run(options: argparse.Namespace) -> None:
         batch=options.batch,
         learning_rate=options.learning_rate,
         beta=options.beta,
+        context=options.context,
         held_out=options.held_out,
-        check_every=options.check_every,
         seed=options.seed,
+        check_every=options.check_every,
+        log_every=options.log_every,
         group=options.group,
         answer=options.answer,
     )
+    files = Files(options.data, options.test, options.init, options.reward)
+    require_attention(options.attention)
+    sizes = ModelSettings(options.width, options.layers, options.heads, options.dtype, options.remat, options.attention)
     keep_compiled_programs()
-    with bars() as bar:
-        # Drawn with the first step, so that an error is one line.
-        line = cache(lambda: bar(run.method))
-        report = run_text(
-            run,
-            options.data,
-            options.out,
-            byte_model(options),
-            options.init,
-            options.skip_bad,
-            lambda done, total: line()(done, total),
-            options.reward,
-        )
+    with following(run.method) as progress, interruptible(note) as interrupt:
+        report = run_text(run, files, options.out, sizes, options.skip_bad, progress, note, interrupt)
     if options.json:
         return print_json(asdict(report))
-    print(f"{report.examples} examples, {report.held_out} held out, {report.skipped} bad lines skipped")
-    if report.truncated:
-        print(f"{report.truncated} examples are longer than the context and were cut")
-    named = (
-        ("loss, nats", report.loss),
-        ("prefers what was chosen", report.accuracy),
-        ("prefer the longer", report.longer),
-        ("count bytes", report.unigram),
-        ("reward before, deviations", report.reward_before),
-        ("reward", report.reward),
-        ("KL, nats per answer", report.kl),
-    )
-    for name, estimate in named:
-        if estimate:
-            print(f"  {name:<26}{with_ends(estimate)}")
+    for line in in_lines(report):
+        print(line)
+    print(f"weights, tokenizer, checkpoint and report: {options.out}")
+    print(f"curves: seqrl report {options.out}")
+
+
+def in_lines(report: Report) -> Iterator[str]:
+    """A report as people read it."""
+    judged = f", {report.judged} of them judged" if report.judged < report.held_out else ""
+    yield f"{report.examples} examples of {report.prompts} prompts; {report.held_out} examples held out{judged}"
+    for name, label in LABELS.items():
+        estimate = getattr(report, name)
+        if estimate and not (name == "loss" and estimate == report.per_byte):
+            against = (
+                "" if name != "loss" or report.indifferent is None else f"  ({report.indifferent:.4g}: no preference)"
+            )
+            yield f"  {label:<36}{with_ends(estimate)}{against}"
+    if report.verdict:
+        yield report.verdict
     for before, after in zip(report.samples_before, report.samples_after, strict=True):
-        print(f"  {before['prompt']!r}\n    before: {before['said']!r}\n    after:  {after['said']!r}")
-    print(f"weights, checkpoint and report: {options.out}")
+        yield f"  {before['prompt']!r}\n    before: {before['said']!r}\n    after:  {after['said']!r}"
 
 
 def with_ends(estimate: Summary) -> str:
@@ -74,9 +76,31 @@ def with_ends(estimate: Summary) -> str:
     return f"{mean} {NONE if NONE in (low, high) else f'[{low}, {high}]'}"
 
 
-def byte_model(options: argparse.Namespace) -> GPT:
-    """The model of the sizes that were asked for. Raises: ValueError where this device lacks what was asked for."""
-    if options.attention == "cudnn" and (here := jax.default_backend()) != "gpu":
-        raise ValueError(f"--attention cudnn needs an NVIDIA device, and jax found none: it computes on {here}")
-    sizes = (options.context, options.width, options.layers, options.heads)
-    return GPT(VOCABULARY, *sizes, dtype=options.dtype, remat=options.remat, attention=options.attention)
+@contextlib.contextmanager
+def following(method: str) -> Iterator[Callable[[Moment], None]]:
+    """A context that gives what shows how far a run is: a line that changes on a terminal, else a line for each point
+    of its curve, both on stderr."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=20)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+        line = shown.add_task(f"{method}: compiling", total=None, visible=False)
+
+        def show(moment: Moment) -> None:
+            if not console.is_terminal:
+                print(f"{method} {told(moment)}", file=sys.stderr, flush=True)
+            shown.update(
+                line, description=f"{method} {told(moment)}", completed=moment.step, total=moment.steps, visible=True
+            )
+
+        yield show
+
+
+def told(moment: Moment) -> str:
+    """`step 20 of 100  loss 3.2  12,000 tokens/s  5 s left`."""
+    parts = [f"step {moment.step} of {moment.steps}"]
+    parts += [f"{name} {value:.4g}" for name, value in moment.point.items() if name != "step"]
+    if moment.tokens_per_second is not None:
+        parts.append(f"{moment.tokens_per_second:,.0f} tokens/s")
+    if moment.seconds_left:
+        parts.append(f"{in_words(moment.seconds_left)} left")
+    return "  ".join(parts)

@@ -8,6 +8,7 @@ import jax
 
 from seqrl_jax.devices import usable_cores
 from seqrl_jax.exact.solve import cache_directory
+from seqrl_jax.settings import AttentionKernel
 
 
 def use_every_core() -> None:
@@ -18,6 +19,12 @@ def use_every_core() -> None:
     # Refused where JAX was used before: then it goes on with the devices that it has.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", usable_cores())
+
+
+def require_attention(kernel: AttentionKernel) -> None:
+    """Refuse a kernel that this device lacks. Raises: ValueError."""
+    if kernel == "cudnn" and (here := jax.default_backend()) != "gpu":
+        raise ValueError(f"--attention cudnn needs an NVIDIA device, and jax found none: it computes on {here}")
 
 
 def keep_compiled_programs() -> None:

@@ -6,9 +6,11 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from seqrl_jax.commands.align import byte_model
 from seqrl_jax.commands.console import print_json
+from seqrl_jax.commands.programs import require_attention
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.tasks.environments import environment
+from seqrl_jax.text.vocabulary import Bytes
 from seqrl_jax.throughput.env import measure, random_policy_rollout
 from seqrl_jax.throughput.lm import training_speed
 
@@ -49,7 +51,10 @@ def _stepping(specs: list[str], options: argparse.Namespace) -> list[Measured]:
 
 
 def _training(options: argparse.Namespace) -> Measured:
-    row = training_speed(byte_model(options), options.batch or 8, options.repeats)
+    require_attention(options.attention)
+    sizes = (options.context, options.width, options.layers, options.heads)
+    model = GPT(Bytes().size, *sizes, dtype=options.dtype, remat=options.remat, attention=options.attention)
+    row = training_speed(model, options.batch or 8, options.repeats)
     return (
         {**asdict(row), "share_of_peak": row.share},
         f"lm: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "

@@ -87,6 +87,26 @@ def estimate(values: ArrayLike, within: tuple[float, float] = (-math.inf, math.i
     return over_tasks([values], mean, within)
 
 
+def proportion(values: ArrayLike) -> Estimate:
+    """A share of successes with Wilson's interval (1927, J. Am. Stat. Assoc. 22), which one of 0 or 1 has too.
+
+    Args: values: [N] within [0, 1]: successes, or shares of successes in clusters, which count as one trial each.
+    Raises: ValueError if there is no value.
+    """
+    from scipy.special import ndtri
+
+    shares = np.asarray(values, np.float64).reshape(-1)
+    if not len(shares):
+        raise ValueError("an estimate needs at least one value")
+    size, share = len(shares), float(shares.mean())
+    if size < 2:
+        return Estimate(share, None, None)
+    z = float(ndtri((1 + CONFIDENCE) / 2))
+    middle = (share + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z / (1 + z**2 / size) * math.sqrt(share * (1 - share) / size + z**2 / (4 * size**2))
+    return Estimate(share, max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share)))
+
+
 def over_tasks(
     samples: Sequence[ArrayLike],
     statistic: Statistic = iqm,

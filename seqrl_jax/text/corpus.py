@@ -1,228 +1,275 @@
-"""Texts and preferences of one's own: JSON lines in the community's formats, as bytes, read from disk as needed.
-
-    {"text"}    {"prompt", "completion"}    {"prompt", "chosen", "rejected"}    {"chosen", "rejected"}
-
-In the last form the two share their beginning, which is the prompt. A token is a byte; `END` begins and ends a text.
-"""
+"""A user's data as tokens: read once, checked line by line, and laid out so that a batch is a few slices."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Literal
 
 import numpy as np
 
-END = 256
-VOCABULARY = 257
-SHORTEST = 32
-"""Batches are padded to a power of two, at least this, so that few shapes are compiled."""
+from seqrl_jax.text.examples import Answer, DataError, Example, Form
+from seqrl_jax.text.files import data_files, digest, items
+from seqrl_jax.text.formats import read_example
+from seqrl_jax.text.vocabulary import Vocabulary
 
-
-class DataError(ValueError):
-    """A line that is no example: the message names it."""
-
-
-class Example(NamedTuple):
-    """A prompt, and its completions: one, or the chosen and the rejected one."""
-
-    prompt: bytes
-    completions: tuple[bytes, ...]
-
-
-class TokenBatch(NamedTuple):
-    """B examples with K completions each.
-
-    tokens: [B, K, T + 1], `END`, the prompt, the completion, `END`, and `END` as padding. mask: [B, K, T], which of
-    tokens[..., 1:] belong to the completion, its end among them.
-    """
-
-    tokens: np.ndarray
-    mask: np.ndarray
+Purpose = Literal["texts", "pairs", "labels", "prompts", "scores"]
+"""What examples are read for: to say what they say; to prefer what was chosen; the same, or to tell good answers from
+bad ones, whichever the data hold; to be answered; or as they are, to be scored."""
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The examples of a file. Only the places of its lines are in memory.
+    """N examples with K answers each, in tokens. They lie in unnamed files, which end with the process.
 
-    Attributes: path. pairs: whether examples have two completions. starts: [N] bytes from the file's beginning.
-    numbers: [N] of the lines, from 1. lengths: [N] tokens of each example's longest text, both `END`s among them.
-    prompts: [N] tokens of its prompt, with the beginning `END`.
-    skipped: how many bad lines were left out. digest: of the whole file.
+    Attributes:
+        vocabulary. form: `pair` or `label` where that is what is learned from.
+        tokens: all of them, one after another; own: [same], which of them the model says, each text's `end` among them.
+        bounds: [N, K + 2]: an example's prompt, first answer and so on lie between two of these.
+        lengths: [N] tokens of the longest text, with the `end` that begins it; prompts: [N] the same of the prompt.
+        topics: [N] uint64, equal where two examples must not stand on both sides of a split. good: [N] labels.
+        duplicates: how many examples stand in the data before. skipped: bad lines that were left out. disliked: answers
+        labelled bad that were left out, as imitation has no use for them. unread: how often a field stood there that
+        nobody reads. other_files: of a directory, left out. digest: of all files.
     """
 
-    path: Path
-    pairs: bool
-    starts: np.ndarray
-    numbers: np.ndarray
+    vocabulary: Vocabulary
+    form: Form
+    tokens: np.ndarray
+    own: np.ndarray
+    bounds: np.ndarray
     lengths: np.ndarray
     prompts: np.ndarray
+    topics: np.ndarray
+    good: np.ndarray
+    duplicates: int
     skipped: int
+    disliked: int
+    unread: Mapping[str, int]
+    other_files: tuple[str, ...]
     digest: str
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.bounds)
+
+    @property
+    def answers(self) -> int:
+        """K."""
+        return self.bounds.shape[1] - 2
+
+    def prompt(self, index: int) -> np.ndarray:
+        """Its tokens, without the `end` that begins a text."""
+        return self.tokens[self.bounds[index, 0] : self.bounds[index, 1]]
+
+    def answer(self, index: int, answer: int) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of an example's answer, its `end` among them, and which of them the model says."""
+        place = slice(*self.bounds[index, answer + 1 : answer + 3])
+        return self.tokens[place], self.own[place]
+
+    def spelled(self, index: int, answer: int) -> bytes:
+        """What the model says in an answer."""
+        tokens, own = self.answer(index, answer)
+        return self.vocabulary.spelled(tokens[:-1][own[:-1]] if tokens[-1] == self.vocabulary.end else tokens[own])
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some examples of a corpus: those at `indices`."""
+
+    corpus: Corpus
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def topics(self) -> np.ndarray:
+        """[n]"""
+        return self.corpus.topics[self.indices]
 
     def truncated(self, context: int) -> int:
-        """How many examples a model with this context does not see whole."""
-        return int((self.lengths > context + 1).sum())
+        """How many a model that reads so many tokens does not see whole."""
+        return int((self.corpus.lengths[self.indices] > context + 1).sum())
 
     def truncated_prompts(self, context: int, length: int) -> int:
-        """How many prompts it does not see whole when `prompt_batch` leaves room for answers of so many bytes."""
-        return int((self.prompts > context - length - 1).sum())
-
-    def read(self, indices: Sequence[int] | np.ndarray) -> list[Example]:
-        """The examples at these places."""
-        examples = []
-        with open(self.path, "rb") as file:
-            for index in indices:
-                file.seek(int(self.starts[index]))
-                examples.append(parse(file.readline(), int(self.numbers[index]), self.pairs))
-        return examples
+        """How many prompts it does not see whole where answers have room for so many tokens."""
+        return int((self.corpus.prompts[self.indices] > context - length - 1).sum())
 
 
-def scan(path: str | os.PathLike[str], pairs: bool, skip_bad: bool = False) -> Corpus:
-    """Read a file once, check every line, and remember where the good ones stand. Empty lines do not count.
+def scan(
+    path: str | os.PathLike[str], purpose: Purpose, vocabulary: Vocabulary, context: int, skip_bad: bool = False
+) -> Corpus:
+    """Read the data at a path.
 
-    Args: pairs: whether each line must hold a preference. skip_bad: count bad lines instead of refusing the file.
-    Raises: DataError, naming the first bad line, or the file where it holds no example. OSError.
+    Args: context: a text without a prompt that is longer is read in pieces of so many tokens, each predicted behind the
+        one before it. skip_bad: count bad lines instead of refusing them.
+    Raises: DataError, naming the first bad line, or the file where it holds no example. OSError. ImportError.
     """
-    path, starts, numbers, lengths, prompts = Path(path), [], [], [], []
-    skipped, place, digest = 0, 0, hashlib.sha256()
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    example = parse(line, number, pairs)
-                    starts.append(place)
-                    numbers.append(number)
-                    lengths.append(len(example.prompt) + max(map(len, example.completions)) + 2)
-                    prompts.append(len(example.prompt) + 1)
-                except DataError as error:
-                    if not skip_bad:
-                        raise DataError(f"{path}, {error}") from None
-                    skipped += 1
-            place += len(line)
-            digest.update(line)
-    if not starts:
-        raise DataError(f"{path}: no example{f' among {skipped} bad lines' if skipped else ''}")
-    return Corpus(
-        path,
-        pairs,
-        starts=np.array(starts),
-        numbers=np.array(numbers),
-        lengths=np.array(lengths),
-        prompts=np.array(prompts),
+    path = Path(path)
+    files, others = data_files(path)
+    layout = _Layout(vocabulary)
+    seen, unread, form = set[bytes](), Counter[str](), None
+    duplicates = skipped = disliked = 0
+    for file in files:
+        for item in items(file):
+            try:
+                example, ignored = read_example(item.read())
+                # What imitation leaves out is no bad line.
+                if purpose == "texts" and example.form == "label" and not example.good:
+                    disliked += 1
+                    continue
+                example = _read_for(purpose, example)
+                if form not in (None, example.form):
+                    raise DataError(f"a {example.form}, where those before it are {form}s")
+            except DataError as error:
+                if not skip_bad:
+                    raise DataError(f"{file}, {item.place}: {error}") from None
+                skipped += 1
+                continue
+            form = example.form
+            unread.update(ignored)
+            mark = hashlib.blake2b(repr(example).encode(), digest_size=16).digest()
+            duplicates += mark in seen
+            seen.add(mark)
+            layout.add(example, context)
+    if form is None:
+        left_out = f" among {skipped + disliked} that were left out" if skipped + disliked else ""
+        raise DataError(f"{path}: no example{left_out}")
+    return layout.corpus(
+        form=form,
+        duplicates=duplicates,
         skipped=skipped,
-        digest=digest.hexdigest(),
+        disliked=disliked,
+        unread=dict(unread),
+        other_files=tuple(file.name for file in others),
+        digest=digest(files),
     )
 
 
-def parse(line: bytes, number: int, pairs: bool) -> Example:
-    """One line. Raises: DataError with the line's number."""
+def _read_for(purpose: Purpose, example: Example) -> Example:
+    """An example as it is read for a purpose. Raises: DataError where it does not serve."""
+    if purpose in ("pairs", "labels"):
+        wanted = ("pair",) if purpose == "pairs" else ("pair", "label")
+        if example.form not in wanted:
+            labelled = "" if purpose == "pairs" else ", or a completion and its label"
+            raise DataError(f"a preference needs chosen and rejected{labelled}")
+        return example
+    if purpose == "scores" and example.answers:
+        return example if example.form == "pair" else example._replace(form="text")
+    if purpose == "prompts":
+        if example.form == "text":
+            raise DataError("a text has no prompt that could be answered")
+        earlier = "".join(example.answers[0][:-1]) if example.answers else ""
+        return example._replace(form="prompt", prompt=example.prompt + earlier, answers=((),))
+    if not example.answers:
+        raise DataError("a prompt without a completion has nothing to learn")
+    return example._replace(form="text", answers=example.answers[:1], good=True)
 
-    def refuse(why: str) -> DataError:
-        return DataError(f"line {number}: {why}")
 
-    try:
-        fields = json.loads(line)
-    except ValueError as error:
-        raise refuse(f"not JSON ({error})") from None
-    if not isinstance(fields, dict):
-        raise refuse("not an object")
+class _Layout:
+    """Examples as they are laid out."""
 
-    def text(key: str) -> bytes:
-        value = fields[key]
-        if not isinstance(value, str):
-            raise refuse(f"{key} is not a string")
-        try:
-            return value.encode()
-        except UnicodeEncodeError:
-            raise refuse(f"{key} is no valid Unicode") from None
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._tokens, self._own = _Growing(np.int32), _Growing(np.bool_)
+        self._bounds, self._lengths, self._prompts = list[list[int]](), list[int](), list[int]()
+        self._topics, self._good = list[int](), list[bool]()
 
-    if "chosen" in fields and "rejected" in fields:
-        chosen, rejected = text("chosen"), text("rejected")
-        if chosen == rejected:
-            raise refuse("chosen and rejected are equal")
-        if "prompt" in fields:
-            example = Example(text("prompt"), (chosen, rejected))
+    def add(self, example: Example, context: int) -> None:
+        prompt = self._vocabulary.encode(example.prompt)
+        answers = [self._encoded(answer) for answer in example.answers]
+        if example.form == "text" and not example.prompt and len(answers[0][0]) > context:
+            tokens, own = answers[0]
+            for begin in range(0, len(tokens), context):
+                piece = slice(begin, begin + context)
+                self._put(example, tokens[max(0, begin - 1) : begin], [(tokens[piece], own[piece])], context + 1)
         else:
-            shared = shared_beginning(chosen, rejected)
-            example = Example(chosen[:shared], (chosen[shared:], rejected[shared:]))
-        example = example if pairs else example._replace(completions=example.completions[:1])
-    elif pairs:
-        raise refuse("a preference needs chosen and rejected")
-    elif "prompt" in fields and "completion" in fields:
-        example = Example(text("prompt"), (text("completion"),))
-    elif "text" in fields:
-        example = Example(b"", (text("text"),))
-    else:
-        forms = "text; prompt and completion; or chosen and rejected"
-        raise refuse(f"expected {forms}, found {', '.join(sorted(fields)) or 'nothing'}")
-    if not all(example.completions):
-        raise refuse("an empty completion")
-    return example
+            longest = max(len(tokens) for tokens, _ in answers)
+            self._put(example, prompt, answers, len(prompt) + 1 + longest)
+
+    def _put(
+        self, example: Example, prompt: np.ndarray, answers: list[tuple[np.ndarray, np.ndarray]], length: int
+    ) -> None:
+        bounds = [self._tokens.length, self._tokens.put(prompt)]
+        self._own.put(np.zeros(len(prompt), bool))
+        for tokens, own in answers:
+            bounds.append(self._tokens.put(tokens))
+            self._own.put(own)
+        self._bounds.append(bounds)
+        self._lengths.append(length)
+        self._prompts.append(len(prompt) + 1)
+        self._topics.append(topic_number(example.topic))
+        self._good.append(example.good)
+
+    def _encoded(self, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
+        """An answer's tokens and its end, and which of them the model says: every second part, beginning with the
+        first. An answer that is to be drawn has no parts and no end."""
+        parts = [self._vocabulary.encode(part) for part in answer]
+        own = [np.full(len(part), number % 2 == 0) for number, part in enumerate(parts)]
+        if parts:
+            parts.append(np.array([self._vocabulary.end], np.int32))
+            own.append(np.ones(1, bool))
+        return np.concatenate([*parts, np.zeros(0, np.int32)]), np.concatenate([*own, np.zeros(0, bool)])
+
+    def corpus(
+        self,
+        form: Form,
+        duplicates: int,
+        skipped: int,
+        disliked: int,
+        unread: Mapping[str, int],
+        other_files: tuple[str, ...],
+        digest: str,
+    ) -> Corpus:
+        return Corpus(
+            vocabulary=self._vocabulary,
+            form=form,
+            tokens=self._tokens.whole(),
+            own=self._own.whole(),
+            bounds=np.array(self._bounds),
+            lengths=np.array(self._lengths),
+            prompts=np.array(self._prompts),
+            topics=np.array(self._topics, np.uint64),
+            good=np.array(self._good),
+            duplicates=duplicates,
+            skipped=skipped,
+            disliked=disliked,
+            unread=unread,
+            other_files=other_files,
+            digest=digest,
+        )
 
 
-def shared_beginning(one: bytes, other: bytes) -> int:
-    """How many bytes two texts share, up to the last space or line break among them: a prompt ends with a word."""
-    same = next((place for place, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
-    return max(one.rfind(b" ", 0, same), one.rfind(b"\n", 0, same)) + 1
+class _Growing:
+    """An array in an unnamed file, so that data larger than the memory can be read."""
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._dtype = dtype
+        # It lives as long as the array that is read from it.
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.length = 0
+
+    def put(self, values: np.ndarray) -> int:
+        """Add values behind the others. Returns: the length then."""
+        self._file.write(values.astype(self._dtype).tobytes())
+        self.length += len(values)
+        return self.length
+
+    def whole(self) -> np.ndarray:
+        self._file.flush()
+        return np.memmap(self._file, self._dtype, "r") if self.length else np.zeros(0, self._dtype)
 
 
-def token_batch(examples: Sequence[Example], context: int) -> TokenBatch:
-    """Examples as arrays, T at most `context`. Long texts lose the left of their prompt, then the right of their
-    completion."""
-    rows = []
-    for example in examples:
-        for completion in example.completions:
-            said = [*completion, END]
-            prompt = _cut([END, *example.prompt], context + 1 - len(said))
-            rows.append((prompt, said[: context + 1 - len(prompt)]))
-    return _padded(rows, len(examples), context)
+def topic_number(topic: str) -> int:
+    """A hash, evenly spread over 64 bits and the same everywhere."""
+    return int.from_bytes(hashlib.blake2b(topic.encode(), digest_size=8).digest(), "little")
 
 
-def with_answers_of_others(examples: Sequence[Example]) -> list[Example]:
-    """The same with two more completions each: those to the next example's prompt, behind one's own."""
-    others = [*examples[1:], *examples[:1]]
-    return [one._replace(completions=(*one.completions, *other.completions)) for one, other in zip(examples, others)]
-
-
-def prompt_batch(examples: Sequence[Example], context: int, length: int) -> TokenBatch:
-    """Prompts alone, K = 1, with room behind each for an answer of so many bytes and its end; `mask` is that room.
-
-    The last token stays `END`, so that an answer that fills its room is cut, and can still be read to its last byte.
-    Long prompts lose their left.
-    """
-    room = [END] * (length + 1)
-    rows = [(_cut([END, *example.prompt], context - len(room)), room) for example in examples]
-    return _padded(rows, len(examples), context, spare=1)
-
-
-def _cut(prompt: list[int], room: int) -> list[int]:
-    """The right end of a prompt, at least its beginning token."""
-    return prompt[max(0, len(prompt) - room) :] or [END]
-
-
-def _padded(rows: Sequence[tuple[list[int], list[int]]], examples: int, context: int, spare: int = 0) -> TokenBatch:
-    """Prompts and what follows them side by side: T a power of two with `spare` places left over, at most `context`."""
-    longest = max(len(prompt) + len(said) - 1 for prompt, said in rows) + spare
-    length = min(context, max(SHORTEST, 1 << (longest - 1).bit_length()))
-    tokens = np.full((len(rows), length + 1), END, np.int32)
-    mask = np.zeros((len(rows), length), bool)
-    for row, (prompt, said) in enumerate(rows):
-        whole = [*prompt, *said]
-        tokens[row, : len(whole)] = whole
-        mask[row, len(prompt) - 1 : len(whole) - 1] = True
-    return TokenBatch(tokens.reshape(examples, -1, length + 1), mask.reshape(examples, -1, length))
-
-
-def written(tokens: Any) -> str:
-    """Tokens as text, up to their end; what is no UTF-8 is shown as such."""
-    values = np.asarray(tokens).tolist()
-    spoken = values[: values.index(END)] if END in values else values
-    return bytes(spoken).decode(errors="replace")
+def in_parts(part: Part, size: int) -> Iterator[np.ndarray]:
+    """The indices of a part, so many at once."""
+    return (part.indices[begin : begin + size] for begin in range(0, len(part), size))

@@ -1,112 +1,141 @@
-"""What a text model does on the examples held out, beside two baselines that know no language."""
+"""What a text model does on the examples held out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.optimize import minimize
 
-from seqrl_jax.lm.base import token_log_probs
-from seqrl_jax.lm.policy_gradient import k1
+from seqrl_jax.lm.base import completion_logits
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.results.statistics import estimate
-from seqrl_jax.text.corpus import END, Corpus, TokenBatch, prompt_batch, written
+from seqrl_jax.results.statistics import Estimate, estimate, proportion
+from seqrl_jax.text.corpus import Part
+from seqrl_jax.text.encoding import TokenBatch, prompt_batch
 from seqrl_jax.text.losses import losses_of
 from seqrl_jax.text.policy import LearnedReward, answer
+from seqrl_jax.text.vocabulary import written
 
 SAMPLED, SAMPLE_LENGTH = 3, 80
 Summary = dict[str, float | None]
-"""{"mean", "low", "high"}: a mean with its 95% bootstrap interval, which one value alone has not."""
+"""{"mean", "low", "high"}: a mean with its 95% interval, which one value alone has not."""
 
 
-def summary(values: Sequence[float]) -> Summary:
-    """Of one value for each example."""
-    interval = estimate(values)
+def summary(values: Sequence[float] | np.ndarray, topics: np.ndarray) -> Summary:
+    """Of one value for each example: a bootstrap interval over topics [n], each of which counts once."""
+    return _ends(estimate(_by_topic(values, topics)))
+
+
+def share(values: Sequence[float] | np.ndarray, topics: np.ndarray) -> Summary:
+    """The same of 0, 1/2 or 1 for each example: Wilson's interval, each topic one trial."""
+    return _ends(proportion(_by_topic(values, topics)))
+
+
+def _by_topic(values: Sequence[float] | np.ndarray, topics: np.ndarray) -> np.ndarray:
+    _, places, counts = np.unique(topics, return_inverse=True, return_counts=True)
+    return np.bincount(places, np.asarray(values, np.float64)) / counts
+
+
+def _ends(interval: Estimate) -> Summary:
     return {"mean": interval.value, "low": interval.low, "high": interval.high}
 
 
 def losses_and_preferences(
-    method: str, beta: float, model: GPT, weights: Weights, reference: Weights, batches: Sequence[TokenBatch]
-) -> tuple[list[float], list[float]]:
-    """Losses of the examples, and 1 where the model prefers what was chosen, 1/2 where it cannot tell."""
-    read = jax.jit(partial(losses_of, method, beta, model))
-    losses: list[float] = []
-    right: list[float] = []
+    method: str,
+    beta: float,
+    model: GPT,
+    weights: Weights,
+    reference: Weights,
+    batches: Sequence[TokenBatch],
+    end: int,
+    labelled: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Losses of the examples, and 1 where the model prefers what was chosen or agrees with the label, 1/2 where it
+    cannot tell; both [n]."""
+    read = jax.jit(partial(losses_of, method, beta, model, end=end))
+    losses, right = list[np.ndarray](), list[np.ndarray]()
     for part in batches:
-        loss, margin = read(weights, reference, part.tokens, part.mask)
-        losses += np.asarray(loss).tolist()
-        right += (0.5 + 0.5 * np.sign(np.asarray(margin))).tolist()
-    return losses, right
+        loss, margin = read(weights, reference, part.tokens, part.mask, part.good if labelled else None)
+        losses.append(np.asarray(loss, np.float64))
+        right.append(0.5 + 0.5 * np.sign(np.asarray(margin, np.float64)))
+    return np.concatenate(losses), np.concatenate(right)
+
+
+class Answered(NamedTuple):
+    """Of one answer to each prompt [n]: its reward without and with the price of not ending, whether it ended, its
+    tokens, and KL(pi || pi_0) summed over its places, each over all tokens."""
+
+    plain: np.ndarray
+    reward: np.ndarray
+    ended: np.ndarray
+    length: np.ndarray
+    kl: np.ndarray
 
 
 def answering(
     model: GPT, reference: Weights, reward: LearnedReward
-) -> Callable[[Weights, Sequence[TokenBatch]], tuple[list[float], list[float]]]:
-    """A judge of weights on prompts: the reward of one answer to each, and its log pi - log pi_0, whose mean estimates
-    the KL."""
+) -> Callable[[Weights, Sequence[TokenBatch]], Answered]:
+    """A judge of weights on prompts."""
 
-    @jax.jit
-    def judged(
-        weights: Weights, reference: Weights, reward: LearnedReward, key: Array, tokens: Array, mask: Array
-    ) -> tuple[Array, Array]:
-        begin, drawn = answer(model, weights, key, tokens, mask)
-        ref_log_prob = token_log_probs(model, reference, begin, drawn.tokens)
-        return reward(begin, drawn), jnp.where(drawn.mask, k1(drawn.log_prob, ref_log_prob), 0.0).sum(1)
-
-    def judge(weights: Weights, batches: Sequence[TokenBatch]) -> tuple[list[float], list[float]]:
-        rewards: list[float] = []
-        log_ratios: list[float] = []
-        for number, part in enumerate(batches):
-            one, two = judged(weights, reference, reward, jax.random.key(number), part.tokens[:, 0], part.mask[:, 0])
-            rewards += np.asarray(one).tolist()
-            log_ratios += np.asarray(two).tolist()
-        return rewards, log_ratios
+    def judge(weights: Weights, batches: Sequence[TokenBatch]) -> Answered:
+        parts = [
+            _answered(
+                model,
+                weights,
+                reference,
+                reward,
+                jax.random.key(number),
+                batch.tokens[:, 0],
+                batch.mask[:, 0],
+                given=batch.given,
+            )
+            for number, batch in enumerate(batches)
+        ]
+        return Answered(*(np.concatenate([np.asarray(leaf, np.float64) for leaf in leaves]) for leaves in zip(*parts)))
 
     return judge
 
 
-def longer(corpus: Corpus, held: np.ndarray) -> list[float]:
-    """1 where the longer answer was chosen, 1/2 where both are of one length."""
-    lengths = [[len(text) for text in example.completions] for example in corpus.read(held)]
-    return [0.5 + 0.5 * float(np.sign(first - second)) for first, second in lengths]
+@partial(jax.jit, static_argnames=("model", "given"))
+def _answered(
+    model: GPT,
+    weights: Weights,
+    reference: Weights,
+    reward: LearnedReward,
+    key: Array,
+    tokens: Array,
+    mask: Array,
+    given: int,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The fields of `Answered` for a batch."""
+    begin, drawn = answer(model, weights, key, tokens, mask, reward.end, given)
+    plain, total, ended = reward(begin, drawn)
+    ours, theirs = (
+        jax.nn.log_softmax(completion_logits(model, parameters, begin, drawn.tokens))
+        for parameters in (weights, reference)
+    )
+    kl = jnp.sum(jnp.exp(ours) * (ours - theirs), -1)
+    return plain, total, ended, drawn.mask.sum(1), jnp.where(drawn.mask, kl, 0.0).sum(1)
 
 
-def unigram(corpus: Corpus, training: np.ndarray, held: np.ndarray) -> list[float]:
-    """A logistic regression on the difference of the counts of bytes, with a little decay."""
-
-    def differences(indices: np.ndarray) -> np.ndarray:
-        count = lambda text: np.bincount(np.frombuffer(text, np.uint8), minlength=256)
-        return np.array([count(a) - count(b) for _, (a, b) in corpus.read(indices)], np.float64)
-
-    learned = differences(training)
-    scale = np.maximum(learned.std(0), 1e-9)
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        margin = learned / scale @ weights
-        wrong = 0.5 * (1 - np.tanh(0.5 * margin))
-        value = np.logaddexp(0, -margin).mean() + 1e-3 * weights @ weights
-        return value, -(learned / scale).T @ wrong / len(margin) + 2e-3 * weights
-
-    fitted = minimize(loss, np.zeros(256), jac=True, method="L-BFGS-B").x
-    return (0.5 + 0.5 * np.sign(differences(held) / scale @ fitted)).tolist()
+_answer = jax.jit(answer, static_argnums=(0, 5, 6))
 
 
-_answer = jax.jit(answer, static_argnums=0)
-
-
-def samples(model: GPT, weights: Weights, corpus: Corpus, held: np.ndarray) -> list[dict[str, str]]:
+def samples(model: GPT, weights: Weights, part: Part, context: int, seed: int = 0) -> list[dict[str, str]]:
     """What the model says behind a few prompts, as much of their right as leaves room."""
-    part = prompt_batch(corpus.read(held[:SAMPLED]), model.context, min(SAMPLE_LENGTH, model.context // 2))
-    tokens, room = part.tokens[:, 0], part.mask[:, 0]
-    _, drawn = _answer(model, weights, jax.random.key(0), tokens, room)
+    vocabulary = part.corpus.vocabulary
+    indices = part.indices[:SAMPLED]
+    batch = prompt_batch(part.corpus, indices, context, min(SAMPLE_LENGTH, context // 2))
+    tokens, room = batch.tokens[:, 0], batch.mask[:, 0]
+    _, drawn = _answer(model, weights, jax.random.key(seed), tokens, room, vocabulary.end, batch.given)
     answers = []
     for text, said, place in zip(tokens, np.asarray(drawn.tokens), room, strict=True):
         prompt = text[: place.argmax() + 1]
-        answers.append({"prompt": written(prompt[prompt != END]), "said": written(said[place])})
+        shown = vocabulary.spelled(prompt[prompt != vocabulary.end]).decode(errors="replace")
+        answers.append({"prompt": shown, "said": written(vocabulary, said[place])})
     return answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,19 +16,21 @@ from seqrl_jax.lm.registry import DR_GRPO, GRPO, PPO, RLOO
 from seqrl_jax.lm.sampling import Completions, fill
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.text.corpus import END
 from seqrl_jax.text.losses import scores
 
 POLICY_GRADIENTS: dict[str, PolicyGradient] = {"ppo": PPO, "rloo": RLOO, "grpo": GRPO, "dr_grpo": DR_GRPO}
 """The policy gradients for texts, with the settings that they ship with."""
 
 
-def answer(model: LanguageModel, weights: Weights, key: Array, tokens: Array, mask: Array) -> tuple[Array, Completions]:
-    """Answers drawn where mask [N, T] leaves room for them, in texts [N, T + 1] that begin with `END`.
+def answer(
+    model: LanguageModel, weights: Weights, key: Array, tokens: Array, mask: Array, end: int, given: int = 1
+) -> tuple[Array, Completions]:
+    """Answers drawn where mask [N, T] leaves room for them, in texts [N, T + 1] that begin alike.
 
+    Args: end: the token that ends an answer. given: tokens that belong to every prompt, which are read in one pass.
     Returns: the beginning [N, 1], and what stands behind it, [N, T].
     """
-    return tokens[:, :1], fill(model, weights, key, tokens, mask, END)
+    return tokens[:, :1], fill(model, weights, key, tokens, mask, end, given=given)
 
 
 def collect(
@@ -39,11 +42,24 @@ def collect(
     key: Array,
     tokens: Array,
     mask: Array,
-) -> Rollout:
-    """`policy.group` answers to each of M prompts: tokens [M, T + 1], mask [M, T] where an answer goes."""
+    given: int = 1,
+) -> tuple[Rollout, Array]:
+    """`policy.group` answers to each of M prompts: tokens [M, T + 1], mask [M, T] where an answer goes.
+
+    given: as of `answer`. Returns: also which of them ended, [M * group].
+    """
     tokens, mask = (jnp.repeat(jnp.asarray(array), policy.group, 0) for array in (tokens, mask))
-    begin, drawn = answer(model, weights["model"], key, tokens, mask)
-    return policy.rollout(model, weights, reference, begin, drawn, reward(begin, drawn))
+    begin, drawn = answer(model, weights["model"], key, tokens, mask, reward.end, given)
+    rewarded = reward(begin, drawn)
+    return policy.rollout(model, weights, reference, begin, drawn, rewarded.total), rewarded.ended
+
+
+class Rewarded(NamedTuple):
+    """Of N answers: the reward without and with the price of not ending, and whether each ended."""
+
+    plain: Array
+    total: Array
+    ended: Array
 
 
 @jax.tree_util.register_dataclass
@@ -53,20 +69,22 @@ class LearnedReward:
 
     A pytree, so that compiled functions take it as an argument.
 
-    Attributes: model, weights: {"model", "head"}. mean, deviation: of the scores of pi_0's answers. missing_end: the
-        price, in such deviations.
+    Attributes: model, weights: {"model", "head"}. end: the token that ends an answer. mean, deviation: of the scores
+        of pi_0's answers. missing_end: the price, in such deviations.
     """
 
     model: LanguageModel = dataclasses.field(metadata={"static": True})
+    end: int = dataclasses.field(metadata={"static": True})
     weights: Weights
     mean: float = 0.0
     deviation: float = 1.0
     missing_end: float = 0.0
 
-    def __call__(self, begin: Array, drawn: Completions) -> Array:
-        raw = scores(self.model, self.weights, jnp.concatenate([begin, drawn.tokens], 1), drawn.mask)
-        ended = jnp.any(drawn.mask & (drawn.tokens == END), 1)
-        return (raw - self.mean) / self.deviation - jnp.where(ended, 0.0, self.missing_end)
+    def __call__(self, begin: Array, drawn: Completions) -> Rewarded:
+        raw = scores(self.model, self.weights, jnp.concatenate([begin, drawn.tokens], 1), drawn.mask, self.end)
+        ended = jnp.any(drawn.mask & (drawn.tokens == self.end), 1)
+        plain = (raw - self.mean) / self.deviation
+        return Rewarded(plain, plain - jnp.where(ended, 0.0, self.missing_end), ended)
 
     def normalised(self, raw: Sequence[float], missing_end: float) -> LearnedReward:
         """The same with the mean and deviation of raw scores."""

@@ -15,8 +15,24 @@ from jax import Array
 from seqrl_jax.files import write_whole
 from seqrl_jax.networks.gpt import GPT, LAYER_NORM_EPSILON
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.text.vocabulary import Vocabulary, vocabulary_of
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_config.json"
+HEAD = "head.safetensors"
+"""Of a reward model, whose body the weights are."""
+INDEX, PICKLED = "model.safetensors.index.json", "pytorch_model.bin"
+UNTIED = "lm_head.weight"
+SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
+COMPUTED: dict[str, tuple[Any, ...]] = {
+    "model_type": ("gpt2",),
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "layer_norm_epsilon": (LAYER_NORM_EPSILON,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "tie_word_embeddings": (True,),
+    "add_cross_attention": (False,),
+}
+"""Settings of `transformers` that change the function, and what of each is computed here; the first is its default."""
 
 AROUND = {
     ("wte", "embedding"): "wte.weight",
@@ -60,41 +76,50 @@ def from_names(tensors: dict[str, np.ndarray], layers: int) -> Weights:
     return {"params": unflatten_dict(around | {("h", *path): stacked(name) for path, name in OF_BLOCK.items()})}
 
 
-def save_gpt(directory: Path, model: GPT, weights: Weights) -> None:
-    """Write `model.safetensors` and `config.json` into a directory, each whole or not at all."""
+def save_gpt(directory: Path, model: GPT, weights: Weights, vocabulary: Vocabulary | None = None) -> None:
+    """Write `model.safetensors` and `config.json` into a directory, each whole or not at all; with a vocabulary also
+    its files and the settings with which `transformers` generates and stops."""
     from safetensors.numpy import save
 
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {name: np.asarray(leaf, np.float32) for name, leaf in by_name(weights).items()}
     write_whole(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    write_whole(directory / CONFIG, (json.dumps(configuration(model), indent=1) + "\n").encode())
+    end = None if vocabulary is None else vocabulary.end
+    write_whole(directory / CONFIG, as_json(configuration(model, end)))
+    if vocabulary is not None:
+        for name, content in vocabulary.files().items():
+            write_whole(directory / name, content)
+        write_whole(directory / GENERATION, as_json(ends(end)))
 
 
 def load_gpt(directory: Path) -> tuple[GPT, Weights]:
-    """The model and its weights, also from files that `transformers` wrote of GPT-2 with its head.
+    """The model and its weights in float32, from files that `transformers` wrote of GPT-2 with its head, too.
 
-    Raises: ValueError, naming the file and what is missing or of another shape.
+    Raises: ValueError, naming the file and what is missing, of another shape, or computed otherwise than here.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     model = _model(directory / CONFIG)
-    path = directory / WEIGHTS
-    try:
-        tensors = {name.removeprefix("transformer."): array for name, array in load_file(path).items()}
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not safetensors ({error})") from error
+    path, tensors = _tensors(directory)
     expected = jax.eval_shape(lambda key: by_name(model.initial_weights(key)), jax.random.key(0))
     for name, shape in ((name, leaf.shape) for name, leaf in expected.items()):
         if name not in tensors:
             raise ValueError(f"{path}: without {name}")
         if tensors[name].shape != shape:
             raise ValueError(f"{path}: {name} is {list(tensors[name].shape)}, expected {list(shape)}")
-    return model, from_names(tensors, model.layers)
+    head = tensors.get(UNTIED)
+    if head is not None and not np.array_equal(head, tensors["wte.weight"]):
+        raise ValueError(f"{path}: {UNTIED} is not wte.weight; only an output that is the embedding is computed here")
+    return model, from_names({name: np.asarray(tensors[name], np.float32) for name in expected}, model.layers)
 
 
-def configuration(model: GPT) -> dict[str, Any]:
-    """GPT-2's configuration in the words of `transformers`."""
+def load_vocabulary(directory: Path) -> Vocabulary:
+    """That of the model in a directory. Raises: ValueError; ImportError without the library of its tokenizer."""
+    config = _config(directory / CONFIG)
+    end = config.get("eos_token_id")
+    return vocabulary_of(directory, _model(directory / CONFIG).vocabulary, end[0] if isinstance(end, list) else end)
+
+
+def configuration(model: GPT, end: int | None = None) -> dict[str, Any]:
+    """GPT-2's configuration in the words of `transformers`. end: the token that begins and ends texts."""
     return {
         "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],
@@ -106,17 +131,65 @@ def configuration(model: GPT) -> dict[str, Any]:
         "activation_function": "gelu_new",
         "layer_norm_epsilon": LAYER_NORM_EPSILON,
         "tie_word_embeddings": True,
-        "bos_token_id": None,
-        "eos_token_id": None,
+        **ends(end),
     }
 
 
-def _model(path: Path) -> GPT:
+def ends(end: int | None) -> dict[str, Any]:
+    """The token that begins, ends and pads texts, in the words of `transformers`."""
+    return dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end)
+
+
+def as_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """By GPT-2's names, of any type, and the file that they or their index stand in."""
+    from safetensors import SafetensorError
+    from safetensors.flax import load_file
+
+    path, index = directory / WEIGHTS, directory / INDEX
+    names = [WEIGHTS]
+    if not path.exists() and index.exists():
+        path = index
+        names = sorted(set(_config(index).get("weight_map", {}).values()))
+    elif not path.exists() and (directory / PICKLED).exists():
+        raise ValueError(f"{directory}: only {PICKLED}, which is not read; save it again as {WEIGHTS}")
+    tensors = dict[str, np.ndarray]()
+    for name in names:
+        try:
+            # flax's reader knows bfloat16.
+            read = load_file(directory / name)
+        except SafetensorError as error:
+            raise ValueError(f"{directory / name}: not safetensors ({error})") from error
+        tensors |= {key.removeprefix("transformer."): np.asarray(leaf) for key, leaf in read.items()}
+    return path, tensors
+
+
+def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        sizes = [config[name] for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")]
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: not an object")
+    return config
+
+
+def _model(path: Path) -> GPT:
+    """The model that a configuration describes. Raises: ValueError where it computes something else than `GPT`."""
+    config = _config(path)
+    for name, computed in COMPUTED.items():
+        asked = config.get(name, computed[0])
+        if asked not in computed:
+            known = " or ".join(map(str, computed))
+            raise ValueError(f"{path}: {name} is {asked}, and only {known} is computed here")
+    try:
+        sizes = [config[name] for name in SIZES]
     except KeyError as error:
         raise ValueError(f"{path}: without {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+    inner = config.get("n_inner")
+    if inner not in (None, 4 * sizes[SIZES.index("n_embd")]):
+        raise ValueError(f"{path}: n_inner is {inner}, and only 4 n_embd is computed here")
     return GPT(*sizes)

@@ -16,6 +16,7 @@ from seqrl_jax.results.statistics import (
     over_tasks,
     performance_profile,
     probability_of_improvement,
+    proportion,
 )
 
 # [runs, tasks], as rliable takes them.
@@ -217,3 +218,19 @@ def test_over_tasks_it_does_so_too(statistic):
     draw = lambda size: [level + 0.2 * shape(rng, size) for level, shape in zip(levels, shapes)]
     truth = float(statistic(draw(200_000)))
     assert held(lambda: draw(10), truth, statistic, 1000) >= 0.93
+
+
+def test_a_proportion_has_wilson_s_interval():
+    """Newcombe (1998, Stat. Med. 17, table I): 81 of 263, 15 of 148, 0 of 20 and 1 of 29."""
+    published = {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }
+    for (successes, trials), ends in published.items():
+        interval = proportion([1.0] * successes + [0.0] * (trials - successes))
+        assert (interval.low, interval.high) == pytest.approx(ends, abs=5e-5)
+    assert proportion([1.0]) == Estimate(1.0, None, None)
+    with pytest.raises(ValueError, match="at least one value"):
+        proportion([])

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.flax import save_file as save_any
 from safetensors.numpy import load_file, save_file
 
 from seqrl_jax.networks.gpt import GPT
-from seqrl_jax.text.weights import load_gpt, save_gpt
+from seqrl_jax.text.weights import by_name, load_gpt, save_gpt
 
 MODEL = GPT(11, context=12, width=16, layers=3, heads=4)
 
@@ -87,4 +88,67 @@ def test_damage_is_named(saved):
         load_gpt(directory)
     config.write_text("{")
     with pytest.raises(ValueError, match="not JSON"):
+        load_gpt(directory)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_read_as_its_float32(saved, dtype):
+    directory, _ = saved
+    path = directory / "model.safetensors"
+    halves = {name: jnp.asarray(array).astype(dtype) for name, array in load_file(path).items()}
+    save_any(halves, path)
+    loaded = by_name(load_gpt(directory)[1])
+    for name, half in halves.items():
+        assert loaded[name].dtype == jnp.float32
+        np.testing.assert_array_equal(loaded[name], half.astype(jnp.float32))
+
+
+def test_parts_of_a_checkpoint_are_put_together(saved):
+    directory, weights = saved
+    tensors = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    names = sorted(tensors)
+    where = {name: f"part-{place % 2}.safetensors" for place, name in enumerate(names)}
+    for part in set(where.values()):
+        save_file({name: tensors[name] for name in names if where[name] == part}, directory / part)
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    jax.tree.map(np.testing.assert_array_equal, load_gpt(directory)[1], weights)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("model_type", "llama"),
+        ("activation_function", "gelu"),
+        ("layer_norm_epsilon", 1e-6),
+        ("scale_attn_weights", False),
+        ("scale_attn_by_inverse_layer_idx", True),
+        ("tie_word_embeddings", False),
+        ("add_cross_attention", True),
+        ("n_inner", 32),
+    ],
+)
+def test_settings_under_which_another_function_is_meant_are_refused(saved, setting, value):
+    directory, _ = saved
+    config = directory / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {setting: value}))
+    with pytest.raises(ValueError, match=rf"config\.json: {setting} is {value}, and only "):
+        load_gpt(directory)
+
+
+def test_an_output_that_is_not_the_embedding_is_refused(saved):
+    directory, _ = saved
+    path = directory / "model.safetensors"
+    whole = load_file(path)
+    save_file({**whole, "lm_head.weight": whole["wte.weight"]}, path)
+    assert load_gpt(directory)[0] == MODEL
+    save_file({**whole, "lm_head.weight": whole["wte.weight"] + 1}, path)
+    with pytest.raises(ValueError, match=r"lm_head\.weight is not wte\.weight"):
+        load_gpt(directory)
+
+
+def test_pickled_weights_are_not_read(saved):
+    directory, _ = saved
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"only pytorch_model\.bin, which is not read"):
         load_gpt(directory)

@@ -1,0 +1,101 @@
+"""Examples as arrays. All answers of an example stand behind the same prompt, cut alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from seqrl_jax.text.corpus import Corpus, Part, in_parts
+
+SHORTEST = 32
+"""Batches are padded to a power of two, at least this, so that few shapes are compiled; and so many tokens of prompts
+are read in one pass, or a multiple."""
+
+
+class TokenBatch(NamedTuple):
+    """B examples with K answers each.
+
+    tokens: [B, K, T + 1], the end token, the prompt, the answer, its end, and ends as padding. mask: [B, K, T], which
+    of tokens[..., 1:] the model says, the answer's end among them. good: [B], labels. given: how many tokens at the
+    beginning belong to every prompt.
+    """
+
+    tokens: np.ndarray
+    mask: np.ndarray
+    good: np.ndarray
+    given: int = 1
+
+
+Row = tuple[np.ndarray, np.ndarray]
+"""The tokens of a text and which of them the model says."""
+
+
+def token_batch(corpus: Corpus, indices: Sequence[int] | np.ndarray, context: int, crossed: bool = False) -> TokenBatch:
+    """Examples, T at most `context`. A long text loses the left of its prompt, by the same cut in front of all answers;
+    then an answer loses its right.
+
+    crossed: with K more answers each, those to the next example's prompt, behind one's own.
+    """
+    rows = list[Row]()
+    for place, index in enumerate(indices):
+        answers = [corpus.answer(index, answer) for answer in range(corpus.answers)]
+        if crossed:
+            following = indices[(place + 1) % len(indices)]
+            answers += [corpus.answer(following, answer) for answer in range(corpus.answers)]
+        longest = max(len(tokens) for tokens, _ in answers)
+        prompt = _begun(corpus, index, context + 1 - longest)
+        room = context + 1 - len(prompt)
+        rows += [_row(prompt, tokens[:room], own[:room]) for tokens, own in answers]
+    return _padded(rows, corpus, indices, context)
+
+
+def prompt_batch(corpus: Corpus, indices: Sequence[int] | np.ndarray, context: int, length: int) -> TokenBatch:
+    """Prompts alone, K = 1, with room behind each for an answer of so many tokens and its end; `mask` is that room.
+
+    The last token stays `end`, so that an answer that fills its room is cut, and can still be read to its last token.
+    Long prompts lose their left.
+    """
+    room = np.full(length + 1, corpus.vocabulary.end, np.int32)
+    prompts = [_begun(corpus, index, context - len(room)) for index in indices]
+    rows = [_row(prompt, room, np.ones(len(room), bool)) for prompt in prompts]
+    shortest = min(map(len, prompts))
+    return _padded(rows, corpus, indices, context, spare=1)._replace(given=max(1, shortest // SHORTEST * SHORTEST))
+
+
+def batches_of(
+    part: Part, size: int, context: int, crossed: bool = False, length: int | None = None
+) -> list[TokenBatch]:
+    """All examples of a part, each once. length: of answers, where prompts are to be answered."""
+    if length is not None:
+        return [prompt_batch(part.corpus, indices, context, length) for indices in in_parts(part, size)]
+    return [token_batch(part.corpus, indices, context, crossed) for indices in in_parts(part, size)]
+
+
+def _begun(corpus: Corpus, index: int, room: int) -> np.ndarray:
+    """The right of the end token and a prompt, at least one token of them."""
+    prompt = corpus.prompt(index)
+    kept = max(0, min(len(prompt), room))
+    end = [corpus.vocabulary.end] if len(prompt) < room or not kept else []
+    return np.concatenate([np.array(end, np.int32), prompt[len(prompt) - kept :]])
+
+
+def _row(prompt: np.ndarray, said: np.ndarray, own: np.ndarray) -> Row:
+    return np.concatenate([prompt, said]), np.concatenate([np.zeros(len(prompt), bool), own])
+
+
+def _padded(
+    rows: Sequence[Row], corpus: Corpus, indices: Sequence[int] | np.ndarray, context: int, spare: int = 0
+) -> TokenBatch:
+    """Texts side by side: T a power of two with `spare` places left over, at most `context`."""
+    longest = max(len(tokens) for tokens, _ in rows) - 1 + spare
+    length = min(context, max(SHORTEST, 1 << (longest - 1).bit_length()))
+    tokens = np.full((len(rows), length + 1), corpus.vocabulary.end, np.int32)
+    mask = np.zeros((len(rows), length), bool)
+    for row, (text, own) in enumerate(rows):
+        tokens[row, : len(text)] = text
+        mask[row, : len(own) - 1] = own[1:]
+    side_by_side = (len(indices), -1)
+    good = corpus.good[np.asarray(indices)]
+    return TokenBatch(tokens.reshape(*side_by_side, length + 1), mask.reshape(*side_by_side, length), good)

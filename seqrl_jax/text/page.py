@@ -1,0 +1,89 @@
+"""A page about a run on texts: its curves, its numbers beside their references, and what it says."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seqrl_jax.checkpoint import read_metadata
+from seqrl_jax.figures import COLOURS, new_figure, png
+from seqrl_jax.files import write_whole
+from seqrl_jax.text.report import LABELS, read_report
+from seqrl_jax.text.training import CHECKPOINT, Curve
+
+PAGE, TEMPLATE = "report.html", "text.html"
+TITLES = {
+    "loss": "loss, nats",
+    "reward": "reward, deviations under pi_0",
+    "ended": "share of answers that end",
+    "length": "tokens of an answer",
+    "log_ratio": "log pi - log pi_0 of an answer, whose mean is the KL",
+}
+"""Of the metrics of a curve."""
+
+
+def is_text_run(directory: Path) -> bool:
+    """Whether a directory holds a run on texts, finished or not."""
+    return read_report(directory) is not None or (directory / CHECKPOINT).is_file()
+
+
+def write_text_page(directory: Path) -> Path:
+    """Write `report.html`, which loads nothing else. Returns: its path.
+
+    Raises: ValueError where a run without a report has no checkpoint that can be read. OSError.
+    """
+    from jinja2 import Environment, PackageLoader
+
+    report = read_report(directory)
+    if report is None:
+        kept = read_metadata(directory / CHECKPOINT)
+        found, curve, method = dict[str, Any](), kept["curve"], kept["run"]["method"]
+    else:
+        found, curve, method = report, report["curve"], report["method"]
+    environment = Environment(
+        loader=PackageLoader("seqrl_jax", "report/templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template(TEMPLATE).render(
+        method=method,
+        report=report,
+        made=curve[-1]["step"] if curve else 0,
+        numbers=[(label, found[name]) for name, label in LABELS.items() if found.get(name)],
+        pictures=[
+            {"title": title, "png": base64.b64encode(_picture(curve, name, title, found)).decode()}
+            for name, title in TITLES.items()
+            if curve and name in curve[0]
+        ],
+        samples=list(zip(found.get("samples_before", ()), found.get("samples_after", ()))),
+    )
+    write_whole(directory / PAGE, html.encode())
+    return directory / PAGE
+
+
+def _picture(curve: Curve, name: str, title: str, found: Mapping[str, Any]) -> bytes:
+    """PNG of a metric along the steps, with lines at its references."""
+    figure = new_figure(1, 1, 0.0)
+    axes = figure.add_subplot()
+    axes.plot([point["step"] for point in curve], [point[name] for point in curve], color=COLOURS[0], label="training")
+    for (label, value), colour in zip(_references(name, found), COLOURS[1:]):
+        axes.axhline(value, color=colour, linestyle="--", linewidth=1, label=label)
+    axes.set_xlabel("steps")
+    axes.set_ylabel(title)
+    axes.legend(frameon=False, fontsize=8)
+    return png(figure, 110)
+
+
+def _references(name: str, found: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
+    if name == "loss":
+        lines = [("held out", (found.get("loss") or {}).get("mean")), ("no preference", found.get("indifferent"))]
+        # Counts are per byte, as is the loss where a token is one.
+        if found.get("per_byte") == found.get("loss"):
+            lines += [(LABELS[key].strip(), (found.get(key) or {}).get("mean")) for key in ("unigram", "bigram")]
+    else:
+        judged = {"log_ratio": "kl"}.get(name, name)
+        lines = [
+            ("held out, before", (found.get(f"{judged}_before") or {}).get("mean")),
+            ("held out", (found.get(judged) or {}).get("mean")),
+        ]
+    return [(label, value) for label, value in lines if value is not None]

@@ -1,0 +1,104 @@
+"""What a model that was trained here, or another in GPT-2's layout, says and scores."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from seqrl_jax.checkpoint import load_tree
+from seqrl_jax.keys import key_of
+from seqrl_jax.lm.base import token_distribution
+from seqrl_jax.lm.sampling import fill
+from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.networks.module import Weights
+from seqrl_jax.text.corpus import Part, scan
+from seqrl_jax.text.encoding import batches_of
+from seqrl_jax.text.judge import Summary, share, summary
+from seqrl_jax.text.losses import scores
+from seqrl_jax.text.vocabulary import written
+from seqrl_jax.text.weights import HEAD, load_gpt, load_vocabulary
+
+AT_ONCE = 16
+"""Examples that are scored in a batch."""
+
+
+def continuations(
+    directory: Path, prompt: str, length: int, count: int = 1, temperature: float = 1.0, seed: int = 0
+) -> list[str]:
+    """What the model of a directory says behind a prompt, `count` times, until it ends or has said `length` tokens.
+
+    Raises: ValueError where the directory holds a reward model or no model, or has no room for so many tokens.
+    """
+    if (directory / HEAD).exists():
+        raise ValueError(f"{directory}: a reward model says nothing; it scores")
+    model, weights = load_gpt(directory)
+    vocabulary = load_vocabulary(directory)
+    read = np.concatenate([[vocabulary.end], vocabulary.encode(prompt)]).astype(np.int32)
+    if len(read) + length > model.context:
+        raise ValueError(f"{len(read)} tokens of the prompt and {length} more, and the model reads {model.context}")
+    tokens = np.tile(np.pad(read, (0, length)), (count, 1))
+    missing = np.tile(np.arange(1, tokens.shape[1]) >= len(read), (count, 1))
+    draw = jax.jit(fill, static_argnums=(0, 5), static_argnames="given")
+    drawn = draw(
+        model, weights, key_of(seed), tokens, missing, vocabulary.end, jnp.float32(temperature), given=len(read)
+    )
+    return [written(vocabulary, row[len(read) - 1 :]) for row in np.asarray(drawn.tokens)]
+
+
+class Scored(NamedTuple):
+    """Of N examples with K answers each.
+
+    what: `reward`, what a reward model says; `log_prob`, in nats, what a language model says. values: [N, K]. mean: of
+    the first answers, over prompts. preferred: how often what was chosen has the larger value; None without pairs.
+    truncated: examples that are longer than the model's context.
+    """
+
+    what: str
+    values: list[list[float]]
+    mean: Summary
+    preferred: Summary | None
+    truncated: int
+
+
+def scored(directory: Path, data: Path, skip_bad: bool = False) -> Scored:
+    """What the model of a directory says of the answers in a file. Raises: DataError, ValueError, ImportError."""
+    model, weights = load_gpt(directory)
+    vocabulary = load_vocabulary(directory)
+    corpus = scan(data, "scores", vocabulary, model.context, skip_bad)
+    part = Part(corpus, np.arange(len(corpus)))
+    is_reward = (directory / HEAD).exists()
+    if is_reward:
+        head = load_tree(directory / HEAD, jnp.zeros(model.width))
+        read: Any = jax.jit(partial(_rewards, model, vocabulary.end))
+        learned = {"model": weights, "head": head}
+    else:
+        read, learned = jax.jit(partial(_log_probs, model)), weights
+    batches = batches_of(part, AT_ONCE, model.context)
+    values = np.concatenate([np.asarray(read(learned, batch.tokens, batch.mask), np.float64) for batch in batches])
+    preferred = 0.5 + 0.5 * np.sign(values[:, 0] - values[:, -1]) if corpus.form == "pair" else None
+    return Scored(
+        what="reward" if is_reward else "log_prob",
+        values=values.tolist(),
+        mean=summary(values[:, 0], part.topics),
+        preferred=None if preferred is None else share(preferred, part.topics),
+        truncated=part.truncated(model.context),
+    )
+
+
+def _rewards(model: GPT, end: int, weights: Weights, tokens: Array, mask: Array) -> Array:
+    """[B, K]"""
+    flat = tokens.reshape(-1, tokens.shape[-1]), mask.reshape(-1, mask.shape[-1])
+    return scores(model, weights, *flat, end).reshape(tokens.shape[:2])
+
+
+def _log_probs(model: GPT, weights: Weights, tokens: Array, mask: Array) -> Array:
+    """[B, K]"""
+    flat = tokens.reshape(-1, tokens.shape[-1])
+    each = token_distribution(model.apply(weights, flat[:, :-1])).log_prob(flat[:, 1:]).reshape(mask.shape)
+    return jnp.where(mask, each, 0.0).sum(-1)

@@ -1,0 +1,178 @@
+"""Texts as tokens: bytes, or what a tokenizer file beside a model's weights says.
+
+Every vocabulary has one token, its end, that begins and ends texts and is no text itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+END_WORD = "<|endoftext|>"
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+WORDS, MERGES = "vocab.json", "merges.txt"
+BESIDE = (TOKENIZER, TOKENIZER_CONFIG, WORDS, MERGES, "special_tokens_map.json", "added_tokens.json")
+"""Files that belong to a tokenizer and go with its model."""
+
+
+class Vocabulary(Protocol):
+    """Tokens are 0 ... size - 1; `end` is one of them."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    def encode(self, text: str) -> np.ndarray:
+        """[n] int32: the tokens of a text, without `end`, whatever it says."""
+
+    def spelled(self, tokens: np.ndarray) -> bytes:
+        """What tokens [n] without `end` spell."""
+
+    def files(self) -> Mapping[str, bytes]:
+        """What `transformers` needs beside the weights to read and write texts, by file name."""
+
+
+def written(vocabulary: Vocabulary, tokens: np.ndarray) -> str:
+    """Tokens [n] as text, up to their end; what is no UTF-8 is shown as such."""
+    ends = np.flatnonzero(tokens == vocabulary.end)
+    return vocabulary.spelled(tokens[: ends[0]] if len(ends) else tokens).decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A token is a byte, and 256 the end."""
+
+    size: int = field(default=257, init=False)
+    end: int = field(default=256, init=False)
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+
+    def spelled(self, tokens: np.ndarray) -> bytes:
+        return tokens.astype(np.uint8).tobytes()
+
+    def files(self) -> Mapping[str, bytes]:
+        return {TOKENIZER: _as_json(_byte_tokenizer()), TOKENIZER_CONFIG: _as_json(_tokenizer_config())}
+
+
+class Tokenizer:
+    """A tokenizer of the library `tokenizers`, from files beside a model."""
+
+    def __init__(self, directory: Path, end: int) -> None:
+        """Raises: ImportError, with the command that installs it, without `tokenizers`; ValueError for bad files."""
+        library = _tokenizers()
+        self._files = {name: (directory / name).read_bytes() for name in BESIDE if (directory / name).exists()}
+        try:
+            if TOKENIZER in self._files:
+                self._tokenizer = library.Tokenizer.from_str(self._files[TOKENIZER].decode())
+            else:
+                merges = library.models.BPE.from_file(str(directory / WORDS), str(directory / MERGES))
+                self._tokenizer = library.Tokenizer(merges)
+                self._tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+                self._tokenizer.decoder = library.decoders.ByteLevel()
+        # The library raises bare exceptions.
+        except Exception as error:
+            raise ValueError(f"{directory}: its tokenizer cannot be read ({error})") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        # A text that spells `<|endoftext|>` has not ended.
+        self._tokenizer.encode_special_tokens = True
+        self.end = end
+
+    @property
+    def size(self) -> int:
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
+
+    def spelled(self, tokens: np.ndarray) -> bytes:
+        return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=False).encode()
+
+    def files(self) -> Mapping[str, bytes]:
+        return self._files
+
+
+def vocabulary_of(directory: Path, tokens: int, end: int | None) -> Vocabulary:
+    """That of a model's directory. tokens: of the model. end: the end token that its configuration names.
+
+    Raises: ValueError where there is none, or where model and tokenizer do not belong together; ImportError.
+    """
+    byte = Bytes()
+    own = directory / TOKENIZER
+    if tokens == byte.size and (not own.exists() or own.read_bytes() == byte.files()[TOKENIZER]):
+        return byte
+    if not own.exists() and not ((directory / WORDS).exists() and (directory / MERGES).exists()):
+        raise ValueError(f"{directory}: {tokens} tokens and no tokenizer ({TOKENIZER}, or {WORDS} and {MERGES})")
+    if end is None or not 0 <= end < tokens:
+        raise ValueError(f"{directory}: eos_token_id is {end}, expected one of the {tokens} tokens")
+    vocabulary = Tokenizer(directory, end)
+    if vocabulary.size > tokens:
+        raise ValueError(f"{directory}: a tokenizer of {vocabulary.size} tokens beside a model of {tokens}")
+    return vocabulary
+
+
+def byte_characters() -> list[str]:
+    """GPT-2's names of the 256 bytes: those that print are themselves, the others stand from U+0100 on."""
+    prints = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in prints else chr(next(others)) for byte in range(256)]
+
+
+def _byte_tokenizer() -> dict[str, Any]:
+    """The tokenizer file of `Bytes`: byte pairs without merges, and the end in front of what is read."""
+    byte = Bytes()
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    begin, text = {"SpecialToken": {"id": END_WORD, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    then = {"Sequence": {"id": "B", "type_id": 1}}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": byte.end, "content": END_WORD, **flags, "special": True}],
+        "normalizer": None,
+        "pre_tokenizer": level,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [begin, text],
+            "pair": [begin, text, then],
+            "special_tokens": {END_WORD: {"id": END_WORD, "ids": [byte.end], "tokens": [END_WORD]}},
+        },
+        "decoder": level,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": {**{name: byte for byte, name in enumerate(byte_characters())}, END_WORD: byte.end},
+            "merges": [],
+        },
+    }
+
+
+def _tokenizer_config() -> dict[str, Any]:
+    ends = dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_WORD)
+    return {"tokenizer_class": "PreTrainedTokenizerFast", **ends, "clean_up_tokenization_spaces": False}
+
+
+def _as_json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ModuleNotFoundError as error:
+        raise ImportError(f'{error}; for this model\'s tokenizer: pip install "seqrl_jax[tokenizers]"') from error
+    return tokenizers

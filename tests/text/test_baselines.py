@@ -1,0 +1,71 @@
+import json
+
+import numpy as np
+import pytest
+
+from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, preferring
+from seqrl_jax.text.corpus import Part, scan
+from seqrl_jax.text.judge import share, summary
+from seqrl_jax.text.vocabulary import Bytes
+
+
+@pytest.fixture
+def read(tmp_path):
+    """(lines, purpose, how many are learned from) -> two parts."""
+
+    def read(lines, purpose, learned):
+        path = tmp_path / "data.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        corpus = scan(path, purpose, Bytes(), 64)
+        return Part(corpus, np.arange(learned)), Part(corpus, np.arange(learned, len(corpus)))
+
+    return read
+
+
+@pytest.mark.parametrize("shorter", [False, True])
+def test_which_length_is_liked_is_learned(read, shorter):
+    """The shorter one, where that is what was chosen."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for n in range(40):
+        texts = ["x" * length for length in sorted(rng.choice(np.arange(1, 9), 2, replace=False))]
+        short, long = texts
+        chosen, rejected = (short, long) if shorter else (long, short)
+        pairs.append({"prompt": f"{n}", "chosen": chosen, "rejected": rejected})
+    training, held = read(pairs, "pairs", 30)
+    assert preferring(length_of, training, held).tolist() == [1] * 10
+
+
+def test_bytes_are_counted_in_pairs_and_under_labels(read):
+    pairs = [{"prompt": f"{n}", "chosen": "ab", "rejected": "cd"} for n in range(8)]
+    # What has no known byte cannot be told.
+    pairs += [{"prompt": "x", "chosen": "xa", "rejected": "xc"}, {"prompt": "y", "chosen": "yy", "rejected": "zz"}]
+    assert preferring(counts_of, *read(pairs, "pairs", 8)).tolist() == [1, 0.5]
+    labels = [{"prompt": f"{n}", "completion": "ab" if n % 2 else "cb", "label": bool(n % 2)} for n in range(12)]
+    assert preferring(counts_of, *read(labels, "labels", 8)).tolist() == [1] * 4
+
+
+def test_counts_of_pairs_know_what_follows_what(read):
+    """After `a` always `b`, after `b` `a` or the end: one of two halves of the bytes costs nothing to guess."""
+    training, held = read([{"text": "ab" * n} for n in range(1, 20)] + [{"text": "abab"}], "texts", 19)
+    counts = counted(training, held)
+    # 190 of each, 19 ends, and one more of every byte: two `a`, two `b` and an end are said.
+    unigram = -np.log(np.array([191, 191, 191, 191, 20]) / (190 * 2 + 19 + 257)).mean()
+    assert counts.unigram == pytest.approx([unigram])
+    assert 0 < counts.bigram[0] < 0.5 * unigram
+    assert lengths(held).tolist() == [5]
+
+
+def test_a_byte_after_a_prompt_follows_the_prompt(read):
+    lines = [{"prompt": f"{n}a", "completion": "b"} for n in range(9)] + [{"prompt": "za", "completion": "b"}]
+    training, held = read(lines, "texts", 9)
+    assert counted(training, held).bigram[0] < counted(training, held).unigram[0]
+
+
+def test_prompts_count_once_however_often_they_are_written():
+    """Nine copies of a prompt that is judged right, one of a prompt that is not: one of two."""
+    topics = np.array([5] * 9 + [7], np.uint64)
+    right = [1.0] * 9 + [0.0]
+    for interval in (summary(right, topics), share(right, topics)):
+        assert interval["mean"] == 0.5 and interval["low"] < 0.2 and interval["high"] > 0.8
+    assert share(right[:9], topics[:9]) == {"mean": 1.0, "low": None, "high": None}

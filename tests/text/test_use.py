@@ -1,0 +1,116 @@
+"""A checkpoint of a few thousand weights in GPT-2's layout, with a tokenizer of its own, from files to files."""
+
+import json
+import string
+
+import jax
+import numpy as np
+import pytest
+
+from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.text.page import is_text_run, write_text_page
+from seqrl_jax.text.run import Files, run_text
+from seqrl_jax.text.settings import TextRun
+from seqrl_jax.text.use import continuations, scored
+from seqrl_jax.text.vocabulary import Bytes, byte_characters
+from seqrl_jax.text.weights import load_gpt, load_vocabulary, save_gpt
+
+PARAGRAPH = "It was the best of times, it was the worst of times, it was the age of wisdom."
+MERGES = [("t", "h"), ("th", "e"), ("\u0120", "the"), ("\u0120", "w"), ("\u0120w", "a"), ("\u0120wa", "s")]
+MODEL = GPT(257 + len(MERGES), context=32, width=16, layers=1, heads=2)
+END = "<|endoftext|>"
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """A directory as `transformers` leaves it: weights, settings, and byte pairs with six merges."""
+    pytest.importorskip("tokenizers")
+    folder = tmp_path_factory.mktemp("gpt2")
+    save_gpt(folder, MODEL, MODEL.initial_weights(jax.random.key(0)))
+    words = [END, *byte_characters(), *map("".join, MERGES)]
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "bos_token_id": 0, "eos_token_id": 0}))
+    content = json.loads(Bytes().files()["tokenizer.json"])
+    content["model"] |= {"vocab": {word: place for place, word in enumerate(words)}}
+    content["model"] |= {"merges": [" ".join(pair) for pair in MERGES]}
+    content["added_tokens"][0]["id"] = 0
+    content["pre_tokenizer"]["use_regex"] = True
+    content["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_model_is_read_with_its_tokenizer(theirs):
+    vocabulary = load_vocabulary(theirs)
+    assert (vocabulary.size, vocabulary.end) == (MODEL.vocabulary, 0)
+    tokens = vocabulary.encode(" was the")
+    assert tokens.tolist() == [257 + MERGES.index(("\u0120wa", "s")), 257 + MERGES.index(("\u0120", "the"))]
+    for text in (PARAGRAPH, "né\n 語", END):
+        encoded = vocabulary.encode(text)
+        # What spells the end does not end a text.
+        assert vocabulary.spelled(encoded).decode() == text and vocabulary.end not in encoded
+
+
+def test_a_model_of_others_is_trained_and_keeps_its_tokenizer(theirs, tmp_path):
+    (tmp_path / "book.txt").write_text("\n\n".join(f"{n} {PARAGRAPH}" for n in range(20)))
+    run = TextRun(steps=3, batch=4)
+    report = run_text(run, Files(tmp_path / "book.txt", start=theirs), tmp_path / "sft")
+    # A token is more than a byte.
+    assert report.per_byte["mean"] < report.loss["mean"]
+    assert load_gpt(tmp_path / "sft")[0] == MODEL
+    assert (tmp_path / "sft" / "tokenizer.json").read_bytes() == (theirs / "tokenizer.json").read_bytes()
+    assert json.loads((tmp_path / "sft" / "generation_config.json").read_text())["eos_token_id"] == 0
+    assert json.loads((tmp_path / "sft" / "config.json").read_text())["eos_token_id"] == 0
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    """A byte model that says `a` and ends, each half of the time."""
+    model = GPT(257, context=32, width=8, layers=1, heads=1)
+    weights = jax.tree.map(np.zeros_like, model.initial_weights(jax.random.key(0)))
+    weights["params"]["ln_f"]["bias"] = np.ones(8, np.float32)
+    weights["params"]["wte"]["embedding"] = np.full((257, 8), -10, np.float32)
+    weights["params"]["wte"]["embedding"][[ord("a"), 256]] = 10
+    folder = tmp_path_factory.mktemp("ours")
+    save_gpt(folder, model, weights, Bytes())
+    return folder
+
+
+def test_continuations_end_where_the_model_ends(ours):
+    said = continuations(ours, "say ", 20, count=200)
+    assert set("".join(said)) == {"a"}
+    # Geometric lengths: a mean of 1, whose standard error over 200 is .1.
+    assert abs(np.mean([len(text) for text in said]) - 1) < 0.4
+    with pytest.raises(ValueError, match="5 tokens of the prompt and 40 more, and the model reads 32"):
+        continuations(ours, "say ", 40)
+
+
+def test_scores_are_log_probabilities_of_answers(ours, tmp_path):
+    pairs = [{"prompt": letter, "chosen": "a", "rejected": "aa"} for letter in string.ascii_lowercase]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    result = scored(ours, tmp_path / "pairs.jsonl")
+    expected = np.log(0.5) * np.array([[2, 3]] * 26)
+    np.testing.assert_allclose(result.values, expected, atol=1e-4)
+    assert result.what == "log_prob" and result.mean["mean"] == pytest.approx(2 * np.log(0.5), abs=1e-4)
+    assert result.preferred["mean"] == 1 and result.preferred["low"] < 1
+    (tmp_path / "texts.jsonl").write_text('{"text": "a"}\n')
+    assert scored(ours, tmp_path / "texts.jsonl").preferred is None
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_run_that_has_not_ended_has_a_page_of_its_curve(ours, tmp_path):
+    def stop(moment):
+        if moment.step == 3:
+            raise Stop
+
+    (tmp_path / "book.txt").write_text("\n\n".join(f"{n} {PARAGRAPH}" for n in range(5)))
+    run = TextRun(steps=4, batch=2, check_every=2)
+    assert not is_text_run(tmp_path / "out")
+    with pytest.raises(Stop):
+        run_text(run, Files(tmp_path / "book.txt", start=ours), tmp_path / "out", progress=stop)
+    assert is_text_run(tmp_path / "out")
+    page = write_text_page(tmp_path / "out").read_text()
+    assert "2 steps made; the run has not ended" in page and page.count("<img") == 1

@@ -1,0 +1,62 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqrl_jax.text.vocabulary import Bytes, byte_characters, vocabulary_of, written
+
+BYTES = Bytes()
+
+
+@given(st.text())
+def test_bytes_spell_what_they_encode(text):
+    tokens = BYTES.encode(text)
+    assert written(BYTES, np.append(tokens, [BYTES.end, 65])) == text and (tokens < 256).all()
+
+
+def test_byte_characters_are_gpt_2_s():
+    """As its vocabulary has them: a space is U+0120, a line break U+010A, and what prints is itself."""
+    names = byte_characters()
+    assert len(set(names)) == 256
+    assert (names[ord(" ")], names[ord("\n")], names[ord("a")], names[0]) == ("\u0120", "\u010a", "a", "\u0100")
+
+
+def test_the_tokenizer_file_of_bytes_numbers_them_as_they_are():
+    content = json.loads(BYTES.files()["tokenizer.json"])
+    vocabulary = content["model"]["vocab"]
+    assert sorted(vocabulary.values()) == list(range(257))
+    assert [vocabulary[name] for name in byte_characters()] == list(range(256))
+    (end,) = content["added_tokens"]
+    assert end["id"] == vocabulary[end["content"]] == BYTES.end and end["special"]
+    assert json.loads(BYTES.files()["tokenizer_config.json"])["eos_token"] == end["content"]
+
+
+def test_a_model_of_bytes_is_known_by_its_size_and_its_file(tmp_path):
+    assert vocabulary_of(tmp_path, 257, None) == BYTES
+    (tmp_path / "tokenizer.json").write_bytes(BYTES.files()["tokenizer.json"])
+    assert vocabulary_of(tmp_path, 257, 256) == BYTES
+
+
+def test_a_model_without_its_tokenizer_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="50257 tokens and no tokenizer"):
+        vocabulary_of(tmp_path, 50257, 50256)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match="eos_token_id is None, expected one of the 300 tokens"):
+        vocabulary_of(tmp_path, 300, None)
+
+
+def test_the_library_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ImportError, match=r'pip install "seqrl_jax\[tokenizers\]"'):
+        vocabulary_of(tmp_path, 300, 299)
+
+
+def test_the_library_reads_the_tokenizer_file_of_bytes_as_we_do(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    theirs = tokenizers.Tokenizer.from_str(BYTES.files()["tokenizer.json"].decode())
+    for text in ("", "once upon", "  \n\tné 語 🙂", "a" * 50):
+        assert theirs.encode(text).ids == [BYTES.end, *BYTES.encode(text).tolist()]
+        assert theirs.decode(BYTES.encode(text).tolist()) == text
