@@ -36,6 +36,10 @@ class Method(ABC):
         """Where the policies with weights [S, ...], those of `align`, stand with the judge's S references."""
         return judge.standings(weights)
 
+    def diagnostics(self, judge: Judge, aligning: Aligning) -> dict[str, list[float]]:
+        """What else a record says of S runs, by name, from what their stages handed on [S, ...]; lists [S]."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Reference(Method):
