@@ -59,7 +59,7 @@ def kto(chosen: Array, rejected: Array, beta: float, baseline: Array) -> Array:
 
 
 def kto_answers(h: Array, good: Array | float, beta: float, baseline: Array) -> Array:
-    """`mean(1 - sigmoid(good beta (h - z)))` of answers that are good (1) or bad (-1). Ethayarajh et al. (2024), eq. 8."""
+    """`mean(1 - sigmoid(good beta (h - z)))` of answers, good (1) or bad (-1). Ethayarajh et al. (2024), eq. 8."""
     z = jax.lax.stop_gradient(jnp.maximum(baseline, 0.0))
     return jnp.mean(1 - jax.nn.sigmoid(good * beta * (h - z)))
 
