@@ -23,6 +23,7 @@ from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.stage import Aligning, Running, Stage, advance, begin, end
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 
 
 def keys_of(seeds: Sequence[int]) -> Array:
@@ -36,6 +37,12 @@ def references(model: LanguageModel, task: LMTask, supervised: Supervised, seeds
     keys = jax.device_put(keys_of(seeds)[spread.index], spread.sharding)
     train = jax.jit(jax.vmap(lambda key: supervised.train(key, model, task)[0]), out_shardings=spread.sharding)
     return judge(model, task, first(train(keys), len(seeds)))
+
+
+def trained(method: Method, judge: Judge, seeds: Sequence[int]) -> Weights:
+    """[S, ...]: the policies of a method, one from each of the judge's references, in one program."""
+    align = jax.vmap(lambda key, reference: method.align(key, judge.model, judge.task, reference))
+    return jax.jit(align)(keys_of(seeds), judge.weights)
 
 
 class StagePrograms(NamedTuple):

@@ -46,6 +46,10 @@ class KTO(FromLabels):
     judged: Literal["one", "both"] = "one"
     reference_point: Literal["mismatched", "weighted"] = "mismatched"
 
+    @property
+    def price(self) -> float | None:
+        return self.beta
+
     def labelled(
         self, key: Array, model: LanguageModel, task: LMTask, weights: Weights, pairs: int
     ) -> Judged | Rankings:

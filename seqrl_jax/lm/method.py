@@ -32,6 +32,11 @@ class Method(ABC):
         """The beta at which the method's optimum is pi* of the gold reward; None where its optimum is another."""
         return None
 
+    @property
+    def price(self) -> float | None:
+        """Units of reward that it pays for a nat of KL; None where it names no price."""
+        return None
+
     def standings(self, judge: Judge, weights: Weights) -> list[Standing]:
         """Where the policies with weights [S, ...], those of `align`, stand with the judge's S references."""
         return judge.standings(weights)

@@ -180,6 +180,10 @@ class PolicyGradient(Method):
         biased = self.divergence == "loss" or self.advantage == "group" or self.average != "sum" or self.candidates > 1
         return None if biased else self.kl_coef
 
+    @property
+    def price(self) -> float | None:
+        return self.kl_coef or None
+
     def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
         return [self.stage(model, task, lambda aligning: task.rewards)]
 

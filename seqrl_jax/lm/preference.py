@@ -197,6 +197,10 @@ class Preference(OnPairs):
         """DPO's optimum is pi* when the labels follow the gold reward; that of IPO never is."""
         return self.beta if self.loss == "dpo" and self.labeller.is_faithful(task) else None
 
+    @property
+    def price(self) -> float | None:
+        return self.beta
+
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Array:
         return {"dpo": dpo, "ipo": ipo}[self.loss](chosen.h, rejected.h, self.beta)
 
@@ -217,6 +221,10 @@ class NoisyPreference(OnPairs):
         """The optimum of rDPO is pi* when it is right about the labels; that of cDPO is more careful."""
         expected = self.loss == "rdpo" and self.labeller.noise == self.flip and self.labeller.bias(task) == 0
         return self.beta if expected else None
+
+    @property
+    def price(self) -> float | None:
+        return self.beta
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Array:
         loss = {"cdpo": conservative_dpo, "rdpo": robust_dpo}[self.loss]

@@ -54,6 +54,10 @@ class RLHF(Method):
         faithful = self.labeller.is_faithful(task) and not self.reward_model.pessimistic
         return self.policy.optimal_beta(task) if faithful else None
 
+    @property
+    def price(self) -> float | None:
+        return self.policy.price
+
     def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
         reward = lambda aligning: self.reward_model.reward(model, task, aligning.fitted)
         climb = self.policy.stage(model, task, reward)

@@ -25,20 +25,20 @@ from seqrl_jax.audit.language import (
 )
 from seqrl_jax.lm.tasks import LMTask, make_task
 
-SIZE, LENGTH, PROMPTS = 3, 2, 2
+SIZE, LENGTH, PROMPTS = 4, 2, 2
 
 
 @pytest.fixture(scope="module")
 def task():
-    """Nine texts of two words, of which those that go on behind the end are none."""
+    """Sixteen texts of two words, of which those that go on behind the end are none."""
     return LMTask(
         name="tiny",
-        vocabulary=tuple("ab."),
+        vocabulary=tuple("abc."),
         prompts=np.array([[0], [1]]),
         length=LENGTH,
-        end=2,
+        end=3,
         gold=lambda prompt, tokens: (
-            jnp.sum(tokens == prompt[0]).astype(jnp.float32) - (tokens[0] == 2).astype(jnp.float32)
+            jnp.sum(tokens == prompt[0]).astype(jnp.float32) - jnp.where(tokens[0] == 3, 0.5, 0.0)
         ),
         corpus=lambda key, prompt: jnp.zeros(LENGTH, jnp.int32),
     )
@@ -65,8 +65,8 @@ def by_differences(value, logits):
 def test_laws_leave_out_what_goes_on_behind_the_end(task, logits):
     law = table(task, logits).law.reshape(PROMPTS, SIZE, SIZE)
     np.testing.assert_allclose(law.sum((1, 2)), 1)
-    assert (law[:, 2, :2] == 0).all() and (law[:, 2, 2] > 0).all()
-    assert (law[:, :2] > 0).all()
+    assert (law[:, 3, :3] == 0).all() and (law[:, 3, 3] > 0).all()
+    assert (law[:, :3] > 0).all()
 
 
 def test_gradients_are_those_of_the_objectives(task, logits):
@@ -122,7 +122,8 @@ def test_truncated_policies_keep_the_likely_words(task, logits):
     policy = table(task, logits)
     halved, nucleus = top_k(task, policy), top_p(task, policy)
     for before, kept, enough in zip(policy.tokens, halved.tokens, nucleus.tokens, strict=True):
-        assert ((kept > 0).sum(-1) == 1).all() and (kept.argmax(-1) == before.argmax(-1)).all()
+        assert ((kept > 0).sum(-1) == 2).all() and (kept.argmax(-1) == before.argmax(-1)).all()
+        np.testing.assert_allclose(kept.sum(-1), 1)
         share = np.where(enough > 0, before, 0).sum(-1)
         least = np.where(enough > 0, before, np.inf).min(-1)
         assert (share >= language.TOP_P - 1e-12).all() and (share - least < language.TOP_P).all()

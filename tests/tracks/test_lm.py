@@ -75,7 +75,9 @@ def test_records_say_where_each_seed_stands(records):
     assert all(kl > 0 for kl in rlhf["kl"])
     for seed in (0, 1):
         assert 0 < rlhf["rm_accuracy"][seed] < rlhf["gold_accuracy"][seed] < 1
-        assert 0 < rlhf["gold_loss"][seed] < np.log(2) and abs(rlhf["rm_correlation"][seed]) <= 1
+        assert rlhf["rm_loss"][seed] > 0.5 and abs(rlhf["rm_correlation"][seed]) <= 1
+        # Who likes long answers orders pairs by more than the gold reward, whose likelihood is that of coin flips.
+        assert rlhf["gold_loss"][seed] == pytest.approx(np.log(2), abs=0.05)
         assert rlhf["climbing_gap"][seed] > 0 and rlhf["learned_regret"][seed] >= -1e-6
         assert rlhf["learned_reward"][seed] < records["sft"].bounds["best"].upper
     for record in records.values():
