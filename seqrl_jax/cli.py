@@ -139,8 +139,8 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY", help="of results, one or two")
     compare.add_argument("--agents", nargs=2, metavar=("A", "B"), help="A of the first, B of the second directory")
 
-    audit = command("audit", "Tell, exactly, which methods are valid under partial observability.")
-    audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help} (default: every task by name)")
+    audit = command("audit", "Tell, exactly, which methods are valid: under partial observability, on language tasks.")
+    audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help}, or one of lm (default: all by name)")
     audit.add_argument("--out", type=_path, help="directory for audit.json and the picture of bias against lambda")
 
     throughput = command(
