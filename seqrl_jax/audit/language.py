@@ -20,7 +20,7 @@ Five kinds of estimates, each against the gradient that it stands for:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
@@ -120,8 +120,8 @@ def kl_estimates(policy: Table, reference: Table) -> Iterator[tuple[str, Estimat
             yield f"{name} in loss, of completions", simple(policy, policy, slope(whole))
 
 
-ESTIMATORS = {
-    "k1": (lambda x: x, np.ones_like),
+ESTIMATORS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "k1": (lambda x: x, lambda x: np.ones(x.shape)),
     "k2": (lambda x: np.square(x) / 2, lambda x: x),
     "k3": (lambda x: np.exp(-x) - 1 + x, lambda x: 1 - np.exp(-x)),
 }
