@@ -1,4 +1,5 @@
-"""What climbing a proxy does to the gold reward: reward models of several kinds, from few labels to many.
+"""What climbing a proxy does to the gold reward: reward models of several kinds, from few labels to many, each seed with
+a reference of its own.
 
     python benchmarks/overoptimisation.py --out runs/overoptimisation.json
 
@@ -37,6 +38,8 @@ PROXIES: dict[str, tuple[RewardModel, int]] = {
     "model, width 16": (RewardModel(), 16),
     "model, width 32": (RewardModel(), 32),
     "model, width 64": (RewardModel(), 64),
+    "mean of 4 models": (RewardModel(members=4), 32),
+    "worst of 4 models": (RewardModel(members=4, pessimistic=True), 32),
 }
 """Reward models, and the width of the reference that they start from."""
 PAIRS = (50, 200, 1000, 5000, 50_000)
@@ -47,7 +50,7 @@ DRAWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--proxies", nargs="+", default=list(PROXIES), choices=list(PROXIES))
     parser.add_argument("--pairs", nargs="+", type=int, default=list(PAIRS))
     parser.add_argument("--out", type=Path)
@@ -59,15 +62,16 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for width in dict.fromkeys(PROXIES[name][1] for name in options.proxies):
         model = GPT(task.size, 1 + task.length, width=width)
-        weights, _ = jax.jit(lambda key, model=model: Supervised().train(key, model, task))(jax.random.key(0))
-        law = exact.normalised(exact.law_of(model, task, weights))
+        train = jax.jit(lambda key, model=model: Supervised().train(key, model, task)[0])
+        weights = [train(jax.random.key(seed)) for seed in range(options.seeds)]
+        laws = [exact.normalised(exact.law_of(model, task, one)) for one in weights]
         for name in options.proxies:
             if PROXIES[name][1] != width:
                 continue
             for pairs in options.pairs:
                 for noise in NOISES:
                     curves = [
-                        trace(PROXIES[name][0], model, task, weights, law, gold, texts, pairs, noise, seed)
+                        trace(PROXIES[name][0], model, task, weights[seed], laws[seed], gold, texts, pairs, noise, seed)
                         for seed in range(options.seeds)
                     ]
                     row = {"proxy": name, "pairs": pairs, "noise": noise, **summary(curves)}

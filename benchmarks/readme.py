@@ -24,10 +24,9 @@ from seqrl_jax.report.table import Row, rows
 from seqrl_jax.report.words import two, with_interval
 from seqrl_jax.results.coverage import coverage
 from seqrl_jax.results.statistics import Estimate, estimate
-from seqrl_jax.tracks.lm import FAR
+from seqrl_jax.tracks.lm import FAR, far_from_optimum
 from seqrl_jax.tracks.pomdp import CLAIM, POMDP
 
-SHORT = "short of J*, "
 BLIND = "ppo:previous_action=false"
 BOUNDS = {"memoryless_deterministic": "best deterministic", "memoryless_stochastic": "best memoryless"}
 
@@ -117,8 +116,9 @@ def _origin(suite: str, section: Section) -> str:
 
 
 def _earned(row: Row) -> str:
-    """Gold reward / KL / regret."""
-    return " / ".join(_value(entry) for entry in (row.score, row.metrics.get("kl"), row.metrics.get("regret")))
+    """Gold reward / KL / regret / short of J*."""
+    others = (row.metrics.get(name) for name in ("kl", "regret", "shortfall"))
+    return " / ".join(_value(entry) for entry in (row.score, *others))
 
 
 def _value(estimate: Estimate | None) -> str:
@@ -177,31 +177,69 @@ def luck_table() -> str:
 
 
 def alignment_table() -> str:
-    """What every method earns, spends and leaves on the table: means over seeds."""
+    """What every method earns, spends and leaves on the table, and lacks of its own optimum: means over seeds."""
     section = section_of("lm")
     found = {(row.method, row.task): row for row in rows(section)}
     tasks, methods = list(section.tasks), list(section.methods)
-    heads = " | ".join(f"`{task}`" for task in tasks)
-    lines = [f"| method | {heads} | short of J*, `{tasks[0]}` |", "|---|" + "---:|" * (len(tasks) + 1)]
+    lines = [f"| method | {' | '.join(f'`{task}`' for task in tasks)} |", "|---|" + "---:|" * len(tasks)]
     for method in methods:
-        shown = [_earned(found[method, task]) if (method, task) in found else "" for task in tasks]
-        short = found[method, tasks[0]].metrics.get("shortfall")
-        lines.append(f"| `{method}` | {' | '.join(shown)} | {with_interval(short) if short else ''} |")
+        shown = (_earned(found[method, task]) if (method, task) in found else "" for task in tasks)
+        lines.append(f"| `{method}` | {' | '.join(shown)} |")
     best = ", ".join(f"`{task}` {two(section.bounds(task)['best'].lower)}" for task in tasks)
-    whole = section.track
-    missing = [f"`{task}`" for task in whole.tasks if task not in tasks]
-    missing += [f"`{m}` on `{t}`" for t in tasks for m in whole.methods if (m, t) not in found]
-    absent = f" Not recorded yet: {', '.join(missing)}." if missing else ""
-    larger = section_of("lm_larger")
-    more = [row for row in rows(larger) if row.kind == "agent"]
-    left = ", ".join(f"`{row.method}` {two(row.metrics['shortfall'].value)}" for row in more)
-    seeds = len(larger.records[0].seeds)
-    notes = section.track.notes(section.tasks[tasks[0]])
-    reasons = "; ".join(note.removeprefix(SHORT).rstrip(".") for note in notes if note.startswith(SHORT))
-    why = f" Further than {FAR:g} from J* on `{tasks[0]}`, {reasons}. With more, {seeds} seeds: {left}."
     first = section.records[0]
-    origin = f"`seqrl run lm`: {len(first.seeds)} seeds, {where(first)}"
-    return "\n".join([*lines, "", f"Largest gold reward: {best}.{why} {origin}.{absent}"])
+    origin = f"`seqrl run lm`: {len(first.seeds)} seeds, {where(first)}."
+    told = [f"Largest gold reward: {best}.", _far(section), _with_more(), origin, _not_recorded(section)]
+    table = "\n".join([*lines, "", " ".join(filter(None, told))])
+    return "\n\n".join(filter(None, [table, reward_models_table(section)]))
+
+
+def _far(section: Section) -> str:
+    """On how many of the tasks each method with a known optimum ends close to it."""
+    far = far_from_optimum(section.records)
+    judged = [record for record in section.records if record.finished("shortfall")]
+    counts = {
+        method: (
+            sum(record.method == method and method not in far.get(record.task, {}) for record in judged),
+            sum(record.method == method for record in judged),
+        )
+        for method in dict.fromkeys(record.method for record in judged)
+    }
+    listed = ", ".join(f"`{method}` on {near} of {all_}" for method, (near, all_) in counts.items())
+    return f"Within {FAR:g} of J* where it is known: {listed}." if listed else ""
+
+
+def _with_more() -> str:
+    larger = section_of("lm_larger")
+    left = [
+        f"`{row.method}` {_value(row.metrics.get('shortfall'))} on `{row.task}`"
+        for row in rows(larger)
+        if row.kind == "agent"
+    ]
+    return f"Short of J* with more, {len(larger.records[0].seeds)} seeds: {', '.join(left)}."
+
+
+def _not_recorded(section: Section) -> str:
+    """Tasks and methods without any record, and single cells of the others."""
+    found = {(record.method, record.task) for record in section.records}
+    tasks = [task for task in section.track.tasks if task not in section.tasks]
+    methods = [method for method in section.track.methods if method not in section.methods]
+    cells = [(m, t) for t in section.tasks for m in section.methods if (m, t) not in found]
+    missing = [*(f"`{name}`" for name in (*tasks, *methods)), *(f"`{m}` on `{t}`" for m, t in cells)]
+    return f"Not recorded yet: {', '.join(missing)}." if missing else ""
+
+
+def reward_models_table(section: Section) -> str:
+    """What learned reward models know, and whether they or the climbing fall short; nothing where no record says it."""
+    told = [row for row in rows(section) if "rm_accuracy" in row.metrics]
+    if not told:
+        return ""
+    metrics = ("rm_accuracy", "rm_correlation", "learned_reward", "climbing_gap", "shortfall")
+    heads = ("ranks right", "with gold", "its optimum", "short of that", "short of J*")
+    lines = [f"| method | task | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(heads)]
+    for row in told:
+        shown = " | ".join(_value(row.metrics.get(name)) for name in metrics)
+        lines.append(f"| `{row.method}` | `{row.task}` | {shown} |")
+    return "\n".join(lines)
 
 
 def overoptimisation_table(name: str) -> str:

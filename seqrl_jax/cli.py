@@ -173,8 +173,8 @@ def parser() -> argparse.ArgumentParser:
     play.add_argument("task", help=task_help)
     play.add_argument("--seed", type=_in("Seed"), default=0)
 
-    audit = command("audit", "Tell, exactly, which methods are valid under partial observability.")
-    audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help} (default: every task by name)")
+    audit = command("audit", "Tell, exactly, which methods are valid: under partial observability, on language tasks.")
+    audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help}, or one of lm (default: all by name)")
     audit.add_argument("--out", type=_path, help="directory for audit.json and the picture of bias against lambda")
 
     throughput = command(

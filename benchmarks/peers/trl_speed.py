@@ -76,7 +76,7 @@ def dpo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
         def loss(learned: Any, key: Any) -> Any:
             drawn = jax.random.randint(key, (BATCH,), 0, PAIRS)
             batch = jax.tree.map(lambda leaf: leaf[drawn], pairs)
-            return preference.pair_loss(MODEL, TASK, learned, weights, batch)
+            return preference.loss_of(MODEL, TASK, learned, weights, batch)
 
         return minimise(loss, weights, key, 0.001, updates)[0]
 
@@ -128,7 +128,8 @@ def ppo(weights: Any, steps: int, folder: str) -> tuple[Any, Callable[[Any, Any,
         eval_dataset=Dataset.from_list(rows),
     )
     judge = RewardModel()
-    fitted = Fitted(jax.tree.map(lambda leaf: leaf[None], {"body": weights, "head": head}), jnp.zeros(1), jnp.ones(1))
+    offset = jnp.zeros((1, len(TASK.prompts)))
+    fitted = Fitted(jax.tree.map(lambda leaf: leaf[None], {"body": weights, "head": head}), offset)
     return trainer, our_run(policy, judge.reward(MODEL, TASK, fitted))
 
 

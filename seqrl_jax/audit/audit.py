@@ -1,6 +1,6 @@
 """Which methods are valid on a task, and by how much the others are wrong: the exact side of every claim.
 
-Six kinds of rows, all exact, nothing sampled:
+Seven kinds of rows, all exact, nothing sampled:
 
     gradients   each estimate of the policy gradient against the gradient itself, at one policy
     ends        what actor-critic converges to, over lambda
@@ -8,6 +8,7 @@ Six kinds of rows, all exact, nothing sampled:
     old_data    importance-weighted estimates against policy lag
     groups      policy gradients whose rewards are compared within groups of episodes that begin alike
     luck        how much of a return's variance nobody earned
+    language    estimates of gradients where a language model is aligned (see `audit.language`)
 
 Methods bear the names of the agents that run them. The policy at which gradients are compared is softmax of standard
 normal logits (seed 0): the uniform policy would hide errors behind the symmetries of a task.
@@ -77,6 +78,7 @@ class Audit:
     luck: {"share"}: see `dialogue.luck`, of actions at random; none where the beliefs are too many.
     retries: {"action", "believed", "true"}: the probability that the k-th try in a row of an action ends the episode,
         as the naive model believes and as it is; the action for which they differ most.
+    language: as `gradients`, of tasks of the language track; std is that of one answer's estimate.
     """
 
     gradients: list[Row] = field(default_factory=list)
@@ -87,6 +89,7 @@ class Audit:
     retries: list[Row] = field(default_factory=list)
     groups: list[Row] = field(default_factory=list)
     luck: list[Row] = field(default_factory=list)
+    language: list[Row] = field(default_factory=list)
 
 
 def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progress = lambda done, total: None) -> Audit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,10 @@ NONE = "-"
 
 
 def as_json(result: Audit) -> dict[str, Any]:
-    """The audit's rows for machines: `rows` are those of the gradients."""
+    """The audit's rows for machines: `rows` are those of the gradients, of the language track's tasks last."""
     parts = asdict(result)
-    return {"rows": parts.pop("gradients"), **parts, "summary": summary_rows(result)}
+    rows = [*parts.pop("gradients"), *parts.pop("language")]
+    return {"rows": rows, **parts, "summary": summary_rows(result)}
 
 
 def console_audit(result: Audit) -> RenderableType:
@@ -30,6 +31,12 @@ def console_audit(result: Audit) -> RenderableType:
     from rich.text import Text
 
     title = lambda text: Text(f"\n{text}", style="bold")
+    language = (
+        title("Aligning a language model: relative bias of estimates (standard deviation of one answer's, relative)"),
+        _grid(result.language, "estimator", "task", lambda r: f"{_bias(r['relative_bias'])} ({_short(r['std'])})"),
+    )
+    if result.language and not result.gradients:
+        return Group(*language)
     return Group(
         title("Estimates of the policy gradient: relative bias (standard deviation of one episode's, relative)"),
         _by_task(result.gradients, "estimator", lambda r: f"{_bias(r['relative_bias'])} ({_short(r['std'])})"),
@@ -57,6 +64,7 @@ def console_audit(result: Audit) -> RenderableType:
         _by_task(result.groups, "baseline", lambda r: _bias(r["relative_bias"])),
         title("Luck: its share of the return's variance, where actions are random"),
         _by_task([{**r, "what": "share"} for r in result.luck], "what", lambda r: f"{r['share']:.0%}"),
+        *(language if result.language else ()),
         title("Summary: method, fully observed, partially observed (the worst task)"),
         _summary(result),
     )
@@ -98,11 +106,11 @@ def _lambda(estimator: str) -> float:
     return 0.0 if estimator == "a2c_obs" else float(estimator.partition("=")[2])
 
 
-def _grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    tasks: dict[str, list[Row]] = {}
+def _grouped(rows: Sequence[Row], by: str = "task") -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
     for row in rows:
-        tasks.setdefault(row["task"], []).append(row)
-    return tasks
+        groups.setdefault(row[by], []).append(row)
+    return groups
 
 
 def _with_best(ends: Sequence[Row]) -> list[Row]:
@@ -110,18 +118,23 @@ def _with_best(ends: Sequence[Row]) -> list[Row]:
     return [*ends, *({"task": task, "lambda": "best", "value": best} for task, best in bests.items())]
 
 
-def _by_task(rows: Sequence[Row], column: str, entry: Any) -> RenderableType:
+def _by_task(rows: Sequence[Row], column: str, entry: Callable[[Row], str]) -> RenderableType:
     """Tasks down, the values of one field across."""
+    return _grid(rows, "task", column, entry)
+
+
+def _grid(rows: Sequence[Row], down: str, across: str, entry: Callable[[Row], str]) -> RenderableType:
+    """The values of one field down, those of another across."""
     from rich.table import Table
 
-    columns = list(dict.fromkeys(row[column] for row in rows))
+    columns = list(dict.fromkeys(row[across] for row in rows))
     table = Table(box=None, pad_edge=False)
-    table.add_column("task")
+    table.add_column(down)
     for name in columns:
         table.add_column(printable(str(name)), justify="right")
-    for task, group in _grouped(rows).items():
-        entries = {row[column]: entry(row) for row in group}
-        table.add_row(printable(task), *(entries.get(name, NONE) for name in columns))
+    for label, group in _grouped(rows, down).items():
+        entries = {row[across]: entry(row) for row in group}
+        table.add_row(printable(label), *(entries.get(name, NONE) for name in columns))
     return table
 
 

@@ -39,6 +39,12 @@ def references(model: LanguageModel, task: LMTask, supervised: Supervised, seeds
     return judge(model, task, first(train(keys), len(seeds)))
 
 
+def trained(method: Method, judge: Judge, seeds: Sequence[int]) -> Weights:
+    """[S, ...]: the policies of a method, one from each of the judge's references, in one program."""
+    align = jax.vmap(lambda key, reference: method.align(key, judge.model, judge.task, reference))
+    return jax.jit(align)(keys_of(seeds), judge.weights)
+
+
 class StagePrograms(NamedTuple):
     """A stage of all runs [R] as compiled programs. running: before its first update. advance: (running, updates) ->
     running, which it gives up. end: running -> what the stage hands on."""
@@ -66,7 +72,8 @@ class Measured:
     """What a method's policies are worth; every list is [S], None for a seed without finite numbers.
 
     metrics: reward, kl, regret (see `Standing`), and reference_reward, that of pi_0; with a known optimum also
-    shortfall, `beta log Z - (reward - beta kl)` at the method's beta. standard_errors: of kl, 0 where it is exact.
+    shortfall, `beta log Z - (reward - beta kl)` at the method's beta; and what the method's own `diagnostics` say.
+    standard_errors: of kl and of regret, 0 where they are exact.
     failures: seed -> which number is not finite.
     """
 
@@ -75,9 +82,9 @@ class Measured:
     failures: dict[str, str]
 
 
-def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Weights) -> Measured:
-    """Of the policies with weights [S, ...], one from each of the judge's references."""
-    ends = method.standings(judge, weights)
+def measure(method: Method, judge: Judge, seeds: Sequence[int], aligning: Aligning) -> Measured:
+    """Of the runs that handed this on [S, ...], one from each of the judge's references."""
+    ends = method.standings(judge, aligning.weights)
     columns = {
         "reward": [end.reward for end in ends],
         "kl": [end.kl for end in ends],
@@ -88,6 +95,7 @@ def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Weights
     if beta is not None:
         best = judge.best_objective(beta)
         columns["shortfall"] = [most - (end.reward - beta * end.kl) for most, end in zip(best, ends, strict=True)]
+    columns |= method.diagnostics(judge, aligning)
     failures: dict[int, str] = {}
     for name, values in columns.items():
         for seed, value in zip(seeds, values, strict=True):
@@ -98,6 +106,9 @@ def measure(method: Method, judge: Judge, seeds: Sequence[int], weights: Weights
     ]
     return Measured(
         metrics={name: finite(values) for name, values in columns.items()},
-        standard_errors={"kl": finite([end.kl_standard_error for end in ends])},
+        standard_errors={
+            "kl": finite([end.kl_standard_error for end in ends]),
+            "regret": finite([end.regret_standard_error for end in ends]),
+        },
         failures={str(seed): reason for seed, reason in failures.items()},
     )

@@ -35,10 +35,15 @@ class Judge:
     references: list[Law]
     weights: Weights
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether outcomes are single completions."""
+        return exact.is_listed(self.task)
+
     def standings(self, weights: Weights) -> list[Standing]:
         """Of policies with weights [S, ...], each against its own reference."""
         laws = outcome_laws(self.model, self.task, weights)
-        if exact.is_listed(self.task):
+        if self.is_listed:
             return [
                 exact.standing(law, before, self.rewards) for law, before in zip(laws, self.references, strict=True)
             ]

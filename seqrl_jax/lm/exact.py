@@ -219,17 +219,30 @@ class Standing:
     """Where a policy stands. In units of gold reward and nats.
 
     reward: E[r]. kl: to the reference. regret: `frontier(kl) - reward`, 0 for what trades as well as can be.
-    kl_standard_error: 0 where the KL is exact.
+    kl_standard_error, regret_standard_error: 0 where the KL is exact; see `frontier_rise` for the latter.
     """
 
     reward: float
     kl: float
     regret: float
     kl_standard_error: float = 0.0
+    regret_standard_error: float = 0.0
+
+
+def frontier_rise(reference: Law, reward: np.ndarray, spent: float, error: float) -> float:
+    """By how much a regret may be too small where the KL may be too small by an error: `F(spent + error) - F(spent)`.
+
+    The frontier F is concave, so that k errors make at most k times as much. Near no KL it rises like
+    `sqrt(2 Var_pi0[r] KL)`, with no largest slope.
+    """
+    if error == 0:
+        return 0.0
+    return frontier(reference, reward, spent + error) - frontier(reference, reward, spent)
 
 
 def standing(law: Law, reference: Law, reward: np.ndarray, kl: float | None = None, error: float = 0.0) -> Standing:
     """Of a law over the same outcomes as the reference's; `kl` where that of the outcomes is not that of the texts."""
     earned = expected(law, reward)
     spent = divergence(law, reference) if kl is None else kl
-    return Standing(earned, spent, frontier(reference, reward, spent) - earned, error)
+    regret = frontier(reference, reward, spent) - earned
+    return Standing(earned, spent, regret, error, frontier_rise(reference, reward, spent, error))

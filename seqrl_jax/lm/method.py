@@ -32,9 +32,18 @@ class Method(ABC):
         """The beta at which the method's optimum is pi* of the gold reward; None where its optimum is another."""
         return None
 
+    @property
+    def price(self) -> float | None:
+        """Units of reward that it pays for a nat of KL; None where it names no price."""
+        return None
+
     def standings(self, judge: Judge, weights: Weights) -> list[Standing]:
         """Where the policies with weights [S, ...], those of `align`, stand with the judge's S references."""
         return judge.standings(weights)
+
+    def diagnostics(self, judge: Judge, aligning: Aligning) -> dict[str, list[float]]:
+        """What else a record says of S runs, by name, from what their stages handed on [S, ...]; lists [S]."""
+        return {}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ of the objective. In the loss (k3, Schulman 2020, as in GRPO) its value is the s
 the estimate is that of the *forward* KL of each token, so that another policy is the optimum.
 
 Sources: Williams (1992); Schulman et al. (2017) for the clip; Ahmadian et al. (2024) for RLOO; Shao et al. (2024) for
-GRPO; Liu et al. (2025) for Dr. GRPO; Ouyang et al. (2022) for the KL in the reward of each token.
+GRPO; Liu et al. (2025) for Dr. GRPO; Ouyang et al. (2022) for the KL in the reward of each token; Hu (2025) for
+REINFORCE++; Yu et al. (2025) for DAPO; Zheng et al. (2025) for GSPO.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from seqrl_jax.settings import Count, PositiveFloat, Probability, Weight
 
 GROUPED = ("leave_one_out", "group", "group_mean")
 """Advantages that compare the answers to one prompt with each other."""
-GROUP_EPSILON = 1e-4
+GROUP_EPSILON, BATCH_EPSILON = 1e-4, 1e-8
 
 
 class Rollout(NamedTuple):
@@ -69,6 +70,19 @@ def group_normalised(reward: Array) -> Array:
     return centred / (reward.std(1, keepdims=True, ddof=1) + GROUP_EPSILON)
 
 
+def batch_normalised(reward: Array, mask: Array) -> Array:
+    """`(A - mean) / deviation` [B, L] over all tokens of a batch, 0 outside the mask. Hu (2025)."""
+    count = jnp.maximum(mask.sum().astype(jnp.float32), 1)
+    mean = jnp.sum(jnp.where(mask, reward, 0.0)) / count
+    centred = jnp.where(mask, reward - mean, 0.0)
+    return centred / jnp.sqrt(jnp.sum(jnp.square(centred)) / count + BATCH_EPSILON)
+
+
+def reward_to_go(reward: Array, penalty: Array) -> Array:
+    """`r - sum_{s >= t} penalty_s` [B, L], of rewards at the end [B] and the price of each token [B, L]. Hu (2025)."""
+    return reward[:, None] - jnp.cumsum(penalty[:, ::-1], 1)[:, ::-1]
+
+
 def k1(log_prob: Array, ref_log_prob: Array) -> Array:
     """`log pi - log pi_0` of drawn tokens: unbiased for the KL. Schulman (2020)."""
     return log_prob - ref_log_prob
@@ -80,26 +94,35 @@ def k3(log_prob: Array, ref_log_prob: Array) -> Array:
 
 
 def surrogate(
-    log_prob: Array, old_log_prob: Array, mask: Array, advantage: Array, ratio: str, clip: float | None
+    log_prob: Array,
+    old_log_prob: Array,
+    mask: Array,
+    advantage: Array,
+    ratio: str,
+    clip: float | None,
+    clip_high: float | None = None,
 ) -> Array:
     """The objective of each token [B, L]: its gradient is the policy gradient where pi is still the old policy.
 
     ratio: `none`, the score function `log pi A`; `token`, `pi / pi_old A` token by token, whose bias is that earlier
-    tokens are not weighed; `completion`, the ratio of the whole completion, which is unbiased. clip: epsilon of PPO's
-    pessimistic bound (Schulman et al., 2017, eq. 7), None for no bound.
+    tokens are not weighed; `completion`, the ratio of the whole completion, which is unbiased; `geometric`, its root of
+    the order of the length (GSPO; Zheng et al., 2025, eq. 7), of less variance. clip: epsilon of PPO's pessimistic
+    bound (Schulman et al., 2017, eq. 7), None for no bound; clip_high: another for ratios above 1 (Yu et al., 2025).
     """
     if ratio == "none":
         return log_prob * advantage
     change = jnp.where(mask, log_prob - old_log_prob, 0.0)
-    if ratio == "completion":
-        length = mask.sum(1, keepdims=True).astype(jnp.float32)
+    if ratio != "token":
+        length = jnp.maximum(mask.sum(1, keepdims=True).astype(jnp.float32), 1)
+        total = change.sum(1, keepdims=True)
         # The completion's ratio stands at its every token; the mean over them is the ratio itself.
-        change = jnp.broadcast_to(change.sum(1, keepdims=True), change.shape)
-        advantage = advantage / jnp.maximum(length, 1)
+        change = jnp.broadcast_to(total / length if ratio == "geometric" else total, change.shape)
+        advantage = advantage / length
     weight = jnp.exp(change)
     if clip is None:
         return weight * advantage
-    return jnp.minimum(weight * advantage, jnp.clip(weight, 1 - clip, 1 + clip) * advantage)
+    bounded = jnp.clip(weight, 1 - clip, 1 + (clip if clip_high is None else clip_high))
+    return jnp.minimum(weight * advantage, bounded * advantage)
 
 
 def clipped_value_loss(value: Array, old_value: Array, target: Array, clip: float) -> Array:
@@ -114,24 +137,30 @@ class PolicyGradient(Method):
 
     Attributes:
         advantage: `total` (the reward itself), `mean` (minus the batch's mean), `leave_one_out` (RLOO), `group`
-            (GRPO), `group_mean` (Dr. GRPO), or `value` (GAE on a value head).
-        ratio, clip: see `surrogate`. divergence: KL in the `reward` or the `loss`. kl_coef: reward per nat of it.
-        by_length: divide each completion's loss by its length (GRPO), not by L (Dr. GRPO).
+            (GRPO), `group_mean` (Dr. GRPO), `batch` (reward to go, normalised over the batch's tokens: REINFORCE++), or
+            `value` (GAE on a value head).
+        ratio, clip, clip_high: see `surrogate`. divergence: KL in the `reward` or the `loss`. kl_coef: reward per nat.
+        average: a completion's loss is the `sum` over its tokens (Dr. GRPO, but for a constant) or their mean over the
+            `completion` (GRPO); or all tokens of a `batch` weigh the same (DAPO).
         epochs, minibatches: passes over a batch, and parts of each.
-        prompts, group: prompts of a batch, and G completions for each. learning_rate: of Adam, falling to 0.
+        prompts, group: prompts of a batch, and G completions for each. candidates: of so many times as many groups,
+            those are kept whose rewards differ, which alone have a gradient (DAPO's dynamic sampling, with a bound on
+            the tries: where too few differ, the batch is filled with others). learning_rate: of Adam, falling to 0.
         updates: batches. lambda_, value_cost: of GAE, and of the value head's loss.
     """
 
-    advantage: Literal["total", "mean", "leave_one_out", "group", "group_mean", "value"] = "mean"
-    ratio: Literal["none", "completion", "token"] = "none"
+    advantage: Literal["total", "mean", "leave_one_out", "group", "group_mean", "batch", "value"] = "mean"
+    ratio: Literal["none", "completion", "geometric", "token"] = "none"
     clip: PositiveFloat | None = None
+    clip_high: PositiveFloat | None = None
     divergence: Literal["reward", "loss"] = "reward"
     kl_coef: Weight = 0.05
-    by_length: bool = False
+    average: Literal["sum", "completion", "batch"] = "sum"
     epochs: Count = 1
     minibatches: Count = 1
     prompts: Count = 16
     group: Count = 8
+    candidates: Count = 1
     learning_rate: PositiveFloat = 0.002
     updates: Count = 1500
     lambda_: Probability = 0.95
@@ -144,10 +173,16 @@ class PolicyGradient(Method):
         require(batch % self.minibatches == 0, whole, minibatches=self.minibatches)
         alone = self.group == 1 and self.advantage in GROUPED
         require(not alone, "there is no other answer to compare with", group=self.group, advantage=self.advantage)
+        beyond = self.clip is None and self.clip_high is not None
+        require(not beyond, "nothing is clipped", clip=self.clip, clip_high=self.clip_high)
 
     def optimal_beta(self, task: LMTask) -> float | None:
-        biased = self.divergence == "loss" or self.advantage == "group" or self.by_length
+        biased = self.divergence == "loss" or self.advantage == "group" or self.average != "sum" or self.candidates > 1
         return None if biased else self.kl_coef
+
+    @property
+    def price(self) -> float | None:
+        return self.kl_coef or None
 
     def stages(self, model: LanguageModel, task: LMTask) -> list[Stage]:
         return [self.stage(model, task, lambda aligning: task.rewards)]
@@ -176,9 +211,13 @@ class PolicyGradient(Method):
     ) -> Rollout:
         """Fresh completions, rewards and advantages."""
         prompt_key, sample_key = jax.random.split(key)
-        prompt = jnp.repeat(task.draw_prompts(prompt_key, self.prompts), self.group, 0)
+        prompt = jnp.repeat(task.draw_prompts(prompt_key, self.prompts * self.candidates), self.group, 0)
         drawn = sample(model, weights["model"], sample_key, prompt, task.length, task.end)
-        return self.rollout(model, weights, reference, prompt, drawn, reward(prompt, drawn.tokens))
+        worth = reward(prompt, drawn.tokens)
+        if self.candidates > 1:
+            rows = differing_groups(worth.reshape(-1, self.group), self.prompts)
+            prompt, drawn, worth = jax.tree.map(lambda leaf: leaf[rows], (prompt, drawn, worth))
+        return self.rollout(model, weights, reference, prompt, drawn, worth)
 
     def rollout(
         self,
@@ -242,6 +281,8 @@ class PolicyGradient(Method):
                 )
             )
             return advantage, advantage + value
+        if self.advantage == "batch":
+            return batch_normalised(reward_to_go(reward, penalty), mask), jnp.zeros(mask.shape)
         total = reward - penalty.sum(1)
         groups = total.reshape(-1, self.group)
         centred = {
@@ -261,19 +302,26 @@ class PolicyGradient(Method):
     def token_loss(self, log_prob: Array, value: Array, rollout: Rollout) -> Array:
         """The loss, from log pi and values [B, L] of the rollout's tokens."""
         mask = rollout.mask
-        gain = surrogate(log_prob, rollout.log_prob, mask, rollout.advantage, self.ratio, self.clip)
+        gain = surrogate(log_prob, rollout.log_prob, mask, rollout.advantage, self.ratio, self.clip, self.clip_high)
         if self.divergence == "loss":
             gain = gain - self.kl_coef * k3(log_prob, rollout.ref_log_prob)
         if self.advantage == "value":
             old_value = rollout.value_target - rollout.advantage
             gain = gain - self.value_cost * clipped_value_loss(value, old_value, rollout.value_target, VALUE_CLIP)
-        per_completion = jnp.sum(jnp.where(mask, gain, 0.0), 1)
-        if self.by_length:
-            per_completion = per_completion / jnp.maximum(mask.sum(1).astype(jnp.float32), 1)
-        return -jnp.mean(per_completion)
+        per_completion, length = jnp.sum(jnp.where(mask, gain, 0.0), 1), mask.sum(1).astype(jnp.float32)
+        if self.average == "batch":
+            return -per_completion.sum() / jnp.maximum(length.sum(), 1)
+        return -jnp.mean(per_completion / jnp.maximum(length, 1) if self.average == "completion" else per_completion)
 
 
 VALUE_CLIP = 0.2
+
+
+def differing_groups(reward: Array, count: int) -> Array:
+    """[count * G]: rows of the first groups whose rewards [M, G] differ, and of others where those are too few."""
+    differ = jnp.any(reward != reward[:, :1], 1)
+    first = jnp.argsort(~differ, stable=True)[:count]
+    return (first[:, None] * reward.shape[1] + jnp.arange(reward.shape[1])).reshape(-1)
 
 
 def log_ratio(rollout: Rollout) -> Array:

@@ -1,4 +1,8 @@
-"""The methods by name. A new method is a frozen dataclass and one line here."""
+"""The methods by name. A new method is a frozen dataclass and one line here.
+
+Every method that learns from labels gets 65,536 of them, each of a pair of answers by the same labeller: pairs for
+DPO's family, one answer of each for KTO, a reward model's data for RLHF, of all rounds together.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seqrl_jax import naming
+from seqrl_jax.lm.distillation import BestOfDistilled
+from seqrl_jax.lm.kto import KTO
+from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.method import BestOf, Method, Reference
 from seqrl_jax.lm.policy_gradient import PolicyGradient
-from seqrl_jax.lm.preference import Preference
+from seqrl_jax.lm.preference import ORPO, NoisyPreference, Preference, SimPO
+from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.rlhf import RLHF
 from seqrl_jax.lm.tasks import LMTask, make_task
+from seqrl_jax.lm.tuned import tuned
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.rnn import RNN
@@ -20,31 +29,34 @@ from seqrl_jax.networks.rnn import RNN
 
 @dataclass(frozen=True)
 class Entry:
-    """A method with its shipped hyperparameters, one set for all tasks.
-
-    caveat: why it ends short of its own optimum, where it does.
-    """
+    """A method with its shipped hyperparameters, one set for all tasks."""
 
     method: Method
     about: str
-    caveat: str = ""
 
 
 SEVERAL_PASSES: dict[str, Any] = {"epochs": 4, "minibatches": 4, "learning_rate": 0.001, "updates": 600}
 PPO = PolicyGradient(advantage="value", ratio="token", clip=0.2, **SEVERAL_PASSES)
 RLOO = PolicyGradient(advantage="leave_one_out")
-GRPO = PolicyGradient(advantage="group", ratio="token", clip=0.2, divergence="loss", by_length=True, **SEVERAL_PASSES)
-DR_GRPO = dataclasses.replace(GRPO, advantage="group_mean", by_length=False)
+GRPO = PolicyGradient(
+    advantage="group", ratio="token", clip=0.2, divergence="loss", average="completion", **SEVERAL_PASSES
+)
+DR_GRPO = dataclasses.replace(GRPO, advantage="group_mean", average="sum")
 
-FEW_ANSWERS = "without a baseline, the answers of an update are too few for its noise"
-FEW_PAIRS = "the pairs, and those in an update, are too few for their noise"
-FEW_LABELS = "the labels of an update are too few for their noise"
+GSPO = dataclasses.replace(GRPO, ratio="geometric", average="sum")
+DAPO = dataclasses.replace(GRPO, clip_high=0.28, average="batch", candidates=3, kl_coef=0.0)
+REINFORCE_PP = PolicyGradient(advantage="batch", ratio="token", clip=0.2, **SEVERAL_PASSES)
+NOISY = Labeller(noise=0.1)
 
-METHODS: dict[str, Entry] = {
+SHIPPED: dict[str, Entry] = {
     "sft": Entry(Reference(), "supervised training alone: the reference policy"),
     "best_of_16": Entry(BestOf(16), "the best of 16 answers by the gold reward, exactly"),
-    "lm_reinforce": Entry(PolicyGradient(advantage="total"), "REINFORCE with the total reward", FEW_ANSWERS),
+    "best_of_16_distilled": Entry(BestOfDistilled(16), "supervised training on the best of 16 answers"),
+    "lm_reinforce": Entry(PolicyGradient(advantage="total"), "REINFORCE with the total reward"),
     "lm_reinforce_baseline": Entry(PolicyGradient(), "REINFORCE minus the batch's mean"),
+    "reinforce_pp": Entry(
+        REINFORCE_PP, "REINFORCE++: reward to go, normalised over the batch, clipped ratios of tokens"
+    ),
     "lm_importance": Entry(
         PolicyGradient(ratio="completion", **SEVERAL_PASSES),
         "importance-weighted REINFORCE, several passes over a batch",
@@ -53,15 +65,32 @@ METHODS: dict[str, Entry] = {
     "rloo": Entry(RLOO, "REINFORCE minus the mean of the other answers to the prompt"),
     "grpo": Entry(GRPO, "GRPO: rewards normalised within the prompt, KL in the loss"),
     "dr_grpo": Entry(DR_GRPO, "GRPO without dividing by deviation and length"),
-    "dpo": Entry(Preference(), "direct preference optimisation on labelled pairs", FEW_PAIRS),
+    "gspo": Entry(GSPO, "GRPO with the ratio of whole completions, its root of the order of their length"),
+    "dapo": Entry(DAPO, "GRPO without KL: a higher clip upwards, all tokens alike, groups whose rewards differ"),
+    "dpo": Entry(Preference(), "direct preference optimisation on labelled pairs"),
     "ipo": Entry(Preference(loss="ipo"), "identity preference optimisation"),
-    "kto": Entry(Preference(loss="kto"), "answers judged one by one against a reference point"),
-    "online_dpo": Entry(Preference(online=True), "DPO on fresh answers of the policy itself", FEW_LABELS),
-    "rlhf": Entry(RLHF(policy=RLOO), "labels, a reward model, RLOO on it"),
-    "rlhf_iterated": Entry(
-        RLHF(policy=dataclasses.replace(RLOO, updates=500), prompts=5461, rounds=3),
-        "the same in three rounds, with as many labels in all",
+    "kto": Entry(KTO(), "answers judged good or bad one by one, against a reference point"),
+    "orpo": Entry(ORPO(), "supervised training on the chosen answer, and its odds against the rejected one"),
+    "simpo": Entry(SimPO(), "DPO on the mean log-probability of tokens, with a margin and without pi_0"),
+    "dpo_noisy": Entry(Preference(labeller=NOISY), "DPO where a tenth of the labels is turned around"),
+    "cdpo": Entry(NoisyPreference(labeller=NOISY), "DPO with smoothed labels, on the same noisy ones"),
+    "rdpo": Entry(
+        NoisyPreference(loss="rdpo", labeller=NOISY), "DPO with the bias of noisy labels taken out, on the same ones"
     ),
+    "online_dpo": Entry(Preference(online=True), "DPO on fresh answers of the policy itself"),
+    "rlhf": Entry(RLHF(policy=RLOO), "labels, a reward model, RLOO on it"),
+    "rlhf_ensemble": Entry(RLHF(RewardModel(members=4), RLOO), "the same on the mean of four reward models"),
+    "rlhf_worst_case": Entry(
+        RLHF(RewardModel(members=4, pessimistic=True), RLOO), "the same on the smallest reward of the four"
+    ),
+    "rlhf_iterated": Entry(
+        RLHF(policy=dataclasses.replace(RLOO, updates=500), rounds=3),
+        "labels, a reward model and RLOO in three rounds, with as many labels in all",
+    ),
+}
+"""As they were written; see `METHODS`."""
+METHODS: dict[str, Entry] = {
+    name: dataclasses.replace(entry, method=tuned(name, entry.method)) for name, entry in SHIPPED.items()
 }
 
 

@@ -3,14 +3,17 @@
     P(y_1 > ... > y_K | x) = prod_i exp(r(x, y_i)) / sum_{j >= i} exp(r(x, y_j))
 
 fitted by maximum likelihood (Ouyang et al., 2022, eq. 1 for pairs), on a language model with a scalar head at the last
-token, or on counts of words and of pairs of words. Rankings leave r(x, .) open up to a constant, and training leaves
-its scale to chance: it is put to mean 0 and deviation 1 under pi_0 (ibid., app. C).
+token, or on counts of words and of pairs of words.
+
+Rankings leave one constant for each prompt open, r(x, .) + c(x), and nothing else: the labels' law fixes the unit. So
+scores are put to mean 0 over some answers of pi_0 to each prompt, the same answers for all members of an ensemble, and
+are not scaled: KL costs beta in the unit of the labels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +29,7 @@ from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.naming import check
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.settings import Count, PositiveFloat, Weight
+from seqrl_jax.settings import Count, Part, PositiveFloat, Weight
 
 
 def plackett_luce(reward: Array) -> Array:
@@ -36,11 +39,28 @@ def plackett_luce(reward: Array) -> Array:
 
 
 class Fitted(NamedTuple):
-    """Weights of every member [E, ...], and the mean and deviation [E] that its scores have under pi_0."""
+    """Weights of every member [E, ...], and the mean of its raw scores over the anchors of each prompt [E, N]."""
 
     weights: Weights
-    mean: Array
-    deviation: Array
+    offset: Array
+
+
+class Fitting(NamedTuple):
+    """What the updates of a fit change, and what they read. E members.
+
+    start, trained, optimiser: weights at the beginning, the fitted part of them, and Adam's state. best, best_loss: the
+    fitted part that had the smallest loss on held-out rankings so far, and that loss [E]. order: of the M rankings, the
+    held-out ones first. done: updates so far. anchor_key: of the answers whose mean score is 0.
+    """
+
+    start: Weights
+    trained: Weights
+    optimiser: optax.OptState
+    best: Weights
+    best_loss: Array
+    order: Array
+    done: Array
+    anchor_key: Array
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,8 @@ class RewardModel:
         members: E, differing in their seeds. pessimistic: the smallest score of the members instead of their mean.
         learning_rate: of Adam, falling to 0. updates: gradient steps. batch: rankings in each.
         decay: weight of the squared weights, of counted features only.
+        held_out: share of the rankings that no gradient sees. The weights that had the smallest loss on them, looked at
+            `CHECKS` times, are the fitted ones.
     """
 
     features: Literal["unigram", "bigram", "model"] = "model"
@@ -65,6 +87,7 @@ class RewardModel:
     updates: Count = 2000
     batch: Count = 128
     decay: Weight = 1e-4
+    held_out: Part = 0.1
 
     def __post_init__(self) -> None:
         check(self)
@@ -80,42 +103,72 @@ class RewardModel:
         """The ensemble is fitted to all that was ranked. Metrics: the members' losses [E]."""
         optimiser = falling_adam(self.learning_rate, self.updates)
 
-        def begin(key: Array, aligning: Aligning) -> tuple[Aligning, Any, Array]:
-            init_key, train_key, normalise_key = jax.random.split(key, 3)
-            members = lambda key: jax.random.split(key, self.members)
-            start = jax.vmap(lambda key: self._start(key, model, task, aligning.reference))(members(init_key))
+        def begin(key: Array, aligning: Aligning) -> tuple[Aligning, Fitting, Array]:
+            init_key, train_key, anchor_key, order_key = jax.random.split(key, 4)
+            member_keys = jax.random.split(init_key, self.members)
+            start = jax.vmap(lambda key: self._start(key, model, task, aligning.reference))(member_keys)
             trained = jax.vmap(lambda start: self._trained(model, start))(start)
-            return aligning, (start, trained, jax.vmap(optimiser.init)(trained), members(normalise_key)), train_key
+            order = jax.random.permutation(order_key, len(aligning.rankings.prompt))
+            unknown = jnp.full(self.members, jnp.inf)
+            state = jax.vmap(optimiser.init)(trained)
+            return (
+                aligning,
+                Fitting(start, trained, state, trained, unknown, order, jnp.int32(0), anchor_key),
+                train_key,
+            )
 
-        def update(aligning: Aligning, state: Any, key: Array) -> tuple[Any, Array]:
-            start, trained, optimiser_state, normalise_keys = state
+        def update(aligning: Aligning, state: Fitting, key: Array) -> tuple[Fitting, Array]:
+            rankings = lambda rows: jax.tree.map(lambda leaf: leaf[rows], aligning.rankings)
+            held_out = self._held_out_batches(state.order)
+            training = state.order[held_out.size :]
+            done = state.done + 1
+            every = max(1, self.updates // CHECKS)
+            # A loop of no rounds and not `cond`: under `vmap` the latter computes both of its branches.
+            rounds = jnp.where((done % every == 0) | (done == self.updates), len(held_out), 0)
 
             def member(
-                key: Array, start: Weights, trained: Weights, state: optax.OptState
-            ) -> tuple[tuple[Weights, optax.OptState], Array]:
-                drawn = jax.random.randint(key, (self.batch,), 0, len(aligning.rankings.prompt))
-                rankings = jax.tree.map(lambda leaf: leaf[drawn], aligning.rankings)
-                loss = lambda trained: self._loss(model, task, self._whole(model, start, trained), rankings)
-                return gradient_step(optimiser, loss, trained, state)
+                key: Array, start: Weights, trained: Weights, optimiser_state: optax.OptState
+            ) -> tuple[Weights, optax.OptState, Array, Array]:
+                drawn = rankings(training[jax.random.randint(key, (self.batch,), 0, len(training))])
+                likelihood = lambda trained, drawn: self._loss(model, task, self._whole(model, start, trained), drawn)
+                loss = lambda trained: likelihood(trained, drawn) + self._penalty(trained)
+                (trained, optimiser_state), before = gradient_step(optimiser, loss, trained, optimiser_state)
+                add = lambda i, total: total + likelihood(trained, rankings(held_out[i]))
+                return trained, optimiser_state, before, jax.lax.fori_loop(0, rounds, add, 0.0) / len(held_out)
 
             keys = jax.random.split(key, self.members)
-            (trained, optimiser_state), losses = jax.vmap(member)(keys, start, trained, optimiser_state)
-            return (start, trained, optimiser_state, normalise_keys), losses
+            trained, optimiser_state, losses, seen = jax.vmap(member)(keys, state.start, state.trained, state.optimiser)
+            better = (rounds > 0) & (seen < state.best_loss)
+            best = _chosen(better, trained, state.best)
+            return state._replace(
+                trained=trained,
+                optimiser=optimiser_state,
+                best=best,
+                best_loss=jnp.where(better, seen, state.best_loss),
+                done=done,
+            ), losses
 
-        def end(aligning: Aligning, state: Any) -> Aligning:
-            start, trained, _, normalise_keys = state
-            weights = jax.vmap(lambda start, trained: self._whole(model, start, trained))(start, trained)
-            normalise = lambda key, weights: self._normalised(key, model, task, aligning.reference, weights)
-            return aligning._replace(fitted=jax.vmap(normalise)(normalise_keys, weights))
+        def end(aligning: Aligning, state: Fitting) -> Aligning:
+            # What never had a finite loss has diverged, and is handed on so that it is seen.
+            best = _chosen(jnp.isfinite(state.best_loss), state.best, state.trained)
+            weights = jax.vmap(lambda start, trained: self._whole(model, start, trained))(state.start, best)
+            return aligning._replace(fitted=self.anchored(state.anchor_key, model, task, aligning.reference, weights))
 
         return Stage(self.updates, begin, update, end)
+
+    def anchored(self, key: Array, model: LanguageModel, task: LMTask, reference: Weights, weights: Weights) -> Fitted:
+        """Members with weights [E, ...], whose scores have mean 0 over the same answers of pi_0 to each prompt."""
+        prompt = jnp.repeat(jnp.asarray(task.prompts, jnp.int32), ANCHORS, 0)
+        drawn = sample(model, reference, key, prompt, task.length, task.end)
+        raw = jax.vmap(lambda weights: self.score(model, task, weights, prompt, drawn.tokens))(weights)
+        return Fitted(weights, raw.reshape(len(raw), -1, ANCHORS).mean(2))
 
     def reward(self, model: LanguageModel, task: LMTask, fitted: Fitted) -> Reward:
         """The reward that the ensemble stands for."""
 
         def reward(prompt: Array, tokens: Array) -> Array:
             raw = jax.vmap(lambda weights: self.score(model, task, weights, prompt, tokens))(fitted.weights)
-            each = (raw - fitted.mean[:, None]) / fitted.deviation[:, None]
+            each = raw - fitted.offset[:, self._row(task, prompt)]
             return each.min(0) if self.pessimistic else each.mean(0)
 
         return reward
@@ -132,18 +185,16 @@ class RewardModel:
         answers = rankings.tokens.shape[1]
         flat = rankings.tokens.reshape(-1, rankings.tokens.shape[-1])
         raw = self.score(model, task, weights, jnp.repeat(rankings.prompt, answers, 0), flat).reshape(-1, answers)
-        penalty = 0.0 if self.features == "model" else self.decay * jnp.sum(jnp.square(weights["linear"]))
-        return plackett_luce(raw) + penalty
+        return plackett_luce(raw)
 
-    def _normalised(
-        self, key: Array, model: LanguageModel, task: LMTask, reference: Weights, weights: Weights
-    ) -> Fitted:
-        """One member, with the mean and deviation of its scores under pi_0."""
-        prompt_key, sample_key = jax.random.split(key)
-        prompt = task.draw_prompts(prompt_key, NORMALISED_BY)
-        drawn = sample(model, reference, sample_key, prompt, task.length, task.end)
-        raw = self.score(model, task, weights, prompt, drawn.tokens)
-        return Fitted(weights, raw.mean(), jnp.maximum(raw.std(), 1e-6))
+    def _penalty(self, trained: Weights) -> Array:
+        return jnp.float32(0) if self.features == "model" else self.decay * jnp.sum(jnp.square(trained["linear"]))
+
+    def _held_out_batches(self, order: Array) -> Array:
+        """[rounds, batch]: the first rankings of an order, as whole batches of equal size."""
+        count = max(1, round(self.held_out * len(order)))
+        size = min(self.batch, count)
+        return order[: count // size * size].reshape(-1, size)
 
     def _start(self, key: Array, model: LanguageModel, task: LMTask, reference: Weights) -> Weights:
         if self.features != "model":
@@ -176,8 +227,16 @@ class RewardModel:
         return jnp.argmax(same, 1)
 
 
-NORMALISED_BY = 1024
-"""Completions of pi_0 by which scores are normalised."""
+ANCHORS = 16
+"""Answers of pi_0 to each prompt over which every member's scores have mean 0."""
+CHECKS = 20
+"""Looks at the held-out rankings in a fit."""
+
+
+def _chosen(first: Array, one: Weights, other: Weights) -> Weights:
+    """Of each member [E] the one or the other weights [E, ...]."""
+    of = lambda one, other: jnp.where(first.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+    return jax.tree.map(of, one, other)
 
 
 def counts(tokens: Array, task: LMTask, features: str) -> Array:

@@ -63,29 +63,29 @@ class LMTask:
         return jax.vmap(self.gold)(prompt, tokens)
 
 
-def keyword() -> LMTask:
+def keyword(size: int = 8, length: int = 4) -> LMTask:
     """The prompt picks a target word: two of them are worth a point each, a word said twice in a row costs one."""
     prompts = np.array([(a, b) for a in range(4) for b in range(4)])
-    target = lambda prompt: (prompt[0] + 2 * prompt[1]) % 8
+    target = lambda prompt: (prompt[0] + 2 * prompt[1]) % size
     return LMTask(
         name="keyword",
-        vocabulary=tuple("abcdefgh"),
+        vocabulary=tuple("abcdefgh"[:size]),
         prompts=prompts,
-        length=4,
+        length=length,
         end=None,
         gold=lambda prompt, tokens: capped(tokens == target(prompt), 2) - repetitions(tokens),
-        corpus=lambda key, prompt: babble(key, 8, 4, prompt[-1], favourite=target(prompt)),
+        corpus=lambda key, prompt: babble(key, size, length, prompt[-1], favourite=target(prompt)),
     )
 
 
-def overopt() -> LMTask:
+def overopt(word: int = 3, seed: int = 2) -> LMTask:
     """A reward that no simple proxy can follow: a rare word that pays less each time it is said, a price on
     repetition, and likings for certain pairs of words. It has mean 0 and deviation 1 over the corpus."""
-    size, length, word, rarity = 8, 6, 3, 1 / 70
+    size, length, rarity = 8, 6, 1 / 70
     # The corpus hardly ever says the word twice, so a reward model has to guess what saying it often is worth.
     words = np.full(size, (1 - rarity) / (size - 1))
     words[word] = rarity
-    liking = np.random.default_rng(2).normal(scale=0.12, size=(size, size))
+    liking = np.random.default_rng(seed).normal(scale=0.12, size=(size, size))
 
     def raw(tokens: Array) -> Array:
         said = jnp.sum(tokens == word).astype(jnp.float32)
@@ -105,15 +105,15 @@ def overopt() -> LMTask:
     )
 
 
-def length_hack() -> LMTask:
+def length_hack(length: int = 5, price: float = 0.2) -> LMTask:
     """`keyword` with a price on every word, and on not ending; the labeller likes long answers."""
-    end, length = 7, 5
+    end = 7
     prompts = np.array([[target] for target in range(4)])
 
     def gold(prompt: Array, tokens: Array) -> Array:
         spoken = drawn_mask(tokens, end) & (tokens != end)
         never = jnp.all(tokens != end).astype(jnp.float32)
-        return capped(tokens == prompt[0], 2) - 0.2 * spoken.sum().astype(jnp.float32) - never
+        return capped(tokens == prompt[0], 2) - price * spoken.sum().astype(jnp.float32) - never
 
     def corpus(key: Array, prompt: Array) -> Array:
         babble_key, end_key = jax.random.split(key)
@@ -133,19 +133,19 @@ def length_hack() -> LMTask:
     )
 
 
-def reversal() -> LMTask:
+def reversal(size: int = 4, length: int = 4) -> LMTask:
     """Say the prompt backwards: 1 if every token is right, 0 otherwise."""
-    prompts = np.stack(np.meshgrid(*[np.arange(4)] * 4, indexing="ij"), -1).reshape(-1, 4)
-    return _verifiable("reversal", tuple("abcd"), prompts, lambda prompt: prompt[::-1])
+    prompts = np.stack(np.meshgrid(*[np.arange(size)] * length, indexing="ij"), -1).reshape(-1, length)
+    return _verifiable("reversal", tuple("abcdefgh"[:size]), prompts, lambda prompt: prompt[::-1])
 
 
-def mod_sum() -> LMTask:
+def mod_sum(size: int = 8) -> LMTask:
     """Say the sums of the digits so far, modulo 8: 1 if every one is right, 0 otherwise."""
-    prompts = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    return _verifiable("mod_sum", tuple("01234567"), prompts, lambda prompt: jnp.cumsum(prompt) % 8)
+    prompts = np.stack(np.meshgrid(*[np.arange(size)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    return _verifiable("mod_sum", tuple("01234567"[:size]), prompts, lambda prompt: jnp.cumsum(prompt) % size)
 
 
-def random_walks() -> LMTask:
+def random_walks(seed: int = 10) -> LMTask:
     """Walk from the given node to the goal along the edges of a graph that only walks tell of; the shorter, the better.
 
     21 nodes, each edge present with probability .1, at most 10 nodes. A walk that reaches the goal is worth 1 if it is
@@ -153,7 +153,7 @@ def random_walks() -> LMTask:
     task is that of Chen et al. (2021, decision transformer, sec. 2), in the size that RLHF libraries test themselves
     with.
     """
-    graph, goal, longest = _graph(), 0, 10
+    graph, goal, longest = _graph(seed), 0, 10
     size, length = len(graph), longest - 1
     shortest = _distances(graph, goal)
     prompts = np.array([[node] for node in range(size) if 0 < shortest[node] < longest - 1])
@@ -255,9 +255,9 @@ def _verifiable(
     )
 
 
-def _graph() -> np.ndarray:
+def _graph(seed: int) -> np.ndarray:
     """[21, 21] bool. Every node has an edge, and the goal is a way out of none."""
-    rng = np.random.default_rng(10)
+    rng = np.random.default_rng(seed)
     graph = rng.random((21, 21)) < 0.1
     np.fill_diagonal(graph, False)
     for node in np.flatnonzero(~graph.any(1)):

@@ -41,9 +41,13 @@ SUPERVISED = Supervised()
 """How pi_0 is trained, for every method and task."""
 FRONTIER, KL_AXIS = "frontier", "KL to the reference, nats"
 FAR = 0.1
-"""A mean shortfall beyond this, in units of reward, is explained."""
+"""A mean shortfall beyond this, in units of reward, is named below the table."""
 BELOW_ZERO = 1e-3
 """A regret below minus this is a bug: nothing lies above the frontier."""
+SIGMAS = 5.0
+"""Standard errors that a regret is let off, where the KL was sampled."""
+SPOKEN = 256
+"""Completions of the corpus in a fingerprint."""
 MARKERS = "osD^v<>"
 """Seven, beside ten colours: no two of seventy methods look alike."""
 
@@ -59,12 +63,15 @@ class LMProblem:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the prompts and of moments of their gold rewards, rounded so that every device finds the same."""
-        rewards = exact.outcome_rewards(self.task)
+        """Of all that a task is: its words, prompts and lengths, what the corpus says (drawn), what labellers like, and
+        moments of its gold rewards, rounded so that every device finds the same."""
+        task = self.task
+        rewards = exact.outcome_rewards(task)
         wave = np.cos(np.arange(rewards.shape[1]))
         moments = [(rewards * factor).mean(1).round(5) + 0.0 for factor in (1.0, rewards, wave)]
-        content = (self.task.prompts.astype(np.int32), *moments)
-        return hashlib.sha256(b"".join(array.tobytes() for array in content)).hexdigest()
+        said = repr((task.vocabulary, task.prompts.shape, task.length, task.end, round(task.length_bias, 5)))
+        content = (task.prompts.astype(np.int32), corpus_sample(task, SPOKEN), *moments)
+        return hashlib.sha256(said.encode() + b"".join(array.tobytes() for array in content)).hexdigest()
 
     @cached_property
     def bounds(self) -> Mapping[str, Bound]:
@@ -98,6 +105,10 @@ class LMTrack:
         Column("kl", "KL", unit="nats to pi_0", better=None),
         Column("regret", "regret", unit="gold reward below the frontier at this KL", better="lower"),
         Column("shortfall", "short of J*", unit="gold reward minus beta KL", better="lower"),
+        Column("rm_accuracy", "RM ranks right", unit="share of fresh pairs", better="higher"),
+        Column("rm_correlation", "RM with gold", unit="correlation within prompts", better="higher"),
+        Column("learned_reward", "RM's optimum", unit="expected gold reward", better="higher"),
+        Column("climbing_gap", "short of RM's J*", unit="learned reward minus beta KL", better="lower"),
     )
     scales: Sequence[Scale] = ()
 
@@ -151,6 +162,10 @@ class LMTrack:
             "gold: expected gold reward. KL: nats to the reference pi_0 of the same seed. regret: what the best policy "
             "at this KL earns more. short of J*: beta log Z - (gold - beta KL), where the method has a known optimum."
         )
+        learned = (
+            "RM: the learned reward model. RM's optimum: the gold reward of its exact optimum at the policy's beta; "
+            "short of RM's J*: how far below that optimum the policy ended, by the learned reward."
+        )
         starts = {record.task: record.metrics.get("reference_reward", []) for record in records}
         means = {
             task: statistics.fmean(finished)
@@ -159,7 +174,8 @@ class LMTrack:
         }
         earned = ", ".join(f"{round(mean, 2) + 0.0:.2f} on {task}" for task, mean in means.items())
         said = [f"pi_0 earns {earned}."] if means else []
-        return [legend, *said, *(f"short of J*, {name}: {why}." for name, why in _caveats(records).items())]
+        about_models = [learned] if any(record.finished("rm_accuracy") for record in records) else []
+        return [legend, *about_models, *said, *_far_from_optimum(records), *_weak_reward_models(records)]
 
     def errors(self, records: Sequence[Record]) -> list[str]:
         """A sentence for every policy that stands above the frontier, which none can."""
@@ -214,7 +230,7 @@ def _outcome(method: Method, judge: Judge, budget: Budget, loop: Loop) -> Outcom
             aligning = jax.block_until_ready(programs.end(row.runs))
         seconds, before = row.seconds, before + stage.updates
     with clock.evaluating():
-        measured = measure(method, judge, seeds, first(aligning.weights, len(seeds)))
+        measured = measure(method, judge, seeds, first(aligning, len(seeds)))
     return Outcome(
         metrics=measured.metrics,
         standard_errors=measured.standard_errors,
@@ -259,22 +275,48 @@ def _frontier(judge: Judge) -> Curve:
 
 
 def _above_frontier(record: Record) -> Iterator[str]:
-    best, unknown = record.bounds.get("best"), [None] * len(record.seeds)
-    regrets, starts = (record.metrics.get(name, unknown) for name in ("regret", "reference_reward"))
-    for seed, regret, error, start in zip(record.seeds, regrets, record.standard_errors.get("kl", unknown), starts):
-        if regret is None or start is None or best is None:
+    unknown: PerSeed = [None] * len(record.seeds)
+    regrets = record.metrics.get("regret", unknown)
+    # Older records do not say how much of a sampled KL is in the regret: nothing is proved there.
+    errors = record.standard_errors.get("regret", record.standard_errors.get("kl", unknown))
+    judged = "regret" in record.standard_errors
+    for seed, regret, error in zip(record.seeds, regrets, errors, strict=True):
+        if regret is None or (error and not judged):
             continue
-        # The frontier rises by at most the largest reward per nat near 0; five standard errors of KL are let off.
-        slack = BELOW_ZERO + 5 * (error or 0.0) * (best.upper - start)
-        if regret < -slack:
+        if regret < -(BELOW_ZERO + SIGMAS * (error or 0.0)):
             yield f"{record.method} on {record.task}, seed {seed}: {-regret:.2g} above the frontier"
 
 
-def _caveats(records: Sequence[Record]) -> dict[str, str]:
-    """Why methods are further than `FAR` from their own optimum, where that is known."""
-    far = [r for r in records if (short := r.finished("shortfall")) and statistics.fmean(short) > FAR]
-    names = dict.fromkeys(naming.base(record.method) for record in far)
-    return {name: METHODS[name].caveat for name in names if name in METHODS and METHODS[name].caveat}
+def corpus_sample(task: LMTask, count: int) -> np.ndarray:
+    """[count, L] int32: what the corpus says behind the task's prompts in turn, by one fixed key."""
+    prompts = np.resize(np.arange(len(task.prompts)), count)
+    keys = jax.random.split(jax.random.key(0), count)
+    return np.asarray(jax.jit(jax.vmap(task.corpus))(keys, task.prompts[prompts].astype(np.int32)), np.int32)
+
+
+def far_from_optimum(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """task -> method -> mean shortfall, of methods that end further than `FAR` below their own optimum."""
+    far: dict[str, dict[str, float]] = {}
+    for record in records:
+        if (short := record.finished("shortfall")) and statistics.fmean(short) > FAR:
+            far.setdefault(record.task, {})[record.method] = statistics.fmean(short)
+    return far
+
+
+def _far_from_optimum(records: Sequence[Record]) -> Iterator[str]:
+    for task, methods in far_from_optimum(records).items():
+        listed = ", ".join(f"{name} {short:.2f}" for name, short in sorted(methods.items(), key=lambda item: item[1]))
+        yield f"further than {FAR:g} from J* on {task}: {listed}."
+
+
+def _weak_reward_models(records: Sequence[Record]) -> Iterator[str]:
+    """Whether the reward model or the climbing is what a method lacks: whose gap is the larger."""
+    for record in records:
+        short, gap = (record.finished(name) for name in ("shortfall", "climbing_gap"))
+        if short and gap and statistics.fmean(short) > FAR:
+            model_is_weak = statistics.fmean(gap) < 0.5 * statistics.fmean(short)
+            what = "the reward model is weak" if model_is_weak else "the climbing is weak"
+            yield f"{record.method} on {record.task}: {what} ({statistics.fmean(gap):.2f} short of its own optimum)."
 
 
 def _frontier_picture(records: Sequence[Record]) -> bytes:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, logsumexp
 
 from seqrl_jax.lm import exact
@@ -75,6 +75,22 @@ def test_the_frontier_begins_at_the_reference_and_ends_at_the_best(problem):
     for beta in (0.1, 1.0):
         star = exact.standing(exact.optimum(reference, reward, beta), reference, reward)
         assert star.regret == pytest.approx(0, abs=1e-9)
+
+
+def test_near_no_kl_the_frontier_rises_like_a_root():
+    """Two answers worth 0 and 1, equally likely: F(k) = p where log 2 - H(p) = k, so that F(k) - 1/2 is sqrt(k / 2)."""
+    reference, reward = np.log([[0.5, 0.5]]), np.array([[0.0, 1.0]])
+    kl = lambda p: np.log(2) + p * np.log(p) + (1 - p) * np.log(1 - p)
+    for spent, error in ((0.0, 1e-4), (0.0, 1e-3), (0.05, 0.01)):
+        rise = exact.frontier_rise(reference, reward, spent, error)
+        before = 0.5 if spent == 0 else brentq(lambda p, k=spent: kl(p) - k, 0.5, 1 - 1e-9)
+        expected = brentq(lambda p, k=spent + error: kl(p) - k, 0.5, 1 - 1e-9) - before
+        assert rise == pytest.approx(expected, rel=1e-3)
+        if spent == 0:
+            assert rise == pytest.approx(np.sqrt(error / 2), rel=1e-2) and rise > 10 * error
+    assert exact.frontier_rise(reference, reward, 0.3, 0.0) == 0
+    stands = exact.standing(reference, reference, reward, kl=0.0, error=1e-4)
+    assert stands.regret_standard_error == pytest.approx(np.sqrt(5e-5), rel=1e-2)
 
 
 @pytest.mark.parametrize("draws", [1, 2, 16])

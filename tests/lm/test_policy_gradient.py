@@ -9,14 +9,16 @@ from seqrl_jax.lm import exact
 from seqrl_jax.lm.policy_gradient import (
     PolicyGradient,
     Rollout,
+    batch_normalised,
     clipped_value_loss,
+    differing_groups,
     group_normalised,
     k1,
     k3,
     leave_one_out,
     surrogate,
 )
-from seqrl_jax.lm.registry import GRPO, PPO, RLOO
+from seqrl_jax.lm.registry import DAPO, DR_GRPO, GRPO, GSPO, PPO, REINFORCE_PP, RLOO
 from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.networks.gpt import GPT
 
@@ -110,15 +112,60 @@ def ppo(d, kl_coef=0.05, clip=0.2, lambda_=0.95, cost=0.1, value_clip=0.2):
     return total / B
 
 
+def group_advantage(d, i):
+    group = d["reward"][i // G * G : i // G * G + G]
+    return (d["reward"][i] - group.mean()) / (group.std(ddof=1) + 1e-4)
+
+
+def dapo(d):
+    """Clipped higher upwards; every token of the batch weighs the same."""
+    total = 0.0
+    for i in range(B):
+        for t in np.flatnonzero(d["mask"][i]):
+            ratio, advantage = np.exp(d["new"][i, t] - d["old"][i, t]), group_advantage(d, i)
+            total -= min(ratio * advantage, np.clip(ratio, 1 - 0.2, 1 + 0.28) * advantage)
+    return total / d["mask"].sum()
+
+
+def gspo(d, kl_coef=0.05):
+    """The ratio of whole completions, its |y|-th root, clipped once for each."""
+    total = 0.0
+    for i in range(B):
+        here, advantage = d["mask"][i], group_advantage(d, i)
+        ratio = np.exp((d["new"] - d["old"])[i][here].mean())
+        log_ratio = (d["reference"] - d["new"])[i][here]
+        penalty = kl_coef * np.sum(np.exp(log_ratio) - log_ratio - 1)
+        total -= min(ratio * advantage, np.clip(ratio, 0.8, 1.2) * advantage) - penalty
+    return total / B
+
+
+def reinforce_pp(d, kl_coef=0.05):
+    """Reward to go with the price of KL at each token, normalised over the tokens of the batch; clipped ratios."""
+    to_go = {}
+    for i in range(B):
+        spoken = np.flatnonzero(d["mask"][i])
+        for t in spoken:
+            to_go[i, t] = d["reward"][i] - kl_coef * sum((d["old"] - d["reference"])[i, s] for s in spoken if s >= t)
+    mean, deviation = np.mean(list(to_go.values())), np.std(list(to_go.values()))
+    total = 0.0
+    for (i, t), worth in to_go.items():
+        ratio, advantage = np.exp(d["new"][i, t] - d["old"][i, t]), (worth - mean) / deviation
+        total -= min(ratio * advantage, np.clip(ratio, 0.8, 1.2) * advantage)
+    return total / B
+
+
 @pytest.mark.parametrize(
     ("method", "numpy"),
     [
         (RLOO, rloo),
         (GRPO, grpo),
-        (dataclasses.replace(GRPO, advantage="group_mean", by_length=False), lambda d: grpo(d, normalise=False)),
+        (DR_GRPO, lambda d: grpo(d, normalise=False)),
         (PPO, ppo),
+        (DAPO, dapo),
+        (GSPO, gspo),
+        (REINFORCE_PP, reinforce_pp),
     ],
-    ids=["rloo", "grpo", "dr_grpo", "ppo"],
+    ids=["rloo", "grpo", "dr_grpo", "ppo", "dapo", "gspo", "reinforce_pp"],
 )
 def test_losses_and_gradients_are_those_of_numpy(drawn, method, numpy):
     method = dataclasses.replace(method, group=G, prompts=M)
@@ -136,6 +183,35 @@ def test_groups_are_centred():
         group_normalised(rewards)[0], (np.array([1, 2, 3, 6]) - 3) / (np.std([1, 2, 3, 6], ddof=1) + 1e-4), rtol=1e-5
     )
     assert not np.asarray(group_normalised(rewards)[1]).any()
+
+
+def test_a_batch_is_normalised_over_its_tokens():
+    mask = jnp.array([[True, True, False], [True, False, False]])
+    normalised = np.asarray(batch_normalised(jnp.array([[1.0, 2.0, 99.0], [6.0, 99.0, 99.0]]), mask))
+    np.testing.assert_allclose(normalised[np.asarray(mask)], (np.array([1, 2, 6]) - 3) / np.std([1, 2, 6]), rtol=1e-5)
+    assert not normalised[~np.asarray(mask)].any()
+
+
+def test_groups_that_differ_are_kept_and_others_fill_the_batch():
+    reward = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
+    assert differing_groups(reward, 2).tolist() == [2, 3, 6, 7]
+    assert differing_groups(reward, 3).tolist() == [2, 3, 6, 7, 0, 1]
+
+
+def test_dynamic_sampling_learns_from_groups_whose_rewards_differ(climbed):
+    """Where one answer in 500 is right, most groups are alike; of 8 times as many more of the kept ones differ."""
+    task, model, weights, reference, _ = climbed
+    easier = lambda prompt, tokens: (tokens[:, 0] == 0).astype(jnp.float32)
+    whole = {"model": weights, "value": jnp.zeros(4)}
+
+    def differ(candidates):
+        method = dataclasses.replace(DAPO, prompts=16, group=2, candidates=candidates)
+        drawn = jax.jit(lambda key: method.collect(key, model, task, whole, reference, easier))(jax.random.key(0))
+        groups = np.asarray(drawn.reward).reshape(16, 2)
+        assert (np.asarray(drawn.advantage).reshape(16, 2, -1).any((1, 2)) == (groups[:, 0] != groups[:, 1])).all()
+        return int((groups[:, 0] != groups[:, 1]).sum())
+
+    assert differ(8) == 16 > differ(1)
 
 
 def test_both_estimates_of_kl_have_its_mean():
@@ -163,15 +239,16 @@ def test_k3_in_the_loss_pulls_along_the_forward_kl():
     assert np.abs(pulled - reverse).max() > 0.01
 
 
-@pytest.mark.parametrize("ratio", ["none", "token", "completion"])
+@pytest.mark.parametrize("ratio", ["none", "token", "completion", "geometric"])
 def test_before_the_first_step_every_surrogate_has_the_policy_gradient(drawn, ratio):
-    """A ratio is 1 there, and its gradient that of log pi."""
+    """A ratio is 1 there, and its gradient that of log pi; of the geometric one for each token of the completion."""
     old, mask = jnp.asarray(drawn["old"], jnp.float32), jnp.asarray(drawn["mask"])
     advantage = jnp.broadcast_to(jnp.asarray(drawn["reward"], jnp.float32)[:, None], mask.shape)
     climbed = lambda new: jnp.sum(
         jnp.where(mask, surrogate(new, old, mask, advantage, ratio, 0.2 if ratio == "token" else None), 0.0)
     )
-    np.testing.assert_allclose(jax.grad(climbed)(old), jnp.where(mask, advantage, 0.0), atol=1e-5)
+    weight = 1 / mask.sum(1, keepdims=True) if ratio == "geometric" else 1.0
+    np.testing.assert_allclose(jax.grad(climbed)(old), jnp.where(mask, advantage * weight, 0.0), atol=1e-5)
 
 
 def test_the_value_loss_is_pessimistic():
@@ -230,6 +307,7 @@ def test_one_batch_points_along_the_gradient_of_the_objective(method, climbed):
     [
         ({"ratio": "tokens"}, "ratio is 'tokens'"),
         ({"advantage": "group", "group": 1}, "no other answer"),
+        ({"clip_high": 0.3}, "nothing is clipped"),
         ({"minibatches": 7}, "minibatches is 7: 128 completions do not divide into equal parts"),
     ],
 )

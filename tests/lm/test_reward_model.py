@@ -7,7 +7,8 @@ import pytest
 
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.preference import compared
-from seqrl_jax.lm.reward_model import RewardModel, counts, plackett_luce
+from seqrl_jax.lm.reward_model import ANCHORS, RewardModel, counts, plackett_luce
+from seqrl_jax.lm.stage import Aligning, advance, begin
 from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.networks.gpt import GPT
 
@@ -81,7 +82,7 @@ def others(setting):
 
 
 @pytest.mark.parametrize("trained", ["head", "last_block", "full", "scratch"])
-def test_only_what_is_trained_moves_and_scores_are_normalised(setting, others, trained):
+def test_only_what_is_trained_moves_and_scores_are_centred(setting, others, trained):
     task, model, reference, rankings = setting
     rewards = RewardModel(trained=trained, members=2, updates=20, batch=32)
     fitted, losses = fit(rewards, model, task, reference, rankings)
@@ -97,9 +98,12 @@ def test_only_what_is_trained_moves_and_scores_are_normalised(setting, others, t
     one = dataclasses.replace(rewards, members=1)
     alone = jax.tree.map(lambda leaf: leaf[:1], fitted)
     scores = np.asarray(jax.jit(lambda fitted, *texts: one.reward(model, task, fitted)(*texts))(alone, *others))
-    # Mean 0 and deviation 1 from 1,024 other draws: within 5 standard errors of both.
-    assert abs(scores.mean()) < 5 * np.sqrt(1 / 1024 + 1 / 2000)
-    assert abs(scores.std() - 1) < 0.25
+    # To every prompt mean 0 over 16 other draws, within 5 standard errors; the deviation is what the labels made it.
+    for target in range(4):
+        mine = scores[np.asarray(others[0][:, 0]) == target]
+        assert abs(mine.mean()) < 5 * mine.std() * np.sqrt(1 / ANCHORS + 1 / len(mine))
+    raw = rewards.score(model, task, jax.tree.map(lambda leaf: leaf[0], fitted.weights), *others)
+    np.testing.assert_allclose(np.asarray(raw) - scores, np.asarray(fitted.offset)[0][others[0][:, 0]], atol=1e-5)
 
 
 def test_ensembles_take_the_mean_or_the_smallest_score(setting):
@@ -114,6 +118,50 @@ def test_ensembles_take_the_mean_or_the_smallest_score(setting):
     np.testing.assert_allclose(rewards.reward(model, task, fitted)(prompt, tokens), np.mean(each, 0), atol=1e-5)
     careful = dataclasses.replace(rewards, pessimistic=True)
     np.testing.assert_allclose(careful.reward(model, task, fitted)(prompt, tokens), np.min(each, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("pessimistic", [False, True])
+def test_a_constant_for_each_prompt_changes_nothing(pessimistic):
+    """What preferences leave open: c(prompt) in a member's raw scores changes neither what rankings say of it nor the
+    reward that a policy climbs, also where members disagree about c."""
+    task = make_task("keyword")
+    model = GPT(task.size, 6, width=8, layers=1, heads=2)
+    reference = model.initial_weights(jax.random.key(0))
+    rewards = RewardModel(features="unigram", members=3, pessimistic=pessimistic)
+    linear = jax.random.normal(jax.random.key(1), (3, 16, 8))
+    constant = 5 * jax.random.normal(jax.random.key(2), (3, 16, 1))
+    texts = jax.random.randint(jax.random.key(3), (64, 4), 0, 8)
+    prompt = jnp.asarray(task.prompts, jnp.int32)[jnp.arange(64) % 16]
+
+    def reward(linear):
+        fitted = rewards.anchored(jax.random.key(4), model, task, reference, {"linear": linear})
+        raw = jax.vmap(lambda weights: rewards.score(model, task, weights, prompt, texts))(fitted.weights)
+        return rewards.reward(model, task, fitted)(prompt, texts), raw
+
+    (before, raw), (after, moved) = reward(linear), reward(linear + constant / task.length)
+    np.testing.assert_allclose(moved - raw, constant[:, jnp.arange(64) % 16, 0], atol=1e-4)
+    pairs = lambda raw: np.asarray(raw[:, :16] - raw[:, 16:32])  # two answers to the same prompt
+    np.testing.assert_allclose(pairs(moved), pairs(raw), atol=1e-4)
+    np.testing.assert_allclose(before, after, atol=1e-4)
+
+
+def test_a_fit_keeps_the_weights_that_held_out_rankings_like_best(setting):
+    """Half of all labels are random: 32 rankings are learned by heart, and the best is what came before that."""
+    task, model, reference, rankings = setting
+    few = jax.tree.map(lambda leaf: leaf[:64], rankings)
+    rewards = RewardModel(updates=100, batch=32, learning_rate=0.02, held_out=0.5)
+    stage, start = rewards.stage(model, task), Aligning(reference, reference, few)
+    state = jax.jit(lambda key: advance(stage, begin(stage, key, start), 100))(jax.random.key(0)).state
+    held, training = state.order[:32], state.order[32:]
+    assert set(np.asarray(held)) | set(np.asarray(training)) == set(range(64)) and len(held) == len(training) == 32
+
+    def loss(weights, rows):
+        part = jax.tree.map(lambda leaf: leaf[rows], few)
+        return float(rewards._loss(model, task, jax.tree.map(lambda leaf: leaf[0], weights), part))
+
+    assert loss(state.best, held) == pytest.approx(float(state.best_loss[0]), rel=1e-4)
+    assert loss(state.best, held) < loss(state.trained, held)
+    assert loss(state.trained, training) < loss(state.best, training)
 
 
 def test_a_score_is_read_at_the_last_spoken_token(setting):

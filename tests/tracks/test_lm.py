@@ -73,9 +73,16 @@ def test_records_say_where_each_seed_stands(records):
     # The labeller of length_hack likes long answers, so that DPO's optimum is not that of the gold reward.
     assert all(value > 0 for value in rloo["shortfall"]) and "shortfall" not in dpo | rlhf
     assert all(kl > 0 for kl in rlhf["kl"])
+    for seed in (0, 1):
+        assert 0 < rlhf["rm_accuracy"][seed] < rlhf["gold_accuracy"][seed] < 1
+        assert rlhf["rm_loss"][seed] > 0.5 and abs(rlhf["rm_correlation"][seed]) <= 1
+        # Who likes long answers orders pairs by more than the gold reward, whose likelihood is that of coin flips.
+        assert rlhf["gold_loss"][seed] == pytest.approx(np.log(2), abs=0.05)
+        assert rlhf["climbing_gap"][seed] > 0 and rlhf["learned_regret"][seed] >= -1e-6
+        assert rlhf["learned_reward"][seed] < records["sft"].bounds["best"].upper
     for record in records.values():
         assert all(regret >= -1e-6 for regret in record.metrics["regret"])
-        assert record.standard_errors == {"kl": [0.0, 0.0]} and not record.failures
+        assert record.standard_errors == {"kl": [0.0, 0.0], "regret": [0.0, 0.0]} and not record.failures
         frontier = record.curves["frontier"]
         values = [row[0] for row in frontier.values]
         assert (np.diff(values) >= -1e-9).all() and {row[1] for row in frontier.values} == {None}
@@ -111,13 +118,22 @@ def test_a_language_model_is_a_setting_of_the_task():
     assert all(kl > 0 for kl in outcome.metrics["kl"]) and not outcome.failures
 
 
-def test_a_fingerprint_is_of_prompts_and_rewards(problem):
+def test_a_fingerprint_is_of_all_that_a_task_is(problem):
     task = problem.task
     other = lambda **changes: LMProblem("x", dataclasses.replace(task, **changes), problem.model).fingerprint
     assert other() == problem.fingerprint
     richer = lambda prompt, tokens: task.gold(prompt, tokens) + jnp.where(tokens[0] == 3, 0.01, 0.0)
     assert other(gold=richer) != problem.fingerprint
     assert other(prompts=task.prompts[::-1]) != problem.fingerprint
+    quiet = lambda key, prompt: jnp.full(task.length, task.end)
+    for change in ({"length_bias": 0.4}, {"corpus": quiet}, {"vocabulary": tuple("abcdefgx")}):
+        assert other(**change) != problem.fingerprint, change
+    endless = make_task("reversal")
+    # 3 ends an answer and is worth as much as before: only which texts are answers differs, or what `end` says.
+    fingerprints = [
+        LMProblem("x", dataclasses.replace(endless, end=end), problem.model).fingerprint for end in (None, 3)
+    ]
+    assert len(set(fingerprints)) == 2
 
 
 def test_the_budget_cuts_every_stage_or_leaves_it_as_shipped(problem):
@@ -203,17 +219,28 @@ def test_a_policy_above_the_frontier_is_an_error(records):
     rloo = records["rloo"]
     above = msgspec.structs.replace(rloo, metrics=rloo.metrics | {"regret": [0.1, -0.05]})
     assert LM.errors([rloo, above]) == ["rloo on length_hack, seed 1: 0.05 above the frontier"]
-    sampled = msgspec.structs.replace(above, standard_errors={"kl": [0.0, 0.01]})
-    assert not LM.errors([sampled])
+    sampled = lambda error: msgspec.structs.replace(above, standard_errors={"kl": [0.0, 0.01], "regret": [0.0, error]})
+    assert not LM.errors([sampled(0.01)]) and LM.errors([sampled(0.005)])
+    # An older record says how far its KL may be off, and not what follows for the regret.
+    assert not LM.errors([msgspec.structs.replace(above, standard_errors={"kl": [0.0, 0.01]})])
 
 
-def test_notes_say_what_columns_are_and_why_methods_fall_short(records):
+def test_notes_say_what_columns_are_and_which_methods_fall_short(records):
     notes = LM.notes(list(records.values()))
     start = np.mean(records["sft"].metrics["reference_reward"])
-    assert "beta log Z" in notes[0] and f"{start:.2f} on length_hack" in notes[1] and len(notes) == 2
-    far = msgspec.structs.replace(records["rloo"], method="dpo", metrics=records["rloo"].metrics)
-    assert any(note.startswith("short of J*, dpo: the pairs") for note in LM.notes([far]))
-    assert len(LM.notes([])) == 1
+    short = np.mean(records["rloo"].metrics["shortfall"])
+    assert "beta log Z" in notes[0] and "learned reward model" in notes[1] and f"{start:.2f} on length_hack" in notes[2]
+    assert notes[3:] == [f"further than 0.1 from J* on length_hack: rloo {short:.2f}."]
+    near = msgspec.structs.replace(records["rloo"], metrics=records["rloo"].metrics | {"shortfall": [0.02, None]})
+    assert len(LM.notes([near])) == 2 and len(LM.notes([])) == 1
+
+
+def test_notes_tell_a_weak_reward_model_from_weak_climbing(records):
+    rlhf = records[METHODS[-1]]
+    said = lambda gap: LM.notes(
+        [msgspec.structs.replace(rlhf, metrics=rlhf.metrics | {"shortfall": [0.4, 0.4], "climbing_gap": [gap, gap]})]
+    )[-1]
+    assert "the reward model is weak (0.03" in said(0.03) and "the climbing is weak (0.35" in said(0.35)
 
 
 def test_each_task_has_a_picture_below_its_frontier(records):

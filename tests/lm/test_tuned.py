@@ -1,0 +1,103 @@
+"""What is shipped is what a program chose, on tasks and seeds that no table reports."""
+
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqrl_jax.lm import tasks, tuned
+from seqrl_jax.lm.alignment import references
+from seqrl_jax.lm.registry import METHODS, SHIPPED, make_method
+from seqrl_jax.lm.sft import Supervised
+from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.results import store
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def tune():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        return importlib.import_module("tune_lm")
+
+
+def test_no_table_reports_what_was_tuned_on(tune):
+    """Where shapes agree, some text of the tuning task is worth something else."""
+    for build in tune.TASKS.values():
+        task = build()
+        for reported in map(tasks.make_task, tasks.TASKS):
+            shape = (task.size, task.length, task.prompts.tolist())
+            if shape != (reported.size, reported.length, reported.prompts.tolist()):
+                continue
+            if task.rewarded is not None:
+                assert task.rewarded.shape != reported.rewarded.shape, "as many walks to the goal"
+                continue
+            texts = jax.random.randint(jax.random.key(0), (256, task.length), 0, task.size)
+            prompt = jnp.broadcast_to(jnp.asarray(task.prompts[0], jnp.int32), (256, task.prompts.shape[1]))
+            ours, theirs = (np.asarray(one.rewards(prompt, texts)) for one in (task, reported))
+            assert np.abs(ours - theirs).max() > 0.01, (task.name, reported.name)
+
+
+def test_no_table_uses_a_seed_of_the_tuning(tune):
+    records = [record for name in ("lm", "lm_larger") for record in store.read(ROOT / "benchmarks/results" / name)[0]]
+    assert records and not {seed for record in records for seed in record.seeds} & set(tune.SEEDS)
+
+
+def test_every_method_that_learns_has_a_grid_of_its_own_settings(tune):
+    learns = {name for name in METHODS if name not in ("sft", "best_of_16")}
+    assert set(tune.GRIDS) == learns
+    for name, grid in tune.GRIDS.items():
+        for key, values in grid.items():
+            for value in values:
+                changed = tuned.with_settings(SHIPPED[name].method, {key: value})
+                part = changed
+                for step in key.split("."):
+                    part = getattr(part, step)
+                assert part == value
+
+
+def test_the_choice_is_written_where_the_registry_reads(tune, tmp_path, monkeypatch):
+    """On the best plateau; what was run is not run again, unless by other seeds."""
+    grid = {"learning_rate": (0.1, 0.2, 0.3)}
+    monkeypatch.setattr(tune, "objectives", lambda method, judge, seeds: [method.learning_rate, None])
+    chosen = tmp_path / "tuned.json"
+    chosen.write_text('{"dpo": {"batch": 64}}')
+    sweep = lambda seeds: tune.tune("rloo", [None], grid, tmp_path, chosen, seeds, updates=20)
+    assert sweep((5, 6)) == {"learning_rate": 0.3}
+    recorded = json.loads((tmp_path / "rloo.json").read_text())
+    assert [row["objectives"] for row in recorded["rows"]] == [[[0.1, None]], [[0.2, None]], [[0.3, None]]]
+    assert recorded["chosen"] == {"learning_rate": 0.3} and recorded["seeds"] == [5, 6]
+    assert json.loads(chosen.read_text()) == {"dpo": {"batch": 64}, "rloo": {"learning_rate": 0.3}}
+    assert (tmp_path / "rloo.png").read_bytes().startswith(b"\x89PNG")
+
+    monkeypatch.setattr(tune, "objectives", lambda *_: pytest.fail("run again"))
+    assert sweep((5, 6)) == {"learning_rate": 0.3}
+    with pytest.raises(pytest.fail.Exception, match="run again"):
+        sweep((7, 8))
+
+    monkeypatch.setattr(tuned, "choices", lambda: json.loads(chosen.read_text()))
+    assert tuned.tuned("dpo", make_method("dpo")).batch == 64
+    assert tuned.tuned("ipo", make_method("ipo")) == make_method("ipo")
+
+
+def test_what_is_placed_is_the_objective_at_the_method_s_price(tune):
+    """The best of 16 names no price for its KL, and pays that of the protocol."""
+    task = tasks.reversal(size=2, length=2)
+    judge = references(GPT(2, 4, width=8, layers=1, heads=1), task, Supervised(updates=2), (5, 6))
+    method = METHODS["best_of_16"].method
+    expected = [end.reward - tune.PRICE * end.kl for end in judge.best_of(16)]
+    assert tune.objectives(method, judge, (5, 6)) == pytest.approx(expected, abs=1e-5)
+    assert all(end.kl > 0.1 for end in judge.best_of(16))
+
+
+def test_a_price_is_what_a_method_pays_for_kl():
+    prices = {name: entry.method.price for name, entry in METHODS.items()}
+    assert prices["rloo"] == prices["rlhf"] == 0.05 and prices["dpo"] == prices["kto"] == 0.1
+    assert {prices[name] for name in ("sft", "best_of_16", "orpo", "simpo", "dapo")} == {None}
+    assert dataclasses.replace(METHODS["rloo"].method, kl_coef=0.2).price == 0.2
