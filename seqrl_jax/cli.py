@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--agents", nargs=2, metavar=("A", "B"), help="A of the first, B of the second directory")
 
     claims = command("claims", "Tell which statements of the lecture hold, each with what was measured.")
-    claims.add_argument("directory", type=_path, nargs="?", help="of recorded suites and measurements (else: exact ones)")
+    claims.add_argument("directory", type=_path, nargs="?", help="of recorded suites and measurements")
 
     audit = command("audit", "Tell, exactly, which methods are valid under partial observability.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help} (default: every task by name)")

@@ -65,38 +65,40 @@ class Claim:
 
 
 def above(threshold: float) -> Rule:
-    """Holds where the whole interval lies above the threshold, fails where it lies below. Without one: undecided."""
-    return lambda found: _side(found, threshold)
+    """Holds where the whole interval lies above the threshold, fails where none of it does. Without one: undecided."""
+
+    def rule(found: Estimate) -> bool | None:
+        if found.low is None or found.high is None:
+            return None
+        return _one_of(found.low > threshold, found.high <= threshold)
+
+    return rule
 
 
 def below(threshold: float) -> Rule:
-    """Holds where the whole interval lies below the threshold, fails where it lies above. Without one: undecided."""
+    """Holds where the whole interval lies below the threshold, fails where none of it does. Without one: undecided."""
 
     def rule(found: Estimate) -> bool | None:
-        side = _side(found, threshold)
-        return None if side is None else not side
+        if found.low is None or found.high is None:
+            return None
+        return _one_of(found.high < threshold, found.low >= threshold)
 
     return rule
 
 
 def within(low: float, high: float) -> Rule:
-    """Holds where the whole interval lies in [low, high], fails where it lies beside it. Without one: undecided."""
+    """Holds where the whole interval lies in [low, high], fails where none of it does. Without one: undecided."""
 
     def rule(found: Estimate) -> bool | None:
         if found.low is None or found.high is None:
             return None
-        if low <= found.low and found.high <= high:
-            return True
-        return False if found.high < low or found.low > high else None
+        return _one_of(low <= found.low and found.high <= high, found.high < low or found.low > high)
 
     return rule
 
 
-def _side(found: Estimate, threshold: float) -> bool | None:
-    if found.low is None or found.high is None or found.low <= threshold <= found.high:
-        # An exact value at the threshold is decided: it is not beyond it.
-        return False if found.low is not None and found.low == found.high else None
-    return found.low > threshold
+def _one_of(holds: bool, fails: bool) -> bool | None:
+    return True if holds else False if fails else None
 
 
 def exactly(value: float) -> Estimate:
@@ -120,6 +122,9 @@ def judged(claim: Claim, evidence: Evidence) -> Measured:
         return claim.measure(evidence)
     except Missing as missing:
         return Measured(None, None, None, None, "", str(missing))
+    except KeyError as missing:
+        # Measurements are files of many forms, which other versions may have written.
+        return Measured(None, None, None, None, "", f"a recorded measurement has no {missing}; record it again")
 
 
 @dataclass(frozen=True, eq=False)

@@ -168,7 +168,8 @@ def _overclaim(id_: str, statement: str, method: str, setting: str, valid: bool,
 def _retries(_: Evidence) -> Measured:
     (row,) = audit.retry_rows(make("locked_doors"))
     gap = row["believed"][1] - row["true"][1]
-    on = f"exact on locked_doors, its second {row['action']}: believed {row['believed'][1]:.3g}, true {row['true'][1]:.3g}"
+    believed, true = (f"{row[which][1]:.3g}" for which in ("believed", "true"))
+    on = f"exact on locked_doors, its second {row['action']}: believed {believed}, true {true}"
     return decided(exactly(gap), above(VALID), "probability, believed less true", on)
 
 
@@ -178,7 +179,8 @@ def _old_data(evidence: Evidence) -> Measured:
     share = {(row["task"], row["lag"]): row["effective_share"] for row in rows}
     drops = {task: share[task, lags[0]] - share[task, lags[-1]] for task, _ in share}
     least = min(drops, key=lambda task: drops[task])
-    on = f"{origin}: after {lags[0]} less after {lags[-1]} steps of the gradient, the least of {len(drops)} tasks, {least}"
+    between = f"after {lags[0]} less after {lags[-1]} steps of the gradient"
+    on = f"{origin}: {between}, the least of {len(drops)} tasks, {least}"
     return decided(exactly(drops[least]), above(VALID), "effective share of the episodes", on)
 
 
