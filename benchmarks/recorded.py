@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from seqrl_jax.report.sections import Section, sections
 from seqrl_jax.results import store
+from seqrl_jax.results.provenance import read_measurement
 from seqrl_jax.results.record import Record
 from seqrl_jax.tracks.registry import TRACKS
 
@@ -28,14 +28,14 @@ def section_of(name: str) -> Section:
 
 def measurement(name: str) -> dict[str, Any]:
     """What a benchmark wrote."""
-    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return read_measurement(RESULTS / name)
 
 
 def recorded_rows(path: Path | None, **budget: int) -> list[dict[str, Any]]:
     """The rows that a benchmark wrote earlier with the same budget."""
     if path is None or not path.exists():
         return []
-    measured = json.loads(path.read_text(encoding="utf-8"))
+    measured = read_measurement(path)
     return measured["rows"] if {key: measured[key] for key in budget} == budget else []
 
 

@@ -158,6 +158,9 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY", help="of results, one or two")
     compare.add_argument("--agents", nargs=2, metavar=("A", "B"), help="A of the first, B of the second directory")
 
+    claims = command("claims", "Tell which statements of the lecture hold, each with what was measured.")
+    claims.add_argument("directory", type=_path, nargs="?", help="of recorded suites and measurements")
+
     watch = command("watch", "Show an episode: what is, is seen, is believed and is done, and what that costs.")
     watch.add_argument("task", help=task_help)
     who = watch.add_mutually_exclusive_group()

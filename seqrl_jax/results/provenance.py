@@ -65,6 +65,17 @@ def write_measurement(path: Path, measured: Mapping[str, Any]) -> None:
     write_whole(path, (json.dumps({**measured, **origin()}, indent=1) + "\n").encode())
 
 
+def read_measurement(path: Path) -> dict[str, Any]:
+    """What `write_measurement` wrote. Raises: ValueError, naming the file, if it is no such thing; OSError."""
+    try:
+        measured = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: no measurement, not JSON ({error})") from error
+    if not isinstance(measured, dict):
+        raise ValueError(f"{path}: no measurement, not an object")
+    return measured
+
+
 def origin() -> dict[str, Any]:
     """The command that makes what this process writes, the device, the versions and the commit."""
     return {"command": command(), "device": device(), "versions": versions(), "commit": commit()}
