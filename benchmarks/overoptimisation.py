@@ -1,5 +1,5 @@
-"""What climbing a proxy does to the gold reward: reward models of several kinds, from few labels to many, each seed with
-a reference of its own.
+"""What climbing a proxy does to the gold reward: reward models of several kinds, from few labels to many, each seed
+with a reference of its own.
 
     python benchmarks/overoptimisation.py --out runs/overoptimisation.json
 

@@ -5,7 +5,7 @@ The audit is exact on any task: it is read where it was recorded of all of them,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import hypot
 
 from seqrl_jax.audit import audit
@@ -42,7 +42,7 @@ from seqrl_jax.tasks.tabular import TabularPOMDP
 
 AUDIT, AUDITED = "audit/audit.json", "seqrl audit"
 SMALL = ("two_doors", "aliased_line")
-COMPUTED: dict[str, Callable[[TabularPOMDP], list[Row]]] = {
+COMPUTED: Mapping[str, Callable[[TabularPOMDP], Sequence[Row]]] = {
     "rows": audit.gradient_rows,
     "observed": audit.observed_rows,
     "claims": audit.claim_rows,

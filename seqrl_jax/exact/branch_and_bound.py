@@ -140,10 +140,11 @@ def search(
                 closed = max(closed, bound)
             elif (unused & (high > 0)).any():
                 if (rest := _without(low, high, unused)) is not None:
-                    heapq.heappush(queue, (-bound, made := made + 1, lambda rest=rest: [rest]))
+                    the_rest: Children = partial(_alone, rest)
+                    heapq.heappush(queue, (-bound, made := made + 1, the_rest))
             else:
-                parts = partial(split, low, high, assessed.policy[..., i], int(assessed.label[i]))
-                heapq.heappush(queue, (-bound, made := made + 1, parts))
+                pieces: Children = partial(split, low, high, assessed.policy[..., i], int(assessed.label[i]))
+                heapq.heappush(queue, (-bound, made := made + 1, pieces))
         fresh = []
         ahead = -queue[0][0] if queue else -np.inf
         allowance = work * (PATIENCE if ahead >= known else LONGER if ahead < incumbent + NEAR else 1)
@@ -220,6 +221,10 @@ def split_ranges(low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: i
     return [_tightened(low, below, label), _tightened(above, high, label)]
 
 
+def _alone(box: Box) -> list[Box]:
+    return [box]
+
+
 def _without(low: np.ndarray, high: np.ndarray, unused: np.ndarray) -> Box | None:
     """The part of the box in which nothing `unused`, [L, A], is done; None where there is none."""
     if (low[unused] > 0).any():
@@ -227,7 +232,7 @@ def _without(low: np.ndarray, high: np.ndarray, unused: np.ndarray) -> Box | Non
     high = np.where(unused, 0.0, high)
     if (high.sum(1) < 1 - ROUNDING).any():
         return None
-    for label in np.flatnonzero(unused.any(1)):
+    for label in np.flatnonzero(unused.any(1)).tolist():
         low, high = _tightened(low, high, label)
     return low, high
 

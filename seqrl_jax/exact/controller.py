@@ -117,9 +117,9 @@ def evaluate_infinite_controller(task: TabularPOMDP, controller: Controller, err
     after = controller.successor[node, shows.indices] * num_s + entered
     onward = sparse.csr_array((shows.data, after, shows.indptr), shape=(num_n * num_s, num_n * num_s))
     back, forth = sparse.csr_array(moves.T), sparse.csr_array(onward.T)
-    mass = np.zeros((num_n, num_s))
-    np.add.at(mass, controller.start, kernel.start.T)
-    mass, reward = mass.ravel(), kernel.reward[controller.action].ravel()
+    begun = np.zeros((num_n, num_s))
+    np.add.at(begun, controller.start, kernel.start.T)
+    mass, reward = begun.ravel(), kernel.reward[controller.action].ravel()
     # What has ended earns nothing, which may be more or less than what goes on.
     least, most = (float(end) / (1 - discount) for end in (min(0.0, reward.min()), max(0.0, reward.max())))
     total = 0.0
