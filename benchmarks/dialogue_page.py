@@ -95,7 +95,16 @@ def dialogue_table() -> str:
 
 def longer_table() -> str:
     """The score of each method on each of the games that took more reading."""
-    talks = Talks(section_of("dialogue_longer"))
+    return _by_utterances("dialogue_longer")
+
+
+def offline_table() -> str:
+    """The score of each method on each tabular task, from logs."""
+    return _by_utterances("offline")
+
+
+def _by_utterances(name: str) -> str:
+    talks = Talks(section_of(name))
     heads = " | ".join(f"`{game}`" for game in talks.games)
     lines = [f"| method | {heads} |", "|---|" + "---:|" * len(talks.games)]
     for method in talks.methods:
@@ -103,7 +112,7 @@ def longer_table() -> str:
         lines.append(f"| `{naming.base(method)}` | {scores} |")
     first = talks.section.records[0]
     origin = f"{len(first.seeds)} seeds, {first.steps_made:,} updates, {where(first)}"
-    return "\n".join([*lines, "", f"`seqrl run dialogue_longer`: {origin}."])
+    return "\n".join([*lines, "", f"`seqrl run {name}`: {origin}."])
 
 
 def dialogue_facts() -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dialogue_page import dialogue_facts, dialogue_table, longer_table
+from dialogue_page import dialogue_facts, dialogue_table, longer_table, offline_table
 from memory_page import horizon_table, lengths_table, suite_table
 from peers_page import memorax_table, popjaxrl_table, stepping
 from recorded import ROOT, measurement, section_of, where
@@ -305,7 +305,12 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "luck": luck_table,
         "speed": highlights,
     },
-    "docs/dialogue.md": {"dialogue": dialogue_table, "dialogue facts": dialogue_facts, "dialogue longer": longer_table},
+    "docs/dialogue.md": {
+        "dialogue": dialogue_table,
+        "dialogue facts": dialogue_facts,
+        "dialogue longer": longer_table,
+        "offline": offline_table,
+    },
     "docs/memory.md": {"horizon": horizon_table, "lengths": lengths_table, "suite": suite_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
     "docs/speed.md": {
