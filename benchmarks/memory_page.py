@@ -6,7 +6,7 @@ from recorded import measurement, section_of, where
 
 from seqrl_jax import naming
 from seqrl_jax.report.table import rows
-from seqrl_jax.report.words import two, with_interval
+from seqrl_jax.report.words import NONE, two, with_interval
 from seqrl_jax.results.statistics import Estimate
 
 
@@ -69,6 +69,25 @@ def suite_table() -> str:
     first = section.records[0]
     budget = f"{len(first.seeds)} seeds, {first.steps_made:,} steps per run, {' and '.join(made)}"
     return "\n".join([*lines, "", f"`seqrl run memory`, {' / '.join(f'`{agent}`' for agent in agents)}: {budget}."])
+
+
+def gymnax_table() -> str:
+    """What each agent earns in environments of gymnax, and how long the run of all seeds took."""
+    section = section_of("gymnax")
+    found = {(row.task, row.method): row for row in rows(section) if row.kind == "agent"}
+    spent = {(record.task, record.method): record.spent for record in section.records}
+    lines = [f"| environment | {' | '.join(f'`{name}`' for name in section.methods)} |"]
+    lines.append("|---|" + "---:|" * len(section.methods))
+    for task in section.tasks:
+        cells = []
+        for method in section.methods:
+            row, seconds = found.get((task, method)), spent.get((task, method))
+            trained = "" if seconds is None else f", {seconds.compilation + seconds.training:.0f} s"
+            cells.append(NONE if row is None else with_interval(row.score) + trained)
+        lines.append(f"| `{task}` | {' | '.join(cells)} |")
+    made, first = list(dict.fromkeys(map(where, section.records))), section.records[0]
+    budget = f"{len(first.seeds)} seeds in one program, {first.steps_made:,} steps per run, {' and '.join(made)}"
+    return "\n".join([*lines, "", f"`seqrl run gymnax`: return, and seconds with compilation; {budget}."])
 
 
 def _agent_and_memory(method: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dialogue_page import dialogue_facts, dialogue_table, longer_table, offline_table
-from memory_page import horizon_table, lengths_table, suite_table
+from memory_page import gymnax_table, horizon_table, lengths_table, suite_table
 from peers_page import memorax_table, popjaxrl_table, stepping
 from recorded import ROOT, measurement, section_of, where
 from speed_page import agents_speed, highlights, language_speed, measurements, stepping_speed
@@ -311,7 +311,12 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "dialogue longer": longer_table,
         "offline": offline_table,
     },
-    "docs/memory.md": {"horizon": horizon_table, "lengths": lengths_table, "suite": suite_table},
+    "docs/memory.md": {
+        "horizon": horizon_table,
+        "lengths": lengths_table,
+        "suite": suite_table,
+        "gymnax": gymnax_table,
+    },
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
     "docs/speed.md": {
         "steps": stepping_speed,
