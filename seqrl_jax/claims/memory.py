@@ -1,4 +1,4 @@
-"""What is claimed of memory cells: at which lengths they learn, and how far beyond the length of training they reach."""
+"""What is claimed of memory cells: at which lengths they learn, and how far beyond that they reach."""
 
 from __future__ import annotations
 
