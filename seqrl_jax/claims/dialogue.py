@@ -66,11 +66,7 @@ def _longer(evidence: Evidence) -> Measured:
         [evidence.scores(suite, method, game, "normalised") for game in games]
         for suite, method in (("dialogue_longer", f"cql:{UTTERANCE},updates=15000"), ("dialogue", f"cql:{UTTERANCE}"))
     )
-<<<<<<< HEAD
-    on = f"`seqrl run dialogue_longer`, `seqrl run dialogue`: cql with ten times the reading, {len(games)} games"
-=======
     on = f"`seqrl run dialogue_longer`: cql with ten times the reading less without, {len(games)} games, by seed"
->>>>>>> claims
     return decided(paired(zip(long, short, strict=True)), above(0.0), SCORE, on)
 
 

@@ -168,12 +168,7 @@ def _shape(evidence: Evidence) -> Measured:
 def _labels(evidence: Evidence) -> Measured:
     rows = evidence.rows(*PROXIES, ("pairs", "gold_peak"), proxy="unigram + bigram", noise=0.25)
     few, many = (pick(rows, key=lambda row: row["pairs"]) for pick in (min, max))
-<<<<<<< HEAD
-    pairs = f"{many['pairs']} noisy pairs less on {few['pairs']}"
-    on = f"`{PROXIES[1]}`: peak on {pairs}, unigram + bigram, no interval kept"
-=======
     on = f"`{PROXIES[1]}`: peak on {many['pairs']} noisy pairs less on {few['pairs']}, no interval kept"
->>>>>>> claims
     return decided(Estimate(many["gold_peak"] - few["gold_peak"], None, None), above(0.0), GOLD, on)
 
 

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""What is claimed of memory cells: at which lengths they learn, and how far beyond these they reach."""
-=======
 """What is claimed of memory cells: at which lengths they learn, and how far beyond that they reach."""
->>>>>>> claims
 
 from __future__ import annotations
 

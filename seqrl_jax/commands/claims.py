@@ -34,8 +34,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def for_machines(claim: Claim, found: Measured) -> dict[str, Any]:
-    """{"id", "statement", "source", "rule", "measured", "low", "high", "unit", "holds", "evidence"}; null
-    is what is not known of measured, low, high and holds."""
+    """{"id", "statement", "source", "rule", "measured", "low", "high", "unit", "holds", "evidence"}; null is what is
+    not known of measured, low, high and holds."""
     return {
         "id": claim.id,
         "statement": claim.statement,
