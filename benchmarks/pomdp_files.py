@@ -1,6 +1,6 @@
 """How tightly POMDPs are solved: files of a folder, and tasks of the literature that are generated.
 
-    python benchmarks/pomdp_files.py FOLDER --generated rock_sample_4x4 tag --out benchmarks/results/pomdps_cpu.json
+    python benchmarks/pomdp_files.py FOLDER --generated rock_sample_4_4 tag --out benchmarks/results/pomdps_cpu.json
 
 For each: states, actions, observations, the history value as an interval, its gap, relative to the value and to what
 there is to win over random actions, seconds of the whole solution, and the peak of the process's memory. Each is solved

@@ -138,19 +138,20 @@ def search(
             bound, unused = float(assessed.bound[i]), assessed.unused[..., i]
             if bound <= incumbent + TOLERANCE:
                 closed = max(closed, bound)
-            elif (unused & (high > 0)).any():
-                if (rest := _without(low, high, unused)) is not None:
-                    the_rest: Children = partial(_alone, rest)
-                    heapq.heappush(queue, (-bound, made := made + 1, the_rest))
-            else:
-                pieces: Children = partial(split, low, high, assessed.policy[..., i], int(assessed.label[i]))
-                heapq.heappush(queue, (-bound, made := made + 1, pieces))
+                continue
+            children: Children = partial(split, low, high, assessed.policy[..., i], int(assessed.label[i]))
+            if (unused & (high > 0)).any():
+                children = partial(_without, low, high, unused)
+                if not children():
+                    continue
+            made += 1
+            heapq.heappush(queue, (-bound, made, children))
         fresh = []
         ahead = -queue[0][0] if queue else -np.inf
         allowance = work * (PATIENCE if ahead >= known else LONGER if ahead < incumbent + NEAR else 1)
         while queue and len(fresh) < batch and spent <= allowance:
-            negative, _, parts = heapq.heappop(queue)
-            smaller = parts() if -negative > incumbent + TOLERANCE else []
+            negative, _, children = heapq.heappop(queue)
+            smaller = children() if -negative > incumbent + TOLERANCE else []
             fresh += smaller
             if not smaller:
                 closed = max(closed, -negative)
@@ -221,20 +222,14 @@ def split_ranges(low: np.ndarray, high: np.ndarray, policy: np.ndarray, label: i
     return [_tightened(low, below, label), _tightened(above, high, label)]
 
 
-def _alone(box: Box) -> list[Box]:
-    return [box]
-
-
-def _without(low: np.ndarray, high: np.ndarray, unused: np.ndarray) -> Box | None:
-    """The part of the box in which nothing `unused`, [L, A], is done; None where there is none."""
-    if (low[unused] > 0).any():
-        return None
+def _without(low: np.ndarray, high: np.ndarray, unused: np.ndarray) -> list[Box]:
+    """The part of the box in which nothing `unused`, [L, A], is done; none where its policies must do it."""
     high = np.where(unused, 0.0, high)
-    if (high.sum(1) < 1 - ROUNDING).any():
-        return None
-    for label in np.flatnonzero(unused.any(1)).tolist():
-        low, high = _tightened(low, high, label)
-    return low, high
+    if (low[unused] > 0).any() or (high.sum(1) < 1 - ROUNDING).any():
+        return []
+    for label in np.flatnonzero(unused.any(1)):
+        low, high = _tightened(low, high, int(label))
+    return [(low, high)]
 
 
 def _tightened(low: np.ndarray, high: np.ndarray, label: int) -> Box:
