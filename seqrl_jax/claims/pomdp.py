@@ -42,7 +42,7 @@ from seqrl_jax.tasks.tabular import TabularPOMDP
 
 AUDIT, AUDITED = "audit/audit.json", "seqrl audit"
 SMALL = ("two_doors", "aliased_line")
-COMPUTED: dict[str, Callable[[TabularPOMDP], list[Row]]] = {
+COMPUTED: dict[str, Callable[[TabularPOMDP], list[audit.Row]]] = {
     "rows": audit.gradient_rows,
     "observed": audit.observed_rows,
     "claims": audit.claim_rows,
@@ -174,10 +174,12 @@ def _retries(_: Evidence) -> Measured:
 
 
 def _old_data(evidence: Evidence) -> Measured:
-    rows, origin = audited(evidence, "old_data", ("lag", "effective_share"))
+    rows, origin = audited(evidence, "old_data", ("lag", "effective_share", "improvement"))
+    # Without a gradient the policy stays where it is, and no data grow old.
+    moved = {row["task"] for row in rows if row["improvement"] > VALID}
     lags = sorted({row["lag"] for row in rows})
     share = {(row["task"], row["lag"]): row["effective_share"] for row in rows}
-    drops = {task: share[task, lags[0]] - share[task, lags[-1]] for task, _ in share}
+    drops = {task: share[task, lags[0]] - share[task, lags[-1]] for task, _ in share if task in moved}
     least = min(drops, key=lambda task: drops[task])
     between = f"after {lags[0]} less after {lags[-1]} steps of the gradient"
     on = f"{origin}: {between}, the least of {len(drops)} tasks, {least}"
@@ -479,7 +481,7 @@ CLAIMS = (
         "old_data_fades",
         "Importance weights over whole histories leave less and less of old episodes.",
         METHODS,
-        "on every task the effective share of episodes falls with the lag",
+        "on every task with a gradient the effective share of episodes falls with the lag",
         _old_data,
     ),
     _gain(
