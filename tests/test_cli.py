@@ -310,7 +310,7 @@ def test_a_malformed_file_is_answered_with_its_line(seqrl, tmp_path):
         "discount: 0.9\nvalues: reward\nstates: 2\nactions: 1\nobservations: 1\nT: 0\n1 0\n0.5 0.4\nO: 0\n1\n1\n"
     )
     code, _, err = seqrl("solve", path)
-    assert code == 2 and err.count("\n") == 1 and "bad.POMDP:6" in err and "T: 0 : 1" in err, err
+    assert code == 2 and err.count("\n") == 1 and "bad.POMDP:8" in err and "T: 0 : 1" in err, err
 
 
 def test_solve_climbs_to_policies_with_memory_states(seqrl):

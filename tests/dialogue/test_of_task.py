@@ -20,7 +20,8 @@ SPECS = ("tmaze:length=3", "tiger", "peek_maze", "repeat_previous:horizon=8", "m
 def test_the_values_are_the_tasks_own(spec, view):
     game, values = make_game(f"task:{spec}"), solve_anew(make(spec)).values
     known = Known(game)
-    assert known.value(known.best) == pytest.approx(values["history"].lower, abs=1e-9)
+    history = values["history"]
+    assert history.lower - 1e-9 <= known.value(known.best) <= history.upper + 1e-9 and history.is_exact
     idle = Known(make_game(f"task:{spec},expert=0" if ":" in spec else f"task:{spec}:expert=0"))
     assert idle.value(idle.logged) == pytest.approx(values["random"].lower, abs=1e-9)
     assert len(spelling(game, view).said) == make(spec).num_actions
