@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dialogue_page import dialogue_facts, dialogue_table, longer_table, offline_table
+from exact_page import finite_table, infinite_table
 from memory_page import gymnax_table, horizon_table, lengths_table, suite_table
 from peers_page import memorax_table, popjaxrl_table, stepping
 from recorded import ROOT, measurement, section_of, where
@@ -317,6 +318,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "suite": suite_table,
         "gymnax": gymnax_table,
     },
+    "docs/exact.md": {"finite": finite_table, "infinite": infinite_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
     "docs/speed.md": {
         "steps": stepping_speed,
