@@ -30,7 +30,7 @@ from scipy import sparse
 
 from seqrl_jax.exact.graph import DecisionGraph
 
-TOLERANCE = 3e-8
+TOLERANCE = 2e-8
 """Of the largest return: a box whose bound exceeds the best known policy by no more is not split further."""
 ROUNDING = 1e-12
 """Of the largest return: what a sum over all nodes and steps may be wrong by."""

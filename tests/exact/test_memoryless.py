@@ -16,7 +16,8 @@ from seqrl_jax.exact.graph import policy_values, state_graph
 from seqrl_jax.exact.memoryless import memoryless_deterministic, memoryless_stochastic
 from seqrl_jax.exact.solve import solve_anew
 from seqrl_jax.exact.state import evaluate_memoryless, largest_return, start_value, state_values
-from seqrl_jax.tasks import make
+from seqrl_jax.results.record import Bound
+from seqrl_jax.tasks import TASKS, make
 
 
 def random_policies(task, count, seed=0):
@@ -262,3 +263,10 @@ def test_effort_grows_with_what_is_free_and_falls_with_what_a_step_costs(spec, s
 
 def test_a_large_product_is_climbed_from_fewer_starts():
     assert effort(make("rock_sample:size=3,rocks=2")).starts < effort(make("rock_sample")).starts
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_record_calls_exact_what_the_solver_does(name, solved):
+    """A record's bounds do not carry the task's unit, see decision 0031."""
+    for value in solved(name)[1].values.values():
+        assert Bound(value.lower, value.upper, value.method).is_exact == value.is_exact
