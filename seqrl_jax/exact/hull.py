@@ -39,11 +39,13 @@ def mixtures(belief: np.ndarray, drop: np.ndarray, mass: np.ndarray) -> tuple[np
         open_, entering = open_[going], entering[going]
         if not len(open_):
             break
-        rows = np.arange(len(open_))
         direction = np.einsum("nst,nt->ns", inverse[open_], points[entering])
         ratio = np.full_like(direction, np.inf)
         np.divide(amount[open_], direction, out=ratio, where=direction > ZERO)
-        leaving = ratio.argmin(1)
+        # Where nothing leaves but by rounding, the combination that stands is kept.
+        leaves = np.isfinite(ratio).any(1)
+        open_, entering, direction, ratio = open_[leaves], entering[leaves], direction[leaves], ratio[leaves]
+        rows, leaving = np.arange(len(open_)), ratio.argmin(1)
         step = ratio[rows, leaving]
         pivot = inverse[open_, leaving] / direction[rows, leaving][:, None]
         amount[open_] = np.maximum(0, amount[open_] - step[:, None] * direction)
