@@ -1,7 +1,7 @@
 """Which estimates of the gradient are valid where a language model is aligned: by enumeration, nothing sampled.
 
 The policy is a table, softmax of logits of its own behind every beginning of an answer to every prompt, so that what is
-told is the estimate's and no network's. Its logits are standard normal (seed 0); those of pi_0, and of the policy that
+found is the estimate's and no network's. Its logits are standard normal (seed 0); those of pi_0, and of the policy that
 old data came from, are moved from them.
 
 All estimates are weighted scores, `sum_t w_t(y) grad log p(y_t | y_<t)` of an answer y: an estimate is what it draws y

@@ -131,7 +131,7 @@ def judged(claim: Claim, evidence: Evidence) -> Measured:
 class Evidence:
     """A directory of recorded suites, each a directory in it, and of measurements; read when they are asked for.
 
-    directory: None where there is none, so that only what is computed exactly can be told.
+    directory: None where there is none, so that only what is computed exactly is measured.
     damage: what could not be read so far, a line each.
     """
 

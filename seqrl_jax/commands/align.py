@@ -87,15 +87,19 @@ def following(method: str) -> Iterator[Callable[[Moment], None]]:
 
         def show(moment: Moment) -> None:
             if not console.is_terminal:
-                print(f"{method} {told(moment)}", file=sys.stderr, flush=True)
+                print(f"{method} {progress_line(moment)}", file=sys.stderr, flush=True)
             shown.update(
-                line, description=f"{method} {told(moment)}", completed=moment.step, total=moment.steps, visible=True
+                line,
+                description=f"{method} {progress_line(moment)}",
+                completed=moment.step,
+                total=moment.steps,
+                visible=True,
             )
 
         yield show
 
 
-def told(moment: Moment) -> str:
+def progress_line(moment: Moment) -> str:
     """`step 20 of 100  loss 3.2  12,000 tokens/s  5 s left`."""
     parts = [f"step {moment.step} of {moment.steps}"]
     parts += [f"{name} {value:.4g}" for name, value in moment.point.items() if name != "step"]

@@ -56,9 +56,9 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         return print_json(output)
     print(f"{options.task}: horizon {output['horizon']}, discount {task.discount:g}")
-    told = solution.values | {f"{rung.memories} memory states": rung.value for rung in rungs}
-    width = gaps(told)
-    for name, value in told.items():
+    shown = solution.values | {f"{rung.memories} memory states": rung.value for rung in rungs}
+    width = gaps(shown)
+    for name, value in shown.items():
         print(f"  {name:<26}{_in_words(value, width[name])}")
     if options.episodes is not None:
         played = output["played"]
@@ -70,8 +70,8 @@ def _in_words(value: Interval, width: Gap) -> str:
         return f"{value.lower:<26.7g}{value.method}"
     shares = [(width.relative_gap, "|history|"), (width.normalised_gap, "history - random")]
     wide = [f"{share:.2g} of {whole}" for share, whole in shares if share is not None]
-    told = f"gap {', '.join([f'{width.gap:.2g}', *wide])}"
-    return f"{f'[{value.lower:.7g}, {value.upper:.7g}]':<26}{told}; {value.method}"
+    width_in_words = f"gap {', '.join([f'{width.gap:.2g}', *wide])}"
+    return f"{f'[{value.lower:.7g}, {value.upper:.7g}]':<26}{width_in_words}; {value.method}"
 
 
 def _played_steps(task: TabularPOMDP) -> int:

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         return print_json(for_machines(task, steps))
     for step in steps:
-        print("\n".join(told(task, step)))
+        print("\n".join(in_words(task, step)))
     print(f"return {discounted(task, steps):.6g} in {len(steps)} steps; {parted(task, steps)}")
 
 
@@ -64,7 +64,7 @@ def _random(task: TabularPOMDP, seed: int) -> Any:
     return lambda moment, paid: (int(rng.integers(task.num_actions)), even)
 
 
-def told(task: TabularPOMDP, step: Step) -> list[str]:
+def in_words(task: TabularPOMDP, step: Step) -> list[str]:
     """A step in words."""
     lines = [believed(task, step.moment)]
     chances = step.probabilities

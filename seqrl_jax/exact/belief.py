@@ -25,8 +25,8 @@ class BeliefGraph:
 
     belief: [N, S]. graph: the decision problem over these nodes (labels: the observation). The dynamics do not depend
     on time, so a node stands for all times at which it is reached. error: how far values of this problem may be from
-    those of the task, as a share of the largest return, because equal beliefs are told by their first digits and what
-    is rounding is left out.
+    those of the task, as a share of the largest return: equal beliefs are recognised by their first digits, and what is
+    rounding is left out.
     """
 
     belief: np.ndarray

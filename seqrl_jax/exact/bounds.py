@@ -33,7 +33,7 @@ def history_interval(task: TabularPOMDP, limit: int = MOST_BELIEFS) -> tuple[Int
 
 
 def listed_interval(task: TabularPOMDP, reachable: BeliefGraph) -> tuple[Interval, Controller]:
-    """By recursion over all reachable beliefs, to within the rounding with which they were told apart."""
+    """By recursion over all reachable beliefs, to within the rounding with which they were distinguished."""
     value, actions = history_policy(reachable.graph)
     error = reachable.error * largest_return(task)
     method = f"exact: recursion over {reachable.graph.num_nodes} beliefs"

@@ -204,7 +204,7 @@ class Search:
     """Both bounds of a task's history value, and the trials that close them.
 
     plans, points: by steps to go, from 0 to the longest trial; the same object at every place where one set serves for
-    all. scale: the size of the values. meter: is told the work. trials,
+    all. scale: the size of the values. meter: counts the work. trials,
     looks: how many were made.
     """
 

@@ -37,14 +37,14 @@ class KTO(FromLabels):
         beta: in units of reward per nat.
         judged: `one` answer of each pair is shown, with whether it was preferred to the other, so that labels are as
             many as those of pairs and follow the same law; or `both`, as if pairs were twice as many single answers.
-        reference_point: z, an estimate of KL(pi || pi_0): `mismatched`, the mean h of answers to other prompts
+        reference_point: z, an estimate of KL(pi || pi_0): `other_prompts`, the mean h of answers to other prompts
             (ibid., sec. 4.1), which is negative and counts as 0 where those are unlikely; or `weighted`, the mean h of
             the answers themselves, weighted by their pi / pi_0 (`weighted_divergence`).
     """
 
     beta: PositiveFloat = 0.1
     judged: Literal["one", "both"] = "one"
-    reference_point: Literal["mismatched", "weighted"] = "mismatched"
+    reference_point: Literal["other_prompts", "weighted"] = "other_prompts"
 
     @property
     def price(self) -> float | None:
@@ -61,7 +61,7 @@ class KTO(FromLabels):
         answers = labels if self.judged == "one" else both_of_each(labels)
         h = lambda prompt, tokens: scored(model, task, weights, reference, prompt, tokens).h
         ours = h(answers.prompt, answers.tokens)
-        if self.reference_point == "mismatched":
+        if self.reference_point == "other_prompts":
             z = h(answers.prompt, jnp.roll(answers.tokens, 1, 0)).mean()
         else:
             z = weighted_divergence(ours)

@@ -76,10 +76,10 @@ def compared(record: Record, again: Record, metric: str) -> tuple[Literal["same"
     was, mean = estimate(values), estimate(fresh).value
     if was.low is None or was.high is None:
         return "different", f"{metric} {mean:.6g}, was {was.value:.6g}, and one seed has no interval"
-    told = f"{metric} {mean:.6g}, was {was.value:.6g} [{was.low:.6g}, {was.high:.6g}]"
+    scores = f"{metric} {mean:.6g}, was {was.value:.6g} [{was.low:.6g}, {was.high:.6g}]"
     # Where all seeds score alike the interval is a point, and rounding is no difference.
     slack = TOLERANCE * max(1.0, abs(mean))
-    return ("inside" if was.low - slack <= mean <= was.high + slack else "different"), told
+    return ("inside" if was.low - slack <= mean <= was.high + slack else "different"), scores
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object], prefix: str = "") -> set[str]:

@@ -15,7 +15,7 @@ from seqrl_jax.text.policy import POLICY_GRADIENTS
 
 METHODS = (SUPERVISED, REWARD_MODEL, *PREFERENCES, *POLICY_GRADIENTS)
 LINES = 100
-"""How often a run is told of, unless that is set."""
+"""How often a run reports, unless that is set."""
 
 
 class TrainingError(ValueError):
@@ -115,7 +115,7 @@ class TextRun:
         )
 
     def identity(self) -> dict[str, object]:
-        """What makes a run the one that it is: not how far it goes, nor how often it is told of or kept."""
+        """What makes a run the one that it is: not how far it goes, nor how often it reports or is kept."""
         free = ("steps", "check_every", "log_every")
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seqrl_jax import cli
-from seqrl_jax.claims import base, dialogue, lm, memory, pomdp
+from seqrl_jax.claims import base, dialogue, gradients, learned, lm, memory, values
 from seqrl_jax.claims.base import SOURCES, Claim, Estimate, Evidence, Missing, above, below, decided, judged, within
 from seqrl_jax.claims.registry import CLAIMS
 from seqrl_jax.results import store
@@ -47,7 +47,7 @@ def test_a_rule_asks_for_the_whole_interval(low, high, is_above, is_below, is_wi
 def test_there_are_claims_of_every_part_of_the_lecture_under_distinct_names():
     assert len(BY_ID) == len(CLAIMS) >= 30
     assert {claim.source for claim in CLAIMS} == set(SOURCES)
-    assert all(part.CLAIMS for part in (pomdp, memory, lm, dialogue))
+    assert all(part.CLAIMS for part in (values, gradients, learned, memory, lm, dialogue))
 
 
 def test_every_claim_runs_on_the_recorded_results(told):
@@ -97,7 +97,7 @@ def test_a_directory_that_is_not_there_is_refused(tmp_path):
     ("low", "high", "holds"), [(-0.005, 0.005, True), (0.02, 0.03, False), (0.0, 0.02, None), (None, None, None)]
 )
 def test_recurrence_on_observed_tasks_is_decided_by_its_interval(tmp_path, low, high, holds):
-    write(tmp_path, pomdp.FLICKER[0], observed_twins={"difference": 0.0, "low": low, "high": high})
+    write(tmp_path, learned.FLICKER[0], observed_twins={"difference": 0.0, "low": low, "high": high})
     assert judged(BY_ID["drqn_equals_dqn_when_observed"], Evidence(tmp_path)).holds is holds
 
 
@@ -107,29 +107,29 @@ def test_a_bias_on_one_task_decides(tmp_path):
         {"task": "flat", "estimator": "reward_to_go", "relative_bias": None},
         {"task": "bad", "estimator": "reward_to_go", "relative_bias": 0.2},
     ]
-    write(tmp_path, pomdp.AUDIT, rows=rows[:2])
+    write(tmp_path, gradients.AUDIT, rows=rows[:2])
     assert judged(BY_ID["reward_to_go_unbiased"], Evidence(tmp_path)).holds
-    write(tmp_path, pomdp.AUDIT, rows=rows)
+    write(tmp_path, gradients.AUDIT, rows=rows)
     found = judged(BY_ID["reward_to_go_unbiased"], Evidence(tmp_path))
     assert found.holds is False and found.value == 0.2 and "bad" in found.evidence
 
 
 def test_a_measurement_of_another_form_is_not_decided_and_no_json_is_refused(tmp_path):
-    write(tmp_path, pomdp.STALE[0], rows=[{"age": 0}])
-    write(tmp_path, pomdp.FLICKER[0], rows=[])
+    write(tmp_path, learned.STALE[0], rows=[{"age": 0}])
+    write(tmp_path, learned.FLICKER[0], rows=[])
     for name in ("stored_beats_zero", "drqn_equals_dqn_when_observed"):
         assert judged(BY_ID[name], Evidence(tmp_path)).holds is None
-    (tmp_path / pomdp.LATENT[0]).write_text("{")
-    with pytest.raises(ValueError, match=pomdp.LATENT[0]):
+    (tmp_path / learned.LATENT[0]).write_text("{")
+    with pytest.raises(ValueError, match=learned.LATENT[0]):
         judged(BY_ID["learned_model_predicts"], Evidence(tmp_path))
 
 
 @pytest.mark.parametrize(("shift", "holds"), [(0.1, True), (-0.1, False), (0.0, False)])
 def test_two_methods_are_paired_by_seed(tmp_path, make_record, shift, holds):
     other = [0.2, 0.5, 0.3]
-    for method, values in (("first", [value + shift for value in other]), ("second", other)):
-        store.write(tmp_path / "quick", make_record(method=method, metrics={"return": values}))
-    claim = pomdp._gain("made", "", "first", "second", "quick", tasks=("tmaze:length=10",))
+    for method, scores in (("first", [value + shift for value in other]), ("second", other)):
+        store.write(tmp_path / "quick", make_record(method=method, metrics={"return": scores}))
+    claim = learned._gain("made", "", "first", "second", "quick", tasks=("tmaze:length=10",))
     found = judged(claim, Evidence(tmp_path))
     assert found.value == pytest.approx(shift) and found.holds is holds
 

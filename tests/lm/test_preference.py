@@ -191,7 +191,7 @@ def test_pairs_are_judged_by_their_texts(batch, read, name):
 
 
 @pytest.mark.parametrize("judged", ["one", "both"])
-@pytest.mark.parametrize("reference_point", ["mismatched", "weighted"])
+@pytest.mark.parametrize("reference_point", ["other_prompts", "weighted"])
 def test_kto_judges_answers_one_by_one(batch, read, judged, reference_point):
     """Its reference point is the mean h of answers to the prompt before, or of the answers themselves, weighted."""
     task, model, weights, reference, pairs = batch
