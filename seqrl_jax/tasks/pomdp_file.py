@@ -20,7 +20,8 @@ import numpy as np
 from scipy import sparse
 
 from seqrl_jax.files import write_whole
-from seqrl_jax.tasks.pomdp_parser import Model, parse
+from seqrl_jax.tasks.pomdp_model import Model
+from seqrl_jax.tasks.pomdp_parser import parse
 from seqrl_jax.tasks.pomdp_rewards import expected_rewards
 from seqrl_jax.tasks.pomdp_tokens import KEYWORDS, NAME, PROBABILITY_TOLERANCE, NameSet, PomdpFileError
 from seqrl_jax.tasks.tables import (

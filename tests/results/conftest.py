@@ -1,6 +1,7 @@
 import pytest
+from records import made_up
 
-from seqrl_jax.results.record import Bound, Curve, Record, Spent
+from seqrl_jax.results.record import Bound, Curve, Spent
 
 BOUNDS = {
     "random": Bound(0.0, 0.0, "exact: expectation under the uniform policy"),
@@ -16,34 +17,17 @@ def make_record():
 
     def make_record(**changes):
         fields = {
-            "track": "pomdp",
-            "suite": "quick",
-            "task": "tmaze:length=10",
-            "method": "ppo",
-            "seeds": [0, 1, 2],
             "config": {"learning_rate": 0.01, "memory": {"name": "gru", "width": 32}, "clip": None, "sizes": [1, 2]},
             "metrics": {"return": [0.2, 0.3, 0.4], "claim": [0.5, None, 0.7]},
             "standard_errors": {"return": [0.0, 0.0, 0.0]},
             "curves": {"return": Curve("environment steps", [0.0, 100.0], [[0.0, 0.1, 0.0], [0.2, 0.3, 0.4]])},
             "bounds": dict(BOUNDS),
-            "bounded_by": ["history"],
-            "marked_wrong": False,
-            "policy": "sampled",
-            "episodes": [None, None, None],
-            "steps_asked": 100,
-            "steps_made": 100,
             "spent": Spent(1.5, 2.5, 0.5),
             "cells": 16,
             "warnings": ["The window is shorter than the task."],
-            "failures": {},
-            "task_fingerprint": "abc",
-            "code_fingerprint": None,
             "versions": {"jax": "0.10.2", "python": "3.11.7"},
-            "device": "2 CPU cores",
-            "commit": None,
             "command": "seqrl run quick",
-            "created": "2026-01-01T00:00:00+00:00",
         }
-        return Record(**{**fields, **changes})
+        return made_up(**{**fields, **changes})
 
     return make_record
