@@ -22,7 +22,7 @@ from typing import Any
 
 from recorded import recorded_rows
 
-from seqrl_jax.exact.budget import Budget
+from seqrl_jax.exact.budget import SearchBudget
 from seqrl_jax.exact.gaps import gaps
 from seqrl_jax.exact.solve import solve
 from seqrl_jax.results.provenance import write_measurement
@@ -80,7 +80,7 @@ def solved(path: Path, horizon: str, seconds: float) -> dict[str, Any]:
     if horizon != INFINITE:
         task = with_horizon(task, int(horizon))
     with tempfile.TemporaryDirectory() as cache:
-        solution = solve(task, Path(cache), budget=Budget(seconds=seconds), infinite=horizon == INFINITE)
+        solution = solve(task, Path(cache), budget=SearchBudget(seconds=seconds), infinite=horizon == INFINITE)
     history = solution.values["history"]
     return {
         "file": path.name,

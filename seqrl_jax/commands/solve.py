@@ -12,7 +12,7 @@ import jax
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.commands.progress import ends
 from seqrl_jax.commands.tasks import named
-from seqrl_jax.exact.budget import MEMORY, Budget
+from seqrl_jax.exact.budget import MEMORY, SearchBudget
 from seqrl_jax.exact.gaps import Gap, gaps
 from seqrl_jax.exact.infinite import refuse_undiscounted
 from seqrl_jax.exact.interval import Interval
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
         refuse_undiscounted(task)
         if options.memory_states is not None:
             raise ValueError("--memory-states climbs over a horizon of so many steps: give --horizon a number")
-    budget = Budget(seconds=options.seconds, memory=options.memory or MEMORY)
+    budget = SearchBudget(seconds=options.seconds, memory=options.memory or MEMORY)
     with ends("history") as watch:
         solution = solve(task, cache_directory(), options.fresh, budget, watch, infinite)
     width = gaps(solution.values)

@@ -20,7 +20,7 @@ def unseen(lower: float, upper: float) -> None:
 
 
 @dataclass(frozen=True)
-class Budget:
+class SearchBudget:
     """What the search for a task's history value may take.
 
     work: in products of numbers, so that what is found does not depend on the machine. seconds: where given, they
@@ -31,23 +31,23 @@ class Budget:
     seconds: float | None = None
     memory: int = MEMORY
 
-    def covers(self, other: Budget) -> bool:
+    def covers(self, other: SearchBudget) -> bool:
         """Whether who had this one need not try again with the other one."""
         enough = self.work >= other.work if other.seconds is None else (self.seconds or 0) >= other.seconds
         return enough and self.memory >= other.memory
 
-    def joined(self, other: Budget) -> Budget:
+    def joined(self, other: SearchBudget) -> SearchBudget:
         """The larger of both in every part."""
         seconds = max(self.seconds or 0, other.seconds or 0) or None
-        return Budget(max(self.work, other.work), seconds, max(self.memory, other.memory))
+        return SearchBudget(max(self.work, other.work), seconds, max(self.memory, other.memory))
 
     @property
-    def spent(self) -> Budget:
+    def spent(self) -> SearchBudget:
         """What it stands for once it is used: where seconds count, no work was promised."""
-        return self if self.seconds is None else Budget(0.0, self.seconds, self.memory)
+        return self if self.seconds is None else SearchBudget(0.0, self.seconds, self.memory)
 
 
-DEFAULT = Budget()
+DEFAULT = SearchBudget()
 
 
 class OverBudget(Exception):
@@ -57,7 +57,7 @@ class OverBudget(Exception):
 class Meter:
     """What of a budget is spent: `work` is what its users count, seconds are those since it was made."""
 
-    def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, budget: SearchBudget, clock: Callable[[], float] = time.monotonic) -> None:
         self.budget = budget
         self.work = 0.0
         self._clock = clock

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqrl_jax.exact.belief import belief_graph
 from seqrl_jax.exact.bounds import LISTING, MOST_BELIEFS, bounded_interval, listed_interval
-from seqrl_jax.exact.budget import DEFAULT, Budget, Meter, Watch, unseen
+from seqrl_jax.exact.budget import DEFAULT, Meter, SearchBudget, Watch, unseen
 from seqrl_jax.exact.controller import Controller, controller_from_map
 from seqrl_jax.exact.graph import state_graph
 from seqrl_jax.exact.infinite import (
@@ -53,14 +53,14 @@ class Solution:
     stochastic: np.ndarray
     history: Controller
     state: np.ndarray
-    budget: Budget
+    budget: SearchBudget
 
 
 def solve(
     task: TabularPOMDP,
     cache: Path,
     fresh: bool = False,
-    budget: Budget = DEFAULT,
+    budget: SearchBudget = DEFAULT,
     watch: Watch = unseen,
     infinite: bool = False,
 ) -> Solution:
@@ -83,7 +83,7 @@ def solve(
     return solution
 
 
-def solve_anew(task: TabularPOMDP, budget: Budget = DEFAULT, watch: Watch = unseen) -> Solution:
+def solve_anew(task: TabularPOMDP, budget: SearchBudget = DEFAULT, watch: Watch = unseen) -> Solution:
     """Solve the task over its horizon, whatever the cache holds."""
     meter = Meter(budget)
     uniform = float(evaluate_memoryless(task, uniform_policy(task)))
@@ -117,7 +117,7 @@ def solve_anew(task: TabularPOMDP, budget: Budget = DEFAULT, watch: Watch = unse
     return _in_order(solution, largest_return(task))
 
 
-def solve_infinite(task: TabularPOMDP, budget: Budget = DEFAULT, watch: Watch = unseen) -> Solution:
+def solve_infinite(task: TabularPOMDP, budget: SearchBudget = DEFAULT, watch: Watch = unseen) -> Solution:
     """Solve the task without its horizon, discounted. Raises: ValueError where the discount is 1."""
     refuse_undiscounted(task)
     meter = Meter(budget)
@@ -146,7 +146,7 @@ def _identity(task: TabularPOMDP, infinite: bool) -> str:
     return fingerprint(replace(task, horizon=1) if infinite else task)
 
 
-def _told(history: Interval, budget: Budget) -> Interval:
+def _told(history: Interval, budget: SearchBudget) -> Interval:
     """The interval with what its ends depend on."""
     if budget.seconds is None or history.method.startswith("exact"):
         return history
@@ -251,7 +251,7 @@ def _read(path: Path) -> Solution | None:
             stochastic=kept["stochastic"],
             history=Controller(kept["start"], kept["action"], kept["successor"]),
             state=kept["state"],
-            budget=Budget(float(work), float(seconds) or None, int(memory)),
+            budget=SearchBudget(float(work), float(seconds) or None, int(memory)),
         )
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None

@@ -2,12 +2,14 @@
 
 import pytest
 
-from seqrl_jax.exact.budget import Budget, Meter, OverBudget
+from seqrl_jax.exact.budget import Meter, OverBudget, SearchBudget
 
 
 def test_work_counts_unless_seconds_are_given():
     now = [0.0]
-    by_work, by_time = (Meter(budget, lambda: now[0]) for budget in (Budget(100.0), Budget(100.0, seconds=10.0)))
+    by_work, by_time = (
+        Meter(budget, lambda: now[0]) for budget in (SearchBudget(100.0), SearchBudget(100.0, seconds=10.0))
+    )
     now[0] = 5.0
     by_work.work = by_time.work = 25.0
     assert by_work.spent() == 0.25 and by_time.spent() == 0.5
@@ -18,9 +20,13 @@ def test_work_counts_unless_seconds_are_given():
 
 
 def test_what_was_spent_covers_no_more_than_itself():
-    assert Budget(10.0).covers(Budget(5.0)) and not Budget(5.0).covers(Budget(10.0))
-    assert not Budget(memory=5).covers(Budget(memory=10))
-    timed = Budget(seconds=20.0).spent
-    assert timed.covers(Budget(seconds=5.0)) and not timed.covers(Budget())
-    both = timed.joined(Budget())
-    assert both.covers(Budget()) and both.covers(Budget(seconds=20.0)) and not both.covers(Budget(seconds=21.0))
+    assert SearchBudget(10.0).covers(SearchBudget(5.0)) and not SearchBudget(5.0).covers(SearchBudget(10.0))
+    assert not SearchBudget(memory=5).covers(SearchBudget(memory=10))
+    timed = SearchBudget(seconds=20.0).spent
+    assert timed.covers(SearchBudget(seconds=5.0)) and not timed.covers(SearchBudget())
+    both = timed.joined(SearchBudget())
+    assert (
+        both.covers(SearchBudget())
+        and both.covers(SearchBudget(seconds=20.0))
+        and not both.covers(SearchBudget(seconds=21.0))
+    )

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax.exact.bounds import history_interval
-from seqrl_jax.exact.budget import Budget, Meter, unseen
+from seqrl_jax.exact.budget import Meter, SearchBudget, unseen
 from seqrl_jax.exact.controller import controller_from_map, evaluate_controller, evaluate_infinite_controller
 from seqrl_jax.exact.graph import state_graph
 from seqrl_jax.exact.infinite import (
@@ -48,7 +48,7 @@ def test_values_are_those_of_a_long_horizon(random_task, seed):
     """By other routines: recursion over the states and over time."""
     task = with_discount(random_task(seed), 0.6)
     scale, far = largest_infinite_return(task), long(task)
-    solution = solve_infinite(task, Budget(2e9))
+    solution = solve_infinite(task, SearchBudget(2e9))
     values = solution.values
     assert values["state"].lower == pytest.approx(start_value(far, state_values(far)[0]), abs=1e-8 * scale)
     for name, policy in (
@@ -70,7 +70,7 @@ def test_values_are_those_of_a_long_horizon(random_task, seed):
 def test_the_ends_never_cross_nor_move_apart_and_settled_bounds_hold(random_task, seed, scale):
     task = with_discount(random_task(seed), 0.8)
     task = validated(dataclasses.replace(task, reward=task.reward * scale))
-    search, rounding = infinite_search(task, Meter(Budget())), 1e-9 * largest_infinite_return(task)
+    search, rounding = infinite_search(task, Meter(SearchBudget())), 1e-9 * largest_infinite_return(task)
     before = search.ends()
     for step in range(8):
         search.settle() if step % 4 == 3 else search.trial(1e-6 * scale)
@@ -97,7 +97,7 @@ def test_the_informed_bound_lies_between_history_and_state():
     task = with_discount(make("tmaze"), 0.9)
     joint = task.kernel.start.T
     informed = (joint @ infinite_informed_bound(task).T).max(1).sum()
-    interval, _ = infinite_history_interval(task, Meter(Budget(1e9)), unseen)
+    interval, _ = infinite_history_interval(task, Meter(SearchBudget(1e9)), unseen)
     state = float(task.initial @ infinite_state_values(task)[1])
     assert interval.upper <= informed + 1e-9 and informed <= state + 1e-9
 
@@ -105,7 +105,7 @@ def test_the_informed_bound_lies_between_history_and_state():
 def test_a_maze_that_ends_is_solved_without_its_horizon():
     """The T-maze ends by itself: over its own horizon an optimal policy has long left it."""
     task = with_discount(make("tmaze:length=3"), 0.9)
-    interval, _ = infinite_history_interval(task, Meter(Budget()), unseen)
+    interval, _ = infinite_history_interval(task, Meter(SearchBudget()), unseen)
     exact, _ = history_interval(task)
     assert interval.is_exact and interval.lower == pytest.approx(exact.lower, abs=1e-6)
 
@@ -130,5 +130,5 @@ def test_published_values_lie_within_the_ends(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         task = read_pomdp(FILES / f"{name}.POMDP", 10)
-    interval, _ = infinite_history_interval(task, Meter(Budget()), unseen)
+    interval, _ = infinite_history_interval(task, Meter(SearchBudget()), unseen)
     assert interval.gap < 1e-4 and interval.lower == pytest.approx(PUBLISHED[name], rel=1e-5)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqrl_jax.exact.budget import Budget
+from seqrl_jax.exact.budget import SearchBudget
 from seqrl_jax.exact.solve import VALUES, solve, solve_anew, solve_infinite
 from seqrl_jax.tasks import TASKS, TabularPOMDP, fingerprint, make, tabular_env, tabular_params, validated
 from seqrl_jax.tasks.tabular import with_discount, with_horizon
@@ -113,7 +113,7 @@ def test_a_task_in_which_every_action_ends_is_solved():
 def test_a_larger_budget_improves_what_is_kept_and_a_smaller_one_reads_it(tmp_path):
     """Both ends close, and neither is ever given up."""
     task = with_discount(make("tiger"), 0.95)
-    little, more = Budget(3e7), Budget(3e8)
+    little, more = SearchBudget(3e7), SearchBudget(3e8)
     first = solve(task, tmp_path, budget=little, infinite=True)
     second = solve(task, tmp_path, budget=more, infinite=True)
     (kept,) = tmp_path.iterdir()
@@ -122,9 +122,9 @@ def test_a_larger_budget_improves_what_is_kept_and_a_smaller_one_reads_it(tmp_pa
     assert kept.stat().st_mtime_ns == before and again.values == second.values
     first, second = first.values["history"], second.values["history"]
     assert first.lower <= second.lower <= second.upper <= first.upper and second.gap < first.gap
-    other = solve(task, tmp_path, budget=Budget(seconds=0.01), infinite=True)
+    other = solve(task, tmp_path, budget=SearchBudget(seconds=0.01), infinite=True)
     assert other.values["history"].lower >= second.lower and other.values["history"].upper <= second.upper
-    assert other.budget == Budget(more.work, 0.01)
+    assert other.budget == SearchBudget(more.work, 0.01)
 
 
 def test_an_infinite_horizon_is_kept_apart_whatever_the_horizon_was(tmp_path):
@@ -138,12 +138,12 @@ def test_an_infinite_horizon_is_kept_apart_whatever_the_horizon_was(tmp_path):
 
 def test_a_memoryless_policy_is_a_policy_of_the_history():
     """Where trials had no time, the better of the two is kept."""
-    solution = solve_infinite(with_discount(make("aliased_line"), 0.9), Budget(1.0))
+    solution = solve_infinite(with_discount(make("aliased_line"), 0.9), SearchBudget(1.0))
     history = solution.values["history"]
     assert history.lower >= solution.values["memoryless_deterministic"].lower
     assert history.lower >= solution.values["memoryless_stochastic"].lower
 
 
 def test_an_answer_that_depends_on_the_machine_says_so():
-    solution = solve_infinite(with_discount(make("tiger"), 0.95), Budget(seconds=0.05))
+    solution = solve_infinite(with_discount(make("tiger"), 0.95), SearchBudget(seconds=0.05))
     assert "in 0.05 s of this machine" in solution.values["history"].method

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seqrl_jax.exact.belief import belief_graph, history_policy
 from seqrl_jax.exact.bounds import fast_informed_bound, history_interval
-from seqrl_jax.exact.budget import Budget, Meter, unseen
+from seqrl_jax.exact.budget import Meter, SearchBudget, unseen
 from seqrl_jax.exact.controller import evaluate_controller
 from seqrl_jax.exact.state import largest_return
 from seqrl_jax.exact.trials import by_steps, plans_by_step
@@ -30,7 +30,7 @@ LISTED = [
 
 
 def search_of(task, work=1e9):
-    return by_steps(task, fast_informed_bound(task)[1], Meter(Budget(work)))
+    return by_steps(task, fast_informed_bound(task)[1], Meter(SearchBudget(work)))
 
 
 def exact_of(task):
