@@ -5,8 +5,10 @@
 As in `tune.py`, every method gets one setting for all tasks, that on the best plateau of mean places. What is placed is
 what a policy reaches of `E[gold] - beta KL` at the method's own beta (.05 where it names none), which is exact but for
 the KL of `random_walks`. The choice is written to `seqrl_jax/lm/tuned.json`, which the registry reads. A key
-`part.setting` is a setting of a part. All objectives go into the directory of results; settings that it holds already
-are not run again, so that a grid can grow and a sweep that was stopped goes on.
+`part.setting` is a setting of a part; all learning rates and seeds of one batch size run in one program. All objectives
+go into the directory of results, a file for each task and method; settings that stand there already are not run again,
+so that a grid can grow and a sweep that was stopped goes on. With `--tasks` the sweep is made on these alone and
+nothing is chosen: several processes may share the work.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,42 +38,53 @@ from seqrl_jax.results.provenance import write_measurement
 
 TASKS: dict[str, Callable[[], LMTask]] = {
     "keyword of 7 words": lambda: tasks.keyword(size=7),
-    "keyword of 3 places": lambda: tasks.keyword(length=3),
     "overopt of another word": lambda: tasks.overopt(word=5, seed=3),
     "length_hack of 4 places": lambda: tasks.length_hack(length=4, price=0.3),
     "reversal of 5 words": lambda: tasks.reversal(size=5, length=3),
     "mod_sum of 5 digits": lambda: tasks.mod_sum(size=5),
     "random_walks of another graph": lambda: tasks.random_walks(seed=11),
 }
+"""A relative of each task that is reported."""
 SEEDS = tuple(range(2000, 2003))
 WHOLE = 1_000_000
 """More updates than any stage makes."""
 PRICE = 0.05
 """Of a nat of KL, in units of reward, for a method that names none."""
+RATE = "learning_rate"
 RATES = (0.0003, 0.001, 0.003, 0.01)
-CLIMBING = {"learning_rate": RATES}
-LABELLED = {"learning_rate": RATES, "batch": (128, 512)}
+CLIMBING = {RATE: RATES}
+LABELLED = {RATE: RATES, "batch": (128, 512)}
 LOOP = {"policy.learning_rate": (0.0005, 0.001, 0.002, 0.004), "reward_model.learning_rate": (0.001, 0.003)}
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     **dict.fromkeys(
         ("lm_reinforce", "lm_reinforce_baseline", "reinforce_pp", "lm_importance", "lm_ppo", "rloo"), CLIMBING
     ),
-    **dict.fromkeys(("grpo", "dr_grpo", "gspo", "dapo", "best_of_16_distilled"), CLIMBING),
-    **dict.fromkeys(("dpo", "ipo", "kto", "orpo", "simpo", "dpo_noisy", "cdpo", "rdpo", "online_dpo"), LABELLED),
-    **dict.fromkeys(("rlhf", "rlhf_ensemble", "rlhf_worst_case", "rlhf_iterated"), LOOP),
+    **dict.fromkeys(("grpo", "dr_grpo", "gspo", "dapo", "best_of_16_distilled", "orpo", "simpo"), CLIMBING),
+    **dict.fromkeys(("dpo", "ipo", "kto", "online_dpo"), LABELLED),
+    "rlhf": LOOP,
 }
 """Method -> setting -> values tried."""
+SHARED = {
+    **dict.fromkeys(("dpo_noisy", "cdpo", "rdpo"), "dpo"),
+    **dict.fromkeys(("rlhf_ensemble", "rlhf_worst_case", "rlhf_iterated"), "rlhf"),
+}
+"""Method -> the method of which it changes one thing, and whose settings it has: what differs is that one thing."""
+Setting = dict[str, float]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", default=list(GRIDS), help=f"of {', '.join(GRIDS)}")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=[], help="sweep these alone, and choose nothing")
     parser.add_argument("--results", type=Path, required=True)
     options = parser.parse_args()
     use_every_core()
-    judges = [judge_of(build(), SEEDS, WHOLE) for build in TASKS.values()]
+    judge = cache(lambda task: judge_of(TASKS[task](), SEEDS, WHOLE))
     for name in options.methods:
-        tune(name, judges, GRIDS[name], options.results, PATH)
+        for task in options.tasks or TASKS:
+            sweep(name, task, judge, GRIDS[name], options.results)
+        if not options.tasks:
+            choose(name, GRIDS[name], options.results, PATH)
 
 
 def judge_of(task: LMTask, seeds: Sequence[int], updates: int) -> Judge:
@@ -78,48 +92,75 @@ def judge_of(task: LMTask, seeds: Sequence[int], updates: int) -> Judge:
     return references(make_model(task), task, shortened(Supervised(), updates), seeds)
 
 
-def tune(
+def sweep(
     name: str,
-    judges: Sequence[Judge],
+    task: str,
+    judge: Callable[[str], Judge],
     grid: dict[str, tuple[float, ...]],
     results: Path,
-    chosen: Path,
     seeds: Sequence[int] = SEEDS,
     updates: int = WHOLE,
-) -> dict[str, float]:
-    """Run what is missing of a grid, write it to `results`, and the choice to the file `chosen`."""
-    results.mkdir(parents=True, exist_ok=True)
-    path = results / f"{name}.json"
-    protocol = {"method": name, "tasks": list(TASKS), "seeds": list(seeds), "updates": updates}
+) -> None:
+    """Run what is missing of a grid on a tuning task, a program for each choice of what is no learning rate."""
+    path = part(results, task, name)
+    protocol = {"method": name, "task": task, "seeds": list(seeds), "updates": updates}
     runs = known(path, protocol)
-    settings = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    for setting in settings:
-        if _key(setting) not in runs:
-            method = shortened(with_settings(METHODS[name].method, setting), updates)
-            runs[_key(setting)] = [objectives(method, judge, seeds) for judge in judges]
-            write_measurement(path, protocol | {"rows": _rows(runs)})
-    returns = np.array([runs[_key(setting)] for setting in settings], float)
-    scores = cdf_scores(np.where(np.isfinite(returns), returns, -np.inf), np.zeros(len(judges)))
+    missing = [setting for setting in settings_of(grid) if _key(setting) not in runs]
+    unswept = lambda setting: {key: value for key, value in setting.items() if not key.endswith(RATE)}
+    for _, program in itertools.groupby(sorted(missing, key=lambda s: _key(unswept(s))), unswept):
+        settings = list(program)
+        method = shortened(with_settings(METHODS[name].method, unswept(settings[0])), updates)
+        rates = [{key: value for key, value in setting.items() if key.endswith(RATE)} for setting in settings]
+        reached = objectives(method, judge(task), seeds, rates)
+        runs |= {_key(setting): row for setting, row in zip(settings, reached, strict=True)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_measurement(path, protocol | {"rows": [{"settings": dict(k), "objectives": r} for k, r in runs.items()]})
+        print(f"{task}: {name}, {len(runs)} settings", flush=True)
+
+
+def objectives(
+    method: Method, judge: Judge, seeds: Sequence[int], rates: Sequence[Setting]
+) -> list[list[float | None]]:
+    """[K][S] `E[gold] - price KL` of a method at each of K learning rates; None of failed runs."""
+    price = method.price or PRICE
+    columns = {key: [setting[key] for setting in rates] for key in rates[0]}
+    ends = method.standings(judge.repeated(len(rates)), trained(method, judge, seeds, columns))
+    reached = [end.reward - price * end.kl for end in ends]
+    rounded = [round(value, 6) if np.isfinite(value) else None for value in reached]
+    return [rounded[first : first + len(seeds)] for first in range(0, len(rounded), len(seeds))]
+
+
+def choose(name: str, grid: dict[str, tuple[float, ...]], results: Path, chosen: Path) -> Setting:
+    """Write the choice from a whole sweep to `results`, and to the file `chosen` for it and those that share it."""
+    swept = [json.loads(part(results, task, name).read_text(encoding="utf-8")) for task in TASKS]
+    by_task = [{_key(row["settings"]): row["objectives"] for row in one["rows"]} for one in swept]
+    settings = settings_of(grid)
+    returns = np.array([[runs[_key(setting)] for runs in by_task] for setting in settings], float)
+    scores = cdf_scores(np.where(np.isfinite(returns), returns, -np.inf), np.zeros(len(by_task)))
     best = settings[int(np.argmax(plateaus(grid, scores)))]
-    told = {"chosen": best, "scores": scores.round(6).tolist(), "settings": settings}
-    write_measurement(path, protocol | told | {"rows": _rows(runs)})
-    if "learning_rate" in grid:
+    told = {"method": name, "chosen": best, "scores": scores.round(6).tolist(), "settings": settings}
+    write_measurement(results / f"{name}.json", told | {"tasks": list(TASKS)})
+    if RATE in grid:
         write_whole(results / f"{name}.png", sensitivity(name, settings, scores))
-    shipped = json.loads(chosen.read_text(encoding="utf-8")) | {name: best}
+    sharing = [name, *(other for other, whose in SHARED.items() if whose == name)]
+    shipped = json.loads(chosen.read_text(encoding="utf-8")) | dict.fromkeys(sharing, best)
     write_whole(chosen, (json.dumps(dict(sorted(shipped.items())), indent=1) + "\n").encode())
     print(f"{name}: {best} ({scores.max():.3f})", flush=True)
     return best
 
 
-def objectives(method: Method, judge: Judge, seeds: Sequence[int]) -> list[float | None]:
-    """[S] `E[gold] - price KL`; None of failed runs."""
-    price = method.price or PRICE
-    reached = [end.reward - price * end.kl for end in method.standings(judge, trained(method, judge, seeds))]
-    return [round(value, 6) if np.isfinite(value) else None for value in reached]
+def settings_of(grid: dict[str, tuple[float, ...]]) -> list[Setting]:
+    """Every choice from a grid, the last setting fastest."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def part(results: Path, task: str, name: str) -> Path:
+    """Where the sweep of a method on a task is kept."""
+    return results / task.replace(" ", "_") / f"{name}.json"
 
 
 def known(path: Path, protocol: dict[str, Any]) -> dict[tuple[tuple[str, float], ...], Any]:
-    """What an earlier sweep recorded by the same protocol: setting -> objectives [tasks][seeds]."""
+    """What an earlier sweep recorded by the same protocol: setting -> objectives [seeds]."""
     if not path.exists():
         return {}
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -128,11 +169,7 @@ def known(path: Path, protocol: dict[str, Any]) -> dict[tuple[tuple[str, float],
     return {_key(row["settings"]): row["objectives"] for row in kept["rows"]}
 
 
-def _rows(runs: dict[tuple[tuple[str, float], ...], Any]) -> list[dict[str, Any]]:
-    return [{"settings": dict(key), "objectives": reached} for key, reached in runs.items()]
-
-
-def _key(setting: dict[str, float]) -> tuple[tuple[str, float], ...]:
+def _key(setting: Setting) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(setting.items()))
 
 

@@ -4,7 +4,7 @@ laid over all devices."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.stage import Aligning, Running, Stage, advance, begin, end
 from seqrl_jax.lm.tasks import LMTask
+from seqrl_jax.lm.tuned import with_settings
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
 
@@ -39,10 +40,21 @@ def references(model: LanguageModel, task: LMTask, supervised: Supervised, seeds
     return judge(model, task, first(train(keys), len(seeds)))
 
 
-def trained(method: Method, judge: Judge, seeds: Sequence[int]) -> Weights:
-    """[S, ...]: the policies of a method, one from each of the judge's references, in one program."""
-    align = jax.vmap(lambda key, reference: method.align(key, judge.model, judge.task, reference))
-    return jax.jit(align)(keys_of(seeds), judge.weights)
+def trained(
+    method: Method, judge: Judge, seeds: Sequence[int], sweep: Mapping[str, Sequence[float]] | None = None
+) -> Weights:
+    """[K * S, ...]: the policies of a method, one from each of the judge's references for each of K settings, in one
+    program. sweep: float setting -> its K values, a setting of a part as `part.setting`; None: the method as it is."""
+    values = {name: jnp.asarray(column, jnp.float32) for name, column in (sweep or {}).items()}
+    count = len(next(iter(values.values()))) if values else 1
+    settings = {name: jnp.repeat(column, len(seeds)) for name, column in values.items()}
+    repeated = judge.repeated(count)
+
+    def align(key: Array, reference: Weights, setting: Mapping[str, Array]) -> Weights:
+        return with_settings(method, setting).align(key, judge.model, judge.task, reference)
+
+    keys = jnp.tile(keys_of(seeds), count)
+    return jax.jit(jax.vmap(align))(keys, repeated.weights, settings)
 
 
 class StagePrograms(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,11 @@ class Judge:
     def is_listed(self) -> bool:
         """Whether outcomes are single completions."""
         return exact.is_listed(self.task)
+
+    def repeated(self, times: int) -> Judge:
+        """The judge of so many policies of each seed: its references one after another, so many times."""
+        tiled = jax.tree.map(lambda leaf: jnp.tile(leaf, (times,) + (1,) * (leaf.ndim - 1)), self.weights)
+        return replace(self, references=self.references * times, weights=tiled)
 
     def standings(self, weights: Weights) -> list[Standing]:
         """Of policies with weights [S, ...], each against its own reference."""

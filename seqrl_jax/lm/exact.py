@@ -162,6 +162,10 @@ def limit(reference: Law, reward: np.ndarray) -> tuple[float, float]:
     return float(-logsumexp(np.where(at_best, reference, -np.inf), axis=1).mean()), float(best.mean())
 
 
+HALVINGS = 60
+"""Of an interval of 26: what is left of it is below the rounding of its middle."""
+
+
 def frontier(reference: Law, reward: np.ndarray, spent: float) -> float:
     """The largest E[r] of any policy whose KL to the reference, mean over prompts, is at most `spent` nats.
 
@@ -172,7 +176,7 @@ def frontier(reference: Law, reward: np.ndarray, spent: float) -> float:
         return best
     scale = max(float(np.ptp(reward[np.isfinite(reference)])), 1e-12)
     low, high = np.log(scale) - 12.0, np.log(scale) + 14.0
-    for _ in range(100):
+    for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
         law = optimum(reference, reward, np.exp(middle))
         low, high = (middle, high) if divergence(law, reference) > spent else (low, middle)

@@ -29,13 +29,13 @@ def tuned(name: str, method: Settings) -> Settings:
     return with_settings(method, choices().get(name, {}))
 
 
-def with_settings(settings: Settings, values: Mapping[str, float]) -> Settings:
-    """A dataclass with these values of its fields, and of fields of its parts, `part.setting`."""
+def with_settings(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """A dataclass with these values of its fields, and of fields of its parts, `part.setting`; floats may be traced."""
     for path, value in values.items():
         settings = _replaced(settings, path.split("."), value)
     return settings
 
 
-def _replaced(settings: Any, path: list[str], value: float) -> Any:
+def _replaced(settings: Any, path: list[str], value: Any) -> Any:
     first, *rest = path
     return dataclasses.replace(settings, **{first: _replaced(getattr(settings, first), rest, value) if rest else value})

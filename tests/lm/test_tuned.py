@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from seqrl_jax.lm import tasks, tuned
-from seqrl_jax.lm.alignment import references
-from seqrl_jax.lm.registry import METHODS, SHIPPED, make_method
+from seqrl_jax.lm.alignment import references, trained
+from seqrl_jax.lm.registry import METHODS, SHIPPED
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results import store
 
 ROOT = Path(__file__).parents[2]
+SHARING_DPO = ("dpo_noisy", "cdpo", "rdpo")
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,9 @@ def test_no_table_uses_a_seed_of_the_tuning(tune):
 
 def test_every_method_that_learns_has_a_grid_of_its_own_settings(tune):
     learns = {name for name in METHODS if name not in ("sft", "best_of_16")}
-    assert set(tune.GRIDS) == learns
-    for name, grid in tune.GRIDS.items():
+    assert set(tune.GRIDS) | set(tune.SHARED) == learns and not set(tune.GRIDS) & set(tune.SHARED)
+    grids = tune.GRIDS | {name: tune.GRIDS[whose] for name, whose in tune.SHARED.items()}
+    for name, grid in grids.items():
         for key, values in grid.items():
             for value in values:
                 changed = tuned.with_settings(SHIPPED[name].method, {key: value})
@@ -63,36 +65,59 @@ def test_every_method_that_learns_has_a_grid_of_its_own_settings(tune):
 
 
 def test_the_choice_is_written_where_the_registry_reads(tune, tmp_path, monkeypatch):
-    """On the best plateau; what was run is not run again, unless by other seeds."""
-    grid = {"learning_rate": (0.1, 0.2, 0.3)}
-    monkeypatch.setattr(tune, "objectives", lambda method, judge, seeds: [method.learning_rate, None])
+    """On the best plateau, for those that share it too; what was run is not run again, unless by other seeds."""
+    grid = {"learning_rate": (0.1, 0.2, 0.3), "batch": (64, 128)}
+    monkeypatch.setattr(
+        tune, "objectives", lambda method, judge, seeds, rates: [[rate["learning_rate"], None] for rate in rates]
+    )
     chosen = tmp_path / "tuned.json"
-    chosen.write_text('{"dpo": {"batch": 64}}')
-    sweep = lambda seeds: tune.tune("rloo", [None], grid, tmp_path, chosen, seeds, updates=20)
-    assert sweep((5, 6)) == {"learning_rate": 0.3}
-    recorded = json.loads((tmp_path / "rloo.json").read_text())
-    assert [row["objectives"] for row in recorded["rows"]] == [[[0.1, None]], [[0.2, None]], [[0.3, None]]]
-    assert recorded["chosen"] == {"learning_rate": 0.3} and recorded["seeds"] == [5, 6]
-    assert json.loads(chosen.read_text()) == {"dpo": {"batch": 64}, "rloo": {"learning_rate": 0.3}}
-    assert (tmp_path / "rloo.png").read_bytes().startswith(b"\x89PNG")
+    chosen.write_text('{"rloo": {"group": 4}}')
+
+    def sweep(seeds):
+        for task in tune.TASKS:
+            tune.sweep("dpo", task, lambda task: None, grid, tmp_path, seeds, updates=20)
+        return tune.choose("dpo", grid, tmp_path, chosen)
+
+    best = sweep((5, 6))
+    assert best["learning_rate"] == 0.3
+    recorded = json.loads((tmp_path / "reversal_of_5_words" / "dpo.json").read_text())
+    assert len(recorded["rows"]) == 6 and recorded["seeds"] == [5, 6]
+    assert all(row["objectives"] == [row["settings"]["learning_rate"], None] for row in recorded["rows"])
+    assert json.loads((tmp_path / "dpo.json").read_text())["chosen"] == best
+    assert json.loads(chosen.read_text()) == {"rloo": {"group": 4}, "dpo": best, **dict.fromkeys(SHARING_DPO, best)}
+    assert (tmp_path / "dpo.png").read_bytes().startswith(b"\x89PNG")
 
     monkeypatch.setattr(tune, "objectives", lambda *_: pytest.fail("run again"))
-    assert sweep((5, 6)) == {"learning_rate": 0.3}
+    assert sweep((5, 6)) == best
     with pytest.raises(pytest.fail.Exception, match="run again"):
         sweep((7, 8))
 
     monkeypatch.setattr(tuned, "choices", lambda: json.loads(chosen.read_text()))
-    assert tuned.tuned("dpo", make_method("dpo")).batch == 64
-    assert tuned.tuned("ipo", make_method("ipo")) == make_method("ipo")
+    assert tuned.tuned("rloo", SHIPPED["rloo"].method).group == 4
+    assert tuned.tuned("ipo", SHIPPED["ipo"].method) == SHIPPED["ipo"].method
 
 
-def test_what_is_placed_is_the_objective_at_the_method_s_price(tune):
-    """The best of 16 names no price for its KL, and pays that of the protocol."""
+def test_a_sweep_is_its_settings_one_by_one(tune):
+    """Learning rates of a program are those of runs by themselves; what is placed is the objective at the method's
+    price."""
+    task = tasks.reversal(size=2, length=2)
+    seeds, rates = (5, 6), [{"learning_rate": 0.003}, {"learning_rate": 0.1}]
+    judge = references(GPT(2, 4, width=8, layers=1, heads=1), task, Supervised(updates=2), seeds)
+    method = dataclasses.replace(SHIPPED["dpo"].method, updates=3, pairs=64, batch=16)
+    swept = tune.objectives(method, judge, seeds, rates)
+    for row, rate in zip(swept, rates, strict=True):
+        alone = dataclasses.replace(method, **rate)
+        ends = judge.standings(trained(alone, judge, seeds))
+        assert row == pytest.approx([end.reward - method.beta * end.kl for end in ends], abs=1e-5)
+    assert np.abs(np.subtract(*swept)).min() > 1e-3
+
+
+def test_a_method_without_a_price_pays_that_of_the_protocol(tune):
     task = tasks.reversal(size=2, length=2)
     judge = references(GPT(2, 4, width=8, layers=1, heads=1), task, Supervised(updates=2), (5, 6))
     method = METHODS["best_of_16"].method
     expected = [end.reward - tune.PRICE * end.kl for end in judge.best_of(16)]
-    assert tune.objectives(method, judge, (5, 6)) == pytest.approx(expected, abs=1e-5)
+    assert tune.objectives(method, judge, (5, 6), [{}]) == [pytest.approx(expected, abs=1e-5)]
     assert all(end.kl > 0.1 for end in judge.best_of(16))
 
 
