@@ -52,15 +52,17 @@ PRICE = 0.05
 """Of a nat of KL, in units of reward, for a method that names none."""
 RATE = "learning_rate"
 RATES = (0.0003, 0.001, 0.003, 0.01)
-CLIMBING = {RATE: RATES}
-LABELLED = {RATE: RATES, "batch": (128, 512)}
+BY_RATE = {RATE: RATES}
+COMPARED = {RATE: RATES, "batch": (128, 512)}
+"""Of methods of which the table says how far they end from their own optimum, to which labels could lead."""
 LOOP = {"policy.learning_rate": (0.0005, 0.001, 0.002, 0.004), "reward_model.learning_rate": (0.001, 0.003)}
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     **dict.fromkeys(
-        ("lm_reinforce", "lm_reinforce_baseline", "reinforce_pp", "lm_importance", "lm_ppo", "rloo"), CLIMBING
+        ("lm_reinforce", "lm_reinforce_baseline", "reinforce_pp", "lm_importance", "lm_ppo", "rloo"), BY_RATE
     ),
-    **dict.fromkeys(("grpo", "dr_grpo", "gspo", "dapo", "best_of_16_distilled", "orpo", "simpo"), CLIMBING),
-    **dict.fromkeys(("dpo", "ipo", "kto", "online_dpo"), LABELLED),
+    **dict.fromkeys(("grpo", "dr_grpo", "gspo", "dapo", "best_of_16_distilled"), BY_RATE),
+    **dict.fromkeys(("ipo", "kto", "orpo", "simpo"), BY_RATE),
+    **dict.fromkeys(("dpo", "online_dpo"), COMPARED),
     "rlhf": LOOP,
 }
 """Method -> setting -> values tried."""

@@ -262,11 +262,22 @@ def scored(
     return Scored(log_prob(weights), before, mask.sum(-1).astype(jnp.float32))
 
 
+AT_ONCE = 4096
+"""Prompts that are answered together."""
+
+
 def compared(
     key: Array, model: LanguageModel, task: LMTask, weights: Weights, prompts: int, answers: int, labeller: Labeller
 ) -> Rankings:
     """So many prompts with so many answers of a policy each, ranked."""
     prompt_key, sample_key, label_key = jax.random.split(key, 3)
     prompt = task.draw_prompts(prompt_key, prompts)
-    drawn = sample(model, weights, sample_key, jnp.repeat(prompt, answers, 0), task.length, task.end)
-    return labeller.rank(label_key, task, prompt, drawn.tokens.reshape(prompts, answers, -1))
+
+    def answered(prompt_and_key: tuple[Array, Array]) -> Array:
+        prompt, key = prompt_and_key
+        each = jnp.broadcast_to(prompt, (answers, *prompt.shape))
+        return sample(model, weights, key, each, task.length, task.end).tokens
+
+    # What all prompts together are read with would not fit into the memory of many runs.
+    tokens = jax.lax.map(answered, (prompt, jax.random.split(sample_key, prompts)), batch_size=AT_ONCE)
+    return labeller.rank(label_key, task, prompt, tokens)
