@@ -31,6 +31,19 @@ def horizon_table() -> str:
     return "\n\n".join([*parts, f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
 
 
+def far_table() -> str:
+    """Returns of every memory in mazes far longer than that of its training, and how many seeds solve them."""
+    measured = measurement("far_tmaze_cpu.json")
+    cells = list(measured["rows"][0]["returns"])
+    lines = [f"| memory | {' | '.join(f'{int(number):,} cells' for number in cells)} |"]
+    lines.append("|---|" + "---:|" * len(cells))
+    for row in measured["rows"]:
+        found = (f"{two(row['returns'][n]['value'])}, {row['solved'][n]} of {measured['seeds']}" for n in cells)
+        lines.append(f"| `{row['memory']}` | {' | '.join(found)} |")
+    where = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
+    return "\n".join([*lines, "", f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
+
+
 def lengths_table() -> str:
     """The score that each memory learns to reach at each length, task by task."""
     measured = measurement("lengths_cpu.json")

@@ -12,7 +12,7 @@ from typing import Any
 
 from dialogue_page import dialogue_facts, dialogue_table, longer_table, offline_table
 from exact_page import finite_table, infinite_table
-from memory_page import gymnax_table, horizon_table, lengths_table, suite_table
+from memory_page import far_table, gymnax_table, horizon_table, lengths_table, suite_table
 from peers_page import memorax_table, popjaxrl_table, stepping
 from recorded import ROOT, measurement, section_of, where
 from speed_page import agents_speed, highlights, language_speed, measurements, stepping_speed
@@ -314,6 +314,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     },
     "docs/memory.md": {
         "horizon": horizon_table,
+        "far": far_table,
         "lengths": lengths_table,
         "suite": suite_table,
         "gymnax": gymnax_table,
