@@ -2,13 +2,14 @@
 
     python benchmarks/tune_lm.py rloo dpo rlhf --results benchmarks/results/tuning_lm
 
-As in `tune.py`, every method gets one setting for all tasks, that on the best plateau of mean places. What is placed is
-what a policy reaches of `E[gold] - beta KL` at the method's own beta (.05 where it names none), which is exact but for
-the KL of `random_walks`. The choice is written to `seqrl_jax/lm/tuned.json`, which the registry reads. A key
-`part.setting` is a setting of a part; all learning rates and seeds of one batch size run in one program. All objectives
-go into the directory of results, a file for each task and method; settings that stand there already are not run again,
-so that a grid can grow and a sweep that was stopped goes on. With `--tasks` the sweep is made on these alone and
-nothing is chosen: several processes may share the work.
+As in `tune.py`, every method gets one setting for all tasks, that of the best mean place, smoothed over the grid. What
+is placed is what a policy reaches of `E[gold] - beta KL` at the method's own beta (.05 where it names none), which is
+exact but for the KL of `random_walks`. The choice is written to `seqrl_jax/lm/tuned.json`, which the registry reads. A
+key `part.setting` is a setting of a part; all learning rates and seeds run in one program. All objectives go into the
+directory of results, a file for each task and method; settings that stand there already are not run again, so that a
+grid can grow and a sweep that was stopped goes on. With `--tasks` the sweep is made on these alone and nothing is
+chosen: several processes may share the work. With `--choose` nothing is run, and the choice is made from the tasks that
+were swept whole.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tune import cdf_scores, plateaus, sensitivity
+from tune import cdf_scores, sensitivity, smoothed
 
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.files import write_whole
@@ -45,6 +46,8 @@ TASKS: dict[str, Callable[[], LMTask]] = {
     "random_walks of another graph": lambda: tasks.random_walks(seed=11),
 }
 """A relative of each task that is reported."""
+FEWEST = 3
+"""Tasks from which a method is chosen; each choice says which they were."""
 SEEDS = tuple(range(2000, 2003))
 WHOLE = 1_000_000
 """More updates than any stage makes."""
@@ -53,19 +56,16 @@ PRICE = 0.05
 RATE = "learning_rate"
 RATES = (0.0003, 0.001, 0.003, 0.01)
 BY_RATE = {RATE: RATES}
-COMPARED = {RATE: RATES, "batch": (128, 512)}
-"""Of methods of which the table says how far they end from their own optimum, to which labels could lead."""
 LOOP = {"policy.learning_rate": (0.0005, 0.001, 0.002, 0.004), "reward_model.learning_rate": (0.001, 0.003)}
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     **dict.fromkeys(
         ("lm_reinforce", "lm_reinforce_baseline", "reinforce_pp", "lm_importance", "lm_ppo", "rloo"), BY_RATE
     ),
     **dict.fromkeys(("grpo", "dr_grpo", "gspo", "dapo", "best_of_16_distilled"), BY_RATE),
-    **dict.fromkeys(("ipo", "kto", "orpo", "simpo"), BY_RATE),
-    **dict.fromkeys(("dpo", "online_dpo"), COMPARED),
+    **dict.fromkeys(("dpo", "ipo", "kto", "orpo", "simpo", "online_dpo"), BY_RATE),
     "rlhf": LOOP,
 }
-"""Method -> setting -> values tried."""
+"""Method -> setting -> values tried. What learns from labels reads 128 in each update, as many as every other."""
 SHARED = {
     **dict.fromkeys(("dpo_noisy", "cdpo", "rdpo"), "dpo"),
     **dict.fromkeys(("rlhf_ensemble", "rlhf_worst_case", "rlhf_iterated"), "rlhf"),
@@ -78,12 +78,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", default=list(GRIDS), help=f"of {', '.join(GRIDS)}")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=[], help="sweep these alone, and choose nothing")
+    parser.add_argument("--choose", action="store_true", help="from what is there")
     parser.add_argument("--results", type=Path, required=True)
     options = parser.parse_args()
     use_every_core()
     judge = cache(lambda task: judge_of(TASKS[task](), SEEDS, WHOLE))
     for name in options.methods:
-        for task in options.tasks or TASKS:
+        for task in () if options.choose else options.tasks or TASKS:
             sweep(name, task, judge, GRIDS[name], options.results)
         if not options.tasks:
             choose(name, GRIDS[name], options.results, PATH)
@@ -133,15 +134,19 @@ def objectives(
 
 
 def choose(name: str, grid: dict[str, tuple[float, ...]], results: Path, chosen: Path) -> Setting:
-    """Write the choice from a whole sweep to `results`, and to the file `chosen` for it and those that share it."""
-    swept = [json.loads(part(results, task, name).read_text(encoding="utf-8")) for task in TASKS]
-    by_task = [{_key(row["settings"]): row["objectives"] for row in one["rows"]} for one in swept]
+    """Write the choice from all tasks that were swept whole to `results`, and to the file `chosen` for the method and
+    those that share its settings. Raises: SystemExit where these are fewer than `FEWEST`."""
     settings = settings_of(grid)
+    swept = {task: objectives_of(part(results, task, name)) for task in TASKS}
+    whole = [task for task in TASKS if all(_key(setting) in swept[task] for setting in settings)]
+    if len(whole) < FEWEST:
+        raise SystemExit(f"{name}: {len(whole)} tasks are swept whole, a choice needs {FEWEST}")
+    by_task = [swept[task] for task in whole]
     returns = np.array([[runs[_key(setting)] for runs in by_task] for setting in settings], float)
     scores = cdf_scores(np.where(np.isfinite(returns), returns, -np.inf), np.zeros(len(by_task)))
-    best = settings[int(np.argmax(plateaus(grid, scores)))]
+    best = settings[int(np.argmax(smoothed(grid, scores)))]
     told = {"method": name, "chosen": best, "scores": scores.round(6).tolist(), "settings": settings}
-    write_measurement(results / f"{name}.json", told | {"tasks": list(TASKS)})
+    write_measurement(results / f"{name}.json", told | {"tasks": whole})
     if RATE in grid:
         write_whole(results / f"{name}.png", sensitivity(name, settings, scores))
     sharing = [name, *(other for other, whose in SHARED.items() if whose == name)]
@@ -166,9 +171,14 @@ def known(path: Path, protocol: dict[str, Any]) -> dict[tuple[tuple[str, float],
     if not path.exists():
         return {}
     kept = json.loads(path.read_text(encoding="utf-8"))
-    if any(kept.get(key) != value for key, value in protocol.items()):
+    return objectives_of(path) if all(kept.get(key) == value for key, value in protocol.items()) else {}
+
+
+def objectives_of(path: Path) -> dict[tuple[tuple[str, float], ...], Any]:
+    """What a file of a sweep holds: setting -> objectives [seeds]; nothing where there is none."""
+    if not path.exists():
         return {}
-    return {_key(row["settings"]): row["objectives"] for row in kept["rows"]}
+    return {_key(row["settings"]): row["objectives"] for row in json.loads(path.read_text(encoding="utf-8"))["rows"]}
 
 
 def _key(setting: Setting) -> tuple[tuple[str, float], ...]:

@@ -12,7 +12,7 @@ import pytest
 
 from seqrl_jax.lm import tasks, tuned
 from seqrl_jax.lm.alignment import references, trained
-from seqrl_jax.lm.registry import METHODS, SHIPPED
+from seqrl_jax.lm.registry import METHODS, SHIPPED, make_method
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results import store
@@ -65,7 +65,7 @@ def test_every_method_that_learns_has_a_grid_of_its_own_settings(tune):
 
 
 def test_the_choice_is_written_where_the_registry_reads(tune, tmp_path, monkeypatch):
-    """On the best plateau, for those that share it too; what was run is not run again, unless by other seeds."""
+    """By smoothed places, for those that share it too; what was run is not run again, unless by other seeds."""
     grid = {"learning_rate": (0.1, 0.2, 0.3), "batch": (64, 128)}
     monkeypatch.setattr(
         tune, "objectives", lambda method, judge, seeds, rates: [[rate["learning_rate"], None] for rate in rates]
@@ -95,6 +95,29 @@ def test_the_choice_is_written_where_the_registry_reads(tune, tmp_path, monkeypa
     monkeypatch.setattr(tuned, "choices", lambda: json.loads(chosen.read_text()))
     assert tuned.tuned("rloo", SHIPPED["rloo"].method).group == 4
     assert tuned.tuned("ipo", SHIPPED["ipo"].method) == SHIPPED["ipo"].method
+
+
+def test_an_end_of_the_grid_beside_the_best_is_not_chosen(tune):
+    scores = np.array([0.2, 0.6, 0.8, 0.5])
+    smooth = tune.smoothed({"learning_rate": (1, 2, 3, 4)}, scores)
+    np.testing.assert_allclose(smooth, [0.3, 0.55, 0.675, 0.575])
+    np.testing.assert_allclose(tune.smoothed({"a": (1, 2), "b": (1, 2)}, scores), [0.325, 0.5375, 0.6875, 0.55])
+
+
+@pytest.mark.parametrize("name", tuned.choices())
+def test_what_is_shipped_was_chosen(tune, name):
+    """By what the recorded sweeps give, computed again."""
+    whose, results = tune.SHARED.get(name, name), ROOT / "benchmarks/results/tuning_lm"
+    grid = tune.GRIDS[whose]
+    recorded = json.loads((results / f"{whose}.json").read_text())
+    swept = [tune.objectives_of(tune.part(results, task, whose)) for task in recorded["tasks"]]
+    assert len(swept) >= tune.FEWEST and recorded["settings"] == tune.settings_of(grid)
+    returns = np.array([[runs[tuple(sorted(s.items()))] for runs in swept] for s in recorded["settings"]], float)
+    scores = tune.cdf_scores(np.where(np.isfinite(returns), returns, -np.inf), np.zeros(len(swept)))
+    np.testing.assert_allclose(scores, recorded["scores"], atol=1e-6)
+    best = recorded["settings"][int(np.argmax(tune.smoothed(grid, scores)))]
+    assert recorded["chosen"] == best == tuned.choices()[name]
+    assert make_method(name) == tuned.with_settings(SHIPPED[name].method, best)
 
 
 def test_a_sweep_is_its_settings_one_by_one(tune):
