@@ -68,7 +68,7 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
 """Method -> setting -> values tried. What learns from labels reads 128 in each update, as many as every other."""
 SHARED = {
     **dict.fromkeys(("dpo_noisy", "cdpo", "rdpo"), "dpo"),
-    **dict.fromkeys(("rlhf_ensemble", "rlhf_worst_case", "rlhf_iterated"), "rlhf"),
+    **dict.fromkeys(("rlhf_implicit", "rlhf_ensemble", "rlhf_worst_case", "rlhf_iterated"), "rlhf"),
 }
 """Method -> the method of which it changes one thing, and whose settings it has: what differs is that one thing."""
 Setting = dict[str, float]

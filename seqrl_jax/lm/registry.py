@@ -79,6 +79,9 @@ SHIPPED: dict[str, Entry] = {
     ),
     "online_dpo": Entry(Preference(online=True), "DPO on fresh answers of the policy itself"),
     "rlhf": Entry(RLHF(policy=RLOO), "labels, a reward model, RLOO on it"),
+    "rlhf_implicit": Entry(
+        RLHF(RewardModel(features="likelihood"), RLOO), "the same on a reward model that is a likelihood ratio to pi_0"
+    ),
     "rlhf_ensemble": Entry(RLHF(RewardModel(members=4), RLOO), "the same on the mean of four reward models"),
     "rlhf_worst_case": Entry(
         RLHF(RewardModel(members=4, pessimistic=True), RLOO), "the same on the smallest reward of the four"

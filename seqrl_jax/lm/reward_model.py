@@ -3,7 +3,7 @@
     P(y_1 > ... > y_K | x) = prod_i exp(r(x, y_i)) / sum_{j >= i} exp(r(x, y_j))
 
 fitted by maximum likelihood (Ouyang et al., 2022, eq. 1 for pairs), on a language model with a scalar head at the last
-token, or on counts of words and of pairs of words.
+token, on what such a model says of an answer beside pi_0, or on counts of words and of pairs of words.
 
 Rankings leave one constant for each prompt open, r(x, .) + c(x), and nothing else: the labels' law fixes the unit. So
 scores are put to mean 0 over some answers of pi_0 to each prompt, the same answers for all members of an ensemble, and
@@ -20,13 +20,13 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from seqrl_jax.lm.base import Reward
+from seqrl_jax.lm.base import Reward, token_log_probs
 from seqrl_jax.lm.labels import Rankings
 from seqrl_jax.lm.sampling import drawn_mask, sample
 from seqrl_jax.lm.stage import Aligning, Stage, run
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.training import falling_adam, gradient_step
-from seqrl_jax.naming import check
+from seqrl_jax.naming import check, require
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count, Part, PositiveFloat, Weight
@@ -69,7 +69,9 @@ class RewardModel:
 
     Attributes:
         features: what a score is linear in: counts of words (`unigram`), also of neighbouring pairs (`bigram`), or the
-            hidden state of a `model` at the last token.
+            hidden state of a `model` at the last token. `likelihood`: the score is `log pi - log pi_0` of the answer,
+            of a model that starts as pi_0: every token has a part in it, and what pi_0 knows of texts need not be
+            learned again (the implicit reward of Rafailov et al., 2024; as a reward model: Yuan et al., 2024).
         trained: of a `model`: the `head` on a frozen body, also the `last_block`, the `full` model, from pi_0's
             weights; or the full model from `scratch`.
         members: E, differing in their seeds. pessimistic: the smallest score of the members instead of their mean.
@@ -79,7 +81,7 @@ class RewardModel:
             `CHECKS` times, are the fitted ones.
     """
 
-    features: Literal["unigram", "bigram", "model"] = "model"
+    features: Literal["unigram", "bigram", "model", "likelihood"] = "model"
     trained: Literal["head", "last_block", "full", "scratch"] = "full"
     members: Count = 1
     pessimistic: bool = False
@@ -91,6 +93,8 @@ class RewardModel:
 
     def __post_init__(self) -> None:
         check(self)
+        whole = self.features != "likelihood" or self.trained == "full"
+        require(whole, "a likelihood ratio is fitted whole, from pi_0", features=self.features, trained=self.trained)
 
     def train(
         self, key: Array, model: LanguageModel, task: LMTask, reference: Weights, rankings: Rankings
@@ -175,6 +179,10 @@ class RewardModel:
 
     def score(self, model: LanguageModel, task: LMTask, weights: Weights, prompt: Array, tokens: Array) -> Array:
         """One member's raw scores [B]."""
+        if self.features == "likelihood":
+            mask = drawn_mask(tokens, task.end)
+            log_prob = lambda body: jnp.sum(jnp.where(mask, token_log_probs(model, body, prompt, tokens), 0.0), 1)
+            return log_prob(weights["body"]) - log_prob(weights["reference"])
         if self.features == "model":
             hidden = model.apply(weights["body"], jnp.concatenate([prompt, tokens], 1), method="hidden")
             last = prompt.shape[1] - 1 + drawn_mask(tokens, task.end).sum(1)
@@ -188,7 +196,7 @@ class RewardModel:
         return plackett_luce(raw)
 
     def _penalty(self, trained: Weights) -> Array:
-        return jnp.float32(0) if self.features == "model" else self.decay * jnp.sum(jnp.square(trained["linear"]))
+        return jnp.float32(0) if self._is_neural else self.decay * jnp.sum(jnp.square(trained["linear"]))
 
     def _held_out_batches(self, order: Array) -> Array:
         """[rounds, batch]: the first rankings of an order, as whole batches of equal size."""
@@ -196,16 +204,24 @@ class RewardModel:
         size = min(self.batch, count)
         return order[: count // size * size].reshape(-1, size)
 
+    @property
+    def _is_neural(self) -> bool:
+        return self.features in ("model", "likelihood")
+
     def _start(self, key: Array, model: LanguageModel, task: LMTask, reference: Weights) -> Weights:
-        if self.features != "model":
+        if not self._is_neural:
             width = task.size + (task.size**2 if self.features == "bigram" else 0)
             return {"linear": jnp.zeros((len(task.prompts), width))}
+        if self.features == "likelihood":
+            return {"body": reference, "reference": reference}
         body_key, head_key = jax.random.split(key)
         body = model.initial_weights(body_key) if self.trained == "scratch" else reference
         return {"body": body, "head": jax.random.normal(head_key, (model.width,)) / model.width**0.5}
 
     def _trained(self, model: LanguageModel, weights: Weights) -> Weights:
         """The part of the weights that is fitted."""
+        if self.features == "likelihood":
+            return {"body": weights["body"]}
         if self.features != "model" or self.trained in ("full", "scratch"):
             return weights
         if self.trained == "head":
@@ -214,12 +230,9 @@ class RewardModel:
 
     def _whole(self, model: LanguageModel, weights: Weights, trained: Weights) -> Weights:
         """The weights with the fitted part in its place."""
-        if self.features != "model" or self.trained in ("full", "scratch"):
-            return trained
-        body = weights["body"]
         if "block" in trained:
-            body = model.with_last_block(body, trained["block"])
-        return {"body": body, "head": trained["head"]}
+            return {"body": model.with_last_block(weights["body"], trained["block"]), "head": trained["head"]}
+        return weights | trained
 
     def _row(self, task: LMTask, prompt: Array) -> Array:
         """Which of the task's prompts each of [B, P] is."""

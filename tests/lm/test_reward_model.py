@@ -1,15 +1,18 @@
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.preference import compared
 from seqrl_jax.lm.reward_model import ANCHORS, RewardModel, counts, plackett_luce
 from seqrl_jax.lm.stage import Aligning, advance, begin
 from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.naming import SpecError
 from seqrl_jax.networks.gpt import GPT
 
 
@@ -173,6 +176,26 @@ def test_a_score_is_read_at_the_last_spoken_token(setting):
     scores = np.asarray(rewards.score(model, task, weights, jnp.ones((3, 1), jnp.int32), tokens))
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
     assert abs(scores[0] - scores[2]) > 1e-3
+
+
+def test_a_likelihood_ratio_is_the_log_ratio_of_spoken_tokens(setting):
+    """0 before it is fitted; then that of a model that moved and of pi_0, which did not: by hand, token by token."""
+    task, model, reference, rankings = setting
+    rewards = RewardModel(features="likelihood", learning_rate=0.01, updates=20, batch=32)
+    fitted, losses = fit(rewards, model, task, reference, rankings)
+    assert losses[0, 0] == pytest.approx(np.log(6), abs=1e-5), "three answers that are worth the same"
+    weights = jax.tree.map(lambda leaf: leaf[0], fitted.weights)
+    chex.assert_trees_all_equal(weights["reference"], reference)
+    tokens = jnp.array([[1, 2, 7, 7, 7], [1, 2, 7, 0, 3], [1, 2, 3, 0, 1]])
+    prompt = jnp.ones((3, 1), jnp.int32)
+    log_prob = [token_log_probs(model, body, prompt, tokens) for body in (weights["body"], reference)]
+    by_hand = [float(sum((log_prob[0] - log_prob[1])[row, :spoken])) for row, spoken in enumerate((3, 3, 5))]
+    np.testing.assert_allclose(rewards.score(model, task, weights, prompt, tokens), by_hand, atol=1e-5)
+    assert np.abs(by_hand).min() > 1e-3
+    with pytest.raises(
+        SpecError, match="features is likelihood and trained is head: a likelihood ratio is fitted whole"
+    ):
+        RewardModel(features="likelihood", trained="head")
 
 
 def test_words_and_pairs_are_counted():
