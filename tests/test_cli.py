@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -134,6 +135,18 @@ def test_a_run_leaves_one_file_per_cell_and_a_site(results):
     assert len(list(results.glob("*.json"))) == 8
     pages = {folder: len(list((results / "site" / folder).iterdir())) for folder in ("tables", "tasks", "agents")}
     assert (results / "site" / "index.html").is_file() and pages == {"tables": 1, "tasks": 2, "agents": 4}
+
+
+def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path):
+    copied = tmp_path / "again" / results.name
+    shutil.copytree(results, copied, ignore=shutil.ignore_patterns("site"))
+    (copied / "torn.json").write_text("{")
+    code, out, err = seqrl("report", results, copied, "--out", tmp_path / "both", "--json")
+    assert code == 0 and json.loads(out)["report"] == str(tmp_path / "both" / "index.html")
+    assert [line.split(":")[0] for line in json.loads(out)["damaged"]] == [f"again/{results.name}"]
+    assert len(list((tmp_path / "both" / "tables").iterdir())) == 2 and not (copied / "site").exists()
+    code, _, err = seqrl("report", results, "--out", tmp_path)
+    assert code == 2 and "holds other files than a site" in err
 
 
 def test_table_tells_every_cell_and_the_certified_values(results, seqrl):

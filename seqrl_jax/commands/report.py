@@ -10,8 +10,7 @@ from pathlib import Path
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.table import print_table, read
 from seqrl_jax.naming import SpecError
-from seqrl_jax.report.site import INDEX, sheets, write_site
-from seqrl_jax.report.site.sheet import sources
+from seqrl_jax.report.site import INDEX, NOTHING, is_audit, read_audit, sheets, sources, write_site
 from seqrl_jax.text.page import is_text_run, write_text_page
 
 FOLDER = "site"
@@ -19,10 +18,9 @@ FOLDER = "site"
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the report and say where it is. Raises: SpecError for a run of align beside others."""
+    """Write the report and say where it is. Raises: SpecError for a run of align, or an audit, beside another."""
     directories = list(dict.fromkeys(options.directories))
-    out = options.out or directories[0] / FOLDER
-    skipped: list[str] = []
+    out, skipped = options.out or directories[0] / FOLDER, list[str]()
     if any(map(is_text_run, directories)):
         if len(directories) > 1:
             raise SpecError("a run of align has a report of its own: name its directory alone")
@@ -47,15 +45,21 @@ def show_results(directory: Path, as_json: bool) -> None:
 
 
 def write_report(directories: Sequence[Path], out: Path) -> tuple[Path, list[str]]:
-    """Write the site of directories of results: (its first page, a line for whatever was skipped).
+    """Write the site of directories of results, one of which may be of an audit.
 
-    Raises: RecordError for what is no directory; SiteError where `out` holds something else; OSError.
+    Returns: (its first page, a line for whatever was skipped).
+    Raises: RecordError for what is no directory; SiteError where `out` holds something else; SpecError; OSError.
     """
-    found = [(name, *read(directory)) for name, directory in zip(sources(directories), directories)]
+    audits = [directory for directory in directories if is_audit(directory)]
+    if len(audits) > 1:
+        raise SpecError("a site shows one audit: name one such directory")
+    recorded = [directory for directory in directories if directory not in audits]
+    found = [(name, *read(directory)) for name, directory in zip(sources(recorded), recorded)]
     several = len(found) > 1
     skipped = [f"{name}: {line}" if several else line for name, _, lines in found for line in lines]
-    made = sheets([(name, recorded) for name, recorded, _ in found])
-    return write_site(made, out, skipped, _command()), skipped
+    made = sheets([(name, sections) for name, sections, _ in found])
+    audited = read_audit(audits[0]) if audits else NOTHING
+    return write_site(made, out, skipped, _command(), audited=audited), skipped
 
 
 def _command() -> str:

@@ -22,6 +22,7 @@ from seqrl_jax.report import words
 from seqrl_jax.report.overall import STATISTICS
 from seqrl_jax.report.site import charts
 from seqrl_jax.report.site.archive import RECORDS, ROWS, record_scripts, row_scripts, script
+from seqrl_jax.report.site.audited import NOTHING, Audited
 from seqrl_jax.report.site.board import cells, names
 from seqrl_jax.report.site.links import links, page, sheet_page
 from seqrl_jax.report.site.sheet import Sheet, records
@@ -47,16 +48,18 @@ def write_site(
     skipped: Sequence[str] = (),
     command: str | None = None,
     keep_current: bool = False,
+    audited: Audited = NOTHING,
 ) -> Path:
     """Write a site whose first page is `index.html`, and return the path of that.
 
     Args:
         skipped: a line for each file or track that is not shown. command: the command line, as the site's origin.
-        keep_current: leave a site alone that this version has made of the same records.
+        keep_current: leave a site alone that this version has made of the same records. audited: what stands beside
+        the scores of agents that were audited.
     Raises: SiteError where the directory holds anything but a site; OSError.
     """
     directory = Path(directory)
-    mark = _mark(made, skipped)
+    mark = _mark(made, skipped, audited)
     if keep_current and _made_of(directory) == mark:
         return directory / INDEX
     if directory.exists() and not _replaceable(directory):
@@ -64,7 +67,7 @@ def write_site(
     target = directory.resolve()
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        for path, content in _files(made, skipped, command, mark):
+        for path, content in _files(made, skipped, command, audited, mark):
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_bytes(content)
         shutil.rmtree(target, ignore_errors=True)
@@ -75,7 +78,7 @@ def write_site(
 
 
 def _files(
-    made: Sequence[Sheet], skipped: Sequence[str], command: str | None, mark: str
+    made: Sequence[Sheet], skipped: Sequence[str], command: str | None, audited: Audited, mark: str
 ) -> Iterator[tuple[str, bytes]]:
     """(path, content) of everything that a site consists of."""
     where, every = links(made), records(made)
@@ -117,10 +120,10 @@ def _files(
             # A task that this package does not name would be made as a file says, which may be anything.
             facts = track.task_facts(task) if task in trusted else {}
             subject = Subject(track, task, tasks.get(base(task)), facts)
-            yield rendered(where.tasks[track.name, task], "task", **task_context(made, where, subject))
+            yield rendered(where.tasks[track.name, task], "task", **task_context(made, where, audited, subject))
         for method in (method for name, method in where.agents if name == track.name):
             subject = Subject(track, method, methods.get(base(method)), track.method_facts(method))
-            yield rendered(where.agents[track.name, method], "agent", **agent_context(made, where, subject))
+            yield rendered(where.agents[track.name, method], "agent", **agent_context(made, where, audited, subject))
     yield rendered("record.html", "record", chunk=RECORDS)
     yield "data/names.js", script("names", 0, named._asdict())
     yield from row_scripts(board)
@@ -161,9 +164,9 @@ def _breakable(text: str) -> Markup:
     return Markup(shown)
 
 
-def _mark(made: Sequence[Sheet], skipped: Sequence[str]) -> str:
+def _mark(made: Sequence[Sheet], skipped: Sequence[str], audited: Audited) -> str:
     """What a site is made of, as a digest."""
-    shown = [__version__, skipped, [sheet.title for sheet in made], records(made)]
+    shown = [__version__, skipped, [sheet.title for sheet in made], records(made), list(audited.bias.items())]
     return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
 
 
