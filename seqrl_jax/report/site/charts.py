@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seqrl_jax.report.pictures import Dash, spread
 from seqrl_jax.report.words import figures
@@ -18,6 +18,7 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 596, 10, 284
 """Of the plot within the view; the names of levels stand at its right."""
 TICKS = 5
 LABEL_GAP = 15.0
+NAME_ROOM = 130.0
 PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of a line's places, which a chart's table shows."""
 Place = Callable[[float], float]
@@ -51,14 +52,18 @@ class Level:
 
 @dataclass(frozen=True)
 class DrawnLine:
-    """path, band: SVG path data; band is empty where there is nothing between. point: (x, y) of a line of one place.
+    """path, band: SVG path data; band is empty where there is nothing between.
+
+    point, name_at: (x, y) of a line of one place and of its name.
     read: what a script reads, numbers with blanks between: "mean", "low" and "high" where they differ from it, and "at"
-    where the places are not those of the line before."""
+        where the places are not those of the line before.
+    """
 
     line: Line
     path: str
     band: str
     point: tuple[str, str] | None
+    name_at: tuple[str, str] | None
     read: Mapping[str, str]
 
     @property
@@ -123,7 +128,7 @@ def chart(
         y=y,
         x_ticks=[(_point(across(tick)), short(tick)) for tick in at_x],
         y_ticks=[(_point(down(tick)), figures(tick)) for tick in ticks(low, high)],
-        lines=[_drawn(line, before, across, down) for before, line in zip([None, *lines], lines)],
+        lines=_named([_drawn(line, before, across, down) for before, line in zip([None, *lines], lines)]),
         levels=_levels(levels, down),
         places=None if logarithmic else (figures(first), figures(last)),
         summary=summary,
@@ -163,9 +168,25 @@ def _drawn(line: Line, before: Line | None, across: Place, down: Place) -> Drawn
     if before is None or list(before.at) != list(line.at):
         read["at"] = " ".join(f"{place:.7g}" for place in line.at)
     if len(xs) == 1:
-        return DrawnLine(line, "", "", (xs[0], _point(down(line.middle[0]))), read)
+        return DrawnLine(line, "", "", (xs[0], _point(down(line.middle[0]))), None, read)
     band = f"M{'L'.join([*row(line.high), *reversed(row(line.low))])}Z" if wide else ""
-    return DrawnLine(line, f"M{'L'.join(row(line.middle))}", band, None, read)
+    return DrawnLine(line, f"M{'L'.join(row(line.middle))}", band, None, None, read)
+
+
+def _named(lines: Sequence[DrawnLine]) -> list[DrawnLine]:
+    """With the names of points at their right, moved up or down to where there is room."""
+    taken: list[tuple[float, float]] = []
+    named = []
+    for line in lines:
+        if line.point is not None:
+            x, y = float(line.point[0]) + 9, float(line.point[1])
+            free = lambda at, x=x: all(abs(x - a) > NAME_ROOM or abs(at - b) >= LABEL_GAP for a, b in taken)
+            steps = (way * step * LABEL_GAP for step in range(len(lines)) for way in (1, -1))
+            at = next(y + step for step in steps if free(y + step))
+            taken.append((x, at))
+            line = replace(line, name_at=(_point(x), _point(at)))
+        named.append(line)
+    return named
 
 
 def _levels(levels: Sequence[Level], down: Place) -> list[DrawnLevel]:

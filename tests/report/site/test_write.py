@@ -71,7 +71,7 @@ def test_every_task_agent_and_table_has_a_page(site, section, record, picture):
     agent = pages.about("agents", "good")
     for words in ("as it should be", "reads", "o_t", "rate", "[1, 2]", "learning_rate", "0.1", "not marked as wrong"):
         assert words in agent.words, words
-    assert "no: wrong on purpose" in pages.about("agents", "bad").words
+    assert "wrong on purpose (†): the theory" in pages.about("agents", "bad").words
 
 
 def test_a_twin_that_was_run_is_linked_from_its_task(site, section, record):
