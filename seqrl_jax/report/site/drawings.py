@@ -75,7 +75,7 @@ def _learning(sheet: Sheet, panel: Panel) -> Chart:
         for method, curve in panel.curves.items()
     ]
     levels = [Level(words.bound(name), bound.lower, bound.upper) for name, bound in panel.bounds.items()]
-    summary = f"Learning curves on {panel.title}: {panel.y} against {panel.x}"
+    summary = f"Learning curves on {panel.title} in {sheet.title}: {panel.y} against {panel.x}"
     return chart(lines, levels, printable(panel.x), panel.y, limits(panel), printable(summary))
 
 

@@ -18,12 +18,15 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.path, self.open, self.tags, self.ids, self.addresses, self.text = path, [], [], [], [], []
-        self.heading = ""
+        self.heading, self.regions = "", []
         self.feed(path.read_text(encoding="utf-8"))
         assert not self.open, self.open
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
+        self.regions += [
+            value for name, value in attributes if name == "aria-label" and ("role", "region") in attributes
+        ]
         self.ids += [value for name, value in attributes if name == "id"]
         self.addresses += [(tag, value) for name, value in attributes if name in LOADING]
         assert not [name for name, _ in attributes if name.startswith("on")]
@@ -50,6 +53,7 @@ class Pages(dict):
         self.directory = directory
         for name, page in self.items():
             assert len(set(page.ids)) == len(page.ids), name
+            assert len(set(page.regions)) == len(page.regions), name
             for tag, address in page.addresses:
                 self._check(page, tag, address)
 
