@@ -54,7 +54,7 @@ class Level:
 class DrawnLine:
     """path, band: SVG path data; band is empty where there is nothing between.
 
-    point, name_at: (x, y) of a line of one place and of its name.
+    point, name_at: (x, y) of a line of one place, and of its name where there is room.
     read: what a script reads, numbers with blanks between: "mean", "low" and "high" where they differ from it, and "at"
         where the places are not those of the line before.
     """
@@ -174,17 +174,17 @@ def _drawn(line: Line, before: Line | None, across: Place, down: Place) -> Drawn
 
 
 def _named(lines: Sequence[DrawnLine]) -> list[DrawnLine]:
-    """With the names of points at their right, moved up or down to where there is room."""
+    """With the names of points at their right or a line higher or lower, those for which there is room."""
     taken: list[tuple[float, float]] = []
     named = []
     for line in lines:
         if line.point is not None:
             x, y = float(line.point[0]) + 9, float(line.point[1])
             free = lambda at, x=x: all(abs(x - a) > NAME_ROOM or abs(at - b) >= LABEL_GAP for a, b in taken)
-            steps = (way * step * LABEL_GAP for step in range(len(lines)) for way in (1, -1))
-            at = next(y + step for step in steps if free(y + step))
-            taken.append((x, at))
-            line = replace(line, name_at=(_point(x), _point(at)))
+            at = next((place for place in (y, y + LABEL_GAP, y - LABEL_GAP) if free(place)), None)
+            if at is not None:
+                taken.append((x, at))
+                line = replace(line, name_at=(_point(x), _point(at)))
         named.append(line)
     return named
 

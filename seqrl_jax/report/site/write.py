@@ -38,6 +38,10 @@ SHOWN = 50
 """Rows of the leaderboard at a time, and where no script runs."""
 
 
+LISTED = 100
+"""Errors, warnings and skipped files in a notice; `seqrl check` prints all."""
+
+
 class SiteError(ValueError):
     """A site that cannot be written where it was asked for."""
 
@@ -152,6 +156,7 @@ def _environment() -> Environment:
         view=charts,
         palette={colour: number for number, colour in enumerate(COLOURS)},
         version=__version__,
+        listed_at_most=LISTED,
     )
     return environment
 

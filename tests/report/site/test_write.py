@@ -213,6 +213,11 @@ def test_a_site_that_cannot_be_written_leaves_the_old_one(tmp_path, section, rec
     assert (tmp_path / "site" / "index.html").read_text() == before and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_notice_counts_what_it_has_no_room_for(site, section, record):
+    words = site(quick=[section(record(), errors_below=tuple(f"error {n}" for n in range(150)))])["index.html"].words
+    assert "error 99" in words and "error 100" not in words and "and 50 more" in words
+
+
 def test_an_empty_directory_still_has_a_site(site):
     assert "No results yet." in site()["index.html"].words
 
