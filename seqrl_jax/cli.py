@@ -249,8 +249,9 @@ def parser() -> argparse.ArgumentParser:
 
     command("doctor", "Tell versions, devices and caches, and what is missing for which extra.")
 
-    report = command("report", "Write the report of a directory of results, or of a run of align.")
-    report.add_argument("directory", type=_path)
+    report = command("report", "Write a site about directories of results, or a page about a run of align.")
+    report.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY")
+    report.add_argument("--out", type=_path, help="its directory, of index.html (default: site in the first one)")
     return parser
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ class Description:
     def detail(self) -> str:
         """Paragraph and picture."""
         return f"{self.paragraph}\n\n{self.picture}"
+
+
+def about_module(part: Any) -> str:
+    """What the module of a part's class says of it: of a learner, its update rule."""
+    return inspect.getdoc(sys.modules[type(part).__module__]) or ""
 
 
 def described(function: Callable[..., Any]) -> Description:

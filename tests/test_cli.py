@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -130,10 +131,22 @@ def results(tmp_path_factory):
     return directory
 
 
-def test_a_run_leaves_one_file_per_cell_a_report_and_a_picture(results):
+def test_a_run_leaves_one_file_per_cell_and_a_site(results):
     assert len(list(results.glob("*.json"))) == 8
-    assert (results / "report.html").stat().st_size > 10_000
-    assert (results / "curves.png").read_bytes().startswith(b"\x89PNG")
+    pages = {folder: len(list((results / "site" / folder).iterdir())) for folder in ("tables", "tasks", "agents")}
+    assert (results / "site" / "index.html").is_file() and pages == {"tables": 1, "tasks": 2, "agents": 4}
+
+
+def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path):
+    copied = tmp_path / "again" / results.name
+    shutil.copytree(results, copied, ignore=shutil.ignore_patterns("site"))
+    (copied / "torn.json").write_text("{")
+    code, out, err = seqrl("report", results, copied, "--out", tmp_path / "both", "--json")
+    assert code == 0 and json.loads(out)["report"] == str(tmp_path / "both" / "index.html")
+    assert [line.split(":")[0] for line in json.loads(out)["damaged"]] == [f"again/{results.name}"]
+    assert len(list((tmp_path / "both" / "tables").iterdir())) == 2 and not (copied / "site").exists()
+    code, _, err = seqrl("report", results, "--out", tmp_path)
+    assert code == 2 and "holds other files than a site" in err
 
 
 def test_table_tells_every_cell_and_the_certified_values(results, seqrl):
@@ -335,7 +348,7 @@ def test_the_language_model_suite_runs_and_is_told(seqrl, tmp_path):
         ("keyword:model=rnn", "sft", 2),
         ("keyword:model=rnn", "best_of_16", 2),
     ]
-    assert (directory / "report.html").is_file()
+    assert (directory / "site" / "index.html").is_file()
     assert json.loads(seqrl("table", directory, "--json")[1])["rows"] == output["rows"]
     code, _, err = seqrl("run", "lm", "--agents", "dpoo")
     assert code == 2 and "did you mean dpo" in err
@@ -376,8 +389,8 @@ def test_align_trains_on_lines_and_names_the_bad_one(seqrl, tmp_path):
     weights = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert {path.name for path in (tmp_path / "sft").iterdir()} == weights | {"report.json", "training.safetensors"}
     code, out, _ = seqrl("report", tmp_path / "sft")
-    page = (tmp_path / "sft" / "report.html").read_text()
-    assert code == 0 and "report.html" in out and "22 examples of 11 prompts" in page and page.count("<img") == 1
+    page = (tmp_path / "sft" / "site" / "index.html").read_text()
+    assert code == 0 and "index.html" in out and "22 examples of 11 prompts" in page and page.count("<img") == 1
     code, out, _ = seqrl("align", "sample", tmp_path / "sft", "say ", "--length", 5, "--count", 2, "--json")
     assert code == 0 and len(json.loads(out)["said"]) == 2
 

@@ -40,7 +40,7 @@ def test_a_new_track_gets_every_command(seqrl, tmp_path):
     text = seqrl("table", tmp_path)
     assert "toy: 3 tasks, 3 methods" in text and "wrong†" in text and "0 for a guess, 1 for the best bet" in text
     assert "fast" in seqrl("table", tmp_path, "--profile", "--improvement", "fast", "slow")
-    assert "report.html" in seqrl("report", tmp_path) and (tmp_path / "curves.png").exists()
+    assert "index.html" in seqrl("report", tmp_path) and len(list((tmp_path / "site" / "agents").iterdir())) == 3
 
     compared = json.loads(seqrl("compare", tmp_path, "--agents", "slow", "fast", "--json"))
     for row in compared["rows"]:

@@ -33,13 +33,15 @@ def console_audit(result: Audit) -> RenderableType:
     title = lambda text: Text(f"\n{text}", style="bold")
     language = (
         title("Aligning a language model: relative bias of estimates (standard deviation of one answer's, relative)"),
-        _grid(result.language, "estimator", "task", lambda r: f"{_bias(r['relative_bias'])} ({_short(r['std'])})"),
+        _grid(
+            result.language, "estimator", "task", lambda r: f"{bias_in_words(r['relative_bias'])} ({_short(r['std'])})"
+        ),
     )
     if result.language and not result.gradients:
         return Group(*language)
     return Group(
         title("Estimates of the policy gradient: relative bias (standard deviation of one episode's, relative)"),
-        _by_task(result.gradients, "estimator", lambda r: f"{_bias(r['relative_bias'])} ({_short(r['std'])})"),
+        _by_task(result.gradients, "estimator", lambda r: f"{bias_in_words(r['relative_bias'])} ({_short(r['std'])})"),
         title("Where actor-critic with GAE(lambda) on V(o) ends, from the uniform policy; the best memoryless value"),
         _by_task(_with_best(result.ends), "lambda", lambda r: _short(r["value"])),
         title("What value-based methods claim / earn on data of the uniform policy"),
@@ -61,7 +63,7 @@ def console_audit(result: Audit) -> RenderableType:
         title("Old data, by steps of the gradient since: effective share of the episodes, bias of clipping at 1.2"),
         _by_task(result.old_data, "lag", lambda r: f"{r['effective_share']:.2f}, {_short(r['clipping_bias'])}"),
         title("Policy gradients with rewards compared within groups of 3 that begin alike: relative bias"),
-        _by_task(result.groups, "baseline", lambda r: _bias(r["relative_bias"])),
+        _by_task(result.groups, "baseline", lambda r: bias_in_words(r["relative_bias"])),
         title("Luck: its share of the return's variance, where actions are random"),
         _by_task([{**r, "what": "share"} for r in result.luck], "what", lambda r: f"{r['share']:.0%}"),
         *(language if result.language else ()),
@@ -160,7 +162,8 @@ def _word(entry: Row | None, percent: bool) -> str:
     return f"wrong by {number} (on {entry['wrong_tasks']} of {entry['tasks']} tasks)"
 
 
-def _bias(value: float | None) -> str:
+def bias_in_words(value: float | None) -> str:
+    """`valid`, or the relative bias in percent; a dash where it is not defined."""
     if value is None:
         return NONE
     return "valid" if value <= VALID else f"{value:.1%}"

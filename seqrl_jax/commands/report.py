@@ -1,19 +1,66 @@
-"""`seqrl report`: a page about a directory of results."""
+"""`seqrl report`: a site about directories of results, or a page about a run of `seqrl align`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from seqrl_jax.commands.console import print_json
-from seqrl_jax.commands.table import show_results
+from seqrl_jax.commands.console import note, print_json
+from seqrl_jax.commands.table import print_table, read
+from seqrl_jax.naming import SpecError
+from seqrl_jax.report.site import INDEX, NOTHING, is_audit, read_audit, sheets, sources, write_site
 from seqrl_jax.text.page import is_text_run, write_text_page
+
+FOLDER = "site"
+"""Where a report stands within the first directory that it is about, unless it is to stand elsewhere."""
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the page and say where it is: of a table's records, or of a run of `seqrl align`."""
-    if not is_text_run(options.directory):
-        return show_results(options.directory, options.json, table=False)
-    path = write_text_page(options.directory)
+    """Write the report and say where it is. Raises: SpecError for a run of align, or an audit, beside another."""
+    directories = list(dict.fromkeys(options.directories))
+    out, skipped = options.out or directories[0] / FOLDER, list[str]()
+    if any(map(is_text_run, directories)):
+        if len(directories) > 1:
+            raise SpecError("a run of align has a report of its own: name its directory alone")
+        path = write_text_page(directories[0], out / INDEX)
+    else:
+        path, skipped = write_report(directories, out)
     if options.json:
-        return print_json({"report": str(path)})
+        return print_json({"report": str(path), "damaged": skipped})
+    for message in skipped:
+        note(f"skipped {message}")
     print(f"report: {path}")
+
+
+def show_results(directory: Path, as_json: bool) -> None:
+    """Print the table of a directory, and write its report, unless one of the same records is there."""
+    recorded, skipped = read(directory)
+    made = sheets([(name, recorded) for name in sources([directory])])
+    path = write_site(made, directory / FOLDER, skipped, _command(), keep_current=True)
+    print_table(recorded, skipped, as_json, {"report": str(path)})
+    if not as_json:
+        print(f"report: {path}")
+
+
+def write_report(directories: Sequence[Path], out: Path) -> tuple[Path, list[str]]:
+    """Write the site of directories of results, one of which may be of an audit.
+
+    Returns: (its first page, a line for whatever was skipped).
+    Raises: RecordError for what is no directory; SiteError where `out` holds something else; SpecError; OSError.
+    """
+    audits = [directory for directory in directories if is_audit(directory)]
+    if len(audits) > 1:
+        raise SpecError("a site shows one audit: name one such directory")
+    recorded = [directory for directory in directories if directory not in audits]
+    found = [(name, *read(directory)) for name, directory in zip(sources(recorded), recorded)]
+    several = len(found) > 1
+    skipped = [f"{name}: {line}" if several else line for name, _, lines in found for line in lines]
+    made = sheets([(name, sections) for name, sections, _ in found])
+    audited = read_audit(audits[0]) if audits else NOTHING
+    return write_site(made, out, skipped, _command(), audited=audited), skipped
+
+
+def _command() -> str:
+    return " ".join(["seqrl", *sys.argv[1:]])

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
 from seqrl_jax.commands.progress import Live
-from seqrl_jax.commands.table import show_results
+from seqrl_jax.commands.report import show_results
 from seqrl_jax.naming import base
 from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.plan import Order

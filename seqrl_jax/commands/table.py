@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from seqrl_jax.report import overall, table
 from seqrl_jax.report.console import console_tables, improvement_grid, profile_grid
 from seqrl_jax.report.formats import written
 from seqrl_jax.report.grid import Grid, rendered
-from seqrl_jax.report.page import write_page
 from seqrl_jax.report.sections import Section, mixtures, sections, warnings
 from seqrl_jax.results import store
 from seqrl_jax.tracks.registry import TRACKS
@@ -32,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
             note(f"skipped {message}")
         return print(written(recorded, options.format), end="")
     if not (options.profile or options.improvement):
-        return show_results(options.directory, options.json, report=False)
+        return print_table(*read(options.directory), options.json)
     recorded, skipped = read(options.directory)
     improvements: list[overall.Improvement] = []
     if options.improvement:
@@ -48,21 +46,16 @@ def run(options: argparse.Namespace) -> None:
     show([*(map(profile_grid, recorded) if options.profile else ()), *map(improvement_grid, improvements)], skipped)
 
 
-def show_results(directory: Path, as_json: bool, table: bool = True, report: bool = True) -> None:
-    """Print the table of a directory, write its report, or both; with the table, only if it is not there already."""
-    recorded, skipped = read(directory)
-    command = " ".join(["seqrl", *sys.argv[1:]])
-    path = write_page(recorded, directory, skipped, command, keep_current=table) if report else None
+def print_table(
+    recorded: Sequence[Section], skipped: Sequence[str], as_json: bool, beside: Mapping[str, Any] | None = None
+) -> None:
+    """Print the table of sections. beside: what JSON says, too."""
     if as_json:
-        output: dict[str, Any] = {"report": str(path)} if path else {}
-        return print_json(output | (for_machines(recorded) if table else {}) | {"damaged": skipped})
+        return print_json({**(beside or {}), **for_machines(recorded), "damaged": skipped})
     for message in skipped:
         note(f"skipped {message}")
-    if table:
-        console = Console()
-        console.print(console_tables(recorded, console.width))
-    if path:
-        print(f"report: {path}")
+    console = Console()
+    console.print(console_tables(recorded, console.width))
 
 
 def read(directory: Path) -> tuple[list[Section], list[str]]:

@@ -1,5 +1,4 @@
-"""PNG pictures of any track: learning curves between what is proved about their tasks, a panel for each task, and
-performance profiles over tasks.
+"""PNG pictures of any track: learning curves between what is proved about their tasks, a panel for each task.
 
 A record's learning curve is the one that has the name of its track's score.
 """
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 from seqrl_jax.figures import COLOURS, new_figure, png, printable
 from seqrl_jax.report.words import DAGGER, name
 from seqrl_jax.results.record import Bound, Curve, Record
-from seqrl_jax.results.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,13 +76,6 @@ def panels(records: Sequence[Record], metric: str, label: str, bounds: Mapping[s
     return [Panel(records[0].task, x, label, curves, bounds) for x, curves in along.items()]
 
 
-def panel_picture(panel: Panel, method_styles: Mapping[str, Style], dpi: int = 150) -> bytes:
-    """PNG of one panel, without a legend."""
-    figure = new_figure(1, 1, 0.0)
-    _draw(figure.add_subplot(), panel, method_styles)
-    return png(figure, dpi)
-
-
 def all_pictures(panels: Sequence[Panel], method_styles: Mapping[str, Style], wrong: set[str], dpi: int = 110) -> bytes:
     """PNG of all panels in a grid, with titles and one legend of the methods. wrong: those that are so on purpose."""
     drawn = {method for panel in panels for method in panel.curves}
@@ -99,34 +90,6 @@ def all_pictures(panels: Sequence[Panel], method_styles: Mapping[str, Style], wr
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     _legend(figure, shown, wrong, 3 * columns, "line: mean over seeds, band: from the worst seed to the best")
-    return png(figure, dpi)
-
-
-def profile_picture(
-    profiles: Mapping[str, Sequence[Estimate]],
-    thresholds: Sequence[float],
-    x: str,
-    method_styles: Mapping[str, Style],
-    wrong: set[str],
-    dpi: int = 110,
-) -> bytes:
-    """PNG of performance profiles with a legend of the methods.
-
-    Args: profiles: method -> [K] the share of its runs above each threshold. thresholds: [K] ascending. x: what they
-        are of. wrong: the methods that are so on purpose.
-    """
-    shown = {method: style for method, style in method_styles.items() if method in profiles}
-    figure = new_figure(1, 2, _legend_height(shown, 6))
-    axes = figure.add_subplot()
-    for method, style in shown.items():
-        shares = profiles[method]
-        low, high = zip(*((s.value if s.low is None else s.low, s.value if s.high is None else s.high) for s in shares))
-        axes.fill_between(thresholds, low, high, color=style.colour, alpha=0.1, linewidth=0)
-        axes.plot(thresholds, [s.value for s in shares], color=style.colour, linestyle=style.dash, linewidth=1.7)
-    axes.set_xlim(thresholds[0], thresholds[-1])
-    axes.set_ylim(0.0, 1.0)
-    _label(axes, x, "share of runs above it")
-    _legend(figure, shown, wrong, 6, "line: share of runs, band: pointwise 95% interval")
     return png(figure, dpi)
 
 

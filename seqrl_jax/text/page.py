@@ -13,7 +13,7 @@ from seqrl_jax.files import write_whole
 from seqrl_jax.text.report import LABELS, read_report
 from seqrl_jax.text.training import CHECKPOINT, Curve
 
-PAGE, TEMPLATE = "report.html", "text.html"
+TEMPLATE = "text.html"
 TITLES = {
     "loss": "loss, nats",
     "reward": "reward, deviations under pi_0",
@@ -29,8 +29,8 @@ def is_text_run(directory: Path) -> bool:
     return read_report(directory) is not None or (directory / CHECKPOINT).is_file()
 
 
-def write_text_page(directory: Path) -> Path:
-    """Write `report.html`, which loads nothing else. Returns: its path.
+def write_text_page(directory: Path, path: Path) -> Path:
+    """Write the page of a run, which loads nothing else, and return its path. Its directory is made if it is missing.
 
     Raises: ValueError where a run without a report has no checkpoint that can be read. OSError.
     """
@@ -57,8 +57,9 @@ def write_text_page(directory: Path) -> Path:
         ],
         samples=list(zip(found.get("samples_before", ()), found.get("samples_after", ()))),
     )
-    write_whole(directory / PAGE, html.encode())
-    return directory / PAGE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, html.encode())
+    return path
 
 
 def _picture(curve: Curve, name: str, title: str, found: Mapping[str, Any]) -> bytes:

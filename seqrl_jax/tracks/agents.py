@@ -1,14 +1,34 @@
-"""What tracks share in which agents of `agents` learn: what a trained row comes to, cell by cell."""
+"""What tracks share in which agents of `agents` learn: what is said of one, and what each cell of a row comes to."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from seqrl_jax.agents import registry
 from seqrl_jax.agents.base import Agent
+from seqrl_jax.descriptions import about_module
+from seqrl_jax.naming import SpecError
 from seqrl_jax.results.record import Curve
-from seqrl_jax.tracks.base import Outcome
+from seqrl_jax.tracks.base import Entry, Outcome
 from seqrl_jax.tracks.training import Trained
 
 RETURN, CLAIM = "return", "claim"
 STEPS = "environment steps"
+
+
+def agent_entry(name: str, entry: registry.Entry) -> Entry:
+    """What is said of a registered agent: in detail, its update rule, and whether that holds where o is not Markov."""
+    agent = entry.agent
+    return Entry(entry.about, agent.marked_wrong, about_module(agent.learner), registry.agent_settings(name))
+
+
+def agent_facts(method: str) -> Mapping[str, str]:
+    """What the agent of this name reads and how its judged policy acts; nothing where there is none."""
+    try:
+        agent = registry.make_agent(method)
+    except SpecError:
+        return {}
+    return {"reads": str(agent.reads), "acts": agent.acts}
 
 
 def outcome_of(agent: Agent, trained: Trained, number: int, bounded_by: list[str]) -> Outcome:

@@ -189,6 +189,14 @@ class Track(Protocol):
         """Run a method on problems of equal `program` with all seeds, as one compiled program: an outcome for each."""
         ...
 
+    def task_facts(self, task: str) -> Mapping[str, str]:
+        """What a task consists of, what -> words; nothing where that is not known. The task may be made for it."""
+        ...
+
+    def method_facts(self, method: str) -> Mapping[str, str]:
+        """What a method reads and how it acts, what -> words; nothing of what is no method."""
+        ...
+
     def notes(self, records: Sequence[Record]) -> Sequence[str]:
         """Sentences below the table: what a reader needs in order to read it, and why numbers are as they are."""
         ...

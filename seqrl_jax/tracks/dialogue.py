@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax import naming, parts
-from seqrl_jax.descriptions import described
+from seqrl_jax.descriptions import about_module, described
 from seqrl_jax.devices import over_devices
 from seqrl_jax.dialogue import registry as games
 from seqrl_jax.dialogue.data import Data, data_of
@@ -149,7 +149,7 @@ class DialogueTrack:
     @property
     def methods(self) -> Mapping[str, Entry]:
         return {
-            name: Entry(entry.about, entry.method.marked_wrong, settings=method_settings(name))
+            name: Entry(entry.about, entry.method.marked_wrong, about_module(entry.method), method_settings(name))
             for name, entry in METHODS.items()
         }
 
@@ -193,6 +193,16 @@ class DialogueTrack:
         if self.log is not None and chosen.sees_state:
             raise ValueError(f"{self.log}: {method} learns from the user's states, which are in no file")
         return [_outcome(chosen, problem, budget, loop) for problem in problems]
+
+    def task_facts(self, task: str) -> Mapping[str, str]:
+        return {}
+
+    def method_facts(self, method: str) -> Mapping[str, str]:
+        try:
+            made = make_method(method)
+        except naming.SpecError:
+            return {}
+        return {"learns from": "logs" if made.reads_logs else "its own dialogues", "a symbol is": f"one {made.view}"}
 
     def notes(self, records: Sequence[Record]) -> list[str]:
         said = [

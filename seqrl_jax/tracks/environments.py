@@ -12,14 +12,14 @@ import numpy as np
 
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.configuration import configuration, modules
-from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
+from seqrl_jax.agents.registry import AGENTS, make_agent
 from seqrl_jax.descriptions import described
 from seqrl_jax.naming import SpecError
 from seqrl_jax.results.record import Bound, Record
 from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, environment_settings, known
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapper_settings
-from seqrl_jax.tracks.agents import RETURN, outcome_of
+from seqrl_jax.tracks.agents import RETURN, agent_entry, agent_facts, outcome_of
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.training import alone, train_row
 
@@ -70,10 +70,7 @@ class EnvironmentTrack:
 
     @property
     def methods(self) -> Mapping[str, Entry]:
-        return {
-            name: Entry(entry.about, entry.agent.marked_wrong, settings=agent_settings(name))
-            for name, entry in AGENTS.items()
-        }
+        return {name: agent_entry(name, entry) for name, entry in AGENTS.items()}
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -123,6 +120,12 @@ class EnvironmentTrack:
             ends = (MEMORYLESS, HISTORY) if agent.memoryless else (HISTORY,)
             outcomes.append(outcome_of(agent, trained, 0, [end for end in ends if end in problem.bounds]))
         return outcomes
+
+    def task_facts(self, task: str) -> Mapping[str, str]:
+        return {}
+
+    def method_facts(self, method: str) -> Mapping[str, str]:
+        return agent_facts(method)
 
     def notes(self, records: Sequence[Record]) -> Sequence[str]:
         open_ = sorted({record.task for record in records if not record.bounds})

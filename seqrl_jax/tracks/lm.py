@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from seqrl_jax import naming
+from seqrl_jax.descriptions import about_module
 from seqrl_jax.devices import over_devices
 from seqrl_jax.figures import new_figure, png, printable
 from seqrl_jax.lm import exact
@@ -119,7 +120,10 @@ class LMTrack:
 
     @property
     def methods(self) -> Mapping[str, Entry]:
-        return {name: Entry(entry.about, settings=method_settings(name)) for name, entry in METHODS.items()}
+        return {
+            name: Entry(entry.about, detail=about_module(entry.method), settings=method_settings(name))
+            for name, entry in METHODS.items()
+        }
 
     @property
     def bounds(self) -> Mapping[str, str]:
@@ -156,6 +160,12 @@ class LMTrack:
     def row(self, method: str, problems: Sequence[LMProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen, supervised = self._settings(method, budget)
         return [_outcome(chosen, problem.judge(supervised, budget.seeds), budget, loop) for problem in problems]
+
+    def task_facts(self, task: str) -> Mapping[str, str]:
+        return {}
+
+    def method_facts(self, method: str) -> Mapping[str, str]:
+        return {}
 
     def notes(self, records: Sequence[Record]) -> list[str]:
         legend = (

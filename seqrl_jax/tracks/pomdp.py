@@ -9,14 +9,15 @@ from typing import Any
 
 from seqrl_jax.agents.base import horizon_class
 from seqrl_jax.agents.configuration import configuration, modules
-from seqrl_jax.agents.registry import AGENTS, agent_settings, make_agent
+from seqrl_jax.agents.registry import AGENTS, make_agent
 from seqrl_jax.exact.solve import Solution, cache_directory, solve
 from seqrl_jax.naming import SpecError, base
 from seqrl_jax.results.record import Bound, Policy, Record, Spent
+from seqrl_jax.tasks.facts import facts
 from seqrl_jax.tasks.registry import FILE, TASKS, describe, make, task_settings
 from seqrl_jax.tasks.simulator import tabular_env
 from seqrl_jax.tasks.tabular import TabularPOMDP
-from seqrl_jax.tracks.agents import CLAIM, RETURN, outcome_of
+from seqrl_jax.tracks.agents import CLAIM, RETURN, agent_entry, agent_facts, outcome_of
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.oracles import ORACLES
 from seqrl_jax.tracks.training import stacked, train_row
@@ -79,10 +80,7 @@ class PomdpTrack:
     @property
     def methods(self) -> Mapping[str, Entry]:
         oracles = {name: Entry(oracle.about) for name, oracle in ORACLES.items()}
-        return oracles | {
-            name: Entry(entry.about, entry.agent.marked_wrong, settings=agent_settings(name))
-            for name, entry in AGENTS.items()
-        }
+        return oracles | {name: agent_entry(name, entry) for name, entry in AGENTS.items()}
 
     @property
     def oracles(self) -> Sequence[str]:
@@ -155,6 +153,12 @@ class PomdpTrack:
         rows = [(train_row(agent, each, budget, loop), each.size) for each in tasks]
         bounded = _bounded_by(agent.memoryless, agent.acts)
         return [outcome_of(agent, trained, number, bounded) for trained, size in rows for number in range(size)]
+
+    def task_facts(self, task: str) -> Mapping[str, str]:
+        return facts(make(task))
+
+    def method_facts(self, method: str) -> Mapping[str, str]:
+        return {} if base(method) in ORACLES else agent_facts(method)
 
     def notes(self, records: Sequence[Record]) -> Sequence[str]:
         return ()

@@ -179,6 +179,13 @@ def suite(name: str) -> Suite:
     return naming.lookup("suite", name, SUITES)
 
 
+def shipped(track: Track) -> frozenset[str]:
+    """The tasks of a track that this package names: those of its registry and of its suites."""
+    return frozenset(
+        [*track.tasks, *(task for suite in SUITES.values() if suite.track == track.name for task in suite.tasks)]
+    )
+
+
 def check(suite: Suite) -> Track:
     """The suite's track; refuses a suite that cannot run, before anything is computed.
 

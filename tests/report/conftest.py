@@ -35,6 +35,12 @@ class Made:
     def bounds(self):
         return {"random": "of chance", "plain": "without memory", "best": "of all"}
 
+    def task_facts(self, task):
+        return {"states": "2: heads, tails", "fully observed twin": "second"}
+
+    def method_facts(self, method):
+        return {"reads": "o_t"}
+
     def notes(self, records):
         return self.notes_below
 

@@ -3,8 +3,8 @@
 import pytest
 
 from seqrl_jax.report.console import render
-from seqrl_jax.report.page import write_page
 from seqrl_jax.report.sections import sections
+from seqrl_jax.report.site import sheets, write_site
 from seqrl_jax.results.record import Bound
 from seqrl_jax.tracks.registry import TRACKS
 
@@ -30,4 +30,6 @@ def test_whatever_a_valid_record_leaves_out_is_told(tmp_path, record, name, kind
     )
     found, skipped = sections([made], TRACKS)
     assert skipped == [] and made.method in render(found, 80)
-    assert write_page(found, tmp_path).stat().st_size > 5000
+    write_site(sheets([("made", found)]), tmp_path / "site")
+    (page,) = (tmp_path / "site" / "tasks").iterdir()
+    assert f"<h1>{made.task}" in page.read_text().replace("<wbr>", "")

@@ -54,20 +54,20 @@ def test_a_suite_is_run_told_and_found_again(tmp_path, seqrl):
     code, out, lines = seqrl("run", "coins", "--out", tmp_path)
     assert code == 0 and all(name in out for name in (*Toy.tasks, *Toy.methods)), out
     assert len(lines) == 9 and lines[-1].startswith("wrong on loaded: won ") and "(9 of 9 cells)" in lines[-1]
-    assert (tmp_path / "report.html").exists()
-    written = (tmp_path / "report.html").stat().st_mtime_ns
+    assert (tmp_path / "site" / "index.html").exists()
+    written = (tmp_path / "site" / "index.html").stat().st_mtime_ns
     code, out, lines = seqrl("run", "coins", "--out", tmp_path, "--json")
     reported = json.loads(out)
     assert (code, lines) == (0, []) and {(row["task"], row["agent"]) for row in reported["rows"]} >= {
         (task, method) for task in Toy.tasks for method in Toy.methods
     }
-    assert (tmp_path / "report.html").stat().st_mtime_ns == written, "nothing changed, so it stands"
+    assert (tmp_path / "site" / "index.html").stat().st_mtime_ns == written, "nothing changed, so it stands"
 
 
 def test_a_report_that_a_killed_run_did_not_write_is_written(tmp_path, seqrl):
     words = ("run", "coins", "--tasks", "penny", "--out", tmp_path)
     seqrl(*words)
-    page = tmp_path / "report.html"
+    page = tmp_path / "site" / "index.html"
     written = page.read_text()
     page.write_text(written.replace('<meta name="made-of" content="', '<meta name="made-of" content="other'))
     seqrl(*words)

@@ -1,0 +1,7 @@
+"""A static site about records: pages that link to one another, and load nothing from elsewhere."""
+
+from seqrl_jax.report.site.audited import NOTHING, is_audit, read_audit
+from seqrl_jax.report.site.sheet import Sheet, sheets, sources
+from seqrl_jax.report.site.write import INDEX, write_site
+
+__all__ = ["INDEX", "NOTHING", "Sheet", "is_audit", "read_audit", "sheets", "sources", "write_site"]

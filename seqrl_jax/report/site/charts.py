@@ -1,0 +1,211 @@
+"""The geometry of a chart: where its lines, bands, levels and ticks lie. A template writes it as SVG, whose colours are
+those of the page, and a script reads the values beside each line.
+
+Coordinates are those of a view of WIDTH x HEIGHT; numbers are written with four significant figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from seqrl_jax.report.pictures import Dash, spread
+from seqrl_jax.report.words import figures
+
+WIDTH, HEIGHT = 790, 330
+LEFT, RIGHT, TOP, BOTTOM = 62, 596, 10, 284
+"""Of the plot within the view; the names of levels stand at its right."""
+TICKS = 5
+LABEL_GAP = 15.0
+NAME_ROOM = 130.0
+PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of a line's places, which a chart's table shows."""
+Place = Callable[[float], float]
+"""From a number to a coordinate."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is drawn of one thing: middle [E] between low [E] and high [E], at increasing places [E].
+
+    colour: its place in the palette.
+    """
+
+    label: str
+    colour: int
+    dash: Dash
+    at: Sequence[float]
+    middle: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A value that is known to lie in [low, high]."""
+
+    label: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DrawnLine:
+    """path, band: SVG path data; band is empty where there is nothing between.
+
+    point, name_at: (x, y) of a line of one place, and of its name where there is room.
+    read: what a script reads, numbers with blanks between: "mean", "low" and "high" where they differ from it, and "at"
+        where the places are not those of the line before.
+    """
+
+    line: Line
+    path: str
+    band: str
+    point: tuple[str, str] | None
+    name_at: tuple[str, str] | None
+    read: Mapping[str, str]
+
+    @property
+    def shown(self) -> list[str]:
+        """The values at `PARTS` of the places."""
+        last = len(self.line.at) - 1
+        return [figures(self.line.middle[round(part * last)]) for part in PARTS]
+
+
+@dataclass(frozen=True)
+class DrawnLevel:
+    """y: of its low end. top, height: of the band up to its high end. label_y: where its name has room."""
+
+    level: Level
+    y: str
+    top: str
+    height: str
+    label_y: str
+    dash: int
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Ticks are (coordinate, text). places: the ends of the x axis, as a script reads them; none where it cannot."""
+
+    x: str
+    y: str
+    x_ticks: Sequence[tuple[str, str]]
+    y_ticks: Sequence[tuple[str, str]]
+    lines: Sequence[DrawnLine]
+    levels: Sequence[DrawnLevel]
+    places: tuple[str, str] | None
+    summary: str
+
+
+def chart(
+    lines: Sequence[Line],
+    levels: Sequence[Level],
+    x: str,
+    y: str,
+    limits: tuple[float, float],
+    summary: str,
+    logarithmic: bool = False,
+) -> Chart:
+    """Lines and levels laid out.
+
+    Args:
+        x, y: labels of the axes. limits: of the y axis; what lies outside is cut off. summary: the chart in words.
+        logarithmic: the x axis, whose places are then positive; a script does not read it.
+    """
+    low, high = limits
+    placed = math.log10 if logarithmic else float
+    places = [placed(place) for line in lines for place in line.at]
+    first, last = (min(places, default=0.0), max(places, default=1.0))
+    first = first if logarithmic else min(0.0, first)
+    last = last if last > first else first + 1.0
+    across = lambda place: LEFT + (RIGHT - LEFT) * (placed(place) - first) / (last - first)
+    down = lambda value: BOTTOM - (BOTTOM - TOP) * (min(max(value, low), high) - low) / (high - low)
+    at_x = ticks_of_powers(first, last) if logarithmic else ticks(first, last)
+    return Chart(
+        x=x,
+        y=y,
+        x_ticks=[(_point(across(tick)), short(tick)) for tick in at_x],
+        y_ticks=[(_point(down(tick)), figures(tick)) for tick in ticks(low, high)],
+        lines=_named([_drawn(line, before, across, down) for before, line in zip([None, *lines], lines)]),
+        levels=_levels(levels, down),
+        places=None if logarithmic else (figures(first), figures(last)),
+        summary=summary,
+    )
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """About `TICKS` round numbers within [low, high]."""
+    step = 10.0 ** math.floor(math.log10((high - low) / TICKS))
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (factor * step) <= TICKS + 1)
+    return [step * number for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def ticks_of_powers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten whose logarithms lie within [low, high]."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    every = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    return [tick for tick in every if low <= math.log10(tick) <= high]
+
+
+def short(number: float) -> str:
+    """A number with a prefix for thousands and millions: `150k`."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= factor:
+            return f"{number / factor:.3g}{prefix}"
+    return f"{number:.3g}"
+
+
+def _drawn(line: Line, before: Line | None, across: Place, down: Place) -> DrawnLine:
+    xs = [_point(across(place)) for place in line.at]
+    row = lambda values: [f"{x} {_point(down(value))}" for x, value in zip(xs, values)]
+    numbers = lambda values: " ".join(map(figures, values))
+    read = {"mean": numbers(line.middle)}
+    wide = any(a != b for a, b in zip(line.low, line.high))
+    if wide:
+        read |= {"low": numbers(line.low), "high": numbers(line.high)}
+    if before is None or list(before.at) != list(line.at):
+        read["at"] = " ".join(f"{place:.7g}" for place in line.at)
+    if len(xs) == 1:
+        return DrawnLine(line, "", "", (xs[0], _point(down(line.middle[0]))), None, read)
+    band = f"M{'L'.join([*row(line.high), *reversed(row(line.low))])}Z" if wide else ""
+    return DrawnLine(line, f"M{'L'.join(row(line.middle))}", band, None, None, read)
+
+
+def _named(lines: Sequence[DrawnLine]) -> list[DrawnLine]:
+    """With the names of points at their right or a line higher or lower, those for which there is room."""
+    taken: list[tuple[float, float]] = []
+    named = []
+    for line in lines:
+        if line.point is not None:
+            x, y = float(line.point[0]) + 9, float(line.point[1])
+            free = lambda at, x=x: all(abs(x - a) > NAME_ROOM or abs(at - b) >= LABEL_GAP for a, b in taken)
+            at = next((place for place in (y, y + LABEL_GAP, y - LABEL_GAP) if free(place)), None)
+            if at is not None:
+                taken.append((x, at))
+                line = replace(line, name_at=(_point(x), _point(at)))
+        named.append(line)
+    return named
+
+
+def _levels(levels: Sequence[Level], down: Place) -> list[DrawnLevel]:
+    """Names at the right are moved apart, from the lowest up."""
+    order = sorted(range(len(levels)), key=lambda index: levels[index].low)
+    heights = [BOTTOM - down(levels[index].low) for index in order]
+    room = dict(zip(order, spread(heights, LABEL_GAP, BOTTOM - TOP)))
+    return [
+        DrawnLevel(
+            level=level,
+            y=_point(down(level.low)),
+            top=_point(down(level.high)),
+            height=_point(down(level.low) - down(level.high)),
+            label_y=_point(BOTTOM - room[index]),
+            dash=index,
+        )
+        for index, level in enumerate(levels)
+    ]
+
+
+def _point(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

@@ -1,0 +1,91 @@
+import itertools
+
+import pytest
+
+from seqrl_jax.report.site.charts import BOTTOM, LEFT, RIGHT, TOP, Level, Line, chart, short, ticks, ticks_of_powers
+from seqrl_jax.report.site.drawings import costs, learning_curves, profiles
+from seqrl_jax.report.site.sheet import sheets
+from seqrl_jax.results.record import Curve, Spent
+
+
+def points(path):
+    return [tuple(map(float, point.split())) for point in path.strip("MZ").split("L")]
+
+
+def test_a_line_lies_where_its_values_are():
+    line = Line("up", 0, "solid", [0, 50, 100], [0.0, 0.5, 1.0], [0.0, 0.25, 1.0], [0.0, 0.5, 1.0])
+    drawn = chart([line], [Level("best", 1.0, 1.0), Level("known", 0.25, 0.5)], "x", "y", (0.0, 1.0), "all")
+    middle = (BOTTOM + TOP) / 2
+    assert points(drawn.lines[0].path) == [(LEFT, BOTTOM), ((LEFT + RIGHT) / 2, middle), (RIGHT, TOP)]
+    assert len(points(drawn.lines[0].band)) == 6
+    best, known = drawn.levels
+    assert (float(best.y), best.height) == (TOP, "0")
+    assert float(known.y) == pytest.approx(BOTTOM - 0.25 * (BOTTOM - TOP), abs=0.05)
+    assert float(known.top) == pytest.approx(middle, abs=0.05)
+    assert drawn.places == ("0", "100")
+
+
+def test_what_is_read_is_what_was_measured_and_stands_once():
+    at, flat = [0.0, 199680.0], [1.23456, 2.0]
+    one, two = Line("one", 0, "solid", at, flat, flat, flat), Line("two", 1, "solid", at, flat, [1.0, 2.0], flat)
+    drawn = chart([one, two], [], "x", "y", (0.0, 3.0), "all")
+    assert drawn.lines[0].read == {"mean": "1.235 2", "at": "0 199680"} and drawn.lines[0].band == ""
+    assert drawn.lines[1].read == {"mean": "1.235 2", "low": "1 2", "high": "1.235 2"}
+    assert drawn.lines[0].shown == ["1.235", "1.235", "1.235", "2", "2"]
+
+
+def test_names_of_levels_stand_apart():
+    drawn = chart([], [Level(str(n), 0.5, 0.5) for n in range(4)], "x", "y", (0.0, 1.0), "all")
+    heights = sorted(float(level.label_y) for level in drawn.levels)
+    assert all(b - a >= 14.9 for a, b in itertools.pairwise(heights)) and heights[0] >= TOP
+
+
+def test_names_of_points_stand_apart_where_there_is_room():
+    spot = [Line(str(n), 0, "solid", [1.0 + n % 2 * 1e-3], [0.5], [0.5], [0.5]) for n in range(6)]
+    drawn = chart([*spot, Line("far", 0, "solid", [1000.0], [0.5], [0.5], [0.5])], [], "x", "y", (0, 1), "all", True)
+    heights = sorted(float(line.name_at[1]) for line in drawn.lines[:-1] if line.name_at)
+    assert len(heights) == 3, "there is no room for more beside a point"
+    assert all(b - a >= 14.9 for a, b in itertools.pairwise(heights))
+    assert drawn.lines[-1].name_at[1] == drawn.lines[-1].point[1]
+
+
+@pytest.mark.parametrize("low, high", [(0, 1), (-3e-7, 5e-7), (12.1, 12.4), (0, 199680), (-1e6, 1)])
+def test_ticks_are_round_and_within(low, high):
+    found = ticks(low, high)
+    assert 2 <= len(found) <= 8 and low <= found[0] + 1e-12 * abs(low) and found[-1] <= high * (1 + 1e-9)
+    assert len({f"{tick:.4g}" for tick in found}) == len(found)
+
+
+def test_powers_and_prefixes():
+    assert ticks_of_powers(-0.4, 1.0) == [0.5, 1.0, 2.0, 5.0, 10.0]
+    assert [short(number) for number in (0, 0.5, 1500, 200_000, 3e6, 2e9)] == ["0", "0.5", "1.5k", "200k", "3M", "2G"]
+
+
+def test_curves_with_holes_a_collapse_or_one_place_are_drawn(section, record):
+    values = [[0.0, 0.0, None], [None, None, None], [-1e6, 0.5, None]]
+    (sheet,) = sheets(
+        [
+            (
+                "a",
+                [
+                    section(
+                        record(curves={"return": Curve("$x_1", [0.0, 1.0, 2.0], values)}),
+                        record(method="bad", curves={"return": Curve("hours", [3.0], [[0.1] * 3])}),
+                        record(method="none", curves={"return": Curve("steps", [3.0], [[None] * 3])}),
+                    )
+                ],
+            )
+        ]
+    )
+    holes, alone = learning_curves(sheet, "first")
+    assert (holes.x, alone.x) == ("$x_1", "hours") and holes.lines[0].read["at"] == "0 2"
+    assert alone.lines[0].point is not None and alone.lines[0].path == ""
+
+
+def test_costs_are_the_shares_of_cells_and_need_a_training(section, record):
+    (sheet,) = sheets([("a", [section(record(), record(method="bad", spent=Spent()))])])
+    drawn = costs(sheet)
+    assert [line.line.label for line in drawn.lines] == ["good"] and drawn.lines[0].line.at == [1.0]
+    assert {line.line.label for line in profiles(sheet).lines} == {"good", "bad"}
+    (unscaled,) = sheets([("a", [section(record(), scales=())])])
+    assert costs(unscaled) is None and profiles(unscaled) is None
