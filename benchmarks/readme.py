@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from alignment_page import estimators_table
 from dialogue_page import dialogue_facts, dialogue_table, longer_table, offline_table
 from exact_page import finite_table, infinite_table
 from memory_page import far_table, gymnax_table, horizon_table, lengths_table, suite_table
@@ -319,6 +320,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "suite": suite_table,
         "gymnax": gymnax_table,
     },
+    "docs/alignment.md": {"estimators": estimators_table},
     "docs/exact.md": {"finite": finite_table, "infinite": infinite_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
     "docs/speed.md": {
