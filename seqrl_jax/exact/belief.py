@@ -57,8 +57,7 @@ def belief_graph(
     def too_many() -> bool:
         # Beliefs are handed on as a dense array.
         used = edge_bytes + nodes.bytes + 8 * len(nodes) * num_s
-        late = meter.budget.seconds is not None and meter.spent() > share
-        return len(nodes) > limit or used > meter.budget.memory or late
+        return len(nodes) > limit or used > meter.budget.memory or meter.late(share)
 
     for _ in range(task.horizon - 1):
         begin_layer, end_layer = done, len(nodes)
