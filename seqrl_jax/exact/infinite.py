@@ -166,16 +166,8 @@ def infinite_informed_bound(task: TabularPOMDP) -> np.ndarray:
     kernel = task.kernel
     _, above, _ = infinite_state_values(task)
     bound = kernel.reward + task.discount * kernel.ahead(above)
-    pairs, branches = list(kernel.branches), list(kernel.branches.values())
-    if not pairs:
-        return bound
-    together = sparse.vstack(branches, format="csr")
-    action = np.array([a for a, _ in pairs])
     for _ in range(SWEEPS):
-        by_branch = (together @ bound.T).max(1).reshape(len(pairs), task.num_states)
-        ahead = np.zeros_like(bound)
-        np.add.at(ahead, action, by_branch)
-        before, bound = bound, np.minimum(bound, kernel.reward + task.discount * ahead)
+        before, bound = bound, np.minimum(bound, kernel.reward + task.discount * kernel.ahead_informed(bound))
         if (before - bound).max() <= TOLERANCE * (1 - task.discount) * largest_infinite_return(task):
             break
     return bound

@@ -160,7 +160,7 @@ class _Parser(Cursor):
             if required not in self._seen:
                 self.fail(f"'{required}:' is missing; it must stand before the first T, O or R")
         states, actions, observations = (self._sets[key] for key in ("states", "actions", "observations"))
-        entries = (3 * len(actions) + len(observations)) * len(states)
+        entries = (3 * len(actions) + 1) * len(states)
         if entries > MOST_ENTRIES:
             problem = f"the task needs at least {entries} numbers; at most {MOST_ENTRIES} fit"
             self.fail(problem, states.declared)
