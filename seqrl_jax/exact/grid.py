@@ -151,9 +151,10 @@ def _reachable_supports(task: TabularPOMDP) -> set[tuple[bool, ...]]:
             for a in range(task.num_actions):
                 entered = np.flatnonzero(np.array(support, float) @ kernel.moves[a])
                 shown = kernel.shows[a][entered].toarray().T > 0
-                rows = np.zeros((task.num_observations, task.num_states), bool)
+                shown = shown[shown.any(1)]
+                rows = np.zeros((len(shown), task.num_states), bool)
                 rows[:, entered] = shown
-                after |= set(map(tuple, rows[shown.any(1)]))
+                after |= set(map(tuple, rows))
         frontier = after - found
         found |= frontier
         if not frontier:
