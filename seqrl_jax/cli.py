@@ -118,7 +118,9 @@ def parser() -> argparse.ArgumentParser:
     )
     solve.add_argument("--memory-states", type=_in("Depth"), help="also the best found with 1 ... N memory states")
     solve.add_argument(
-        "--seconds", type=_in("PositiveFloat"), help="time for the history value, which then depends on the machine"
+        "--seconds",
+        type=_in("PositiveFloat"),
+        help="time for the history value, and as much for memoryless ones; all then depend on the machine",
     )
     solve.add_argument("--memory", type=_bytes, help="bytes for the history value, such as 500M or 2G (4G)")
     solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")

@@ -21,8 +21,9 @@ def law(task, actions):
     """
     done, alive = Counter(), Counter()
     transition, reward, observation = map(dense, (task.transition, task.reward, task.observation))
-    for s, o in np.argwhere(task.kernel.start).tolist():
-        alive[(task.observations[o],), (), s] += task.kernel.start[s, o]
+    begun = task.kernel.start.toarray()
+    for s, o in np.argwhere(begun).tolist():
+        alive[(task.observations[o],), (), s] += begun[s, o]
     for a in actions:
         after = Counter()
         for (seen, paid, s), likely in alive.items():

@@ -228,6 +228,8 @@ def test_throughput_measures_every_task(seqrl):
         (["solve", ""], "a name is missing"),
         (["solve", "\x1b[2J"], "unknown task '\\x1b[2J'"),
         (["solve", "missing.POMDP"], "missing.POMDP"),
+        (["solve", "tiger.pomdpx"], "files of tasks end in .POMDP and are in Cassandra's format"),
+        (["run", "--tasks", "tiger.pomdpx"], "files of tasks end in .POMDP and are in Cassandra's format"),
         (["solve", "missing.pomdp"], "missing.pomdp: cannot be read: No such file"),
         (["solve", "no\x00file.pomdp"], "no\\x00file.pomdp: cannot be the path of a file"),
         (["solve", "tiger", "\x1b[2J"], "unrecognized arguments: \\x1b[2J"),

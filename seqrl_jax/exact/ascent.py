@@ -18,12 +18,15 @@ from jax import Array
 from scipy import sparse
 from scipy.optimize import minimize
 
+from seqrl_jax.exact.budget import OverBudget
 from seqrl_jax.exact.graph import state_graph
 from seqrl_jax.exact.state import largest_return
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 STARTS = (4, 64)
 ITERATIONS = (20, 150)
+AT_ONCE = 10
+"""Iterations between looks at the time."""
 STARTS_EACH = 4
 """For each free probability: where there is one, two ascents may do."""
 STEP_FACTORS = (0.25, 1.0, 4.0)
@@ -101,13 +104,18 @@ def effort(task: TabularPOMDP, memories: int = 1) -> Effort:
 
 
 def ascend(
-    task: TabularPOMDP, first: np.ndarray, seed: int = 0, memories: int = 1, others: Sequence[np.ndarray] = ()
+    task: TabularPOMDP,
+    first: np.ndarray,
+    seed: int = 0,
+    memories: int = 1,
+    others: Sequence[np.ndarray] = (),
+    late: Callable[[], bool] = lambda: False,
 ) -> np.ndarray:
     """The best policy [M * O, M * A] found from up to 64 starts, among them `first` and `others`; never worse than
     `first`.
 
     Projected gradient ascent, each start with its own step size, which grows while it pays and shrinks when it does
-    not; then a refinement of the best one.
+    not; then a refinement of the best one. late: is asked now and then whether to stop with what there is.
     """
     rng = np.random.default_rng(seed)
     shape = (memories * task.num_observations, memories * task.num_actions)
@@ -118,10 +126,9 @@ def ascend(
     # Optax's projection divides floats by integers, which a caller's strict promotion would refuse.
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         value = _in_units(task, memories)
-        policies, values = jax.jit(lambda each: _climb(value, each, iterations))(jnp.asarray(np.array(listed)))
-        values = np.asarray(values)
-        best = np.asarray(policies)[(values >= values.max() - TIE).argmax()]
-        return _polished(value, best)
+        policies, values = _climbed(value, jnp.asarray(np.array(listed)), iterations, late)
+        best = policies[(values >= values.max() - TIE).argmax()]
+        return _polished(value, best, late)
 
 
 def _in_units(task: TabularPOMDP, memories: int) -> Value:
@@ -130,7 +137,8 @@ def _in_units(task: TabularPOMDP, memories: int) -> Value:
     return lambda policy: value(policy) / unit
 
 
-def _climb(value: Value, starts: Array, iterations: int) -> tuple[Array, Array]:
+def _climbed(value: Value, starts: Array, iterations: int, late: Callable[[], bool]) -> tuple[np.ndarray, np.ndarray]:
+    """Policies [N, M * O, M * A] that the starts lead to, and their values [N]."""
     project = jax.vmap(optax.projections.projection_simplex)
     factors = jnp.asarray(STEP_FACTORS)
 
@@ -144,27 +152,34 @@ def _climb(value: Value, starts: Array, iterations: int) -> tuple[Array, Array]:
         rate = rate * jnp.where(better, factors[pick], factors[0] ** 2)
         return jnp.where(better, there[pick], policy), jnp.clip(rate, 1e-9, 10.0)
 
-    def iterate(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        return jax.vmap(move)(*carry), None
+    @jax.jit
+    def climb(carry: tuple[Array, Array], count: int) -> tuple[Array, Array]:
+        return jax.lax.fori_loop(0, count, lambda _, each: jax.vmap(move)(*each), carry)
 
-    rates = jnp.full(len(starts), 0.3)
-    policies = jax.lax.scan(iterate, (starts, rates), length=iterations)[0][0]
-    return policies, jax.vmap(value)(policies)
+    carry = starts, jnp.full(len(starts), 0.3)
+    for done in range(0, iterations, AT_ONCE):
+        if late():
+            break
+        carry = climb(carry, min(AT_ONCE, iterations - done))
+    return np.asarray(carry[0]), np.asarray(jax.jit(jax.vmap(value))(carry[0]))
 
 
-def _polished(value: Value, policy: np.ndarray) -> np.ndarray:
-    """A local refinement; the policy itself where that finds nothing better."""
+def _polished(value: Value, policy: np.ndarray, late: Callable[[], bool]) -> np.ndarray:
+    """A local refinement; the policy itself where that finds nothing better, or not in time."""
     refine = _on_simplices if policy.size <= MOST_QUADRATIC else _on_logits
-    candidate = refine(lambda table: -value(table), policy)
+    try:
+        candidate = refine(lambda table: -value(table), policy, late)
+    except OverBudget:
+        return policy
     better = float(value(jnp.asarray(candidate))) > float(value(jnp.asarray(policy)))
     return candidate if better else policy
 
 
-def _on_simplices(cost: Value, policy: np.ndarray) -> np.ndarray:
+def _on_simplices(cost: Value, policy: np.ndarray, late: Callable[[], bool]) -> np.ndarray:
     """Sequential quadratic programming over rows that sum to 1: exact, at the cube of their number of entries."""
     sums = np.kron(np.eye(policy.shape[0]), np.ones(policy.shape[1]))
     found = minimize(
-        _with_gradient(cost, policy.shape),
+        _with_gradient(cost, policy.shape, late),
         policy.ravel(),
         jac=True,
         bounds=[(0, 1)] * policy.size,
@@ -176,15 +191,22 @@ def _on_simplices(cost: Value, policy: np.ndarray) -> np.ndarray:
     return candidate / candidate.sum(1, keepdims=True)
 
 
-def _on_logits(cost: Value, policy: np.ndarray) -> np.ndarray:
+def _on_logits(cost: Value, policy: np.ndarray, late: Callable[[], bool]) -> np.ndarray:
     """A quasi-Newton method over logits, which grows with the number of entries; zeros become small numbers."""
     logits = np.log(np.maximum(policy, SMALLEST))
     of_logits = lambda table: cost(jax.nn.softmax(table))
-    found = minimize(_with_gradient(of_logits, policy.shape), logits.ravel(), jac=True, method="L-BFGS-B")
+    found = minimize(_with_gradient(of_logits, policy.shape, late), logits.ravel(), jac=True, method="L-BFGS-B")
     weights = np.exp(found.x.reshape(policy.shape) - found.x.reshape(policy.shape).max(1, keepdims=True))
     return weights / weights.sum(1, keepdims=True)
 
 
-def _with_gradient(cost: Value, shape: tuple[int, ...]) -> Callable[[np.ndarray], Any]:
+def _with_gradient(cost: Value, shape: tuple[int, ...], late: Callable[[], bool]) -> Callable[[np.ndarray], Any]:
+    """Raises, when it is late: OverBudget."""
     both = jax.jit(jax.value_and_grad(lambda flat: cost(flat.reshape(shape))))
-    return lambda flat: tuple(np.asarray(part) for part in both(jnp.asarray(flat)))
+
+    def in_time(flat: np.ndarray) -> tuple[np.ndarray, ...]:
+        if late():
+            raise OverBudget
+        return tuple(np.asarray(part) for part in both(jnp.asarray(flat)))
+
+    return in_time

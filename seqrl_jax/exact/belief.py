@@ -46,7 +46,7 @@ def belief_graph(
     """
     meter = Meter(DEFAULT) if meter is None else meter
     num_a, num_s, num_o = task.observation.shape
-    branch = _branches(task)
+    branch, arrival = _branches(task)
     nodes = _Nodes(num_s)
     joint = sparse.csr_matrix(task.kernel.start.T)
     layer = _distinct(joint, np.arange(num_o), np.zeros(num_o, int), num_s)
@@ -57,8 +57,7 @@ def belief_graph(
     def too_many() -> bool:
         # Beliefs are handed on as a dense array.
         used = edge_bytes + nodes.bytes + 8 * len(nodes) * num_s
-        late = meter.budget.seconds is not None and meter.spent() > share
-        return len(nodes) > limit or used > meter.budget.memory or late
+        return len(nodes) > limit or used > meter.budget.memory or meter.late(share)
 
     for _ in range(task.horizon - 1):
         begin_layer, end_layer = done, len(nodes)
@@ -68,9 +67,8 @@ def belief_graph(
         chunk = max(1, int(CHUNK_ENTRIES / max(per_row, 1)))
         for begin in range(begin_layer, end_layer, chunk):
             frontier = nodes.beliefs(begin, min(begin + chunk, end_layer))
-            entered = (frontier @ branch).reshape(-1, num_s).tocsr()
-            rows = np.arange(entered.shape[0])
-            met = _distinct(entered, rows % num_o, rows // num_o, num_s)
+            entered, row = _rows_of(frontier @ branch, arrival, num_a * num_o, num_s)
+            met = _distinct(entered, row % num_o, row // num_o, num_s)
             edges.append((met.origin + begin * num_a, nodes.number(met), met.mass))
             edge_bytes += sum(part.nbytes for part in edges[-1])
             if too_many():
@@ -156,12 +154,27 @@ class _Met(NamedTuple):
     error: float
 
 
-def _branches(task: TabularPOMDP) -> sparse.csr_matrix:
-    """[S, A * O * S]: P(s', o, not ended | s, a) at (s, (a, o, s'))."""
-    num_a, num_s, num_o = task.observation.shape
+def _branches(task: TabularPOMDP) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """P(s', o, not ended | s, a), [S, K], and which (a, o, s') its columns are, in order: `(a * O + o) * S + s'`."""
+    num_s, num_o = task.num_states, task.num_observations
     action, state, after, observation, probability, _ = task.kernel.outcomes
-    column = (action * num_o + observation) * num_s + after
-    return sparse.csr_matrix((probability, (state, column)), shape=(num_s, num_a * num_o * num_s))
+    arrival, column = np.unique((action * num_o + observation) * num_s + after, return_inverse=True)
+    return sparse.csr_matrix((probability, (state, column)), shape=(num_s, len(arrival))), arrival
+
+
+def _rows_of(
+    entered: sparse.csr_matrix, arrival: np.ndarray, width: int, num_s: int
+) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """What stands in [N, K] as rows [N * width, S], those that hold anything, and the number of each.
+
+    Args: arrival: [K], the place in [width * S] of each column, in order.
+    """
+    entered.sort_indices()
+    which, state = np.divmod(arrival[entered.indices], num_s)
+    row = np.repeat(np.arange(entered.shape[0]) * width, np.diff(entered.indptr)) + which
+    begins = np.flatnonzero(np.diff(row, prepend=-1))
+    parts = entered.data, state, np.append(begins, len(row))
+    return sparse.csr_matrix(parts, shape=(len(begins), num_s)), row[begins]
 
 
 def _distinct(entered: sparse.csr_matrix, label: np.ndarray, origin: np.ndarray, num_s: int) -> _Met:

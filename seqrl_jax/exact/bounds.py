@@ -83,10 +83,7 @@ def fast_informed_bound(task: TabularPOMDP) -> tuple[float, np.ndarray]:
     kernel = task.kernel
     steps = [kernel.reward]
     for _ in range(task.horizon - 1):
-        ahead = np.zeros_like(kernel.reward)
-        for (a, _), branch in kernel.branches.items():
-            ahead[a] += (branch @ steps[-1].T).max(1)
-        steps.append(kernel.reward + task.discount * ahead)
+        steps.append(kernel.reward + task.discount * kernel.ahead_informed(steps[-1]))
     return _at_start(task, steps[-1]), np.array(steps[::-1])
 
 
@@ -104,8 +101,7 @@ def grid_bound(task: TabularPOMDP, budget: int, meter: Meter) -> float:
     for t in reversed(range(1, task.horizon)):
         action_values = points @ reward.T + task.discount * (ahead @ value).reshape(len(points), -1)
         value = np.minimum(action_values.max(1), (points @ informed[t].T).max(1))
-    joint = task.kernel.start.T
-    start = joint[joint.any(1)]
+    start = task.kernel.first[1]
     first = transition_to_grid(task, grid, start, meter)
     bound = float((start @ reward.T + task.discount * (first @ value).reshape(len(start), -1)).max(1).sum())
     return bound + task.horizon * snapped(grid) * largest_return(task)
@@ -113,5 +109,4 @@ def grid_bound(task: TabularPOMDP, budget: int, meter: Meter) -> float:
 
 def _at_start(task: TabularPOMDP, action_values: np.ndarray) -> float:
     """`sum_o P(o_0 = o) max_a E[Q(s, a) given o]`, from Q [A, S]."""
-    joint = task.kernel.start.T
-    return float((joint @ action_values.T).max(1).sum())
+    return float((task.kernel.first[1] @ action_values.T).max(1).sum())

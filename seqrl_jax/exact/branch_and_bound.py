@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from seqrl_jax.exact.budget import Meter, SearchBudget
 from seqrl_jax.exact.graph import DecisionGraph
 
 TOLERANCE = 2e-8
@@ -40,15 +41,15 @@ BATCH = (64, 512)
 MEMORY = 30_000_000
 """Action values, over all nodes and steps, that are kept for the boxes assessed at once: some hundred megabytes."""
 WORK = 600_000_000
-"""Products that one search may take, over all its sweeps: some seconds, and the same everywhere."""
+"""Products that one search takes, over all its sweeps, unless it is given another budget: some seconds."""
 OVERHEAD = 10_000
 """What a step of a sweep costs however small it is, in products."""
 PATIENCE = 0.1
-"""Of the work: what is spent before the search has to have gained on what is known without it."""
+"""Of the budget: what is spent before the search has to have gained on what is known without it."""
 NEAR = 1e-5
 """Of the largest return: a search whose ends are so close may take"""
 LONGER = 4
-"""times the work to its end."""
+"""times the work to its end; seconds that were given are never exceeded for it."""
 SWEEPS = {"first": 2, "second": 3, "derivatives": 3}
 """Over all nodes and steps, that it takes to assess a box, by what is computed of it."""
 LOOKED = (1000, 0.05)
@@ -100,9 +101,9 @@ def search(
     best: np.ndarray,
     second_order: bool,
     known: float = np.inf,
-    work: float = WORK,
+    meter: Meter | None = None,
 ) -> Found:
-    """Best first, in batches, until every box is closed, or the work is spent, or a share of it has gained nothing.
+    """Best first, in batches, until every box is closed, or the budget is spent, or a share of it has gained nothing.
 
     Args:
         graph: paid in units of the largest return.
@@ -112,13 +113,15 @@ def search(
         second_order: whether to compute the second bound too, and to leave out what is not stationary; for stochastic
             policies.
         known: an upper bound from elsewhere; a search that stays above it for long is given up.
-        work: products that it may take.
+        meter: of the budget that is spent here; one of `WORK` unless given.
     """
+    meter = Meter(SearchBudget(WORK)) if meter is None else meter
+    longest = LONGER if meter.budget.seconds is None else 1
     incumbent, closed = float(evaluate(best[None])[0]), -np.inf
     queue: list[tuple[float, int, Children]] = []
     allowed = np.where(duplicates(graph), 0.0, 1.0)
     fresh = [(np.zeros_like(allowed), allowed)]
-    made, spent, looked, useful = 0, 0, 0, 0
+    made, looked, useful = 0, 0, 0
     differences = action_differences(graph) if second_order else None
     entries = graph.reward.size + graph.transition.nnz
     kept = graph.reward.size * graph.horizon
@@ -128,7 +131,7 @@ def search(
         derivatives = second_order and (looked < LOOKED[0] or useful > LOOKED[1] * looked)
         assessed = assess(graph, boxes, differences, derivatives)
         sweeps = SWEEPS["first"] + second_order * SWEEPS["second"] + derivatives * SWEEPS["derivatives"]
-        spent += sweeps * graph.horizon * (entries * len(fresh) + OVERHEAD)
+        meter.work += sweeps * graph.horizon * (entries * len(fresh) + OVERHEAD)
         looked += derivatives * len(fresh)
         useful += int(assessed.unused.any((0, 1)).sum())
         values = evaluate(np.moveaxis(assessed.policy, -1, 0))
@@ -148,8 +151,9 @@ def search(
             heapq.heappush(queue, (-bound, made, children))
         fresh = []
         ahead = -queue[0][0] if queue else -np.inf
-        allowance = work * (PATIENCE if ahead >= known else LONGER if ahead < incumbent + NEAR else 1)
-        while queue and len(fresh) < batch and spent <= allowance:
+        allowance = PATIENCE if ahead >= known else longest if ahead < incumbent + NEAR else 1
+        going = meter.spent() <= allowance
+        while queue and len(fresh) < batch and going:
             negative, _, children = heapq.heappop(queue)
             smaller = children() if -negative > incumbent + TOLERANCE else []
             fresh += smaller

@@ -10,6 +10,8 @@ WORK = 1e10
 """In products of numbers: some seconds."""
 MEMORY = 4 * 2**30
 """In bytes."""
+LEAST = 1e-9
+"""Seconds that are given where none are left."""
 
 Watch = Callable[[float, float], None]
 """Is shown both ends of a value while they close."""
@@ -24,7 +26,8 @@ class SearchBudget:
     """What the search for a task's history value may take.
 
     work: in products of numbers, so that what is found does not depend on the machine. seconds: where given, they
-    count instead of `work`, and what is found depends on the machine. memory: in bytes.
+    count instead of `work`, here and, once more, in the search for memoryless values, and what is found depends on the
+    machine. memory: in bytes.
     """
 
     work: float = WORK
@@ -69,8 +72,19 @@ class Meter:
             return self.work / self.budget.work
         return (self._clock() - self._began) / self.budget.seconds
 
+    def late(self, share: float = 1.0) -> bool:
+        """Whether such a share of the seconds that were given is over. Work is not looked at: what does not count it is
+        bounded by its own size."""
+        return self.budget.seconds is not None and self.spent() > share
+
     def stop_if_late(self) -> None:
-        """Raises: OverBudget, when the seconds that were given are over. Work is not looked at: what does not count it
-        is bounded by its own size."""
-        if self.budget.seconds is not None and self.spent() > 1:
+        """Raises: OverBudget, when the seconds that were given are over."""
+        if self.late():
             raise OverBudget
+
+    def part(self, work: float, share: float = 1.0) -> Meter:
+        """A meter of a part, beginning now: so much work, or such a share of the seconds that are left."""
+        seconds = self.budget.seconds
+        if seconds is not None:
+            seconds = max(LEAST, share * seconds * (1 - self.spent()))
+        return Meter(SearchBudget(work, seconds, self.budget.memory), self._clock)

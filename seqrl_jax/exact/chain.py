@@ -97,7 +97,7 @@ def history_chain(task: TabularPOMDP, own_actions: bool, limit: int) -> Chain | 
     """
     outcomes, begins = task.kernel.outcomes, _begins(task)
     possible: list[set[int]] = [set() for _ in range(task.num_observations)]
-    for s, o in np.argwhere(task.kernel.start):
+    for s, o in zip(*task.kernel.start.nonzero(), strict=True):
         possible[o].add(int(s))
     label, layer = list(range(task.num_observations)), list(range(task.num_observations))
     successor: dict[tuple[int, int, int], int] = {}
@@ -140,9 +140,9 @@ def _chain(task: TabularPOMDP, label: np.ndarray, first: np.ndarray, successor: 
     """Args: label: [M], the observation that `history` ends with. first: [O], that after o_0. successor: [M, A, O], or
     NOWHERE behind the horizon, where nothing is followed."""
     kernel, begins = task.kernel, _begins(task)
-    outcomes, joint = kernel.outcomes, kernel.start
-    pairs = [(s, first[o]) for s, o in np.argwhere(joint)]
-    start = [joint[s, o] for s, o in np.argwhere(joint)]
+    outcomes, joint = kernel.outcomes, kernel.start.tocoo()
+    pairs = [(s, first[o]) for s, o in zip(joint.row, joint.col, strict=True)]
+    start = joint.data.tolist()
     number = {pair: n for n, pair in enumerate(pairs)}
     rows, columns, which = [], [], []
     for n, (s, history) in enumerate(pairs):

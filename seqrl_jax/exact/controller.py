@@ -72,7 +72,8 @@ def trimmed(controller: Controller) -> Controller:
 def evaluate_controller(task: TabularPOMDP, controller: Controller) -> float:
     """The exact value J of a controller, by forward recursion over pairs (state, node)."""
     kernel = task.kernel
-    nodes, mass = _merge(controller.start[np.arange(task.num_observations)], kernel.start.T)
+    shown, joint = kernel.first
+    nodes, mass = _merge(controller.start[shown], joint)
     total, weight = 0.0, 1.0
     for _ in range(task.horizon):
         action = controller.action[nodes]
@@ -118,7 +119,8 @@ def evaluate_infinite_controller(task: TabularPOMDP, controller: Controller, err
     onward = sparse.csr_array((shows.data, after, shows.indptr), shape=(num_n * num_s, num_n * num_s))
     back, forth = sparse.csr_array(moves.T), sparse.csr_array(onward.T)
     begun = np.zeros((num_n, num_s))
-    np.add.at(begun, controller.start, kernel.start.T)
+    shown, joint = kernel.first
+    np.add.at(begun, controller.start[shown], joint)
     mass, reward = begun.ravel(), kernel.reward[controller.action].ravel()
     # What has ended earns nothing, which may be more or less than what goes on.
     least, most = (float(end) / (1 - discount) for end in (min(0.0, reward.min()), max(0.0, reward.max())))

@@ -48,7 +48,7 @@ def aggregated(task: TabularPOMDP, behaviour: np.ndarray, occupancy_discount: fl
     An observation that the behaviour never meets leads nowhere and pays nothing.
     """
     kernel = task.kernel
-    here = kernel.start
+    here = kernel.start.toarray()
     met, not_last = np.zeros_like(here), np.zeros_like(here)
     for t in range(task.horizon):
         met += occupancy_discount**t * here
@@ -62,7 +62,7 @@ def aggregated(task: TabularPOMDP, behaviour: np.ndarray, occupancy_discount: fl
     return Aggregated(
         transition=moves,
         reward=kernel.reward @ share,
-        start=kernel.start.sum(0),
+        start=np.asarray(kernel.start.sum(0)),
         continues=last_aware / np.maximum(moves.sum(-1), 1e-300),
     )
 
@@ -100,7 +100,7 @@ def timed_q_fixed_point(task: TabularPOMDP, behaviour: np.ndarray) -> tuple[floa
     Each step has frequencies of its own; where the observation is the state, this is the optimum.
     """
     kernel = task.kernel
-    here, models = kernel.start, []
+    here, models = kernel.start.toarray(), []
     for _ in range(task.horizon):
         share = here / np.maximum(here.sum(0), 1e-300)
         models.append((_seen(kernel, share), kernel.reward @ share))

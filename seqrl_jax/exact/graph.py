@@ -64,17 +64,20 @@ def _state_graph(task: TabularPOMDP) -> DecisionGraph:
     # Where a node leads depends on its state alone.
     law = sparse.csr_matrix((probability, (state * task.num_actions + action, pair)), shape=shape)
     leads = sparse.csr_matrix((np.ones(len(pair), bool), (state, pair)), shape=(task.num_states, shape[1]))
-    start = kernel.start.ravel()
-    nodes = _reachable(start > 0, leads)
+    begun = kernel.start.tocoo()
+    nodes = _reachable(begun.row * num_o + begun.col, leads)
     state_of = nodes // num_o
     rows = (state_of[:, None] * task.num_actions + np.arange(task.num_actions)).ravel()
     entries = int(np.diff(law.indptr)[rows].sum())
     refuse_too_many(task.name, "the graph of its states with what each shows", entries, MOST_ENTRIES)
+    steps = law[rows]
+    steps.sort_indices()
+    column = np.searchsorted(nodes, steps.indices)
     return DecisionGraph(
         label=nodes % num_o,
         reward=kernel.reward.T[state_of],
-        transition=law[:, nodes][rows],
-        start=start[nodes],
+        transition=sparse.csr_matrix((steps.data, column, steps.indptr), shape=(len(rows), len(nodes))),
+        start=kernel.start[state_of, nodes % num_o],
         discount=task.discount,
         horizon=task.horizon,
         num_labels=num_o,
@@ -132,13 +135,13 @@ def _by_recursion(graph: DecisionGraph, policy: np.ndarray) -> np.ndarray:
 
 
 def _reachable(start: np.ndarray, leads: sparse.csr_matrix) -> np.ndarray:
-    """The pairs that can be met, in order. Args: start: [S * O] bool. leads: [S, S * O]."""
-    reached, num_o = start.copy(), len(start) // leads.shape[0]
+    """The pairs that can be met, in order. Args: start: [K], pairs. leads: [S, S * O]."""
+    num_o = leads.shape[1] // leads.shape[0]
+    reached, fresh = [start], np.unique(start // num_o)
     left = np.zeros(leads.shape[0], bool)
-    while True:
-        states = np.unique(np.flatnonzero(reached) // num_o)
-        fresh = states[~left[states]]
-        if not len(fresh):
-            return np.flatnonzero(reached)
+    while len(fresh):
         left[fresh] = True
-        reached[leads[fresh].indices] = True
+        reached.append(np.unique(leads[fresh].indices))
+        states = np.unique(reached[-1] // num_o)
+        fresh = states[~left[states]]
+    return np.unique(np.concatenate(reached))

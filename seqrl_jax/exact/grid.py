@@ -143,16 +143,18 @@ def _below(resolution: int, k: int) -> np.ndarray:
 def _reachable_supports(task: TabularPOMDP) -> set[tuple[bool, ...]]:
     """The sets of states that a reachable belief may mix; all states in one set when there are too many."""
     kernel = task.kernel
-    shows = [show.toarray() > 0 for show in kernel.shows]
-    start = kernel.start > 0
-    frontier = {tuple(support) for support in start.T if support.any()}
+    frontier = {tuple(support) for support in kernel.first[1] > 0}
     found = set(frontier)
     for _ in range(task.horizon - 1):
         after = set()
         for support in frontier:
             for a in range(task.num_actions):
-                entered = np.array(support, float) @ kernel.moves[a] > 0
-                after |= {tuple(row) for row in (entered[:, None] & shows[a]).T if row.any()}
+                entered = np.flatnonzero(np.array(support, float) @ kernel.moves[a])
+                shown = kernel.shows[a][entered].toarray().T > 0
+                shown = shown[shown.any(1)]
+                rows = np.zeros((len(shown), task.num_states), bool)
+                rows[:, entered] = shown
+                after |= set(map(tuple, rows))
         frontier = after - found
         found |= frontier
         if not frontier:

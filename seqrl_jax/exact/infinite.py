@@ -166,16 +166,8 @@ def infinite_informed_bound(task: TabularPOMDP) -> np.ndarray:
     kernel = task.kernel
     _, above, _ = infinite_state_values(task)
     bound = kernel.reward + task.discount * kernel.ahead(above)
-    pairs, branches = list(kernel.branches), list(kernel.branches.values())
-    if not pairs:
-        return bound
-    together = sparse.vstack(branches, format="csr")
-    action = np.array([a for a, _ in pairs])
     for _ in range(SWEEPS):
-        by_branch = (together @ bound.T).max(1).reshape(len(pairs), task.num_states)
-        ahead = np.zeros_like(bound)
-        np.add.at(ahead, action, by_branch)
-        before, bound = bound, np.minimum(bound, kernel.reward + task.discount * ahead)
+        before, bound = bound, np.minimum(bound, kernel.reward + task.discount * kernel.ahead_informed(bound))
         if (before - bound).max() <= TOLERANCE * (1 - task.discount) * largest_infinite_return(task):
             break
     return bound
@@ -213,17 +205,24 @@ def infinite_uniform(task: TabularPOMDP) -> Interval:
     return Interval(value, value, "exact: a linear solve under the uniform policy")
 
 
-def infinite_memoryless(task: TabularPOMDP, history_upper: float) -> tuple[Interval, np.ndarray, Interval, np.ndarray]:
+def infinite_memoryless(
+    task: TabularPOMDP, history_upper: float, meter: Meter
+) -> tuple[Interval, np.ndarray, Interval, np.ndarray]:
     """Maps o -> a and pi(a given o): policies that are met on a climb over maps, below the history value.
 
+    Args: meter: its seconds bound the climb.
     Returns: the interval and the policy [O, A] of maps, then those of stochastic policies.
     """
     graph, identity = state_graph(task), np.eye(task.num_actions)
     labels, tried = np.unique(graph.label), 0
-    values = [infinite_policy_value(graph, np.tile(row, (task.num_observations, 1))) for row in identity]
+    values = []
+    for row in identity:
+        values.append(infinite_policy_value(graph, np.tile(row, (task.num_observations, 1))))
+        if meter.late():
+            break
     actions, best = np.full(task.num_observations, int(np.argmax(values))), max(values)
     improved = True
-    while improved and tried < MAPS:
+    while improved and tried < MAPS and not meter.late():
         improved = False
         for label, action in product(labels, range(task.num_actions)):
             other = np.where(np.arange(task.num_observations) == label, action, actions)
@@ -231,7 +230,7 @@ def infinite_memoryless(task: TabularPOMDP, history_upper: float) -> tuple[Inter
             value = infinite_policy_value(graph, identity[other])
             if value > best + ROUNDING * largest_infinite_return(task):
                 actions, best, improved = other, value, True
-            if tried >= MAPS:
+            if tried >= MAPS or meter.late():
                 break
     policy, uniform = identity[actions], infinite_uniform(task).lower
     above = "upper: the history value"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqrl_jax.exact.belief import belief_graph, history_policy
+from seqrl_jax.exact.budget import Meter, SearchBudget
 from seqrl_jax.exact.graph import DecisionGraph, policy_values, state_graph, with_memory
 from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.memoryless import stochastic_controller
@@ -61,7 +62,8 @@ def ladder(
     for memories in range(2, largest + 1):
         starts = [_with_another_state(rungs[-1], task)]
         starts += [] if beliefs is None else _merged(task, graph, memories, rng)
-        rungs.append(Rung(memories, *stochastic_controller(task, graph, starts, limit, memories, WORK)))
+        meter = Meter(SearchBudget(WORK))
+        rungs.append(Rung(memories, *stochastic_controller(task, graph, starts, limit, memories, meter)))
     return rungs
 
 

@@ -40,8 +40,8 @@ def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray, meter: Meter
     scale = largest_return(task)
     num_s, num_o = task.num_states, task.num_observations
     kernel = task.kernel
-    reward, branches, joint = kernel.reward, kernel.branches, kernel.start.T
-    shown = np.flatnonzero(joint.any(1))
+    reward, branches = kernel.reward, kernel.branches
+    shown, joint = kernel.first
     points, arrivals = beliefs, _arrivals(branches, beliefs)
 
     alpha = np.zeros((1, num_s))
@@ -49,7 +49,7 @@ def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray, meter: Meter
     for to_go in range(1, task.horizon + 1):
         meter.stop_if_late()
         if to_go == task.horizon:
-            points = joint[shown]
+            points = joint
             arrivals = _arrivals(branches, points)
         values = reward @ points.T
         best = np.zeros((*values.shape, num_o), np.int32)
@@ -69,7 +69,7 @@ def point_based_controller(task: TabularPOMDP, beliefs: np.ndarray, meter: Meter
         steps.append((plans[distinct, 0], plans[distinct, 1:]))
 
     start = np.zeros(num_o, np.int32)
-    start[shown] = (joint[shown] @ alpha.T).argmax(1)
+    start[shown] = (joint @ alpha.T).argmax(1)
     return joined(steps[::-1], start)
 
 
@@ -83,8 +83,7 @@ def likely_beliefs(task: TabularPOMDP, action_values: np.ndarray, budget: int) -
     """
     branches = task.kernel.branches
     width = max(1, budget // task.horizon)
-    mass = task.kernel.start.T
-    mass = mass[mass.any(1)]
+    _, mass = task.kernel.first
     met = []
     for values in action_values:
         mass = mass[np.argsort(-mass.sum(1), kind="stable")[:width]]

@@ -12,6 +12,7 @@ import numpy as np
 
 from seqrl_jax.exact.belief import belief_graph
 from seqrl_jax.exact.bounds import LISTING, MOST_BELIEFS, bounded_interval, listed_interval
+from seqrl_jax.exact.branch_and_bound import WORK
 from seqrl_jax.exact.budget import DEFAULT, Meter, SearchBudget, Watch, unseen
 from seqrl_jax.exact.controller import Controller, controller_from_map
 from seqrl_jax.exact.graph import state_graph
@@ -34,6 +35,8 @@ VALUES = ("random", "memoryless_deterministic", "memoryless_stochastic", "histor
 SOLVER_VERSION = 7
 # Branch and bound sweeps the belief graph thousands of times; above this size the state graph serves instead.
 BELIEF_NODES_FOR_BOUNDS = 2500
+FOR_MAPS = 0.5
+"""Of the seconds for memoryless policies, what may be taken to find the best map."""
 ROUNDING = 1e-9
 """Of the largest return: by no more than this the values of two policies differ by rounding."""
 
@@ -66,15 +69,15 @@ def solve(
 ) -> Solution:
     """The solution that the cache directory holds under the task's fingerprint, else `solve_anew`, then kept.
 
-    Where the history value is an interval and `budget` is larger than what it was given, it is solved again, and the
-    better of both lower and of both upper ends is kept.
+    Where a value is an interval and `budget` is larger than what was given, the task is solved again, and the better of
+    both lower and of both upper ends is kept.
 
     Args: cache: `cache_directory()` is the usual one. fresh: solve anew in any case. watch: is shown the history
         value's ends. infinite: without the horizon. Raises: ValueError for an infinite task without discount.
     """
     path = cache / f"solution-{SOLVER_VERSION}-{'infinite-' if infinite else ''}{_identity(task, infinite)}.npz"
     kept = None if fresh else _read(path)
-    if kept is not None and (kept.values["history"].is_exact or kept.budget.covers(budget)):
+    if kept is not None and (all(value.is_exact for value in kept.values.values()) or kept.budget.covers(budget)):
         return kept
     solution = solve_infinite(task, budget, watch) if infinite else solve_anew(task, budget, watch)
     if kept is not None:
@@ -96,15 +99,19 @@ def solve_anew(task: TabularPOMDP, budget: SearchBudget = DEFAULT, watch: Watch 
         history, controller = listed_interval(task, beliefs)
     small = beliefs is not None and beliefs.graph.num_nodes <= BELIEF_NODES_FOR_BOUNDS
     graph = beliefs.graph if beliefs is not None and small else state_graph(task)
-    deterministic, deterministic_policy = memoryless_deterministic(task, graph)
+    # As many seconds again as for the history value, half of them at most for maps.
+    meter = Meter(budget)
+    deterministic, deterministic_policy = memoryless_deterministic(task, graph, meter=meter.part(WORK, FOR_MAPS))
     ceiling = max(history.lower, min(history.upper, state))
-    stochastic, stochastic_policy = memoryless_stochastic(task, graph, deterministic_policy, ceiling)
+    stochastic, stochastic_policy = memoryless_stochastic(
+        task, graph, deterministic_policy, ceiling, meter=meter.part(WORK)
+    )
     solution = Solution(
         fingerprint=fingerprint(task),
         values={
             "random": Interval(uniform, uniform, "exact: expectation under the uniform policy"),
-            "memoryless_deterministic": deterministic,
-            "memoryless_stochastic": stochastic,
+            "memoryless_deterministic": _told(deterministic, budget),
+            "memoryless_stochastic": _told(stochastic, budget),
             "history": _told(history, budget),
             "state": Interval(state, state, "exact: backward induction over states and time"),
         },
@@ -123,13 +130,15 @@ def solve_infinite(task: TabularPOMDP, budget: SearchBudget = DEFAULT, watch: Wa
     meter = Meter(budget)
     state, state_policy = infinite_state_interval(task)
     history, controller = infinite_history_interval(task, meter, watch)
-    deterministic, deterministic_policy, stochastic, stochastic_policy = infinite_memoryless(task, history.upper)
+    deterministic, deterministic_policy, stochastic, stochastic_policy = infinite_memoryless(
+        task, history.upper, Meter(budget)
+    )
     solution = Solution(
         fingerprint=_identity(task, infinite=True),
         values={
             "random": infinite_uniform(task),
-            "memoryless_deterministic": deterministic,
-            "memoryless_stochastic": stochastic,
+            "memoryless_deterministic": _told(deterministic, budget),
+            "memoryless_stochastic": _told(stochastic, budget),
             "history": _told(history, budget),
             "state": state,
         },
@@ -146,33 +155,38 @@ def _identity(task: TabularPOMDP, infinite: bool) -> str:
     return fingerprint(replace(task, horizon=1) if infinite else task)
 
 
-def _told(history: Interval, budget: SearchBudget) -> Interval:
+def _told(value: Interval, budget: SearchBudget) -> Interval:
     """The interval with what its ends depend on."""
-    if budget.seconds is None or history.method.startswith("exact"):
-        return history
-    return replace(history, method=f"{history.method}; in {budget.seconds:g} s of this machine")
+    if budget.seconds is None or value.gap == 0 or value.method.startswith("exact"):
+        return value
+    return replace(value, method=f"{value.method}; in {budget.seconds:g} s of this machine")
 
 
 def _better(task: TabularPOMDP, kept: Solution, found: Solution, infinite: bool) -> Solution:
-    """The better of both ends of the history value, each with its proof, and all that follows from them."""
-    old, new = kept.values["history"], found.values["history"]
-    below, above = max((kept, found), key=_lower), min((found, kept), key=_upper)
-    lower, upper = below.values["history"], above.values["history"]
-    method = new.method if below is above is found else old.method
-    if below is not above:
-        method = f"lower end: {lower.method}. upper end: {upper.method}"
-    history = Interval(lower.lower, max(lower.lower, upper.upper), method)
-    spent = kept.budget.joined(found.budget)
-    solution = replace(found, values={**found.values, "history": history}, history=below.history, budget=spent)
+    """The better of both ends of every value, each with its proof, and all that follows from them."""
+    parts = {name: _joined(name, kept, found) for name in VALUES}
+    solution = Solution(
+        fingerprint=found.fingerprint,
+        values={name: value for name, (value, _) in parts.items()},
+        deterministic=parts["memoryless_deterministic"][1].deterministic,
+        stochastic=parts["memoryless_stochastic"][1].stochastic,
+        history=parts["history"][1].history,
+        state=parts["state"][1].state,
+        budget=kept.budget.joined(found.budget),
+    )
     return _in_order(solution, largest_infinite_return(task) if infinite else largest_return(task))
 
 
-def _lower(solution: Solution) -> float:
-    return solution.values["history"].lower
-
-
-def _upper(solution: Solution) -> float:
-    return solution.values["history"].upper
+def _joined(name: str, kept: Solution, found: Solution) -> tuple[Interval, Solution]:
+    """The better of both ends of a value, and the solution whose policy proves the lower one."""
+    for one, other in ((found, kept), (kept, found)):
+        value, beside = one.values[name], other.values[name]
+        if value.lower >= beside.lower and value.upper <= beside.upper:
+            return value, one
+    below, above = sorted((kept, found), key=lambda each: -each.values[name].lower)
+    lower, upper = below.values[name], above.values[name]
+    method = f"lower end: {lower.method}. upper end: {upper.method}"
+    return Interval(lower.lower, max(lower.lower, upper.upper), method), below
 
 
 def _in_order(solution: Solution, unit: float) -> Solution:

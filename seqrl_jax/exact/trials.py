@@ -24,6 +24,7 @@ from seqrl_jax.exact.controller import Controller
 from seqrl_jax.exact.plans import joined
 from seqrl_jax.exact.rows import Rows
 from seqrl_jax.tasks.kernel import Kernel
+from seqrl_jax.tasks.tables import row_numbers
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 OVERHEAD = 1_000_000
@@ -220,9 +221,14 @@ class Search:
         self.kernel, self.discount = kernel, discount
         self.plans, self.points = plans, points
         self.scale, self.meter = scale, meter
-        self.start = kernel.start
+        self.shown, joint = kernel.first
+        self.start = joint.T
         self._moves = sparse.csr_array(sparse.hstack(kernel.moves).T)
-        self._shows = np.stack([show.toarray() for show in kernel.shows])
+        shows = sparse.csr_array(sparse.vstack(kernel.shows))
+        # By what can be seen: the action and state entered, how likely it is there, and with which action what is seen.
+        self._row, self._likely = row_numbers(shows), shows.data
+        self._state = self._row % kernel.num_states
+        self._arrival = self._row // kernel.num_states * kernel.num_observations + shows.indices
         self.trials = self.looks = 0
 
     def ends(self) -> tuple[float, float]:
@@ -250,13 +256,14 @@ class Search:
 
     def entered(self, belief: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What can be entered and seen from a belief [S]: mass [S, N], by which action and observation, both [N]."""
-        num_a, num_s, num_o = self._shows.shape
-        entered = (self._moves @ belief).reshape(num_a, num_s)
-        states = np.flatnonzero(entered.any(0))
-        some = (entered[:, states, None] * self._shows[:, states]).swapaxes(0, 1).reshape(len(states), num_a * num_o)
-        seen = np.flatnonzero(some.any(0))
-        mass = np.zeros((num_s, len(seen)))
-        mass[states] = some[:, seen]
+        likely = (self._moves @ belief)[self._row] * self._likely
+        some = np.flatnonzero(likely)
+        arrival, num_o = self._arrival[some], self.kernel.num_observations
+        met = np.zeros(self.kernel.num_actions * num_o, bool)
+        met[arrival] = True
+        seen = np.flatnonzero(met)
+        mass = np.zeros((self.kernel.num_states, len(seen)))
+        mass[self._state[some], (met.cumsum() - 1)[arrival]] = likely[some]
         return mass, *np.divmod(seen, num_o)
 
     def look(self, belief: np.ndarray, to_go: int) -> Lookahead:
@@ -278,7 +285,7 @@ class Search:
             upper[a], fine[a] = now[a] + self.discount * above[mine].sum(), True
         entries = plans.alpha.size + points.informed.size + len(points.states)
         self.looks += 1
-        self.meter.work += OVERHEAD + self._shows.size + len(action) * entries
+        self.meter.work += OVERHEAD + len(self._row) + len(action) * entries
         return Lookahead(mass, action, observation, above, below, plan, upper, lower)
 
     def back_up(self, belief: np.ndarray, to_go: int) -> None:
@@ -292,9 +299,11 @@ class Search:
         if ahead.lower[action] > plans.best(belief[:, None])[0][0] + enough:
             mine, after = ahead.action == action, self.plans[to_go - 1]
             # Behind what cannot be seen from here any plan may stand: the one that is best for the belief as it is.
-            plan = np.full(self._shows.shape[2], after.best(belief[:, None])[1][0])
+            plan = np.full(self.kernel.num_observations, after.best(belief[:, None])[1][0])
             plan[ahead.observation[mine]] = ahead.plan[mine]
-            expected = np.einsum("so,os->s", self._shows[action], after.alpha[plan])
+            show = self.kernel.shows[action]
+            state = row_numbers(show)
+            expected = np.bincount(state, show.data * after.alpha[plan[show.indices], state], len(belief))
             alpha = self.kernel.reward[action] + self.discount * (self.kernel.moves[action] @ expected)
             plans.add(alpha, action, after.node[plan])
 
@@ -368,4 +377,6 @@ def plans_by_step(search: Search) -> Controller:
 
 def first_plans(search: Search) -> np.ndarray:
     """[O]: the number of the plan that is best after each first observation."""
-    return search.plans[-1].node[search.plans[-1].best(search.start)[1]]
+    plans, after = search.plans[-1], np.zeros(search.kernel.num_observations, int)
+    after[search.shown] = plans.node[plans.best(search.start)[1]]
+    return after

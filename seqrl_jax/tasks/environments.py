@@ -14,7 +14,7 @@ from seqrl_jax.tasks import bandit, battleship, cards, catch, chain, concentrati
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 from seqrl_jax.tasks.ready import Ready
-from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, TASKS, make
+from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, TASKS, make, refuse_other_file
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 from seqrl_jax.tasks.wrappers.mask import GROUPS
 from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapped_environment, wrapper_settings
@@ -76,6 +76,7 @@ def environment(spec: str) -> Ready:
     if path:
         settings = {} if path["settings"] is None else naming.read_settings(spec, path["settings"])
         return _called(spec, _imported(spec, path["module"], path["function"]), settings)
+    refuse_other_file(name)
     return naming.lookup("environment", name, {**TASKS, **ENVIRONMENTS, GYMNAX: None})
 
 

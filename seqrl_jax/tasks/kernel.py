@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from seqrl_jax.tasks.tables import Lists, dense_matrix, refuse_too_many, row_numbers
+from seqrl_jax.tasks.tables import Lists, refuse_too_many, row_numbers
 
 MOST_OUTCOMES = 2**25
 """In one list, of six numbers each: 1.6 GB."""
@@ -39,7 +39,7 @@ class Kernel:
 
     name: of the task. moves: by action [S, S], P(s', the episode goes on | s, a). pays: by action [S, S], R(s, a, s')
     at the same entries. shows: by action [S, O], the law of what is observed on entering a state. reward, square:
-    [A, S], expectation of the reward and of its square, endings included. start: [S, O], P(s_0, o_0).
+    [A, S], expectation of the reward and of its square, endings included. start: [S, O], P(s_0, o_0), as a list.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Kernel:
     shows: tuple[sparse.csr_array, ...]
     reward: np.ndarray
     square: np.ndarray
-    start: np.ndarray
+    start: sparse.csr_array
 
     @property
     def num_states(self) -> int:
@@ -67,10 +67,36 @@ class Kernel:
         flat = values.reshape(self.num_states, -1)
         return np.stack([move @ flat for move in self.moves]).reshape(self.num_actions, *values.shape)
 
+    def ahead_informed(self, values: np.ndarray) -> np.ndarray:
+        """[A, S]: the expectation of the best of action values [A, S] for who sees the state one step late: `sum_o
+        max_a' sum_s' P(s', o | s, a) values[a', s']`."""
+        pair, law = self.arrivals
+        best = (law @ values.T).max(1)
+        return np.bincount(pair, best, values.size).reshape(values.shape)
+
     def onward(self, joint: np.ndarray) -> np.ndarray:
         """[S, O]: the mass of the next (s', o'), from that of (action, state), [A, S]."""
         parts = zip(joint, self.moves, self.shows, strict=True)
         return sum(sparse.diags_array(mass @ move) @ show for mass, move, show in parts).toarray()
+
+    @cached_property
+    def first(self) -> tuple[np.ndarray, np.ndarray]:
+        """What can be seen first: these observations [K], in order, and P(s_0, o_0) of each, [K, S]."""
+        by_observation = sparse.csr_array(self.start.T)
+        shown = np.flatnonzero(np.diff(by_observation.indptr))
+        return shown, by_observation[shown].toarray()
+
+    @cached_property
+    def arrivals(self) -> tuple[np.ndarray, sparse.csr_array]:
+        """By action, state and observation, in order, what can be seen next: the action and state as `a * S + s`, [G],
+        and P(s', o', the episode goes on | s, a), [G, S']."""
+        action, state, after, observation, probability, _ = self.outcomes
+        pair = action * self.num_states + state
+        order = np.lexsort((observation, pair))
+        seen = pair[order] * self.num_observations + observation[order]
+        begins = np.flatnonzero(np.diff(seen, prepend=-1))
+        parts = probability[order], after[order], np.append(begins, len(order))
+        return pair[order][begins], sparse.csr_array(parts, shape=(len(begins), self.num_states))
 
     @cached_property
     def outcomes(self) -> Outcomes:
@@ -125,5 +151,6 @@ def kernel_of(
         begins = np.concatenate([[0], onward.cumsum()])[law.indptr]
         moves.append(sparse.csr_array((law.data[onward], law.indices[onward], begins), shape=law.shape))
         pays.append(sparse.csr_array((pay.data[onward], law.indices[onward], begins), shape=law.shape))
-    start = dense_matrix(lists.initial_observation) * initial[:, None]
+    start = sparse.csr_array(sparse.diags_array(initial) @ lists.initial_observation)
+    start.eliminate_zeros()
     return Kernel(name, tuple(moves), tuple(pays), lists.observation, reward, square, start)

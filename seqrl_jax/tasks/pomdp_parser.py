@@ -5,7 +5,7 @@ Source: http://www.pomdp.org/code/pomdp-file-spec.html and http://www.pomdp.org/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -36,7 +36,6 @@ from seqrl_jax.tasks.tables import MOST_ENTRIES, MOST_STATES, Matrix
 
 MAX_NAMES = MOST_STATES
 """Most states, actions or observations that a file may declare."""
-UNKNOWN = -2
 CALLED = {"E": "it marks the end of episodes for some programs: write '# seqrl: terminal STATE ...' instead"}
 XML = "this is XML, a POMDPX file it seems, which is not supported: convert it to Cassandra's .POMDP format"
 
@@ -161,7 +160,7 @@ class _Parser(Cursor):
             if required not in self._seen:
                 self.fail(f"'{required}:' is missing; it must stand before the first T, O or R")
         states, actions, observations = (self._sets[key] for key in ("states", "actions", "observations"))
-        entries = (3 * len(actions) + len(observations)) * len(states)
+        entries = (3 * len(actions) + 1) * len(states)
         if entries > MOST_ENTRIES:
             problem = f"the task needs at least {entries} numbers; at most {MOST_ENTRIES} fit"
             self.fail(problem, states.declared)
@@ -208,27 +207,26 @@ class _Parser(Cursor):
 
     def _read_plain(self, model: Model, keyword: Token, plain: Plain) -> None:
         """A run of plain entries, together; word by word where something is wrong or special."""
-        action, state, column, value = zip(*plain.words, strict=True)
+        action, state, column, value = plain.columns(keyword.text)
         rewards = keyword.text == "R"
         outcomes = model.observations if keyword.text == "O" else model.states
-        numbers = [
-            _numbers_of(model.actions, action, not rewards),
-            _numbers_of(model.states, state, False),
-            _numbers_of(outcomes, column, rewards),
-        ]
         # Few different numbers stand in a file; what is none becomes nan here.
         read = {text: float(text) if NUMBER.fullmatch(text) else np.nan for text in set(value)}
-        values = np.array([read[text] for text in value])
+        values = _looked_up(read, value, np.float64)
         most = 1 + PROBABILITY_TOLERANCE
         good = np.isfinite(values) if rewards else (values >= 0) & (values <= most)
-        unknown = any((part == UNKNOWN).any() for part in numbers)
-        if unknown or not good.all() or (rewards and self.at_number):
-            tokens = [*plain.tokens(keyword.text), self.next]
+        try:
+            a = _looked_up(_words_of(model.actions, not rewards), action, np.int64)
+            s = _looked_up(_words_of(model.states, False), state, np.int64)
+            x = _looked_up(_words_of(outcomes, rewards), column, np.int64)
+        except KeyError:
+            good[:] = False
+        if not good.all() or (rewards and self.at_number):
+            tokens = [*plain.tokens(), self.next]
             word_by_word = _Parser(tokens, self.source)
             while not word_by_word.at_end:
                 word_by_word._body_entry(model)
             return
-        a, s, x = numbers
         if rewards:
             model.rewards.append(Rewards(a, s, x, values, keyword))
             return
@@ -298,10 +296,14 @@ class _Parser(Cursor):
         model.rewards.append(Reward(where, values, keyword))
 
 
-def _numbers_of(names: NameSet, words: Iterable[str], every: bool) -> np.ndarray:
-    """[N]: these elements by number, -1 for `*` where it may stand, UNKNOWN for a word that is anything else."""
-    known = names.by_word | ({"*": -1} if every else {})
-    return np.array([known.get(word, UNKNOWN) for word in words])
+def _words_of(names: NameSet, every: bool) -> Mapping[str, int]:
+    """The elements by word, and -1 by `*` where it may stand."""
+    return names.by_word | ({"*": -1} if every else {})
+
+
+def _looked_up(table: Mapping[str, float], words: Sequence[str], dtype: type) -> np.ndarray:
+    """[N]: what these words stand for. Raises: KeyError for one that stands for nothing."""
+    return np.fromiter(map(table.__getitem__, words), dtype, len(words))
 
 
 def _annotate(model: Model, cursor: Cursor) -> None:

@@ -26,10 +26,12 @@ NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _WORD = re.compile(r"[:*]|[^\s:*]+")
 _NAMED, _GAP = r"[^\s:*#]+", r"[^\S\n]*"
 _COLON, _END = f"{_GAP}:{_GAP}", rf"{_GAP}(?:\n|\Z)"
-_TO = rf"{_COLON}({_NAMED}|[*]){_COLON}({_NAMED}){_COLON}({_NAMED})[^\S\n]+({_NAMED}){_END}"
-_R = rf"{_COLON}({_NAMED}){_COLON}({_NAMED}){_COLON}({_NAMED}|[*]){_COLON}[*]{_GAP}({_NAMED}){_END}"
-_PLAIN = {keyword: re.compile(f"{_GAP}{keyword}{rest}") for keyword, rest in (("T", _TO), ("O", _TO), ("R", _R))}
-_RUN = {keyword: re.compile(f"(?:{line.pattern})++") for keyword, line in _PLAIN.items()}
+_TO = rf"{_COLON}(?:{_NAMED}|[*]){_COLON}{_NAMED}{_COLON}{_NAMED}[^\S\n]+{_NAMED}{_END}"
+_R = rf"{_COLON}{_NAMED}{_COLON}{_NAMED}{_COLON}(?:{_NAMED}|[*]){_COLON}[*]{_GAP}{_NAMED}{_END}"
+_RUN = {key: re.compile(f"(?:{_GAP}{key}{rest})++") for key, rest in (("T", _TO), ("O", _TO), ("R", _R))}
+_WORDS = {"T": 5, "O": 5, "R": 6}
+"""Of a plain entry, without colons: keyword, a, s, s' or o, for R an asterisk, and a number."""
+_HEAD = re.compile(r"(?:\s*#.*)*")
 _ANNOTATION = re.compile(r"\s*seqrl\s*:(.*)")
 
 Element = int | slice
@@ -71,20 +73,22 @@ class Token(NamedTuple):
 class Plain:
     """Entries of one keyword, each on a line of its own, `T: a : s : s' p` or `R: a : s : s' : * v`.
 
-    words: (a, s, s' or o, number) of each; line: where the first stands, the others follow. Large files are made of
-    them, and they are read together; whatever is special about one, they are read word by word.
+    text: as they stand in the file; line: where the first stands, the others follow. Large files are made of them, and
+    they are read together; whatever is special about one, they are read word by word.
     """
 
-    words: list[tuple[str, ...]]
+    text: str
     line: int
 
-    def tokens(self, keyword: str) -> list[Token]:
+    def columns(self, keyword: str) -> tuple[list[str], ...]:
+        """Of all entries a, of all s, of all s' or o, and of all the number."""
+        words, width = self.text.replace(":", " ").replace("*", " * ").split(), _WORDS[keyword]
+        return words[1::width], words[2::width], words[3::width], words[width - 1 :: width]
+
+    def tokens(self) -> list[Token]:
         """The same word by word."""
-        tokens = []
-        for line, (a, s, x, number) in enumerate(self.words, self.line):
-            texts = [keyword, ":", a, ":", s, ":", x, *([":", "*"] if keyword == "R" else []), number]
-            tokens += [Token(text, line) for text in texts]
-        return tokens
+        lines = enumerate(self.text.split("\n"), self.line)
+        return [Token(word, line) for line, content in lines for word in _WORD.findall(content)]
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,8 @@ def tokenise(text: str) -> tuple[list[Token], list[list[Token]]]:
     while begin < end:
         keyword = text[begin : begin + 80].lstrip(" \t")[:1]
         if keyword in _RUN and (found := _RUN[keyword].match(text, begin)):
-            words = _PLAIN[keyword].findall(text, begin, found.end())
-            tokens.append(Token(keyword, line, Plain(words, line)))
-            begin, line = found.end(), line + text.count("\n", begin, found.end())
+            tokens.append(Token(keyword, line, Plain(found[0], line)))
+            begin, line = found.end(), line + found[0].count("\n")
             continue
         stop = text.find("\n", begin)
         content = text[begin : end if stop < 0 else stop]
@@ -135,7 +138,8 @@ def tokenise(text: str) -> tuple[list[Token], list[list[Token]]]:
 def origin_of(text: str) -> tuple[str, ...]:
     """The comments before the first word: who made the task, and what it is. Without what a writer adds by itself."""
     comments = []
-    for line in text.splitlines():
+    head = _HEAD.match(text)
+    for line in head[0].splitlines() if head else ():
         code, mark, comment = line.partition("#")
         if code.strip():
             break

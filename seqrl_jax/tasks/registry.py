@@ -35,6 +35,8 @@ TASKS: dict[str, Callable[..., TabularPOMDP]] = {
     "hidden_market": market.hidden_market,
 }
 FILE = re.compile(r"(?P<path>.*\.pomdp)(:(?P<settings>.*))?", re.IGNORECASE | re.DOTALL)
+OTHER_FILE = re.compile(r".*([/\\].*|\.\w+)", re.DOTALL)
+"""What is meant as a path: it has a separator or an ending, which no name of a task has."""
 OF_THE_TASK: dict[str, Any] = {
     "horizon": Horizon,
     "discount": Discount,
@@ -63,11 +65,21 @@ def make(spec: str) -> TabularPOMDP:
         values = _values(spec, settings, {})
         return _adjusted(read_pomdp(file["path"], values.pop("horizon", None)), values)
     name, settings = naming.parse(spec)
+    refuse_other_file(name)
     function = naming.lookup("task", name, TASKS)
     own = naming.settable(function)
     values = _values(spec, settings, own)
     task = naming.made(spec, lambda: function(**{key: value for key, value in values.items() if key in own}))
     return replace(_adjusted(task, {key: value for key, value in values.items() if key not in own}), name=spec)
+
+
+def refuse_other_file(name: str) -> None:
+    """Raises SpecError for the path of a file that is read as no task."""
+    if OTHER_FILE.fullmatch(name):
+        raise naming.SpecError(
+            f"{naming.shown(name)} cannot be read as a task: files of tasks end in .POMDP and are in Cassandra's "
+            "format; what is in another one, such as POMDPX, has to be converted"
+        )
 
 
 def task_settings(name: str) -> list[naming.Setting]:

@@ -170,8 +170,8 @@ def mean_over_rows(law: Table, *values: Table) -> np.ndarray:
 
 def refuse_too_large(name: str, states: int, actions: int, observations: int) -> None:
     """Raises TaskError where tables of this size would not fit, before anything is listed or allocated."""
-    # A row holds an entry at least; the law of the first (state, observation) is one array.
-    in_a_state = 3 * actions + observations
+    # A row holds an entry at least.
+    in_a_state = 3 * actions + 1
     most = min(MOST_STATES, MOST_ENTRIES // in_a_state)
     if states > most:
         count = f"at least {states:,}" if states < 10**12 else "more than 10^12"

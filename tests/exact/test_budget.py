@@ -5,6 +5,24 @@ import pytest
 from seqrl_jax.exact.budget import Meter, OverBudget, SearchBudget
 
 
+def test_a_part_has_its_own_work_and_a_share_of_the_seconds_that_are_left():
+    now = [0.0]
+    clock = lambda: now[0]
+    whole = Meter(SearchBudget(seconds=10.0), clock)
+    now[0] = 4.0
+    assert not whole.late() and whole.late(0.3)
+    part = whole.part(7.0, 0.5)
+    now[0] = 6.9
+    assert not part.late()
+    now[0] = 7.1
+    assert part.late() and not whole.late()
+    now[0] = 11.0
+    assert whole.part(7.0).spent() == 0
+    now[0] = 11.1
+    assert whole.part(7.0).budget.seconds > 0
+    assert Meter(SearchBudget(100.0)).part(7.0).budget == SearchBudget(7.0)
+
+
 def test_work_counts_unless_seconds_are_given():
     now = [0.0]
     by_work, by_time = (

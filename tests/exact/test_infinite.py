@@ -95,7 +95,7 @@ def test_a_reward_at_every_step_is_worth_a_geometric_sum():
 
 def test_the_informed_bound_lies_between_history_and_state():
     task = with_discount(make("tmaze"), 0.9)
-    joint = task.kernel.start.T
+    _, joint = task.kernel.first
     informed = (joint @ infinite_informed_bound(task).T).max(1).sum()
     interval, _ = infinite_history_interval(task, Meter(SearchBudget(1e9)), unseen)
     state = float(task.initial @ infinite_state_values(task)[1])

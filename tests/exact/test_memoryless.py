@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax.exact import memoryless
-from seqrl_jax.exact.ascent import effort, exact_value
+from seqrl_jax.exact.ascent import ascend, effort, exact_value
 from seqrl_jax.exact.branch_and_bound import Boxes, action_differences, assess, search, split_actions, split_ranges
+from seqrl_jax.exact.budget import Meter, SearchBudget
 from seqrl_jax.exact.graph import policy_values, state_graph
 from seqrl_jax.exact.memoryless import memoryless_deterministic, memoryless_stochastic
 from seqrl_jax.exact.solve import solve_anew
@@ -202,7 +203,9 @@ def test_no_policy_on_a_grid_exceeds_what_branch_and_bound_proves(random_task, s
     unit = largest_return(task)
     graph = state_graph(task).in_units(unit)
     uniform = np.full((task.num_observations, task.num_actions), 1 / task.num_actions)
-    found = search(graph, partial(policy_values, graph), split_ranges, uniform, second_order=True, work=2e7)
+    found = search(
+        graph, partial(policy_values, graph), split_ranges, uniform, second_order=True, meter=Meter(SearchBudget(2e7))
+    )
     best = evaluate_memoryless(task, all_policies(task, 10 if task.num_actions == 2 else 4)).max()
     assert best <= unit * (found.upper + 1e-12)
     if found.finished:
@@ -248,9 +251,56 @@ def test_a_search_that_gains_nothing_is_given_up():
     spent = {}
     for known in (np.inf, 0.0):
         boxes.clear()
-        search(graph, evaluate, split_ranges, uniform, second_order=True, known=known, work=3e7)
+        search(graph, evaluate, split_ranges, uniform, second_order=True, known=known, meter=Meter(SearchBudget(3e7)))
         spent[known] = sum(boxes)
     assert spent[0.0] < spent[np.inf] / 3
+
+
+def over():
+    """A meter of which all seconds are over."""
+    now = [0.0]
+    meter = Meter(SearchBudget(seconds=1.0), lambda: now[0])
+    now[0] = 10.0
+    return meter
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_without_time_the_ends_are_wide_and_true(random_task, seed):
+    task = random_task(seed)
+    graph, top = state_graph(task), start_value(task, state_values(task)[0])
+    best = evaluate_memoryless(task, all_policies(task, 4)).max()
+    for limit in (0, 1_000_000):
+        maps, policy = memoryless_deterministic(task, graph, limit, meter=over())
+        assert evaluate_memoryless(task, policy) == pytest.approx(maps.lower, abs=1e-12)
+        assert evaluate_memoryless(task, all_policies(task, 1)).max() <= maps.upper + 1e-9
+        stochastic, kept = memoryless_stochastic(task, graph, policy, top, meter=over())
+        assert evaluate_memoryless(task, kept) == pytest.approx(stochastic.lower, abs=1e-12)
+        assert best <= stochastic.upper + 1e-9 and stochastic.upper <= top + 1e-9
+
+
+def test_a_search_that_is_late_looks_at_the_whole_box_alone():
+    task = make("heaven_hell")
+    graph = state_graph(task).in_units(largest_return(task))
+    uniform, boxes = np.full((task.num_observations, task.num_actions), 1 / task.num_actions), []
+
+    def evaluate(policies):
+        boxes.append(len(policies))
+        return policy_values(graph, policies)
+
+    found = search(graph, evaluate, split_ranges, uniform, second_order=True, meter=over())
+    # One for the policy to start from, one for the box of all.
+    assert boxes == [1, 1] and not found.finished
+
+
+def test_an_ascent_that_is_late_gives_the_best_that_it_began_with():
+    task = make("grey_line")
+    first = random_policies(task, 1)[0]
+    found = ascend(task, first, late=lambda: True)
+    looks = iter([False] * 3 + [True] * 1000)
+    further = ascend(task, first, late=lambda: next(looks))
+    values = [float(evaluate_memoryless(task, policy)) for policy in (first, found, further, ascend(task, first))]
+    assert values[0] <= values[1] < values[2] <= values[3] + 1e-9
 
 
 @pytest.mark.parametrize(

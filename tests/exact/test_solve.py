@@ -127,6 +127,18 @@ def test_a_larger_budget_improves_what_is_kept_and_a_smaller_one_reads_it(tmp_pa
     assert other.budget == SearchBudget(more.work, 0.01)
 
 
+def test_seconds_bound_memoryless_values_too_and_more_of_them_close_these(tmp_path):
+    """Maps are few here; the best stochastic policy takes an ascent."""
+    task = make("grey_line")
+    hasty = solve(task, tmp_path, budget=SearchBudget(seconds=1e-3)).values
+    patient = solve(task, tmp_path).values
+    loose, tight = hasty["memoryless_stochastic"], patient["memoryless_stochastic"]
+    assert "in 0.001 s of this machine" in loose.method and not loose.is_exact
+    assert loose.lower <= tight.lower <= tight.upper <= loose.upper
+    assert tight.is_exact and "of this machine" not in tight.method
+    assert solve(task, tmp_path, budget=SearchBudget(seconds=1e-3)).values == patient
+
+
 def test_an_infinite_horizon_is_kept_apart_whatever_the_horizon_was(tmp_path):
     task = with_discount(make("aliased_line"), 0.9)
     solve(task, tmp_path)

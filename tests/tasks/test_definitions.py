@@ -184,6 +184,14 @@ def test_the_fingerprint_sees_every_number_and_no_name():
     ("spec", "error", "said"),
     [
         ("tmzae", SpecError, "unknown task 'tmzae'; did you mean tmaze"),
+        (
+            "models/tiger.pomdpx",
+            SpecError,
+            "'models/tiger.pomdpx' cannot be read as a task: files of tasks end",
+        ),
+        ("tiger.pomdpx:horizon=3", SpecError, "'tiger.pomdpx' cannot be read as a task"),
+        ("tiger.POMDP.gz", SpecError, "'tiger.POMDP.gz' cannot be read as a task"),
+        ("models/tiger", SpecError, "'models/tiger' cannot be read as a task"),
         ("tmaze:lenght=3", SpecError, "did you mean length"),
         ("tmaze:length=three", SpecError, "expected a whole number"),
         ("tmaze:length", SpecError, "not of the form key=value"),

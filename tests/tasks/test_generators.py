@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqrl_jax.exact.bounds import fast_informed_bound, history_interval
+from seqrl_jax.exact.budget import Meter, SearchBudget
+from seqrl_jax.exact.graph import state_graph
 from seqrl_jax.exact.state import start_value, state_values
+from seqrl_jax.exact.trials import by_steps
 from seqrl_jax.tasks.pomdp_file import format_pomdp, parse_pomdp
-from seqrl_jax.tasks.tabular import fingerprint
+from seqrl_jax.tasks.simulator import tabular_params
+from seqrl_jax.tasks.tabular import fingerprint, observed, with_horizon
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "pomdps" / "generators.py"
 
@@ -43,6 +48,23 @@ def test_a_file_of_it_is_the_task(generators, name):
     task = generators.GENERATORS[name]()
     again = parse_pomdp(format_pomdp(task), f"{name}.POMDP")
     assert fingerprint(again) == fingerprint(task) and again.origin == task.origin != ()
+
+
+def test_the_fully_observed_twin_of_a_large_task_is_lists(generators):
+    """12,545 observations in as many states: as one array they would be a gigabyte for each action."""
+    twin = observed(generators.GENERATORS["rock_sample_7_8"]())
+    graph = state_graph(twin)
+    assert sum(law.nnz for law in twin.observation) + twin.initial_observation.nnz == 14 * twin.num_states
+    assert tabular_params(twin).token.value.shape == (13, twin.num_states, 1)
+    np.testing.assert_array_equal(graph.label, np.flatnonzero(~twin.terminal))
+    soon = with_horizon(twin, 3)
+    search = by_steps(soon, fast_informed_bound(soon)[1], Meter(SearchBudget()))
+    search.trial(1e-9)
+    lower, upper = search.ends()
+    assert lower <= upper == pytest.approx(start_value(soon, state_values(soon)[0]), abs=1e-9)
+    always_sees = with_horizon(observed(generators.GENERATORS["rock_sample_4_4"]()), 30)
+    interval, _ = history_interval(always_sees)
+    assert interval.lower == pytest.approx(start_value(always_sees, state_values(always_sees)[0]), abs=1e-9)
 
 
 def test_a_rover_that_sees_its_rocks_takes_the_good_ones_on_its_way_out(generators):

@@ -46,6 +46,13 @@ def test_products_are_sums_over_the_law(random_task, seed):
     values, joint = rng.normal(size=(task.num_states, 3)), rng.random((task.num_actions, task.num_states))
     np.testing.assert_allclose(kernel.ahead(values), np.einsum("asto,tk->ask", law, values), atol=1e-12)
     np.testing.assert_allclose(kernel.onward(joint), np.einsum("as,asto->to", joint, law), atol=1e-12)
+    informed = np.einsum("asto,bt->asob", law, joint).max(-1).sum(-1)
+    np.testing.assert_allclose(kernel.ahead_informed(joint), informed, atol=1e-12)
+    begun = task.initial[:, None] * task.initial_observation
+    np.testing.assert_allclose(kernel.start.toarray(), begun, atol=1e-15)
+    shown, mass = kernel.first
+    np.testing.assert_array_equal(shown, np.flatnonzero(begun.any(0)))
+    np.testing.assert_allclose(mass, begun.T[shown], atol=1e-15)
     for (action, observation), branch in kernel.branches.items():
         np.testing.assert_allclose(branch.toarray(), law[action, :, :, observation], atol=1e-15)
     possible = {(int(a), int(o)) for a, o in np.argwhere(law.sum((1, 2)))}

@@ -83,7 +83,7 @@ def assert_same(sparse_task, dense_task):
         np.testing.assert_array_equal(left.toarray(), right.toarray())
     np.testing.assert_allclose(sparse_task.kernel.reward, dense_task.kernel.reward, rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(sparse_task.kernel.square, dense_task.kernel.square, rtol=1e-13, atol=1e-13)
-    np.testing.assert_array_equal(sparse_task.kernel.start, dense_task.kernel.start)
+    np.testing.assert_array_equal(sparse_task.kernel.start.toarray(), dense_task.kernel.start.toarray())
     assert largest_return(sparse_task) == largest_return(dense_task)
 
 
