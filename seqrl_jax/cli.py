@@ -243,6 +243,7 @@ def parser() -> argparse.ArgumentParser:
     release = command("release", "Pack a directory of results that passes `check` into one that never changes.")
     release.add_argument("directory", type=_path)
     release.add_argument("--out", type=_path, required=True, help="the release; must not exist")
+    release.add_argument("--author", type=_name, action="append", metavar="NAME", help="of the results; may be given again")
 
     cite = command("cite", "Print how a release is cited, if its files are what was released.")
     cite.add_argument("directory", type=_path)
@@ -317,6 +318,12 @@ def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a path")
     return Path(text)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a name")
+    return text
 
 
 if __name__ == "__main__":
