@@ -149,6 +149,8 @@ def parser() -> argparse.ArgumentParser:
     table = command("table", "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)
     table.add_argument("--format", choices=("md", "latex", "html", "csv"), help="write it so, with the best in bold")
+    table.add_argument("--columns", nargs="+", metavar="COLUMN", help="instead: row by row, such as task agent score")
+    table.add_argument("--sort", nargs="+", metavar="COLUMN", help="row by row: numbers best first, texts by name")
     table.add_argument("--profile", action="store_true", help="instead: the share of runs above each score")
     table.add_argument(
         "--improvement", nargs=2, metavar=("A", "B"), help="instead: how likely a run of A scores higher than one of B"
@@ -243,7 +245,9 @@ def parser() -> argparse.ArgumentParser:
     release = command("release", "Pack a directory of results that passes `check` into one that never changes.")
     release.add_argument("directory", type=_path)
     release.add_argument("--out", type=_path, required=True, help="the release; must not exist")
-    release.add_argument("--author", type=_name, action="append", metavar="NAME", help="of the results; may be given again")
+    release.add_argument(
+        "--author", type=_name, action="append", metavar="NAME", help="of the results; may be repeated"
+    )
 
     cite = command("cite", "Print how a release is cited, if its files are what was released.")
     cite.add_argument("directory", type=_path)
