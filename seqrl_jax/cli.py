@@ -254,6 +254,9 @@ def parser() -> argparse.ArgumentParser:
 
     command("doctor", "Tell versions, devices and caches, and what is missing for which extra.")
 
+    completion = command("completion", "Print a script by which a shell completes what this program takes.")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+
     report = command("report", "Write the report of a directory of results, or of a run of align.")
     report.add_argument("directory", type=_path)
     return parser
