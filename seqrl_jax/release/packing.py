@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import msgspec
-
 from seqrl_jax.release.citation import AUTHORS, citation
 from seqrl_jax.release.crate import CRATE, crate
 from seqrl_jax.release.croissant import CROISSANT, croissant
@@ -16,6 +14,7 @@ from seqrl_jax.release.methods import about
 from seqrl_jax.release.parquet import as_parquet, require_pyarrow
 from seqrl_jax.release.tables import TABLES, as_csv, dictionary
 from seqrl_jax.report.sections import Section
+from seqrl_jax.results.encoding import to_line
 from seqrl_jax.results.store import PACKED
 
 
@@ -38,7 +37,7 @@ def release(
     created = max(record.created for record in records)
     ordered = sorted(records, key=lambda record: (record.track, record.method, record.task))
     files = {
-        PACKED: b"".join(msgspec.json.encode(record, order="deterministic") + b"\n" for record in ordered),
+        PACKED: b"".join(to_line(record) + b"\n" for record in ordered),
         "README.md": about(sections, tuning_seeds).encode(),
         "CITATION.cff": citation().encode(),
         "dictionary.csv": dictionary(),

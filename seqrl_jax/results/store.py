@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seqrl_jax.figures import printable
 from seqrl_jax.files import write_whole
-from seqrl_jax.results.encoding import from_json, to_json
+from seqrl_jax.results.encoding import from_json, from_line, to_json
 from seqrl_jax.results.record import Record, RecordError
 
 PACKED = "records.jsonl"
@@ -95,7 +95,7 @@ def _read_packed(path: Path) -> tuple[list[Record], list[str]]:
         raise RecordError(_line(f"no results: {path} cannot be read ({error.strerror})")) from error
     for number, content in enumerate(lines, 1):
         try:
-            records.append(from_json(content))
+            records.append(from_line(content))
         except RecordError as error:
             damage.append(_line(f"{path.name}, line {number}: {error}"))
     return records, damage
