@@ -145,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--checkpoint-every", type=_in("Count"), default=1, metavar="K", help="chunks between two kept states (1)"
     )
+    run.add_argument("--log-to", choices=("tensorboard", "wandb", "trackio"), help="also tell this tracker, an extra")
 
     table = command("table", "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)

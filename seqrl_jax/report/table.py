@@ -169,7 +169,7 @@ def _ceiling(record: Record) -> float:
 def _method_row(section: Section, record: Record, over_seeds: Mapping[str, Estimate]) -> Row:
     scored, *others = section.track.columns
     score = over_seeds.get(scored.metric)
-    proved = lambda scale: proves_above(record, scored.metric, scale.zero, score and score.low)
+    proved = lambda scale: proves_above(record, scored.metric, scale.zero, None if score is None else score.low)
     return Row(
         track=record.track,
         task=record.task,
