@@ -147,10 +147,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--checkpoint-every", type=_in("Count"), default=1, metavar="K", help="chunks between two kept states (1)"
     )
+    run.add_argument("--log-to", choices=("tensorboard", "wandb", "trackio"), help="also tell this tracker, an extra")
 
     table = command("table", "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)
     table.add_argument("--format", choices=("md", "latex", "html", "csv"), help="write it so, with the best in bold")
+    table.add_argument("--columns", nargs="+", metavar="COLUMN", help="instead: row by row, such as task agent score")
+    table.add_argument("--sort", nargs="+", metavar="COLUMN", help="row by row: numbers best first, texts by name")
     table.add_argument("--profile", action="store_true", help="instead: the share of runs above each score")
     table.add_argument(
         "--improvement", nargs=2, metavar=("A", "B"), help="instead: how likely a run of A scores higher than one of B"
@@ -245,11 +248,17 @@ def parser() -> argparse.ArgumentParser:
     release = command("release", "Pack a directory of results that passes `check` into one that never changes.")
     release.add_argument("directory", type=_path)
     release.add_argument("--out", type=_path, required=True, help="the release; must not exist")
+    release.add_argument(
+        "--author", type=_name, action="append", metavar="NAME", help="of the results; may be repeated"
+    )
 
     cite = command("cite", "Print how a release is cited, if its files are what was released.")
     cite.add_argument("directory", type=_path)
 
     command("doctor", "Tell versions, devices and caches, and what is missing for which extra.")
+
+    completion = command("completion", "Print a script by which a shell completes what this program takes.")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
 
     report = command("report", "Write a site about directories of results, or a page about a run of align.")
     report.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY")
@@ -320,6 +329,12 @@ def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a path")
     return Path(text)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a name")
+    return text
 
 
 if __name__ == "__main__":

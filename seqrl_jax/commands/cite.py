@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from seqrl_jax.commands.console import print_json
-from seqrl_jax.results.release import bibtex, checked
+from seqrl_jax.release import bibtex, checked
 
 
 def run(options: argparse.Namespace) -> None:

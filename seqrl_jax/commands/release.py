@@ -7,21 +7,21 @@ from dataclasses import asdict
 
 from seqrl_jax.commands.console import note, one_line, print_json
 from seqrl_jax.commands.table import read
+from seqrl_jax.release import AUTHORS, ReleaseError, release
 from seqrl_jax.report.check import findings
-from seqrl_jax.results.release import ReleaseError, release
 from seqrl_jax.tracks.suites import SUITES
 from seqrl_jax.tracks.tuning import SEEDS
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the release. Raises: ReleaseError for results in which `check` finds an error; as `release`."""
+    """Write the release. Raises: ReleaseError for results in which `check` finds an error; as `release.release`."""
     sections, skipped = read(options.directory)
     found = findings(sections, skipped, SUITES, SEEDS)
     for finding in found:
         if finding.kind == "error":
             raise ReleaseError(f"{options.directory} is not released: {one_line(finding.text)}")
         note(finding.text)
-    made = release([record for section in sections for record in section.records], options.out)
+    made = release(sections, options.out, options.author or AUTHORS, SEEDS)
     if options.json:
         return print_json({"directory": str(options.out), **asdict(made)})
     print(f"{options.out}: {made.records:,} records, sha256:{made.name}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from seqrl_jax.commands.progress import Live
 from seqrl_jax.commands.report import show_results
 from seqrl_jax.naming import base
 from seqrl_jax.runs.interrupt import interruptible
+from seqrl_jax.runs.logging import TRACKERS, Logged, Together
+from seqrl_jax.runs.observer import Observer
 from seqrl_jax.runs.plan import Order
 from seqrl_jax.runs.runner import check_directory
 from seqrl_jax.runs.runner import run as run_table
@@ -31,7 +34,12 @@ def run(options: argparse.Namespace) -> None:
     check_directory(directory)
     use_every_core()
     keep_compiled_programs()
-    with Live(track.columns[0], Console(stderr=True)) as watched, interruptible(watched.note) as interrupt:
+    score = track.columns[0]
+    with (
+        Live(score, Console(stderr=True)) as watched,
+        interruptible(watched.note) as interrupt,
+        _logged(watched, options.log_to, directory, score.metric) as observer,
+    ):
         order = Order(
             track=track,
             methods=chosen.methods,
@@ -41,8 +49,18 @@ def run(options: argparse.Namespace) -> None:
             keep_old=options.keep_old,
             checkpoint_every=options.checkpoint_every,
         )
-        run_table(order, directory, watched, interrupt)
+        run_table(order, directory, observer, interrupt)
     show_results(directory, options.json)
+
+
+@contextlib.contextmanager
+def _logged(watched: Live, tracker: str | None, directory: Path, metric: str) -> Iterator[Observer]:
+    """What watches the run: the terminal, and a tracker where one is asked for. Raises: ImportError without it."""
+    if tracker is None:
+        yield watched
+        return
+    with contextlib.closing(TRACKERS[tracker](directory)) as writer:
+        yield Together(watched, Logged(writer, metric))
 
 
 def _chosen(options: argparse.Namespace) -> Suite:

@@ -12,8 +12,9 @@ from rich.console import Console
 from seqrl_jax import naming
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.report import overall, table
+from seqrl_jax.report.chosen import chosen, chosen_grid
 from seqrl_jax.report.console import console_tables, improvement_grid, profile_grid
-from seqrl_jax.report.formats import written
+from seqrl_jax.report.formats import written, written_rows
 from seqrl_jax.report.grid import Grid, rendered
 from seqrl_jax.report.sections import Section, mixtures, sections, warnings
 from seqrl_jax.results import store
@@ -21,7 +22,10 @@ from seqrl_jax.tracks.registry import TRACKS
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the table of a directory; or what is asked for instead, profiles or probabilities of improvement."""
+    """Print the table of a directory; or what is asked for instead: rows of some columns, profiles, probabilities of
+    improvement."""
+    if options.columns or options.sort:
+        return _show_rows(options)
     if options.format:
         if options.json or options.profile or options.improvement:
             raise naming.SpecError("--format writes the table alone: leave --json, --profile and --improvement out")
@@ -44,6 +48,21 @@ def run(options: argparse.Namespace) -> None:
             output["improvement"] = [overall.improvement_for_machines(row) for row in improvements]
         return print_json(output | {"damaged": skipped})
     show([*(map(profile_grid, recorded) if options.profile else ()), *map(improvement_grid, improvements)], skipped)
+
+
+def _show_rows(options: argparse.Namespace) -> None:
+    """Print the table row by row, in the columns and the order that are asked for."""
+    if options.profile or options.improvement or (options.json and options.format):
+        raise naming.SpecError("--columns and --sort print one table: leave the other outputs out")
+    recorded, skipped = read(options.directory)
+    table = chosen(recorded, options.columns or (), options.sort or ())
+    if options.json:
+        return print_json({"rows": table, "damaged": skipped})
+    if not options.format:
+        return show([chosen_grid(table)], skipped)
+    for message in skipped:
+        note(f"skipped {message}")
+    print(written_rows(table, options.format), end="")
 
 
 def print_table(

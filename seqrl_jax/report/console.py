@@ -147,7 +147,8 @@ def _grid(
 ) -> Grid:
     """What is proved in the track's order, then methods in theirs; tasks across."""
     by_name = {(row.task, row.kind, row.method): row for row in shown}
-    tasks = [task for task in section.tasks if any(row.task == task for row in shown)]
+    there = {row.task for row in shown}
+    tasks = [task for task in section.tasks if task in there]
     lines: list[Line] = []
     kinds: list[tuple[Kind, list[str]]] = [("certified", section.proved), ("agent", list(section.methods))]
     for kind, method in ((kind, method) for kind, methods in kinds for method in methods):

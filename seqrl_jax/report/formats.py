@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from seqrl_jax.report.best import best
+from seqrl_jax.report.chosen import Fields, chosen_grid
 from seqrl_jax.report.console import grids
 from seqrl_jax.report.grid import Grid, Line
 from seqrl_jax.report.sections import Section
@@ -33,6 +34,11 @@ def written(sections: Sequence[Section], format: str) -> str:
     return FORMATS[format](sections)
 
 
+def written_rows(table: Sequence[Fields], format: str) -> str:
+    """Chosen rows in one of `FORMATS`."""
+    return _csv_of(table) if format == CSV else _table(chosen_grid(table), MARKUPS[format]) + "\n"
+
+
 def _in(markup: Markup) -> Callable[[Sequence[Section]], str]:
     def write(sections: Sequence[Section]) -> str:
         tables = [_table(grid, markup) for section in sections for grid in grids(section, rows(section), best(section))]
@@ -43,7 +49,7 @@ def _in(markup: Markup) -> Callable[[Sequence[Section]], str]:
 
 
 def _table(grid: Grid, markup: Markup) -> str:
-    header = ["", *map(markup.escape, grid.columns)]
+    header = [*map(markup.escape, [grid.corner, *grid.columns])]
     lines = [[markup.escape(line.label), *_entries(line, markup)] for line in grid.lines]
     return markup.table(markup.escape(grid.title), header, lines)
 
@@ -107,7 +113,11 @@ def _markdown(text: str) -> str:
 
 def _csv(sections: Sequence[Section]) -> str:
     """A line for each row of the table as data, see `table.for_machines`; fields within fields by their paths."""
-    flat = [dict(_flat(for_machines(row))) for section in sections for row in rows(section)]
+    return _csv_of([for_machines(row) for section in sections for row in rows(section)])
+
+
+def _csv_of(table: Sequence[Fields]) -> str:
+    flat = [dict(_flat(row)) for row in table]
     fields = list(dict.fromkeys(name for line in flat for name in line))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fields, lineterminator="\n")
@@ -124,9 +134,13 @@ def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, "; ".join(entry) if isinstance(entry, list) else entry
 
 
+CSV = "csv"
+MARKUPS = {
+    "md": Markup(_markdown, "**{}**".format, _markdown_table),
+    "latex": Markup(_latex, r"\textbf{{{}}}".format, _latex_table),
+    "html": Markup(html.escape, "<strong>{}</strong>".format, _html_table),
+}
 FORMATS: Mapping[str, Callable[[Sequence[Section]], str]] = {
-    "md": _in(Markup(_markdown, "**{}**".format, _markdown_table)),
-    "latex": _in(Markup(_latex, r"\textbf{{{}}}".format, _latex_table)),
-    "html": _in(Markup(html.escape, "<strong>{}</strong>".format, _html_table)),
-    "csv": _csv,
+    **{name: _in(markup) for name, markup in MARKUPS.items()},
+    CSV: _csv,
 }

@@ -31,11 +31,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table that is cut between its columns where it is too wide; the labels are repeated."""
+    """A table that is cut between its columns where it is too wide; the labels are repeated. corner: their header."""
 
     title: str
     columns: Sequence[str]
     lines: Sequence[Line]
+    corner: str = ""
 
 
 def rendered(grid: Grid, width: int) -> list[RenderableType]:
@@ -44,7 +45,7 @@ def rendered(grid: Grid, width: int) -> list[RenderableType]:
     from rich.text import Text
 
     headers = [_header(column) for column in grid.columns]
-    first = max((cell_len(line.label) for line in grid.lines), default=0)
+    first = max(map(cell_len, [grid.corner, *(line.label for line in grid.lines)]))
     widths = [
         max(map(cell_len, [*header.split("\n"), *(line.entries[index] for line in grid.lines)])) + GAP
         for index, header in enumerate(headers)
@@ -74,7 +75,7 @@ def _table(grid: Grid, headers: Sequence[str], block: Sequence[int], first: int)
     from rich.text import Text
 
     table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)
-    table.add_column(Text(""), overflow="fold", min_width=first)
+    table.add_column(Text(grid.corner), overflow="fold", min_width=first)
     for index in block:
         table.add_column(Text(headers[index]), justify="right", vertical="bottom", overflow="fold", no_wrap=False)
     for line in grid.lines:

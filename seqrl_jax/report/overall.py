@@ -17,11 +17,11 @@ from seqrl_jax.results.scores import between, scale_ends
 from seqrl_jax.results.statistics import (
     Estimate,
     Statistic,
+    aggregates,
     iqm,
     mean,
     median,
     optimality_gap,
-    over_tasks,
     performance_profile,
     probability_of_improvement,
 )
@@ -145,6 +145,7 @@ def _method(section: Section, scale: Scale, method: str) -> Overall | None:
     if not scores:
         return None
     worst_score, worst_task = min((fmean(values), task) for task, values in scores.items())
+    found = aggregates(list(scores.values()), list(STATISTICS.values()))
     return Overall(
         track=section.track.name,
         method=method,
@@ -155,7 +156,7 @@ def _method(section: Section, scale: Scale, method: str) -> Overall | None:
         tasks=len(scores),
         seeds=sum(len(record.seeds) for record in records if record.task in scores),
         failed=sum(record.failed for record in records if record.task in scores),
-        statistics={name: over_tasks(list(scores.values()), statistic) for name, statistic in STATISTICS.items()},
+        statistics=dict(zip(STATISTICS, found, strict=True)),
         worst_task=worst_task,
         worst_score=worst_score,
     )

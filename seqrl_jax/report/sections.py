@@ -30,16 +30,16 @@ class Section:
     @cached_property
     def methods(self) -> dict[str, list[Record]]:
         """The records of each method."""
-        registry = self.track.methods
+        places = _places(self.track.methods)
         methods: dict[str, list[Record]] = {}
-        for record in sorted(self.records, key=lambda record: _place(registry, record.method)):
+        for record in sorted(self.records, key=lambda record: _place(places, record.method)):
             methods.setdefault(record.method, []).append(record)
         return methods
 
-    @property
+    @cached_property
     def proved(self) -> list[str]:
         """The names of what is proved about any task, in the track's order."""
-        names = [name for task in self.tasks for name in self.bounds(task)]
+        names = {name for task in self.tasks for name in self.bounds(task)}
         return [name for name in self.track.bounds if name in names]
 
     def bounds(self, task: str) -> dict[str, Bound]:
@@ -57,15 +57,15 @@ def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[li
     by_track: dict[str, list[Record]] = {}
     for record in records:
         by_track.setdefault(record.track, []).append(record)
+    scores = {name: track.columns[0].metric for name, track in tracks.items()}
     skipped = [
-        f"{record.method} on {record.task}: no {track.columns[0].metric}, which is the score of the track {name}"
-        for name, track in tracks.items()
+        f"{record.method} on {record.task}: no {score}, which is the score of the track {name}"
+        for name, score in scores.items()
         for record in by_track.get(name, [])
-        if track.columns[0].metric not in record.metrics
+        if score not in record.metrics
     ]
     scored = {
-        name: [record for record in by_track.get(name, []) if track.columns[0].metric in record.metrics]
-        for name, track in tracks.items()
+        name: [record for record in by_track.get(name, []) if score in record.metrics] for name, score in scores.items()
     }
     present = [Section(tracks[name], in_order(group, tracks[name])) for name, group in scored.items() if group]
     skipped += [
@@ -78,7 +78,7 @@ def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[li
 
 def in_order(records: Iterable[Record], track: Track) -> tuple[Record, ...]:
     """Tasks, then methods, in the order of the track's registries; what is not in them comes last, by name."""
-    tasks, methods = track.tasks, track.methods
+    tasks, methods = _places(track.tasks), _places(track.methods)
     by_registry = lambda record: (_place(tasks, record.task), _place(methods, record.method))
     return tuple(sorted(records, key=by_registry))
 
@@ -127,9 +127,12 @@ def changed_tasks(section: Section) -> list[str]:
     return lines
 
 
-def _place(registry: Iterable[str], spec: str) -> tuple[int, str]:
-    names, name = list(registry), naming.base(spec)
-    return names.index(name) if name in names else len(names), spec
+def _places(registry: Iterable[str]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(registry)}
+
+
+def _place(places: Mapping[str, int], spec: str) -> tuple[int, str]:
+    return places.get(naming.base(spec), len(places)), spec
 
 
 def _by_suite(records: Sequence[Record]) -> dict[str, list[Record]]:

@@ -41,6 +41,23 @@ def from_json(content: bytes | str) -> Record:
         raise RecordError("config: nested too deeply") from error
 
 
+def to_line(record: Record) -> bytes:
+    """A record in one line without its end: fields in their order, the keys of every other object sorted."""
+    return msgspec.json.encode(record, order="deterministic")
+
+
+def from_line(line: bytes) -> Record:
+    """What `from_json` reads of a line, in a third of the time where `to_line` made it: such a line comes back to the
+    letter, so that no key stands twice in it and every number is one. Raises: RecordError as `from_json`."""
+    try:
+        record = msgspec.json.decode(line, type=Record)
+        if to_line(record) == line:
+            return record
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass
+    return from_json(line)
+
+
 def to_json(record: Record) -> bytes:
     """The content of a record's file: a field a line, a curve's row a line, the keys of every object sorted.
 

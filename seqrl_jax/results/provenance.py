@@ -84,7 +84,7 @@ def origin() -> dict[str, Any]:
 def _program() -> list[str]:
     """How this program is started, without the folders of one machine."""
     path, checkout = Path(sys.argv[0]).resolve(), Path(__file__).parents[2]
-    if path.stem in ("cli", "seqrl"):
+    if path.stem in ("cli", "seqrl") or path == Path(__file__).parents[1] / "__main__.py":
         return ["seqrl"]
     return ["python", path.relative_to(checkout).as_posix() if path.is_relative_to(checkout) else path.name]
 

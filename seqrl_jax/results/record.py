@@ -65,7 +65,7 @@ class Curve(Struct, frozen=True, forbid_unknown_fields=True):
     values: list[PerSeed]
 
     def __post_init__(self) -> None:
-        _require(all(map(_is_finite, self.at)), "at", "must hold finite numbers")
+        _require(_are_finite(self.at), "at", "must hold finite numbers")
         _require(all(a < b for a, b in zip(self.at, self.at[1:])), "at", "must increase")
         _require(len(self.values) == len(self.at), "values", f"must have {len(self.at)} rows, one for each place")
 
@@ -134,12 +134,11 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
         for place, values in self._per_seed():
             fits = len(values) == len(self.seeds)
             _require(fits, place, f"must have {len(self.seeds)} entries, one for each seed")
-            finite = all(value is None or _is_finite(value) for value in values)
-            _require(finite, place, "must hold finite numbers or null")
+            _require(_are_finite(values), place, "must hold finite numbers or null")
         for name, errors in self.standard_errors.items():
             _require(name in self.metrics, f"standard_errors.{name}", "is of no metric")
             _require(all(e is None or e >= 0 for e in errors), f"standard_errors.{name}", "must not be negative")
-        place_of = {str(seed): index for index, seed in enumerate(self.seeds)}
+        place_of = {str(seed): index for index, seed in enumerate(self.seeds)} if self.failures else {}
         for seed in self.failures:
             _require(seed in place_of, f"failures.{seed}", "is no seed of this record")
             measured = [values[place_of[seed]] is not None for values in self.metrics.values()]
@@ -194,6 +193,14 @@ def _is_finite(value: float) -> bool:
         return math.isfinite(value)
     except OverflowError:
         return False
+
+
+def _are_finite(values: list[Any]) -> bool:
+    """Whether all numbers are finite; None among them does not count. Their sum tells most of it, and far sooner."""
+    try:
+        return math.isfinite(math.fsum(filter(None, values)))
+    except (OverflowError, ValueError):
+        return all(value is None or _is_finite(value) for value in values)
 
 
 def _require(condition: bool, place: str, problem: str) -> None:

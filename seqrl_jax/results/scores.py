@@ -111,20 +111,23 @@ def exceeds_bound(record: Record, metric: str) -> str | None:
     )
 
 
-def proves_above(record: Record, metric: str, bound: str) -> bool:
+def proves_above(record: Record, metric: str, bound: str, low: float | None = None) -> bool:
     """Whether the seeds show that a method does better than a bound allows: the low end of the interval of their mean
     exceeds the bound's *upper* end, also if losses too rare for the episodes that were sampled are counted in (see
     `exceeds_bound`). Failed seeds count as in `counted`. Each such proof errs in 2.5% of cases, each by itself.
 
     With `memoryless_stochastic` for the bound, this proves memory. False without the metric, the bound or an interval.
+
+    Args: low: the low end of the interval of the mean of those that finished, where it is computed already.
     """
-    values = [value for value in counted(record, metric, bound) or [] if value is not None]
-    if not values or bound not in record.bounds:
+    if bound not in record.bounds:
         return False
+    if low is None or record.failed:
+        values = [value for value in counted(record, metric, bound) or [] if value is not None]
+        low = estimate(values).low if values else None
     upper = record.bounds[bound].upper
-    low = estimate(values).low
-    unseen = _unseen(record, UNSEEN_BY_INTERVALS)
-    return low is not None and low - unseen > upper + TOLERANCE * max(1.0, abs(upper))
+    needed = upper + TOLERANCE * max(1.0, abs(upper))
+    return low is not None and low > needed and low - _unseen(record, UNSEEN_BY_INTERVALS) > needed
 
 
 def _shown(record: Record, metric: str, index: int) -> list[float]:
@@ -165,6 +168,8 @@ def _sampled_above(record: Record, metric: str, limit: float) -> str | None:
 
 def _unseen(record: Record, exponent: float) -> float:
     """What losses may cost on average that did not occur in sampled episodes, but for a chance of exp(-exponent)."""
+    if not any(record.episodes):
+        return 0.0
     finished = (str(seed) not in record.failures for seed in record.seeds)
     sampled = sum(episodes or 0 for episodes, counts in zip(record.episodes, finished, strict=True) if counts)
     return exponent / sampled * reach(record.bounds) if sampled else 0.0

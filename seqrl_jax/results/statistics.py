@@ -27,10 +27,35 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-Samples = Sequence[np.ndarray]
-"""[tasks] arrays [..., N_task]: the leading axes are those of resamples."""
-Statistic = Callable[[Samples], np.ndarray]
-"""Of samples [tasks][..., N_task], an array [...]."""
+from seqrl_jax.results.task_statistics import (
+    Samples,
+    Statistic,
+    iqm,
+    mean,
+    median,
+    optimality_gap,
+    without_each,
+    without_groups,
+)
+
+__all__ = [
+    "Estimate",
+    "Statistic",
+    "aggregates",
+    "difference",
+    "estimate",
+    "estimates",
+    "iqm",
+    "mean",
+    "median",
+    "optimality_gap",
+    "over_tasks",
+    "performance_profile",
+    "probability_of_improvement",
+    "proportion",
+]
+Range = tuple[ArrayLike, ArrayLike]
+"""The least and the largest that is possible, of each statistic or of all."""
 
 CONFIDENCE = 0.95
 RESAMPLES = 1999
@@ -54,37 +79,48 @@ class Estimate:
         return asdict(self)
 
 
-def mean(samples: Samples) -> np.ndarray:
-    """The mean over tasks of each task's mean."""
-    return np.mean([sample.mean(-1) for sample in samples], 0)
-
-
-def median(samples: Samples) -> np.ndarray:
-    """The median over tasks of each task's mean."""
-    return np.median([sample.mean(-1) for sample in samples], 0)
-
-
-def iqm(samples: Samples) -> np.ndarray:
-    """Interquartile mean: of all runs of all tasks, without the lowest and highest quarter (rounded down)."""
-    runs = np.concatenate(samples, -1)
-    count = runs.shape[-1]
-    cut = count // 4
-    runs = np.partition(runs, (cut, count - cut - 1), -1)
-    return runs[..., cut : count - cut].mean(-1)
-
-
-def optimality_gap(samples: Samples) -> np.ndarray:
-    """How far runs fall short of a score of 1 on average; what they score above it does not count."""
-    return 1.0 - mean([np.minimum(sample, 1.0) for sample in samples])
-
-
 def estimate(values: ArrayLike, within: tuple[float, float] = (-math.inf, math.inf)) -> Estimate:
     """The mean over seeds.
 
     Args: values: [N], at least one. within: the range in which the truth is known to lie, so that the interval does.
     Raises: ValueError if there is no value.
     """
-    return over_tasks([values], mean, within)
+    return estimates([values], [within])[0]
+
+
+def estimates(samples: Sequence[ArrayLike], within: Sequence[tuple[float, float]] = ()) -> list[Estimate]:
+    """The mean over seeds of each of many cells, as `estimate`, of all at once that have the same number of seeds.
+
+    Args: samples: [cells][N_cell]. within: [cells], or nothing. Raises: ValueError if there is a cell without values.
+    """
+    cells = _strata(samples) if len(samples) else []
+    possible = np.array(within or [(-math.inf, math.inf)] * len(cells))
+    found: dict[int, Estimate] = {}
+    for size in {cell.size for cell in cells}:
+        alike = [index for index, cell in enumerate(cells) if cell.size == size]
+        for begin in range(0, len(alike), BLOCK // RESAMPLES):
+            part = alike[begin : begin + BLOCK // RESAMPLES]
+            found |= zip(part, _means(np.stack([cells[index] for index in part]), *possible[part].T), strict=True)
+    return [found[index] for index in range(len(cells))]
+
+
+def _means(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[Estimate]:
+    """Of cells of N seeds, [cells, N]. They are resampled by the same numbers, as each would be alone: what is drawn is
+    which seeds, and the means are sums with the weights that this gives to them."""
+    size = values.shape[1]
+
+    def weighted(strata: Samples) -> np.ndarray:
+        drawn = strata[0].astype(int).reshape(-1, strata[0].shape[-1])
+        flat = (drawn + size * np.arange(len(drawn))[:, None]).ravel()
+        weights = np.bincount(flat, minlength=size * len(drawn)).reshape(-1, size) / drawn.shape[-1]
+        return (values @ weights.T).reshape(len(values), *strata[0].shape[:-1])
+
+    of_all = _estimates([np.arange(size)], weighted, (low, high), RESAMPLES)
+    constant = np.ptp(values, 1) == 0 if size > 1 else np.zeros(len(values), bool)
+    return [
+        Estimate(float(value), float(value), float(value)) if same else estimate
+        for same, value, estimate in zip(constant, values[:, 0], of_all, strict=True)
+    ]
 
 
 def proportion(values: ArrayLike) -> Estimate:
@@ -122,9 +158,26 @@ def over_tasks(
     Returns: without an interval if a task has but one score.
     Raises: ValueError if there is no task, or one without a score.
     """
+    return aggregates(samples, [statistic], within, resamples)[0]
+
+
+def aggregates(
+    samples: Sequence[ArrayLike],
+    statistics: Sequence[Statistic],
+    within: tuple[float, float] = (-math.inf, math.inf),
+    resamples: int = RESAMPLES,
+) -> list[Estimate]:
+    """Several aggregates over tasks, each as `over_tasks`, of the same resamples."""
     strata = _strata(samples)
-    (computed,) = _estimates(strata, lambda strata: statistic(strata)[None], within, resamples)
-    return computed
+    each = lambda strata: np.stack([statistic(strata) for statistic in statistics])
+    if max(stratum.size for stratum in strata) > GROUPS:
+        return _estimates(strata, each, within, resamples)
+
+    def influences(moving: Sequence[int]) -> list[np.ndarray]:
+        parts = [without_each(strata, statistic) for statistic in statistics]
+        return [_influence(np.stack([part[index] for part in parts])) for index in moving]
+
+    return _estimates(strata, each, within, resamples, influences)
 
 
 def difference(pairs: Sequence[ArrayLike]) -> Estimate:
@@ -178,9 +231,14 @@ def _strata(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
 
 
 def _estimates(
-    strata: list[np.ndarray], statistic: Statistic, within: tuple[float, float], resamples: int
+    strata: list[np.ndarray],
+    statistic: Statistic,
+    within: Range,
+    resamples: int,
+    influences_of: Callable[[Sequence[int]], list[np.ndarray]] | None = None,
 ) -> list[Estimate]:
-    """Of a statistic with K values, [tasks][..., N_task] -> [K, ...]."""
+    """Of a statistic with K values, [tasks][..., N_task] -> [K, ...]. influences_of: some strata, [strata][K, G], where
+    there is a faster way than to leave each group out in turn."""
     values = statistic(strata)
     if any(stratum.size < 2 for stratum in strata):
         return [Estimate(float(value), None, None) for value in values]
@@ -188,12 +246,22 @@ def _estimates(
     if not moving:
         return [Estimate(float(value), float(value), float(value)) for value in values]
     drawn = _resampled(strata, moving, statistic, resamples)
-    influences = _relative([_influences(strata, index, statistic) for index in moving])
-    levels = _levels(influences)
-    ends = np.array([np.quantile(row, pair) for row, pair in zip(drawn, levels, strict=True)]).T
+    every = influences_of(moving) if influences_of else [_influences(strata, index, statistic) for index in moving]
+    influences = _relative(every)
+    ends = _quantiles(drawn, _levels(influences))
     low, high = values + _stretch(influences, [strata[index].size for index in moving]) * (ends - values)
     low, high = np.minimum(np.maximum(low, within[0]), values), np.maximum(np.minimum(high, within[1]), values)
-    return [Estimate(*map(float, ends)) for ends in zip(values, low, high, strict=True)]
+    return [Estimate(*ends) for ends in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
+
+
+def _quantiles(drawn: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """[2, K] of each row of [K, R] at its own two levels, linear between neighbours."""
+    ordered = np.sort(drawn, -1)
+    places = levels * (ordered.shape[-1] - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, ordered.shape[-1] - 1)
+    first, second = (np.take_along_axis(ordered, index, -1) for index in (below, above))
+    return (first + (second - first) * (places - below)).T
 
 
 def _resampled(strata: list[np.ndarray], moving: list[int], statistic: Statistic, resamples: int) -> np.ndarray:
@@ -212,20 +280,18 @@ def _resampled(strata: list[np.ndarray], moving: list[int], statistic: Statistic
 
 
 def _influences(strata: list[np.ndarray], index: int, statistic: Statistic) -> np.ndarray:
-    """[K, G] what each of G groups of a stratum's values does to the statistic, by the jackknife: G - 1 times what is
-    missing when it is left out. A group is one value, more where there are more than `GROUPS`."""
-    own = strata[index]
-    width = -(-own.size // GROUPS)
-    groups = own.size // width
-    parts = [np.broadcast_to(stratum, (groups, stratum.size)) for stratum in strata]
-    parts[index] = np.stack([np.delete(own, slice(group * width, (group + 1) * width)) for group in range(groups)])
-    without = statistic(parts)
-    return (groups - 1) * (without.mean(-1, keepdims=True) - without)
+    """[K, G] of G groups of a stratum's values. A group is one value, more where there are more than `GROUPS`."""
+    return _influence(without_groups(strata, index, statistic, width=-(-strata[index].size // GROUPS)))
+
+
+def _influence(without: np.ndarray) -> np.ndarray:
+    """[K, G] what each group does to the statistic: G - 1 times what is missing when it is left out."""
+    return (without.shape[-1] - 1) * (without.mean(-1, keepdims=True) - without)
 
 
 def _relative(influences: list[np.ndarray]) -> list[np.ndarray]:
     """Divided by the largest of each statistic: their powers neither vanish nor overflow, and only ratios matter."""
-    largest = np.max([np.abs(part).max(-1, keepdims=True) for part in influences], 0)
+    largest = _each(influences, lambda part: np.abs(part).max(-1)).max(0)[:, None]
     return [part / np.where(largest > 0, largest, 1.0) for part in influences]
 
 
@@ -233,8 +299,8 @@ def _levels(influences: list[np.ndarray]) -> np.ndarray:
     """[K, 2] where in the bootstrap distribution the ends lie: BCa with the bias that skewness alone gives a mean."""
     from scipy.special import ndtr, ndtri
 
-    cubes = sum((part**3).sum(-1) / part.shape[-1] ** 3 for part in influences)
-    squares = sum((part**2).sum(-1) / part.shape[-1] ** 2 for part in influences)
+    cubes = _each(influences, lambda part: (part**3).sum(-1) / part.shape[-1] ** 3).sum(0)
+    squares = _each(influences, lambda part: (part**2).sum(-1) / part.shape[-1] ** 2).sum(0)
     acceleration = (cubes / (6 * np.where(squares > 0, squares, 1.0) ** 1.5))[:, None]
     shifted = acceleration + ndtri([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return ndtr(acceleration + shifted / (1 - acceleration * shifted))
@@ -245,7 +311,7 @@ def _stretch(influences: list[np.ndarray], sizes: list[int]) -> np.ndarray:
     from scipy.special import ndtri, stdtrit
 
     degrees = np.array(sizes, np.float64)[:, None] - 1
-    variances = np.array([part.var(-1, ddof=1) / part.shape[-1] for part in influences])
+    variances = _each(influences, lambda part: part.var(-1, ddof=1) / part.shape[-1])
     # Where leaving one value out changes nothing though resampling does (trimmed runs): as if of the smallest stratum.
     blind = variances.sum(0) <= 0
     variances = np.where(blind, 1.0, variances)
@@ -254,3 +320,10 @@ def _stretch(influences: list[np.ndarray], sizes: list[int]) -> np.ndarray:
     narrowness = total / (variances * degrees / (degrees + 1)).sum(0)
     upper = (1 + CONFIDENCE) / 2
     return stdtrit(freedom, upper) / ndtri(upper) * np.sqrt(narrowness)
+
+
+def _each(influences: list[np.ndarray], reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """[strata, K] of [strata][K, G], the last axis reduced; at once where all have the same number of groups."""
+    if len({part.shape for part in influences}) == 1:
+        return reduce(np.stack(influences))
+    return np.stack([reduce(part) for part in influences])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqrl_jax.results.encoding import from_json, to_json
+from seqrl_jax.results.encoding import from_json, from_line, to_json, to_line
 from seqrl_jax.results.record import RecordError
 
 GOLDEN = sorted(Path(__file__).parent.glob("golden/*.json"))
@@ -205,3 +205,39 @@ def test_no_mangled_file_ends_in_a_traceback(make_record, seed):
             assert str(error)
         else:
             assert from_json(to_json(record)) == record
+
+
+def test_a_line_is_read_as_the_file_is(make_record):
+    record = make_record()
+    line = to_line(record)
+    assert b"\n" not in line and from_line(line) == record == from_json(line)
+    spaced = json.dumps(json.loads(line), indent=1).encode()
+    assert from_line(spaced) == record, "written by another hand"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda line: line.replace(b'{"schema":1', b'{"schema":1,"track":"other"'), "track: stands there twice"),
+        (lambda line: line.replace(b'"cells":1', b'"cells":NaN'), "NaN is no number of JSON"),
+        (lambda line: line.replace(b'"schema":1', b'"schema":2'), "schema 2: newer"),
+        (lambda line: line.replace(b'"policy":"sampled"', b'"policy":"lucky"'), "policy"),
+        (lambda line: line.replace(b'"seeds":[0,', b'"seeds":[1,'), "seeds: must be distinct"),
+        (lambda line: line[:-1], "not JSON"),
+    ],
+)
+def test_a_line_that_is_wrong_is_refused_as_the_file_is(make_record, change, said):
+    line = to_line(make_record(cells=1, policy="sampled"))
+    wrong = change(line)
+    assert wrong != line
+    with pytest.raises(RecordError, match=said):
+        from_line(wrong)
+    with pytest.raises(RecordError, match=said):
+        from_json(wrong)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400])
+def test_no_number_that_is_not_finite_hides_in_a_sum(make_record, value):
+    with pytest.raises(RecordError, match="must hold finite numbers"):
+        make_record(metrics={"return": [value, -value, 0.1]})
+    assert make_record(metrics={"return": [1.7e308, 1.7e308, None]}), "whose sum alone is not finite"

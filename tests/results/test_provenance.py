@@ -28,6 +28,13 @@ def test_a_command_shows_no_folder_of_one_machine(monkeypatch, words, expected):
     assert provenance.command() == expected
 
 
+def test_the_module_is_the_same_program(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "seqrl_jax" / "__main__.py"), "list"])
+    assert provenance.command() == "seqrl list"
+    monkeypatch.setattr(sys, "argv", ["/x/other/__main__.py", "list"])
+    assert provenance.command() == "python __main__.py list"
+
+
 def test_a_path_below_the_working_directory_stays_relative(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["seqrl", "run", f"--out={tmp_path}/runs/a"])

@@ -1,4 +1,5 @@
 import errno
+import gc
 import json
 import os
 import random
@@ -138,3 +139,15 @@ def test_the_recorded_results_are_whole_and_break_no_bound(name, cells):
     assert len(records) >= cells and damage == []
     scores = {"pomdp": "return", "lm": "reward"}
     assert [message for record in records if (message := exceeds_bound(record, scores[record.track]))] == []
+
+
+def test_garbage_is_collected_again_once_records_are_read(tmp_path):
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            store.read(tmp_path)
+            with pytest.raises(store.RecordError):
+                store.read(tmp_path / "nowhere")
+            assert gc.isenabled() == enabled
+        finally:
+            gc.enable()

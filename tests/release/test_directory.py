@@ -1,68 +1,48 @@
 """A release is what it was, or says which file is not."""
 
-import csv
+import builtins
 import json
 from pathlib import Path
 
 import pytest
 
 from seqrl_jax import cli
+from seqrl_jax.release import MANIFEST, ReleaseError, bibtex, checked, citation, release
 from seqrl_jax.results import store
-from seqrl_jax.results.release import MANIFEST, ReleaseError, bibtex, checked, citation, release
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "benchmarks" / "results" / "gymnax"
 
 
 @pytest.fixture(scope="module")
-def records():
-    return store.read(ROOT / "benchmarks" / "results" / "dialogue_longer")[0]
+def sections(records, in_sections):
+    """Of a few records."""
+    return in_sections(records[:4])
 
 
 @pytest.fixture
-def made(records, tmp_path):
-    return release(records, tmp_path / "made"), tmp_path / "made"
+def made(sections, tmp_path):
+    return release(sections, tmp_path / "made"), tmp_path / "made"
 
 
-def test_what_is_released_is_read_back_whatever_the_order(records, made, tmp_path):
+def test_what_is_released_is_read_back_whatever_the_order(records, in_sections, made, tmp_path):
     first, directory = made
+    records = records[:4]
     again, damage = store.read(directory)
     by_cell = lambda records: sorted(records, key=lambda record: (record.track, record.method, record.task))
     assert again == by_cell(records) and not damage
-    assert release(records[::-1], tmp_path / "other").name == first.name == checked(directory).name
-    assert release(records[1:], tmp_path / "fewer").name != first.name
-
-
-def test_scores_are_every_number_of_every_seed(records, made):
-    with open(made[1] / "scores.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == sum(len(values) for record in records for values in record.metrics.values())
-    record = records[0]
-    mine = [row for row in rows if (row["method"], row["task"]) == (record.method, record.task)]
-    scores = [float(row["value"]) for row in mine if row["metric"] == "return"]
-    assert scores == record.metrics["return"]
-
-
-def test_the_page_of_a_release_says_what_a_reviewer_asks(records, made):
-    text = (made[1] / "README.md").read_text()
-    seeds = sum(len(record.seeds) for record in records)
-    for said in (
-        f"{seeds} runs",
-        "0 failed",
-        records[0].device,
-        records[0].commit,
-        f"jax {records[0].versions['jax']}",
-    ):
-        assert said in text
-    assert all(record.command in text for record in records)
+    assert release(in_sections(records[::-1]), tmp_path / "other").name == first.name == checked(directory).name
+    assert release(in_sections(records[1:]), tmp_path / "fewer").name != first.name
+    assert release(in_sections(records), tmp_path / "by", ["Ada"]).name != first.name
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda at: (at / "scores.csv").write_text("none"), "scores.csv is not what was released"),
+        (lambda at: (at / "tables" / "scores.csv").write_text("none"), "tables/scores.csv is not what was released"),
         (lambda at: (at / "README.md").unlink(), "README.md is missing"),
         (lambda at: (at / "more.txt").write_text("more"), "more.txt is not of this release"),
+        (lambda at: (at / "data" / "more.json").write_text("{}"), "data/more.json is not of this release"),
         (lambda at: (at / MANIFEST).write_text("[]"), "damaged"),
         (lambda at: (at / MANIFEST).unlink(), "is no release"),
     ],
@@ -84,15 +64,41 @@ def test_a_release_is_named_by_its_manifest(made, capsys):
     assert release.name in bibtex(release) and bibtex(release).count("{") == bibtex(release).count("}")
 
 
-def test_nothing_is_written_over_or_in_part(records, made, tmp_path, monkeypatch):
+def test_authors_are_cited_and_end_no_field_of_the_entry(sections, tmp_path):
+    by = release(sections, tmp_path / "by", ["Ada & Co", "B}o\\"])
+    assert "author = {{Ada \\& Co} and {Bo}}," in bibtex(by)
+    assert checked(tmp_path / "by").authors == ("Ada & Co", "B}o\\")
+
+
+def test_an_author_has_a_name(tmp_path, capsys):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(["release", str(RECORDED), "--out", str(tmp_path / "made"), "--author", " "])
+    assert "expected a name" in capsys.readouterr().err
+
+
+def test_nothing_is_written_over_or_in_part(sections, made, tmp_path, monkeypatch):
     with pytest.raises(ReleaseError, match="never changes"):
-        release(records, made[1])
+        release(sections, made[1])
     with pytest.raises(ReleaseError, match="no records"):
         release([], tmp_path / "none")
     monkeypatch.setattr("os.rename", lambda *paths: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
-        release(records, tmp_path / "half")
+        release(sections, tmp_path / "half")
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_without_pyarrow_one_line_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    really = builtins.__import__
+
+    def imported(name, *rest):
+        if name.startswith("pyarrow"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return really(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", imported)
+    assert cli.main(["release", str(RECORDED), "--out", str(tmp_path / "made")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert 'pip install "seqrl_jax[columns]"' in said[-1] and not (tmp_path / "made").exists()
 
 
 def test_results_that_are_wrong_are_not_released(tmp_path, capsys):

@@ -1,0 +1,7 @@
+"""`python -m seqrl_jax` is `seqrl`."""
+
+import sys
+
+from seqrl_jax.cli import main
+
+sys.exit(main())

@@ -1,0 +1,52 @@
+"""How the software and a release of its results are cited."""
+
+from __future__ import annotations
+
+from seqrl_jax import __version__
+from seqrl_jax.release.directory import Release
+
+TITLE = "seqrl_jax: reinforcement learning with sequence models on tasks whose answer is known"
+AUTHORS = ("The seqrl_jax developers",)
+"""Of the software; of results, unless others are named."""
+LICENSE = "Apache-2.0"
+
+
+def citation() -> str:
+    """CITATION.cff of this version of the software."""
+    return "\n".join(
+        [
+            "cff-version: 1.2.0",
+            'message: "If you use seqrl_jax, please cite it as below."',
+            f'title: "{TITLE}"',
+            "type: software",
+            f"version: {__version__}",
+            f"license: {LICENSE}",
+            "authors:",
+            *(f'  - name: "{author}"' for author in AUTHORS),
+            "",
+        ]
+    )
+
+
+def bibtex(release: Release) -> str:
+    """The entry by which results are cited: with the version of the software and the release's name."""
+    authors = " and ".join(f"{{{_latex(author)}}}" for author in release.authors)
+    return (
+        f"@misc{{seqrl_jax_{release.name[:8]},\n"
+        f"  title = {{{{{TITLE}}}}},\n"
+        f"  author = {{{authors}}},\n"
+        f"  year = {{{release.created[:4]}}},\n"
+        f"  version = {{{__version__}}},\n"
+        f"  note = {{Results of {release.records:,} cells, release sha256:{release.name}}},\n"
+        "}\n"
+    )
+
+
+def kind(author: str) -> str:
+    """What schema.org calls an author."""
+    return "Organization" if author in AUTHORS else "Person"
+
+
+def _latex(name: str) -> str:
+    """A name without the braces and backslashes that would end its field."""
+    return "".join("\\" + sign if sign in "&%$#_" else sign for sign in name if sign not in "{}\\")

@@ -1,0 +1,135 @@
+"""What a reviewer asks for, in words and numbers, from the records alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from seqrl_jax.release.tables import TABLES
+from seqrl_jax.report.sections import Section
+from seqrl_jax.report.words import counted, duration, listed
+from seqrl_jax.results.coverage import coverage
+from seqrl_jax.results.record import Record
+from seqrl_jax.results.scores import reach
+from seqrl_jax.results.statistics import RESAMPLES
+
+
+def about(sections: Sequence[Section], tuning_seeds: Collection[int]) -> str:
+    """The page of a release, Markdown. tuning_seeds: on which settings were chosen; no record has one of them."""
+    records = [record for section in sections for record in section.records]
+    tracks = listed([section.track.name for section in sections])
+    chosen = (
+        f"Settings that the package ships with were chosen on the seeds {_numbers(tuning_seeds)}, of which no run here "
+        "is. "
+        if tuning_seeds
+        else ""
+    )
+    lines = [f"# {counted(len(records), 'cell')} of {tracks}", "", "## Methods", ""]
+    for section in sections:
+        lines += [f"**{section.track.name}.** {paragraph(section)}", ""]
+    lines += [f"{chosen}{coverage()} They are of {RESAMPLES:,} resamples.", ""]
+    lines += ["## Commands", "", *sorted({f"    {record.command or 'unknown'}" for record in records}), ""]
+    lines += [
+        "## Tables",
+        "",
+        "`tables/` holds each as CSV and as Parquet; `dictionary.csv` says what a column is.",
+        "",
+    ]
+    lines += [f"- `{table.name}`: a line is {table.about}" for table in TABLES]
+    return "\n".join([*lines, ""])
+
+
+def paragraph(section: Section) -> str:
+    """How the numbers of one track came about."""
+    records = section.records
+    runs, failed = sum(len(record.seeds) for record in records), sum(record.failed for record in records)
+    seeds = {seed for record in records for seed in record.seeds}
+    sentences = [
+        f"{counted(len(section.methods), 'method')} on {counted(len(section.tasks), 'task')}, "
+        f"{_span({len(record.seeds) for record in records})} seeds in each of {counted(len(records), 'cell')} "
+        f"(seeds {_numbers(seeds)}; {counted(runs, 'run')}, {failed} failed)",
+        _training(records),
+        _judging(section),
+        _proofs(section),
+        _costs(records),
+        f"Versions: {listed(_versions(records))}; code: "
+        f"{listed(sorted({record.commit or 'of an unknown commit' for record in records}))}",
+    ]
+    return ". ".join(filter(None, sentences)) + "."
+
+
+def _training(records: Sequence[Record]) -> str:
+    """What was learned from how much; where all settings stand."""
+    trained = [record for record in records if record.steps_made]
+    if not trained:
+        return "Nothing was trained"
+    methods = counted(len({record.method for record in trained}), "method")
+    wrong = {record.method for record in records if record.marked_wrong}
+    marked = f". Theory says of {counted(len(wrong), 'method')} that they fall short here" * bool(wrong)
+    return (
+        f"A run of the {methods} that train makes {_span({record.steps_made for record in trained})} steps, with the "
+        f"settings in the column config of the table cells{marked}"
+    )
+
+
+def _judging(section: Section) -> str:
+    """How the policies act that are judged, and how exactly they are."""
+    records, score = section.records, section.track.columns[0].metric
+    acting = Counter(record.policy for record in records)
+    sampled = [record for record in records if any(record.episodes)]
+    policies = listed([f"{policy} in {counted(count, 'cell')}" for policy, count in sorted(acting.items())])
+    text = f"Judged policies are {policies}; the {score} is exact in {counted(len(records) - len(sampled), 'cell')}"
+    if not sampled:
+        return text
+    episodes = {episodes for record in sampled for episodes in record.episodes if episodes}
+    errors = [error for record in sampled for error in record.standard_errors.get(score, []) if error]
+    typical = f", with a median standard error of {statistics.median(errors):.2g}" if errors else ""
+    return f"{text} and a mean over {_span(episodes)} episodes for each seed in {len(sampled)}{typical}"
+
+
+def _proofs(section: Section) -> str:
+    """How much of what is stated of the tasks is proved to be exact."""
+    tasks = [section.bounds(task) for task in section.tasks]
+    values = [bound for bounds in tasks for bound in bounds.values()]
+    if not values:
+        return "Nothing is proved of the tasks"
+    open_ = [
+        (bound.upper - bound.lower) / reach(bounds)
+        for bounds in tasks
+        for bound in bounds.values()
+        if not bound.is_exact
+    ]
+    text = f"Of the tasks {counted(len(values), 'value')} are proved, {len(values) - len(open_)} of them exactly"
+    widest = f", the widest {max(open_, default=0):.1%} of what is proved of its task" if open_ else ""
+    return f"{text} and {len(open_)} as intervals{widest}"
+
+
+def _costs(records: Sequence[Record]) -> str:
+    """Wall time by device; cells of one program share its time."""
+    parts = []
+    for device in sorted({record.device for record in records}):
+        mine = [record for record in records if record.device == device]
+        spent = [
+            (name, sum(getattr(record.spent, name) / record.cells for record in mine))
+            for name in ("compilation", "training", "evaluation")
+        ]
+        hours = sum(seconds for _, seconds in spent) / 3600
+        parts.append(f"{hours:.2f} hours on {device} ({', '.join(f'{name} {duration(s)}' for name, s in spent)})")
+    return f"Wall time: {listed(parts)}"
+
+
+def _versions(records: Iterable[Record]) -> list[str]:
+    return sorted({f"{name} {version}" for record in records for name, version in record.versions.items()})
+
+
+def _numbers(numbers: Collection[int]) -> str:
+    """`0 to 9` where none between is missing, else each."""
+    ordered = sorted(numbers)
+    whole = ordered[-1] - ordered[0] + 1 == len(ordered) > 2
+    return f"{ordered[0]} to {ordered[-1]}" if whole else listed(list(map(str, ordered)))
+
+
+def _span(numbers: Collection[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
