@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--attention", default="xla")
     parser.add_argument("--batch", type=int, default=64, help="texts or pairs; rloo draws twice as many replies")
-    parser.add_argument("--steps", type=int, nargs=4, default=(1000, 400, 200, 300), metavar=STAGES)
+    parser.add_argument("--steps", type=int, nargs=4, default=(1500, 400, 200, 300), metavar=STAGES)
     parser.add_argument("--rates", type=float, nargs=4, default=(1e-3, 2e-4, 1e-4, 5e-5), metavar=STAGES)
     parser.add_argument("--learned", type=int, default=25_600, help="texts, and pairs, to learn from")
     parser.add_argument("--judged", type=int, default=1024, help="others to judge on")
