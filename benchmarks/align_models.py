@@ -212,7 +212,8 @@ def main() -> None:
     parser.add_argument("--attention", default="xla")
     parser.add_argument("--batch", type=int, default=64, help="texts or pairs; rloo draws twice as many replies")
     parser.add_argument("--steps", type=int, nargs=4, default=(1500, 800, 200, 300), metavar=STAGES)
-    parser.add_argument("--rates", type=float, nargs=4, default=(1e-3, 3e-4, 1e-4, 5e-5), metavar=STAGES)
+    parser.add_argument("--rates", type=float, nargs=4, default=(6e-4, 1.5e-4, 5e-5, 1e-5), metavar=STAGES)
+    parser.add_argument("--betas", type=float, nargs=2, default=(0.05, 0.5), metavar=STAGES[2:], help="price of the KL")
     parser.add_argument("--learned", type=int, default=25_600, help="texts, and pairs, to learn from")
     parser.add_argument("--judged", type=int, default=1024, help="others to judge on")
     parser.add_argument("--seed", type=int, default=0)
@@ -222,7 +223,7 @@ def main() -> None:
     sizes = ModelSettings(options.width, options.layers, options.heads, options.dtype, attention=options.attention)
     settings = {name: value for name, value in vars(options).items() if name != "out"}
     settings |= {"right": RIGHT, "noise": NOISE, "context": CONTEXT, "xla_flags": os.environ.get("XLA_FLAGS", "")}
-    rows = list[Row]()
+    betas, rows = dict(zip(STAGES[2:], options.betas, strict=True)), list[Row]()
     with tempfile.TemporaryDirectory() as folder:
         data = write_data(Path(folder), options.learned, options.judged, options.seed)
         for method, steps, rate in zip(STAGES, options.steps, options.rates, strict=True):
@@ -231,6 +232,7 @@ def main() -> None:
                 steps=steps,
                 batch=options.batch * (2 if method == "rloo" else 1),
                 learning_rate=rate,
+                beta=betas.get(method),
                 context=CONTEXT,
                 seed=options.seed,
                 check_every=steps,
@@ -256,7 +258,7 @@ def stage(run: TextRun, data: Data, sizes: ModelSettings) -> Row:
     loaded, weights = load_gpt(out)
     model = sizes.as_computed(loaded)
     before = model.initial_weights(keys_of(run).weights) if files.start is None else load_gpt(files.start)[1]
-    row: Row = {"stage": run.method, "batch": run.batch, "learning_rate": run.learning_rate}
+    row: Row = {"stage": run.method, "batch": run.batch, "learning_rate": run.learning_rate, "beta": run.beta}
     row["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(weights))
     row |= reported(report) | seconds
     if not run.draws_answers:
