@@ -90,7 +90,8 @@ def _restored(saved: np.ndarray, like: Any) -> Any:
         restored: Any = jax.random.wrap_key_data(jnp.asarray(saved), impl=jax.random.key_impl(like))
     else:
         restored = saved.view(like.dtype) if _is_unnamed(like.dtype) else saved
-    return jax.device_put(restored, like.sharding)
+    # A leaf that is free to go to any device stays so: bound to one, whatever reads it would be compiled again.
+    return jax.device_put(restored, like.sharding if like.committed else None)
 
 
 def _is_key(leaf: Any) -> bool:

@@ -55,6 +55,15 @@ def test_leaves_are_laid_over_the_devices_of_the_example(tmp_path):
     assert all(leaf.sharding == spread for leaf in loaded.values())
 
 
+def test_leaves_are_bound_to_a_device_only_where_those_of_the_example_are(tmp_path):
+    """`jit` compiles again for an argument that is bound where it was free before."""
+    (device,) = jax.devices()[:1]
+    like = {"w": jnp.zeros(4), "k": jax.random.key(0), "bound": jax.device_put(jnp.zeros(4), device)}
+    save_tree(tmp_path / "x", like, {})
+    loaded = load_tree(tmp_path / "x", like)
+    assert {name: leaf.committed for name, leaf in loaded.items()} == {"w": False, "k": False, "bound": True}
+
+
 @pytest.mark.parametrize(
     "like, named",
     [

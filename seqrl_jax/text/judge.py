@@ -57,13 +57,16 @@ def losses_and_preferences(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Losses of the examples, and 1 where the model prefers what was chosen or agrees with the label, 1/2 where it
     cannot tell; both [n]."""
-    read = jax.jit(partial(losses_of, method, beta, model, end=end))
     losses, right = list[np.ndarray](), list[np.ndarray]()
     for part in batches:
-        loss, margin = read(weights, reference, part.tokens, part.mask, part.good if labelled else None)
+        good = part.good if labelled else None
+        loss, margin = _losses(method, beta, model, weights, reference, part.tokens, part.mask, good, end)
         losses.append(np.asarray(loss, np.float64))
         right.append(0.5 + 0.5 * np.sign(np.asarray(margin, np.float64)))
     return np.concatenate(losses), np.concatenate(right)
+
+
+_losses = jax.jit(losses_of, static_argnames=("method", "beta", "model", "end"))
 
 
 class Answered(NamedTuple):

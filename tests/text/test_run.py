@@ -179,6 +179,12 @@ def test_a_climb_that_was_stopped_ends_as_if_it_had_not_been(prompts, tmp_path):
     assert run_text(run, prompts, tmp_path / "parts") == whole
 
 
+def test_a_step_is_compiled_once(prompts, tmp_path, caplog):
+    with jax.log_compiles():
+        run_text(dataclasses.replace(ALIGN, method="rloo", steps=2), prompts, tmp_path)
+    assert sum(line.startswith("Finished XLA compilation of jit(step)") for line in caplog.messages) == 1
+
+
 def test_what_a_climb_lacks_is_said_before_anything_is_read(data, taught, judge, tmp_path):
     run, nothing = dataclasses.replace(ALIGN, method="rloo"), Files(tmp_path / "nowhere.jsonl")
     with pytest.raises(TrainingError, match="rloo compares with a model"):
