@@ -10,6 +10,7 @@ from pathlib import Path
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.table import print_table, read
 from seqrl_jax.naming import SpecError
+from seqrl_jax.release.directory import MANIFEST
 from seqrl_jax.report.site import INDEX, NOTHING, is_audit, read_audit, sheets, sources, write_site
 from seqrl_jax.text.page import is_text_run, write_text_page
 
@@ -18,8 +19,13 @@ FOLDER = "site"
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the report and say where it is. Raises: SpecError for a run of align, or an audit, beside another."""
+    """Write the report and say where it is.
+
+    Raises: SpecError for a run of align, or an audit, beside another, and for a release where no place is named.
+    """
     directories = list(dict.fromkeys(options.directories))
+    if options.out is None and (directories[0] / MANIFEST).exists():
+        raise SpecError(f"{directories[0]} is a release, which never changes: name another place by --out")
     out, skipped = options.out or directories[0] / FOLDER, list[str]()
     if any(map(is_text_run, directories)):
         if len(directories) > 1:

@@ -108,6 +108,9 @@ def test_results_that_are_wrong_are_not_released(tmp_path, capsys):
     (source / recorded.name).write_bytes(recorded.read_bytes())
     assert cli.main(["release", str(source), "--out", str(out)]) == 0
     assert cli.main(["table", str(out), "--json"]) == 0
+    assert cli.main(["report", str(out)]) == 2
+    assert "name another place by --out" in capsys.readouterr().err
+    assert cli.main(["report", str(out), "--out", str(tmp_path / "site")]) == cli.main(["cite", str(out)]) == 0
     (source / "cut.json").write_text("{")
     assert cli.main(["release", str(source), "--out", str(tmp_path / "second")]) == 2
     assert "is not released: cut.json" in capsys.readouterr().err and not (tmp_path / "second").exists()
