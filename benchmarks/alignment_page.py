@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from recorded import measurement
 
 from seqrl_jax.audit.language import names
+from seqrl_jax.audit.report import bias_in_words
 from seqrl_jax.report.words import NONE
-
-VALID = 1e-6
-"""A relative bias below this is rounding."""
 
 
 def estimators_table() -> str:
@@ -23,10 +23,7 @@ def estimators_table() -> str:
     return "\n".join([*lines, "", f"`{measured['command']}`, exact, jax {measured['versions']['jax']}."])
 
 
-def _cell(row: dict[str, float] | None) -> str:
-    if row is None:
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None or row["relative_bias"] is None:  # There is no gradient to be right about.
         return NONE
-    if row["relative_bias"] is None:  # There is no gradient to be right about.
-        return NONE
-    bias = "valid" if row["relative_bias"] < VALID else f"{row['relative_bias']:.1%}"
-    return f"{bias} ({row['std']:.3g})"
+    return f"{bias_in_words(row['relative_bias'])} ({row['std']:.3g})"

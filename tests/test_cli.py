@@ -147,6 +147,9 @@ def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path):
     assert len(list((tmp_path / "both" / "tables").iterdir())) == 2 and not (copied / "site").exists()
     code, _, err = seqrl("report", results, "--out", tmp_path)
     assert code == 2 and "holds other files than a site" in err
+    (tmp_path / "link").symlink_to(results)
+    assert seqrl("report", results, tmp_path / "link", "--out", tmp_path / "once")[0] == 0
+    assert "· 8 cells ·" in (tmp_path / "once" / "index.html").read_text(), "one directory by two names"
 
 
 def test_table_tells_every_cell_and_the_certified_values(results, seqrl):

@@ -10,7 +10,7 @@ from pathlib import Path
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.table import print_table, read
 from seqrl_jax.naming import SpecError
-from seqrl_jax.release.directory import MANIFEST
+from seqrl_jax.release import refuse_within
 from seqrl_jax.report.site import INDEX, NOTHING, is_audit, read_audit, sheets, sources, write_site
 from seqrl_jax.text.page import is_text_run, write_text_page
 
@@ -21,12 +21,15 @@ FOLDER = "site"
 def run(options: argparse.Namespace) -> None:
     """Write the report and say where it is.
 
-    Raises: SpecError for a run of align, or an audit, beside another, and for a release where no place is named.
+    Raises: SpecError for a run of align, or an audit, beside another; ReleaseError for a place in a release.
     """
-    directories = list(dict.fromkeys(options.directories))
-    if options.out is None and (directories[0] / MANIFEST).exists():
-        raise SpecError(f"{directories[0]} is a release, which never changes: name another place by --out")
+    # One directory by two names is one.
+    by_place: dict[Path, Path] = {}
+    for path in options.directories:
+        by_place.setdefault(path.resolve(), path)
+    directories = list(by_place.values())
     out, skipped = options.out or directories[0] / FOLDER, list[str]()
+    refuse_within(out)
     if any(map(is_text_run, directories)):
         if len(directories) > 1:
             raise SpecError("a run of align has a report of its own: name its directory alone")

@@ -14,6 +14,7 @@ from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
 from seqrl_jax.commands.progress import Live
 from seqrl_jax.commands.report import show_results
 from seqrl_jax.naming import base
+from seqrl_jax.release import refuse_within
 from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.logging import TRACKERS, Logged, Together
 from seqrl_jax.runs.observer import Observer
@@ -27,10 +28,14 @@ from seqrl_jax.tracks.suites import SUITES, check, suite
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run what is missing and print the table; write the report, unless one of the same records is there."""
+    """Run what is missing and print the table; write the report, unless one of the same records is there.
+
+    Raises: ReleaseError for a directory in a release; what the runner raises.
+    """
     chosen = _chosen(options)
     track = _reading(check(chosen), options.log)
     directory = options.out or Path("runs") / chosen.name
+    refuse_within(directory)
     check_directory(directory)
     use_every_core()
     keep_compiled_programs()

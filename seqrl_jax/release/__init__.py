@@ -15,7 +15,17 @@ The same records give the same files with the same version of pyarrow, whenever 
 """
 
 from seqrl_jax.release.citation import AUTHORS, bibtex, citation
-from seqrl_jax.release.directory import MANIFEST, Release, ReleaseError, checked
+from seqrl_jax.release.directory import MANIFEST, Release, ReleaseError, checked, refuse_within
 from seqrl_jax.release.packing import release
 
-__all__ = ["AUTHORS", "MANIFEST", "Release", "ReleaseError", "bibtex", "checked", "citation", "release"]
+__all__ = [
+    "AUTHORS",
+    "MANIFEST",
+    "Release",
+    "ReleaseError",
+    "bibtex",
+    "checked",
+    "citation",
+    "refuse_within",
+    "release",
+]

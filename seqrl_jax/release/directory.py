@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from seqrl_jax.files import write_whole
+from seqrl_jax.results.store import PACKED
 
 MANIFEST = "MANIFEST.json"
 Files = Mapping[str, bytes]
@@ -37,6 +38,14 @@ def refuse_existing(directory: Path) -> None:
     """Raises: ReleaseError if there is something where the release is to stand."""
     if directory.exists():
         raise ReleaseError(f"{directory} exists, and a release never changes")
+
+
+def refuse_within(place: Path) -> None:
+    """Raises: ReleaseError if a place to write to is a release, or lies within one."""
+    place = place.resolve()
+    for directory in (place, *place.parents):
+        if (directory / MANIFEST).is_file() and (directory / PACKED).is_file():
+            raise ReleaseError(f"{directory} is a release, which never changes: name another place by --out")
 
 
 def seal(files: Files, directory: Path, records: int, created: str, authors: Sequence[str]) -> Release:
@@ -65,20 +74,20 @@ def checked(directory: Path) -> Release:
     try:
         content = (directory / MANIFEST).read_bytes()
         manifest = json.loads(content)
-        files: Mapping[str, Mapping[str, object]] = manifest["files"]
+        hashes = {name: str(said["sha256"]) for name, said in manifest["files"].items()}
         authors = tuple(map(str, manifest["authors"]))
         release = Release(sha256(content), int(manifest["records"]), str(manifest["created"]), authors)
     except OSError as error:
         raise ReleaseError(f"{directory} is no release: its {MANIFEST} cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReleaseError(f"{directory} is no release: its {MANIFEST} is damaged") from error
     present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
-    if added := sorted(present - {MANIFEST} - files.keys()):
+    if added := sorted(present - {MANIFEST} - hashes.keys()):
         raise ReleaseError(f"{directory}: {added[0]} is not of this release")
-    for name, said in files.items():
+    for name, said in hashes.items():
         if name not in present:
             raise ReleaseError(f"{directory}: {name} is missing")
-        if sha256((directory / name).read_bytes()) != said["sha256"]:
+        if sha256((directory / name).read_bytes()) != said:
             raise ReleaseError(f"{directory}: {name} is not what was released")
     return release
 

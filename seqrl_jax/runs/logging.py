@@ -23,8 +23,8 @@ class Writer(Protocol):
 
 
 class Logged:
-    """An observer that writes the score and the speed of each row at its training steps, and each cell's score at its
-    end. metric: the score's."""
+    """An observer that writes the score and the speed of each row at the training steps of each of its runs, and each
+    cell's score at its end. metric: the score's."""
 
     def __init__(self, writer: Writer, metric: str) -> None:
         self._writer = writer
@@ -35,13 +35,14 @@ class Logged:
         """See `runs.observer.Observer`, as for the others."""
 
     def row(self, method: str, tasks: Sequence[str], cells: int) -> None:
-        self._row = f"{method} on {tasks[0] if len(tasks) == 1 else f'{len(tasks)} tasks'}"
+        # A task is in one row of a method, so that its name tells rows of as many tasks apart.
+        self._row = f"{method} on {tasks[0]}" + (f" and {len(tasks) - 1} more" if len(tasks) > 1 else "")
 
     def chunk(self, progress: RowProgress) -> None:
         values = {"score": progress.score, "steps_per_second": progress.steps_per_second}
         present = {f"{self._row}/{name}": value for name, value in values.items() if value is not None}
         if present:
-            self._writer.log(present, progress.steps)
+            self._writer.log(present, progress.steps // progress.runs)
 
     def cell(self, record: Record) -> None:
         if values := record.finished(self._metric):
@@ -98,7 +99,7 @@ class _Run:
     """A run of wandb, or of trackio, which has its interface."""
 
     def __init__(self, package: str, directory: Path) -> None:
-        self._run = _required(package, package).init(project=PROJECT, name=directory.name)
+        self._run = _required(package, package).init(project=PROJECT, name=directory.resolve().name)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Rows begin at step 0 each, where a tracker's own step must not fall, so the step is a number beside them."""

@@ -37,7 +37,7 @@ class CheckpointedLoop:
         state, begun_at = self._restored(loop, state, chunks)
         began = time.perf_counter()
         first = watch(state)
-        self._observer.chunk(RowProgress(begun_at, chunks, begun_at, first.steps, None, first.score))
+        self._observer.chunk(RowProgress(begun_at, chunks, begun_at, first.steps, None, first.score, first.runs))
         for done in range(begun_at + 1, chunks + 1):
             with self._interrupt.under_way():
                 state = advance(state)
@@ -45,7 +45,8 @@ class CheckpointedLoop:
                 if done == chunks or done % self._every == 0 or self._interrupt.requested:
                     self._checkpoint.save(loop, Snapshot(state, done), chunks)
             rate = (status.steps - first.steps) / (time.perf_counter() - began)
-            self._observer.chunk(RowProgress(done, chunks, begun_at, status.steps, rate, status.score))
+            progress = RowProgress(done, chunks, begun_at, status.steps, rate, status.score, status.runs)
+            self._observer.chunk(progress)
         return state
 
     def _restored(self, loop: int, state: State, chunks: int) -> tuple[State, int]:

@@ -13,7 +13,7 @@ from seqrl_jax.results.record import Record
 class RowProgress:
     """How the running row stands. done, chunks: of its current loop. begun_at: the chunk at which this process took
     over. steps: of training, all runs together. steps_per_second: of this process, None before its first chunk.
-    score: the mean of the runs, None where it is not known."""
+    score: the mean of the runs, None where it is not known. runs: how many there are."""
 
     done: int
     chunks: int
@@ -21,6 +21,7 @@ class RowProgress:
     steps: int
     steps_per_second: float | None
     score: float | None
+    runs: int = 1
 
 
 class Observer(Protocol):

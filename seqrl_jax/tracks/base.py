@@ -110,10 +110,11 @@ class Outcome:
 @dataclass(frozen=True)
 class Status:
     """How a running row stands, for whoever watches. steps: of training made by all its runs together. score: their
-    mean, None where it is not known."""
+    mean, None where it is not known. runs: how many there are."""
 
     steps: int
     score: float | None = None
+    runs: int = 1
 
 
 class Loop(Protocol):

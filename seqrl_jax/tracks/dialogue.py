@@ -289,7 +289,8 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
     def watch(row: _Row) -> Status:
         here = row.curve[int(row.chunk)]
         finite = here[np.isfinite(here)]
-        return Status(int(ends[int(row.chunk)]) * len(seeds), float(finite.mean()) if finite.size else None)
+        steps = int(ends[int(row.chunk)]) * len(seeds)
+        return Status(steps, float(finite.mean()) if finite.size else None, len(seeds))
 
     row = loop(_Row(runs, curve, np.zeros((), int), np.zeros(3)), chunk, len(ends) - 1, watch)
     with clock.evaluating():

@@ -267,7 +267,7 @@ def _in_chunks(
             runs = jax.block_until_ready(programs.advance(row.runs, int(ends[ends > done][0] - done)))
         return _Row(runs, clock.take(row.seconds))
 
-    watch = lambda row: Status((before + int(row.runs.done[0])) * len(budget.seeds))
+    watch = lambda row: Status((before + int(row.runs.done[0])) * len(budget.seeds), runs=len(budget.seeds))
     return loop(row, chunk, chunks, watch)
 
 

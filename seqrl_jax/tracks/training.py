@@ -128,7 +128,7 @@ def train_rows(agents: Sequence[Agent], tasks: Stacked, budget: Budget, loop: Lo
         made = int(updates[: int(row.chunk)].sum()) * agent.steps_per_update
         here = row.curve[int(row.chunk)]
         finite = here[np.isfinite(here)]
-        return Status(made * axis.size, float(finite.mean()) if finite.size else None)
+        return Status(made * axis.size, float(finite.mean()) if finite.size else None, axis.size)
 
     curve = np.full((rules.chunks + 1, *axis.shape), np.nan)
     curve[0] = axis.split(first.mean)

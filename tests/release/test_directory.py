@@ -36,6 +36,12 @@ def test_what_is_released_is_read_back_whatever_the_order(records, in_sections, 
     assert release(in_sections(records), tmp_path / "by", ["Ada"]).name != first.name
 
 
+def rewritten(directory, files):
+    """Its manifest with other files."""
+    manifest = json.loads((directory / MANIFEST).read_text())
+    (directory / MANIFEST).write_text(json.dumps(manifest | {"files": files}))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -44,6 +50,9 @@ def test_what_is_released_is_read_back_whatever_the_order(records, in_sections, 
         (lambda at: (at / "more.txt").write_text("more"), "more.txt is not of this release"),
         (lambda at: (at / "data" / "more.json").write_text("{}"), "data/more.json is not of this release"),
         (lambda at: (at / MANIFEST).write_text("[]"), "damaged"),
+        (lambda at: rewritten(at, ["README.md"]), "damaged"),
+        (lambda at: rewritten(at, {"README.md": "none"}), "damaged"),
+        (lambda at: rewritten(at, {"README.md": {"bytes": 1}}), "damaged"),
         (lambda at: (at / MANIFEST).unlink(), "is no release"),
     ],
 )
@@ -110,6 +119,10 @@ def test_results_that_are_wrong_are_not_released(tmp_path, capsys):
     assert cli.main(["table", str(out), "--json"]) == 0
     assert cli.main(["report", str(out)]) == 2
     assert "name another place by --out" in capsys.readouterr().err
+    for words in (["run", "quick"], ["report", str(source)]):
+        for place in (out, out / "within"):
+            assert cli.main([*words, "--out", str(place)]) == 2
+            assert "name another place by --out" in capsys.readouterr().err
     assert cli.main(["report", str(out), "--out", str(tmp_path / "site")]) == cli.main(["cite", str(out)]) == 0
     (source / "cut.json").write_text("{")
     assert cli.main(["release", str(source), "--out", str(tmp_path / "second")]) == 2

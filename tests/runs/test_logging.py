@@ -39,6 +39,22 @@ def test_rows_are_told_at_their_steps_and_cells_at_their_end():
     assert (last, end) == ({"ppo on tiger/return": pytest.approx(0.3)}, 100)
 
 
+def test_rows_of_as_many_tasks_have_names_of_their_own_and_steps_are_those_of_a_run():
+    """Runs of two tasks with five seeds each make ten times the steps of one."""
+    kept = Kept()
+    logged = Logged(kept, "return")
+    for tasks in (["tiger", "two_doors"], ["tmaze", "chain"]):
+        logged.row("ppo", tasks, 2)
+        logged.chunk(RowProgress(1, 2, 0, 500, None, 0.5, runs=10))
+    assert kept.told == [({"ppo on tiger and 1 more/score": 0.5}, 50), ({"ppo on tmaze and 1 more/score": 0.5}, 50)]
+
+
+def test_the_command_offers_every_tracker():
+    (tree,) = (action for action in cli.parser()._actions if action.choices)
+    (told,) = (action for action in tree.choices["run"]._actions if action.dest == "log_to")
+    assert set(told.choices) == set(TRACKERS)
+
+
 def test_every_observer_is_told_the_same():
     kept, other = Kept(), Kept()
     watch(Together(Unwatched(), Logged(kept, "return"), Logged(other, "return")))

@@ -159,7 +159,7 @@ def test_who_watches_a_row_hears_of_the_updates_of_all_seeds(problem, records):
 
     rlhf = METHODS[-1]
     assert LM.row(rlhf, [problem], BUDGET, watched)[0].metrics == records[rlhf].metrics
-    assert seen == [Status(steps=steps) for steps in (0, 12, 12, 24)], "two stages of six updates"
+    assert seen == [Status(steps=steps, runs=2) for steps in (0, 12, 12, 24)], "two stages of six updates"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-
+from seqrl_jax.results.encoding import to_line
 from seqrl_jax.results.record import Record
 
 RECORDS = 200
@@ -24,7 +23,7 @@ ROWS = 2000
 def record_scripts(records: Sequence[Record]) -> Iterator[tuple[str, bytes]]:
     """(path, content) of the chunks of every record, in the order of their numbers."""
     for number, start in enumerate(range(0, len(records), RECORDS)):
-        lines = b"\n".join(msgspec.json.encode(record) for record in records[start : start + RECORDS])
+        lines = b"\n".join(map(to_line, records[start : start + RECORDS]))
         # Without a time, so that the same records are the same bytes.
         packed = base64.b64encode(gzip.compress(lines, mtime=0)).decode()
         yield f"records/{number}.js", script("records", number, packed)

@@ -9,6 +9,7 @@ from pathlib import Path
 from seqrl_jax.audit.report import bias_in_words
 from seqrl_jax.report.words import NONE
 from seqrl_jax.results.provenance import read_measurement
+from seqrl_jax.results.store import PACKED
 
 AUDIT = "audit.json"
 
@@ -31,8 +32,10 @@ NOTHING = Audited()
 
 
 def is_audit(directory: Path) -> bool:
-    """Whether a directory holds what `seqrl audit --out` writes."""
-    return (directory / AUDIT).is_file()
+    """Whether a directory holds what `seqrl audit --out` writes and no results, beside which it would be damage."""
+    return (directory / AUDIT).is_file() and not (
+        (directory / PACKED).exists() or any(path.name != AUDIT for path in directory.glob("*.json"))
+    )
 
 
 def read_audit(directory: Path) -> Audited:

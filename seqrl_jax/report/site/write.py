@@ -36,8 +36,6 @@ INDEX = "index.html"
 STATIC = ("site.css", "rows.js", "site.js")
 SHOWN = 50
 """Rows of the leaderboard at a time, and where no script runs."""
-
-
 LISTED = 100
 """Errors, warnings and skipped files in a notice; `seqrl check` prints all."""
 
