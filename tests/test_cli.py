@@ -149,6 +149,10 @@ def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path):
     assert code == 2 and "holds other files than a site" in err
     (tmp_path / "link").symlink_to(results)
     assert seqrl("report", results, tmp_path / "link", "--out", tmp_path / "once")[0] == 0
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "audit.json").write_text("{}")
+    code, _, err = seqrl("report", tmp_path / "audit")
+    assert code == 2 and "name their directory, too" in err and not (tmp_path / "audit" / "site").exists()
     assert "· 8 cells ·" in (tmp_path / "once" / "index.html").read_text(), "one directory by two names"
 
 

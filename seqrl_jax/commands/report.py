@@ -63,6 +63,8 @@ def write_report(directories: Sequence[Path], out: Path) -> tuple[Path, list[str
     if len(audits) > 1:
         raise SpecError("a site shows one audit: name one such directory")
     recorded = [directory for directory in directories if directory not in audits]
+    if audits and not recorded:
+        raise SpecError("an audit is shown beside results: name their directory, too")
     found = [(name, *read(directory)) for name, directory in zip(sources(recorded), recorded)]
     several = len(found) > 1
     skipped = [f"{name}: {line}" if several else line for name, _, lines in found for line in lines]

@@ -17,6 +17,8 @@ Fields = Mapping[str, Any]
 """Column -> value of a row: those of `table.for_machines`, and each metric by its name."""
 SHOWN = ("task", "agent", "score", "seeds")
 """Where no columns are asked for, with the scales before the seeds."""
+FAILED = "failed"
+"""A column of every track of which less is better."""
 
 
 def chosen(sections: Sequence[Section], columns: Sequence[str] = (), sort: Sequence[str] = ()) -> list[Fields]:
@@ -28,10 +30,13 @@ def chosen(sections: Sequence[Section], columns: Sequence[str] = (), sort: Seque
     Args: columns: all that a reader needs, unless they are named. Raises: SpecError with the nearest names.
     """
     table = [_fields(for_machines(row)) for section in sections for row in rows(section)]
+    if not table:
+        return []
     known = dict.fromkeys(name for fields in table for name in fields)
     for name in (*columns, *sort):
         naming.lookup("column", name, known)
     rising = {column.metric for section in sections for column in section.track.columns if column.better == "lower"}
+    rising.add(FAILED)
     for name in reversed(sort):
         present = [fields for fields in table if _key(fields.get(name)) is not None]
         absent = [fields for fields in table if _key(fields.get(name)) is None]

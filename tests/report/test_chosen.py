@@ -41,6 +41,15 @@ def test_numbers_are_sorted_best_first_and_what_is_missing_comes_last(two):
     assert by("agent", "score") == [("first", "bad"), ("second", "good"), ("first", "good")]
 
 
+def test_fewer_failures_come_first(section, record):
+    lost = record(method="bad", metrics={"return": [None, 0.1, 0.1]}, failures={"0": "diverged"}, curves={})
+    assert agents(chosen([section(lost, record())], sort=["failed"])) == [("first", "good"), ("first", "bad")]
+
+
+def test_nothing_recorded_is_no_wrong_column():
+    assert chosen([], ["task"], ["score"]) == []
+
+
 def test_all_that_a_reader_needs_is_there_unless_columns_are_named(two):
     assert list(chosen([two], sort=["score"])[0]) == ["task", "agent", "score", "normalised", "memory", "seeds"]
 
