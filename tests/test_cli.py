@@ -137,7 +137,8 @@ def test_a_run_leaves_one_file_per_cell_and_a_site(results):
     assert (results / "site" / "index.html").is_file() and pages == {"tables": 1, "tasks": 2, "agents": 4}
 
 
-def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path):
+def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/x/seqrl", "report", str(results), "--out", str(tmp_path / "both")])
     copied = tmp_path / "again" / results.name
     shutil.copytree(results, copied, ignore=shutil.ignore_patterns("site"))
     (copied / "torn.json").write_text("{")
@@ -145,6 +146,7 @@ def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path):
     assert code == 0 and json.loads(out)["report"] == str(tmp_path / "both" / "index.html")
     assert [line.split(":")[0] for line in json.loads(out)["damaged"]] == [f"again/{results.name}"]
     assert len(list((tmp_path / "both" / "tables").iterdir())) == 2 and not (copied / "site").exists()
+    assert f"<code>seqrl report {results.name} --out both</code>" in (tmp_path / "both" / "index.html").read_text()
     code, _, err = seqrl("report", results, "--out", tmp_path)
     assert code == 2 and "holds other files than a site" in err
     (tmp_path / "link").symlink_to(results)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from seqrl_jax.commands.table import print_table, read
 from seqrl_jax.naming import SpecError
 from seqrl_jax.release import refuse_within
 from seqrl_jax.report.site import INDEX, NOTHING, is_audit, read_audit, sheets, sources, write_site
+from seqrl_jax.results.provenance import command
 from seqrl_jax.text.page import is_text_run, write_text_page
 
 FOLDER = "site"
@@ -47,7 +47,7 @@ def show_results(directory: Path, as_json: bool) -> None:
     """Print the table of a directory, and write its report, unless one of the same records is there."""
     recorded, skipped = read(directory)
     made = sheets([(name, recorded) for name in sources([directory])])
-    path = write_site(made, directory / FOLDER, skipped, _command(), keep_current=True)
+    path = write_site(made, directory / FOLDER, skipped, command(), keep_current=True)
     print_table(recorded, skipped, as_json, {"report": str(path)})
     if not as_json:
         print(f"report: {path}")
@@ -70,8 +70,4 @@ def write_report(directories: Sequence[Path], out: Path) -> tuple[Path, list[str
     skipped = [f"{name}: {line}" if several else line for name, _, lines in found for line in lines]
     made = sheets([(name, sections) for name, sections, _ in found])
     audited = read_audit(audits[0]) if audits else NOTHING
-    return write_site(made, out, skipped, _command(), audited=audited), skipped
-
-
-def _command() -> str:
-    return " ".join(["seqrl", *sys.argv[1:]])
+    return write_site(made, out, skipped, command(), audited=audited), skipped
