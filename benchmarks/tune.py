@@ -173,6 +173,7 @@ def plateaus(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarr
 def smoothed(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarray:
     """[settings]: half a setting's score and half the mean of its neighbours', which beyond an end of the grid are the
     end itself. In a short row, where an end has one neighbour of two, `plateaus` would choose an end beside the best.
+    This does so where the end exceeds the mean of the best and of the one behind it.
     """
     table = scores.reshape([len(values) for values in grid.values()])
     padded = np.pad(table, 1, mode="edge")

@@ -97,10 +97,12 @@ def test_the_choice_is_written_where_the_registry_reads(tune, tmp_path, monkeypa
     assert tuned.tuned("ipo", SHIPPED["ipo"].method) == SHIPPED["ipo"].method
 
 
-def test_an_end_of_the_grid_beside_the_best_is_not_chosen(tune):
+def test_an_end_beside_the_best_is_chosen_only_above_the_mean_of_that_and_the_next(tune):
     scores = np.array([0.2, 0.6, 0.8, 0.5])
     smooth = tune.smoothed({"learning_rate": (1, 2, 3, 4)}, scores)
     np.testing.assert_allclose(smooth, [0.3, 0.55, 0.675, 0.575])
+    choice = lambda end: int(np.argmax(tune.smoothed({"learning_rate": (1, 2, 3, 4)}, np.array([end, 0.6, 0.4, 0.2]))))
+    assert (choice(0.49), choice(0.51)) == (1, 0)
     np.testing.assert_allclose(tune.smoothed({"a": (1, 2), "b": (1, 2)}, scores), [0.325, 0.5375, 0.6875, 0.55])
 
 
