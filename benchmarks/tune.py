@@ -170,18 +170,6 @@ def plateaus(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarr
     return np.nanmean([table, *shifted], 0).ravel()
 
 
-def smoothed(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarray:
-    """[settings]: half a setting's score and half the mean of its neighbours', which beyond an end of the grid are the
-    end itself. In a short row, where an end has one neighbour of two, `plateaus` would choose an end beside the best.
-    This does so where the end exceeds the mean of the best and of the one behind it.
-    """
-    table = scores.reshape([len(values) for values in grid.values()])
-    padded = np.pad(table, 1, mode="edge")
-    inside = tuple(slice(1, -1) for _ in grid)
-    shifted = [np.roll(padded, by, axis)[inside] for axis in range(table.ndim) for by in (-1, 1)]
-    return (0.5 * table + 0.5 * np.mean(shifted, 0)).ravel()
-
-
 def sensitivity(name: str, settings: list[dict[str, float]], scores: np.ndarray) -> bytes:
     """PNG: the score against the learning rate, one line for every choice of the other settings."""
     figure = new_figure(1, 1, legend_inches=1.6)

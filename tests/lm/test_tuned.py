@@ -65,7 +65,7 @@ def test_every_method_that_learns_has_a_grid_of_its_own_settings(tune):
 
 
 def test_the_choice_is_written_where_the_registry_reads(tune, tmp_path, monkeypatch):
-    """By smoothed places, for those that share it too; what was run is not run again, unless by other seeds."""
+    """By mean places, for those that share it too; what was run is not run again, unless by other seeds."""
     grid = {"learning_rate": (0.1, 0.2, 0.3), "batch": (64, 128)}
     monkeypatch.setattr(
         tune, "objectives", lambda method, judge, seeds, rates: [[rate["learning_rate"], None] for rate in rates]
@@ -97,15 +97,6 @@ def test_the_choice_is_written_where_the_registry_reads(tune, tmp_path, monkeypa
     assert tuned.tuned("ipo", SHIPPED["ipo"].method) == SHIPPED["ipo"].method
 
 
-def test_an_end_beside_the_best_is_chosen_only_above_the_mean_of_that_and_the_next(tune):
-    scores = np.array([0.2, 0.6, 0.8, 0.5])
-    smooth = tune.smoothed({"learning_rate": (1, 2, 3, 4)}, scores)
-    np.testing.assert_allclose(smooth, [0.3, 0.55, 0.675, 0.575])
-    choice = lambda end: int(np.argmax(tune.smoothed({"learning_rate": (1, 2, 3, 4)}, np.array([end, 0.6, 0.4, 0.2]))))
-    assert (choice(0.49), choice(0.51)) == (1, 0)
-    np.testing.assert_allclose(tune.smoothed({"a": (1, 2), "b": (1, 2)}, scores), [0.325, 0.5375, 0.6875, 0.55])
-
-
 @pytest.mark.parametrize("name", tuned.choices())
 def test_what_is_shipped_was_chosen(tune, name):
     """By what the recorded sweeps give, computed again."""
@@ -117,7 +108,7 @@ def test_what_is_shipped_was_chosen(tune, name):
     returns = np.array([[runs[tuple(sorted(s.items()))] for runs in swept] for s in recorded["settings"]], float)
     scores = tune.cdf_scores(np.where(np.isfinite(returns), returns, -np.inf), np.zeros(len(swept)))
     np.testing.assert_allclose(scores, recorded["scores"], atol=1e-6)
-    best = recorded["settings"][int(np.argmax(tune.smoothed(grid, scores)))]
+    best = recorded["settings"][int(np.argmax(scores))]
     assert recorded["chosen"] == best == tuned.choices()[name]
     assert make_method(name) == tuned.with_settings(SHIPPED[name].method, best)
 
