@@ -10,7 +10,7 @@ from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.table import print_table, read
 from seqrl_jax.naming import SpecError
 from seqrl_jax.release import refuse_within
-from seqrl_jax.report.site import INDEX, NOTHING, is_audit, read_audit, sheets, sources, write_site
+from seqrl_jax.report.site import INDEX, NOTHING, SiteError, is_audit, read_audit, sheets, sources, write_site
 from seqrl_jax.results.provenance import command
 from seqrl_jax.text.page import is_text_run, write_text_page
 
@@ -21,7 +21,8 @@ FOLDER = "site"
 def run(options: argparse.Namespace) -> None:
     """Write the report and say where it is.
 
-    Raises: SpecError for a run of align, or an audit, beside another; ReleaseError for a place in a release.
+    Raises: SpecError for a run of align, or an audit, beside another; ReleaseError for a place in a release; SiteError
+    for one that holds other files.
     """
     # One directory by two names is one.
     by_place: dict[Path, Path] = {}
@@ -33,6 +34,8 @@ def run(options: argparse.Namespace) -> None:
     if any(map(is_text_run, directories)):
         if len(directories) > 1:
             raise SpecError("a run of align has a report of its own: name its directory alone")
+        if out.is_dir() and any(path.name != INDEX for path in out.iterdir()):
+            raise SiteError(f"{out} holds other files than a page; give an empty or a new directory")
         path = write_text_page(directories[0], out / INDEX)
     else:
         path, skipped = write_report(directories, out)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from seqrl_jax import cli
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.text.page import is_text_run, write_text_page
 from seqrl_jax.text.run import Files, run_text
@@ -101,7 +102,7 @@ class Stop(Exception):
     pass
 
 
-def test_a_run_that_has_not_ended_has_a_page_of_its_curve(ours, tmp_path):
+def test_a_run_that_has_not_ended_has_a_page_of_its_curve(ours, tmp_path, capsys):
     def stop(moment):
         if moment.step == 3:
             raise Stop
@@ -112,5 +113,11 @@ def test_a_run_that_has_not_ended_has_a_page_of_its_curve(ours, tmp_path):
     with pytest.raises(Stop):
         run_text(run, Files(tmp_path / "book.txt", start=ours), tmp_path / "out", progress=stop)
     assert is_text_run(tmp_path / "out")
-    page = write_text_page(tmp_path / "out").read_text()
+    page = write_text_page(tmp_path / "out", tmp_path / "page" / "index.html").read_text()
     assert "2 steps made; the run has not ended" in page and page.count("<img") == 1
+
+    elsewhere = tmp_path / "elsewhere"
+    report = lambda out: cli.main(["report", str(tmp_path / "out"), "--out", str(out)])
+    assert report(elsewhere) == report(elsewhere) == 0, "a page takes the place of an earlier one"
+    (elsewhere / "notes.txt").write_text("mine")
+    assert report(elsewhere) == 2 and "holds other files" in capsys.readouterr().err

@@ -2,6 +2,6 @@
 
 from seqrl_jax.report.site.audited import NOTHING, is_audit, read_audit
 from seqrl_jax.report.site.sheet import Sheet, sheets, sources
-from seqrl_jax.report.site.write import INDEX, write_site
+from seqrl_jax.report.site.write import INDEX, SiteError, write_site
 
-__all__ = ["INDEX", "NOTHING", "Sheet", "is_audit", "read_audit", "sheets", "sources", "write_site"]
+__all__ = ["INDEX", "NOTHING", "Sheet", "SiteError", "is_audit", "read_audit", "sheets", "sources", "write_site"]
