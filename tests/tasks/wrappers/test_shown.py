@@ -89,4 +89,4 @@ def test_rewards_that_differ_by_rounding_are_one(name):
 
 def test_a_task_that_would_not_fit_is_refused():
     with pytest.raises(TaskError, match="states, more than its tables can hold"):
-        make("rock_sample:horizon=2000,time=true")
+        make("rock_sample:horizon=20000,time=true")
