@@ -271,7 +271,7 @@ def stage(run: TextRun, data: Data, sizes: ModelSettings) -> Row:
 
 def timed(began: float, moments: Sequence[tuple[float, Moment]]) -> Row:
     """Seconds to the first point of a curve and from there to the last, and the pace there."""
-    (first, point), *_, (last, _) = moments
+    (first, point), (last, _) = moments[0], moments[-1]
     paces = [moment.tokens_per_second for _, moment in moments if moment.tokens_per_second is not None]
     return {
         "seconds_to_first_point": first - began,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from recorded import measurement, section_of, where
 
 from seqrl_jax import naming
@@ -27,8 +29,7 @@ def horizon_table() -> str:
                 f"| `{row['memory']}` | {shown} | {row['learning_rate']:g} | {speed} | {row['carry_bytes']:,} |"
             )
         parts.append("\n".join(lines))
-    where = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
-    return "\n\n".join([*parts, f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
+    return "\n\n".join([*parts, _origin(measured)])
 
 
 def far_table() -> str:
@@ -40,8 +41,7 @@ def far_table() -> str:
     for row in measured["rows"]:
         found = (f"{two(row['returns'][n]['value'])}, {row['solved'][n]} of {measured['seeds']}" for n in cells)
         lines.append(f"| `{row['memory']}` | {' | '.join(found)} |")
-    where = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
-    return "\n".join([*lines, "", f"`{measured['command']}`: {where}, jax {measured['versions']['jax']}."])
+    return "\n".join([*lines, "", _origin(measured)])
 
 
 def lengths_table() -> str:
@@ -58,8 +58,7 @@ def lengths_table() -> str:
         for memory in memories:
             lines.append(f"| `{memory}` | {' | '.join(with_interval(scores[task, memory, n]) for n in lengths)} |")
         parts.append("\n".join(lines))
-    budget = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
-    return "\n\n".join([*parts, f"`{measured['command']}`: {budget}, jax {measured['versions']['jax']}."])
+    return "\n\n".join([*parts, _origin(measured)])
 
 
 def suite_table() -> str:
@@ -101,6 +100,12 @@ def gymnax_table() -> str:
     made, first = list(dict.fromkeys(map(where, section.records))), section.records[0]
     budget = f"{len(first.seeds)} seeds in one program, {first.steps_made:,} steps per run, {' and '.join(made)}"
     return "\n".join([*lines, "", f"`seqrl run gymnax`: return, and seconds with compilation; {budget}."])
+
+
+def _origin(measured: dict[str, Any]) -> str:
+    """By what, from how much and on what a measurement was made."""
+    budget = f"{measured['seeds']} seeds, {measured['steps']:,} steps per run, on {measured['device']}"
+    return f"`{measured['command']}`: {budget}, jax {measured['versions']['jax']}."
 
 
 def _agent_and_memory(method: str) -> tuple[str, str]:

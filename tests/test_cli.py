@@ -142,6 +142,8 @@ def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path, m
     copied = tmp_path / "again" / results.name
     shutil.copytree(results, copied, ignore=shutil.ignore_patterns("site"))
     (copied / "torn.json").write_text("{")
+    code, _, err = seqrl("report", results, copied)
+    assert code == 2 and "say where by --out" in err
     code, out, err = seqrl("report", results, copied, "--out", tmp_path / "both", "--json")
     assert code == 0 and json.loads(out)["report"] == str(tmp_path / "both" / "index.html")
     assert [line.split(":")[0] for line in json.loads(out)["damaged"]] == [f"again/{results.name}"]

@@ -15,20 +15,22 @@ from seqrl_jax.results.provenance import command
 from seqrl_jax.text.page import is_text_run, write_text_page
 
 FOLDER = "site"
-"""Where a report stands within the first directory that it is about, unless it is to stand elsewhere."""
+"""Where a report stands within the directory that it is about, unless it is to stand elsewhere."""
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the report and say where it is.
 
-    Raises: SpecError for a run of align, or an audit, beside another; ReleaseError for a place in a release; SiteError
-    for one that holds other files.
+    Raises: SpecError for a run of align, or an audit, beside another, and for several directories without a place of
+    their own; ReleaseError for a place in a release; SiteError for one that holds other files.
     """
     # One directory by two names is one.
     by_place: dict[Path, Path] = {}
     for path in options.directories:
         by_place.setdefault(path.resolve(), path)
     directories = list(by_place.values())
+    if len(directories) > 1 and options.out is None:
+        raise SpecError("a report about several directories belongs to none of them: say where by --out")
     out, skipped = options.out or directories[0] / FOLDER, list[str]()
     refuse_within(out)
     if any(map(is_text_run, directories)):

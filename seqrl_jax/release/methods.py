@@ -110,12 +110,13 @@ def _costs(records: Sequence[Record]) -> str:
     parts = []
     for device in sorted({record.device for record in records}):
         mine = [record for record in records if record.device == device]
-        spent = [
-            (name, sum(getattr(record.spent, name) / record.cells for record in mine))
-            for name in ("compilation", "training", "evaluation")
-        ]
-        hours = sum(seconds for _, seconds in spent) / 3600
-        parts.append(f"{hours:.2f} hours on {device} ({', '.join(f'{name} {duration(s)}' for name, s in spent)})")
+        spent = {
+            "compilation": sum(record.spent.compilation / record.cells for record in mine),
+            "training": sum(record.spent.training / record.cells for record in mine),
+            "evaluation": sum(record.spent.evaluation / record.cells for record in mine),
+        }
+        each = ", ".join(f"{name} {duration(seconds)}" for name, seconds in spent.items())
+        parts.append(f"{sum(spent.values()) / 3600:.2f} hours on {device} ({each})")
     return f"Wall time: {listed(parts)}"
 
 

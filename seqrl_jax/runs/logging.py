@@ -1,4 +1,4 @@
-"""A run told to an experiment tracker as it goes: an observer that hands numbers on. Each tracker is an extra."""
+"""A run logged by an experiment tracker as it goes: an observer that hands numbers on. Each tracker is an extra."""
 
 from __future__ import annotations
 
