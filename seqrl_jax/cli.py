@@ -262,7 +262,7 @@ def parser() -> argparse.ArgumentParser:
 
     report = command("report", "Write a site about directories of results, or a page about a run of align.")
     report.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY")
-    report.add_argument("--out", type=_path, help="its directory, of index.html (default: site in the directory; of several, say it)")
+    report.add_argument("--out", type=_path, help="its directory (default: site in the one directory; several need it)")
     return parser
 
 
