@@ -51,11 +51,11 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     },
     "pqn": {
         "learning_rate": (0.0005, 0.001, 0.002, 0.004),
-        "lambda_": (0.65, 0.8, 0.9),
-        "exploration_share": (0.3, 0.5),
+        "lambda_": (0.5, 0.65, 0.8, 0.9),
+        "exploration_share": (0.15, 0.3, 0.5),
     },
     "latent_q": {"learning_rate": (0.00075, 0.0015, 0.003, 0.006, 0.012)},
-    "drqn": {"learning_rate": (0.003, 0.006, 0.012, 0.024), "exploration_share": (0.3, 0.5, 0.8)},
+    "drqn": {"learning_rate": (0.003, 0.006, 0.012, 0.024, 0.048, 0.096), "exploration_share": (0.3, 0.5, 0.8)},
 }
 """Agent -> traced setting -> values tried."""
 
@@ -162,12 +162,16 @@ def _rounded(returns: np.ndarray, error: float) -> np.ndarray:
 
 
 def plateaus(grid: dict[str, tuple[float, ...]], scores: np.ndarray) -> np.ndarray:
-    """[settings]: the mean of a setting's score and those of its neighbours, one step away in one direction."""
+    """[settings]: the mean of a setting's score and those of its neighbours, one step away in one direction.
+
+    A neighbour beyond the end of the grid counts as an average setting: ends smoothed over fewer neighbours would vary
+    more, and luck would choose them too often.
+    """
     table = scores.reshape([len(values) for values in grid.values()])
-    padded = np.pad(table, 1, constant_values=np.nan)
+    padded = np.pad(table, 1, constant_values=scores.mean())
     inside = tuple(slice(1, -1) for _ in grid)
     shifted = [np.roll(padded, by, axis)[inside] for axis in range(table.ndim) for by in (-1, 1)]
-    return np.nanmean([table, *shifted], 0).ravel()
+    return np.mean([table, *shifted], 0).ravel()
 
 
 def sensitivity(name: str, settings: list[dict[str, float]], scores: np.ndarray) -> bytes:

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -12,6 +13,8 @@ from seqrl_jax import cli
 from seqrl_jax.lm.registry import METHODS
 from seqrl_jax.lm.tasks import TASKS as LM_TASKS
 from seqrl_jax.tasks import TASKS, make
+from seqrl_jax.tasks.facts import facts
+from seqrl_jax.tasks.pomdp_file import write_pomdp
 from seqrl_jax.tasks.tabular import arrays
 
 NAMES = {"random", "memoryless_deterministic", "memoryless_stochastic", "history", "state"}
@@ -78,6 +81,16 @@ def test_list_describes_a_task(seqrl):
     output = json.loads(seqrl("list", "tmaze", "--json")[1])
     assert output["track"] == "pomdp" and output["about"].startswith("remember one bit") and "[cue]" in output["detail"]
     assert "dpo (lm): " in seqrl("list", "dpo")[1]
+
+
+def test_list_tells_what_a_file_holds(seqrl, tmp_path):
+    path = tmp_path / "mine.POMDP"
+    write_pomdp(make("tiger"), path)
+    out = seqrl("list", f"{path}:horizon=4")[1]
+    assert "3: listen, open_left, open_right" in out and "4 steps" in out
+    assert f"{path}:horizon=4,observed=true" in "".join(out.split())
+    said = json.loads(seqrl("list", str(path), "--json")[1])
+    assert said["facts"] == facts(replace(make("tiger"), name=str(path)))
 
 
 def test_solve_prints_the_five_certified_values(seqrl):
@@ -239,6 +252,7 @@ def test_throughput_measures_every_task(seqrl):
         (["solve", ""], "a name is missing"),
         (["solve", "\x1b[2J"], "unknown task '\\x1b[2J'"),
         (["solve", "missing.POMDP"], "missing.POMDP"),
+        (["list", "tiger.pomdpx"], "files of tasks end in .POMDP and are in Cassandra's format"),
         (["solve", "tiger.pomdpx"], "files of tasks end in .POMDP and are in Cassandra's format"),
         (["run", "--tasks", "tiger.pomdpx"], "files of tasks end in .POMDP and are in Cassandra's format"),
         (["solve", "missing.pomdp"], "missing.pomdp: cannot be read: No such file"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.commands.console import print_columns, print_json
 from seqrl_jax.report.words import DAGGER
+from seqrl_jax.tasks.facts import facts
+from seqrl_jax.tasks.registry import FILE, make, refuse_other_file
 from seqrl_jax.tracks.base import Entry, Suite, Track
 from seqrl_jax.tracks.registry import TRACKS
 from seqrl_jax.tracks.suites import SUITES
@@ -55,7 +57,10 @@ def listing(tracks: Mapping[str, Track], suites: Mapping[str, Suite]) -> dict[st
 
 def _describe(spec: str, as_json: bool) -> None:
     """What a task, an agent or a suite is, of the first track that has it. Raises: SpecError with the nearest names."""
+    if FILE.fullmatch(spec):
+        return _describe_file(spec, as_json)
     name = naming.base(spec)
+    refuse_other_file(name)
     entries: dict[str, tuple[Track, Entry]] = {}
     for track in TRACKS.values():
         for key, entry in (*track.tasks.items(), *track.methods.items()):
@@ -73,6 +78,14 @@ def _describe(spec: str, as_json: bool) -> None:
     if entry.settings:
         rows = [(setting.key, f"{setting.domain} (default: {setting.default})") for setting in entry.settings]
         print_columns(f"\nsettings ({name}:key=value,...)", rows)
+
+
+def _describe_file(spec: str, as_json: bool) -> None:
+    """{"name", "track", "about", "facts"}: what of the task that a `.POMDP` file holds."""
+    about, consists_of = "a task read from a file", facts(replace(make(spec), name=spec))
+    if as_json:
+        return print_json({"name": spec, "track": "pomdp", "about": about, "facts": consists_of})
+    print_columns(f"{spec} (pomdp): {about}", list(consists_of.items()))
 
 
 def _describe_suite(suite: Suite, as_json: bool) -> None:

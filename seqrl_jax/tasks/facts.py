@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seqrl_jax.tasks.tables import dense, dense_matrix
+import numpy as np
+
 from seqrl_jax.tasks.tabular import TabularPOMDP, observed
 
 NAMED = 16
@@ -14,11 +15,10 @@ NAMED = 16
 def facts(task: TabularPOMDP) -> dict[str, str]:
     """What -> words: states, actions, observations with the states that show each, horizon, discount, and the name of
     the fully observed twin where that differs.
-
-    Dense arrays are made of the observations, so this is for tasks that have room for them.
     """
-    shown = (dense(task.observation) > 0).any(0) | (dense_matrix(task.initial_observation) > 0)
-    states = [f"{name} ({number} states)" for name, number in zip(task.observations, shown.sum(0))]
+    shown = sum(task.lists.observation, task.lists.initial_observation)
+    numbers = np.bincount(shown.indices, minlength=task.num_observations)
+    states = [f"{name} ({number} states)" for name, number in zip(task.observations, numbers)]
     twin = {} if task.observations == task.states else {"fully observed twin": observed(task).name}
     return {
         "states": _listed(task.states),

@@ -88,9 +88,16 @@ def test_a_place_among_returns_counts_every_task_alike(tune):
 def test_a_lucky_setting_among_bad_ones_is_not_chosen(tune):
     grid = {"a": (1, 2, 3), "b": (1, 2)}
     scores = np.array([0.9, 0.1, 0.1, 0.6, 0.5, 0.7])
-    expected = [(0.9 + 0.1 + 0.1) / 3, (0.1 + 0.9 + 0.6) / 3, (0.1 + 0.6 + 0.9 + 0.5) / 4, (0.6 + 0.1 + 0.1 + 0.7) / 4]
-    expected += [(0.5 + 0.7 + 0.1) / 3, (0.7 + 0.5 + 0.6) / 3]
-    np.testing.assert_allclose(tune.plateaus(grid, scores), expected)
+    mean = scores.mean()
+    expected = [0.9 + 0.1 + 0.1 + 2 * mean, 0.1 + 0.9 + 0.6 + 2 * mean, 0.1 + 0.6 + 0.9 + 0.5 + mean]
+    expected += [0.6 + 0.1 + 0.1 + 0.7 + mean, 0.5 + 0.7 + 0.1 + 2 * mean, 0.7 + 0.5 + 0.6 + 2 * mean]
+    np.testing.assert_allclose(tune.plateaus(grid, scores), np.array(expected) / 5)
+
+
+def test_luck_chooses_the_ends_of_a_grid_no_more_often_than_what_lies_between(tune):
+    grid, rng = {"a": (1, 2, 3, 4), "b": (1, 2)}, np.random.default_rng(0)
+    chosen = np.bincount([np.argmax(tune.plateaus(grid, rng.normal(size=8))) // 2 for _ in range(4000)], minlength=4)
+    assert abs((chosen[0] + chosen[3]) / 4000 - 0.5) < 0.05
 
 
 def test_a_task_that_all_settings_solve_ranks_none_of_them(tune):

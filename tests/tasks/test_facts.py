@@ -1,4 +1,6 @@
-from seqrl_jax.tasks import make
+import numpy as np
+
+from seqrl_jax.tasks import make, tables
 from seqrl_jax.tasks.facts import facts
 
 
@@ -22,3 +24,10 @@ def test_the_twin_that_is_named_shows_the_state(solved):
 def test_long_lists_are_cut():
     states = facts(make("tmaze:length=10"))["states"]
     assert states.startswith("25: ") and states.endswith(", and 9 more")
+
+
+def test_what_is_seen_of_a_large_task_is_counted_without_dense_arrays(monkeypatch):
+    """As of the same task while its tables are arrays."""
+    small = facts(make("flicker_grid"))
+    monkeypatch.setattr(tables, "MOST_DENSE", 0)
+    assert not isinstance(make("flicker_grid").observation, np.ndarray) and facts(make("flicker_grid")) == small
