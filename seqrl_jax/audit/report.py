@@ -15,7 +15,7 @@ from seqrl_jax.results.provenance import write_measurement
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-NONE = "-"
+NONE = "–"
 
 
 def as_json(result: Audit) -> dict[str, Any]:
