@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,13 @@ from seqrl_jax.text.policy import LearnedReward, collect
 from seqrl_jax.text.settings import TextRun, TrainingError
 
 CHECKPOINT = "training.safetensors"
+DIGESTS = {
+    "data": "the data",
+    "test": "the test data",
+    "start": "the weights to begin with",
+    "reward": "the reward",
+}
+"""What an identity names by its digest, and what that is called."""
 Metrics = dict[str, Any]
 State = tuple[Weights, optax.OptState]
 Curve = list[dict[str, float]]
@@ -214,25 +222,17 @@ def _begun(run: TextRun, stage: Stage, out: Path, identity: Mapping[str, Any]) -
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """In which settings two identities differ, in words."""
-    before, now = _flat(there), _flat(here)
-    names = [name for name in now if before.get(name) != now[name]]
-    digests = {
-        "data": "the data",
-        "test": "the test data",
-        "start": "the weights to begin with",
-        "reward": "the reward",
-    }
-    return ", ".join(
-        f"{digests[name]} are others" if name in digests else f"{name} is {before.get(name)} there and {now[name]} here"
-        for name in names
-    )
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    flat = dict[str, Any]()
-    for name, value in settings.items():
-        flat |= _flat(value) if isinstance(value, dict) else {name: value}
-    return flat
+    found = []
+    for part, kind in (("run", TextRun), ("model", GPT)):
+        # Checkpoints are older than some settings, and without them as they are unless set.
+        unless_set = {field.name: field.default for field in dataclasses.fields(kind)}
+        before, now = unless_set | there.get(part, {}), unless_set | here[part]
+        found += [
+            f"{name} is {before.get(name)} there and {now[name]} here" for name in now if before.get(name) != now[name]
+        ]
+    found += [f"{what} are others" for name, what in DIGESTS.items() if there.get(name) != here[name]]
+    # The run and the model may both say how long a context is.
+    return ", ".join(dict.fromkeys(found))
 
 
 def _point(pending: Sequence[Metrics], done: int, last_good: str) -> tuple[dict[str, float], float]:

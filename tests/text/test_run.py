@@ -274,11 +274,42 @@ def test_what_differs_from_the_run_of_a_directory_is_named(data, taught, tmp_pat
     fewer = Files(write(tmp_path / "few.jsonl", ({"text": f"{n}"} for n in range(9))))
     with pytest.raises(TrainingError, match="another run: the data are others; give"):
         run_text(RUN, fewer, tmp_path / "out", SIZES)
+    with pytest.raises(TrainingError, match="another run: context is 32 there and 30 here; give"):
+        run_text(dataclasses.replace(RUN, context=30), data, tmp_path / "out", SIZES)
+    run_text(dataclasses.replace(RUN, steps=1), data._replace(start=taught[0]), tmp_path / "started")
+    with pytest.raises(TrainingError, match="another run: context is 32 there and 30 here; give"):
+        run_text(dataclasses.replace(RUN, context=30), data._replace(start=taught[0]), tmp_path / "started")
     dpo = dataclasses.replace(RUN, method="dpo", steps=1)
     run_text(dpo, data._replace(start=taught[0]), tmp_path / "dpo")
     save_gpt(tmp_path / "other", MODEL, MODEL.initial_weights(jax.random.key(9)))
     with pytest.raises(TrainingError, match="the weights to begin with are others"):
         run_text(dpo, data._replace(start=tmp_path / "other"), tmp_path / "dpo")
+
+
+def test_a_model_unlike_gpt_2_is_trained_resumed_and_told_from_gpt_2(data, tmp_path):
+    unlike = {"activation": "relu", "layer_norm_epsilon": 1e-3, "tied": False}
+    model, start = MODEL.clone(**unlike), data._replace(start=tmp_path / "start")
+    save_gpt(start.start, model, model.initial_weights(jax.random.key(0)))
+    whole = run_text(RUN, start, tmp_path / "whole")
+    with pytest.raises(Stop):
+        run_text(RUN, start, tmp_path / "parts", progress=stop_at(5))
+    assert run_text(RUN, start, tmp_path / "parts") == whole
+    learned, weights = load_gpt(tmp_path / "parts")
+    assert learned == model and read_metadata(tmp_path / "parts" / CHECKPOINT)["model"].items() >= unlike.items()
+    jax.tree.map(np.testing.assert_array_equal, weights, load_gpt(tmp_path / "whole")[1])
+    assert np.abs(weights["params"]["lm_head"] - load_gpt(start.start)[1]["params"]["lm_head"]).max() > 1e-3
+    gpt_2 = data._replace(start=tmp_path / "gpt_2")
+    save_gpt(gpt_2.start, MODEL, MODEL.initial_weights(jax.random.key(0)))
+    for out, there, here in (("parts", start, gpt_2), ("other", gpt_2, start)):
+        run_text(RUN, there, tmp_path / out)
+        with pytest.raises(TrainingError, match=r"another run: .*activation is .*, layer_norm_epsilon is .*, tied is "):
+            run_text(RUN, here, tmp_path / out)
+
+
+def test_checkpoints_of_before_a_setting_are_those_of_what_it_is_unless_set(data, tmp_path):
+    """GPT-2's own settings stand in none of them."""
+    run_text(RUN, data, tmp_path, SIZES)
+    assert not {"activation", "layer_norm_epsilon", "tied"} & read_metadata(tmp_path / CHECKPOINT)["model"].keys()
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(data, tmp_path):
