@@ -209,10 +209,8 @@ def parser() -> argparse.ArgumentParser:
     )
     align.add_argument("--reward", type=_path, help="what ppo, rloo and grpo climb: the --out of a run of rm")
     align.add_argument("--steps", type=_in("Count"), default=1000, help="gradient steps, or batches of answers")
-    align.add_argument("--batch", type=_in("Count"), default=16, help="examples, or answers, in each")
-    align.add_argument(
-        "--packing", action="store_true", help="of sft: short texts share rows of --context tokens; --batch counts rows"
-    )
+    align.add_argument("--batch", type=_in("Count"), default=16, help="examples, packed rows or answers in each")
+    align.add_argument("--packing", action="store_true", help="of sft: short texts share rows of --context tokens")
     align.add_argument("--group", type=_in("Count"), default=8, help="answers to each prompt")
     align.add_argument("--answer", type=_in("Count"), default=64, help="tokens of an answer that is drawn, at most")
     align.add_argument("--learning-rate", type=_in("PositiveFloat"), default=0.0005)

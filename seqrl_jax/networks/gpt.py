@@ -120,16 +120,16 @@ class GPT(LanguageModel):
         empty = jnp.zeros((self.layers, batch, length, self.width), self.dtype)
         return Cache(empty, empty, jnp.int32(0))
 
-    def hidden(self, tokens: Array, segments: Array | None = None) -> Array:
-        """segments: [B, T] numbers of the texts of a packed row, which lie one after another: each is read as if it
+    def hidden(self, tokens: Array, segment_ids: Array | None = None) -> Array:
+        """segment_ids: [B, T] numbers of the texts of a packed row, which lie one after another: each is read as if it
         stood alone, from the first position on and without a view of the others."""
         self._check(tokens.shape[1])
         stream, visible = self.wte(tokens), None
-        if segments is None:
+        if segment_ids is None:
             stream += self.wpe.embedding[: tokens.shape[1]]
         else:
-            stream += self.wpe(positions_within(segments))
-            visible = (segments[:, :, None] == segments[:, None])[:, None]
+            stream += self.wpe(positions_within(segment_ids))
+            visible = (segment_ids[:, :, None] == segment_ids[:, None])[:, None]
         stream, _ = self.h(stream, visible)
         return self.ln_f(stream)
 
@@ -159,10 +159,10 @@ class GPT(LanguageModel):
             raise ValueError(f"a text of {length} tokens is longer than the model's context of {self.context}")
 
 
-def positions_within(segments: Array) -> Array:
-    """[B, T]: the place of each token in its own text, from 0; segments [B, T] as of `GPT.hidden`."""
-    places = jnp.arange(segments.shape[1])
-    begins = jnp.concatenate([jnp.ones_like(segments[:, :1], bool), segments[:, 1:] != segments[:, :-1]], 1)
+def positions_within(segment_ids: Array) -> Array:
+    """[B, T]: the place of each token in its own text, from 0; segment_ids [B, T] as of `GPT.hidden`."""
+    places = jnp.arange(segment_ids.shape[1])
+    begins = jnp.concatenate([jnp.ones_like(segment_ids[:, :1], bool), segment_ids[:, 1:] != segment_ids[:, :-1]], 1)
     return places - jax.lax.cummax(jnp.where(begins, places, 0), axis=1)
 
 

@@ -22,7 +22,7 @@ class TokenBatch:
 
     tokens: [B, K, T + 1], the end token, the prompt, the answer, its end, and ends as padding. mask: [B, K, T], which
     of tokens[..., 1:] the model says, the answer's end among them. good: [B], labels. given: how many tokens at the
-    beginning belong to every prompt, which compiled functions know.
+    beginning belong to every prompt, static under `jit`.
     """
 
     tokens: np.ndarray

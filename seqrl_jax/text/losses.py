@@ -63,13 +63,13 @@ def losses_of(
 def packed_losses(model: GPT, weights: Weights, batch: PackedBatch) -> Array:
     """[B]: of each row, the sum of the losses that `sft` has on its texts one by one."""
     log_probs = packed_log_probs(model, weights, batch)
-    return -jnp.sum(jnp.where(batch.weight > 0, batch.weight * log_probs, 0.0), 1)
+    return -jnp.sum(jnp.where(batch.loss_weight > 0, batch.loss_weight * log_probs, 0.0), 1)
 
 
 def packed_log_probs(model: GPT, weights: Weights, batch: PackedBatch) -> Array:
     """[B, T]: the log-probability of what follows each token in its own text, in nats; of no meaning in padding."""
-    hidden = model.apply(weights, batch.tokens, batch.segments, method="hidden")
-    return token_distribution(model.apply(weights, hidden, method="logits")).log_prob(jnp.asarray(batch.following))
+    hidden = model.apply(weights, batch.tokens, batch.segment_ids, method="hidden")
+    return token_distribution(model.apply(weights, hidden, method="logits")).log_prob(jnp.asarray(batch.targets))
 
 
 def judged_alone(h: Array, good: Array, beta: float, baseline: Array) -> tuple[Array, Array]:

@@ -19,15 +19,15 @@ from seqrl_jax.text.encoding import text_row
 class PackedBatch(NamedTuple):
     """B rows of T places, filled from the left.
 
-    tokens: [B, T], ends as padding. following: [B, T], what follows each token in its own text. weight: [B, T], 1 / n
-    where that is one of the n tokens of a text that the model says, else 0. segments: [B, T], 1, 2, ... for the texts
-    of a row, and 0 for padding.
+    tokens: [B, T], ends as padding. targets: [B, T], what follows each token in its own text. loss_weight: [B, T],
+    1 / n where that is one of the n tokens of a text that the model says, else 0. segment_ids: [B, T], 1, 2, ... for
+    the texts of a row, and 0 for padding.
     """
 
     tokens: np.ndarray
-    following: np.ndarray
-    weight: np.ndarray
-    segments: np.ndarray
+    targets: np.ndarray
+    loss_weight: np.ndarray
+    segment_ids: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +85,15 @@ def first_fit(lengths: np.ndarray, room: int) -> np.ndarray:
 def packed_batch(corpus: Corpus, rows: Sequence[np.ndarray], context: int) -> PackedBatch:
     """Rows with the texts at these indices, T the context."""
     shape = len(rows), context
-    tokens, following = (np.full(shape, corpus.vocabulary.end, np.int32) for _ in range(2))
-    weight, segments = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
+    tokens, targets = (np.full(shape, corpus.vocabulary.end, np.int32) for _ in range(2))
+    loss_weight, segment_ids = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
     for row, texts in enumerate(rows):
         begin = 0
         for number, index in enumerate(texts, 1):
             text, own = text_row(corpus, index, context)
             places = slice(begin, begin + len(text) - 1)
-            tokens[row, places], following[row, places] = text[:-1], text[1:]
-            weight[row, places] = own[1:] / max(own[1:].sum(), 1)
-            segments[row, places] = number
+            tokens[row, places], targets[row, places] = text[:-1], text[1:]
+            loss_weight[row, places] = own[1:] / max(own[1:].sum(), 1)
+            segment_ids[row, places] = number
             begin = places.stop
-    return PackedBatch(tokens, following, weight, segments)
+    return PackedBatch(tokens, targets, loss_weight, segment_ids)

@@ -82,7 +82,8 @@ def run_text(
 
     Args: skip_bad: count bad lines instead of refusing them. tell: is given a line for whatever of the data is not
         learned from as it stands, before the first step.
-    Raises: DataError for a bad line; TrainingError where a method lacks the model or the reward that it needs, where
+    Raises: DataError for a bad line; TrainingError where a method lacks the model or the reward that it needs,
+        where packing meets another kernel of attention than `xla`, where
         `out` holds another run's checkpoint, or where the loss is no number (the last good checkpoint is kept);
         ImportError, with the command that installs it, where an extra is missing; Interrupted.
     """

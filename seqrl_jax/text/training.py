@@ -127,8 +127,8 @@ def packed_descent(run: TextRun, model: GPT, weights: Weights, training: Part, p
         state, value = gradient_step(
             optimiser, lambda learned: packed_losses(model, learned["model"], batch).sum() / texts, *state
         )
-        present = batch.segments.max(1).sum().astype(jnp.float32)
-        return state, {"loss": value * texts / present, "tokens": jnp.sum(batch.tokens != end)}
+        in_batch = batch.segment_ids.max(1).sum().astype(jnp.float32)
+        return state, {"loss": value * texts / in_batch, "tokens": jnp.sum(batch.tokens != end)}
 
     return Stage({"model": weights}, None, optimiser, step)
 
@@ -226,17 +226,16 @@ def _begun(run: TextRun, stage: Stage, out: Path, identity: Mapping[str, Any]) -
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """In which settings two identities differ, in words."""
-    found = []
+    differences = []
     for part, kind in (("run", TextRun), ("model", GPT)):
-        # Checkpoints are older than some settings, and without them as they are unless set.
-        unless_set = {field.name: field.default for field in dataclasses.fields(kind)}
-        before, now = unless_set | there.get(part, {}), unless_set | here[part]
-        found += [
-            f"{name} is {before.get(name)} there and {now[name]} here" for name in now if before.get(name) != now[name]
-        ]
-    found += [f"{what} are others" for name, what in DIGESTS.items() if there.get(name) != here[name]]
-    # The run and the model may both say how long a context is.
-    return ", ".join(dict.fromkeys(found))
+        # A checkpoint that is older than a setting was made with its default.
+        defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+        before, now = defaults | there.get(part, {}), defaults | here[part]
+        changed = [name for name in now if before.get(name) != now[name]]
+        differences += [f"{name} is {before.get(name)} there and {now[name]} here" for name in changed]
+    differences += [f"{what} are others" for name, what in DIGESTS.items() if there.get(name) != here[name]]
+    # The run and the model may both have a context, of the same length.
+    return ", ".join(dict.fromkeys(differences))
 
 
 def _point(pending: Sequence[Metrics], done: int, last_good: str) -> tuple[dict[str, float], float]:

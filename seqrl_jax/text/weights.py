@@ -22,7 +22,7 @@ WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_co
 HEAD = "head.safetensors"
 """Of a reward model, whose body the weights are."""
 INDEX, PICKLED = "model.safetensors.index.json", "pytorch_model.bin"
-UNTIED, BODY = "lm_head.weight", "transformer."
+UNTIED, PREFIX = "lm_head.weight", "transformer."
 """The output of an untied model, and what `transformers` puts before all other names of a model with its output."""
 SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
 COMPUTED: dict[str, tuple[Any, ...]] = {
@@ -87,7 +87,7 @@ def save_gpt(directory: Path, model: GPT, weights: Weights, vocabulary: Vocabula
     tensors = {name: np.asarray(leaf, np.float32) for name, leaf in by_name(weights).items()}
     if not model.tied:
         # Of a body alone `transformers` also reads the bare names; beside an output it takes them for damage.
-        tensors = {name if name == UNTIED else BODY + name: tensor for name, tensor in tensors.items()}
+        tensors = {name if name == UNTIED else PREFIX + name: tensor for name, tensor in tensors.items()}
     write_whole(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     end = None if vocabulary is None else vocabulary.end
     write_whole(directory / CONFIG, as_json(configuration(model, end)))
@@ -107,8 +107,8 @@ def load_gpt(directory: Path) -> tuple[GPT, Weights]:
     expected = jax.eval_shape(lambda key: by_name(model.initial_weights(key)), jax.random.key(0))
     for name, shape in ((name, leaf.shape) for name, leaf in expected.items()):
         if name not in tensors:
-            asked = f", and {CONFIG} says that tie_word_embeddings is false" if name == UNTIED else ""
-            raise ValueError(f"{path}: without {name}{asked}")
+            why = f", and {CONFIG} says that tie_word_embeddings is false" if name == UNTIED else ""
+            raise ValueError(f"{path}: without {name}{why}")
         if tensors[name].shape != shape:
             raise ValueError(f"{path}: {name} is {list(tensors[name].shape)}, expected {list(shape)}")
     head = tensors.get(UNTIED)
@@ -169,7 +169,7 @@ def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
             read = load_file(directory / name)
         except SafetensorError as error:
             raise ValueError(f"{directory / name}: not safetensors ({error})") from error
-        tensors |= {key.removeprefix(BODY): np.asarray(leaf) for key, leaf in read.items()}
+        tensors |= {key.removeprefix(PREFIX): np.asarray(leaf) for key, leaf in read.items()}
     return path, tensors
 
 
@@ -186,11 +186,11 @@ def _config(path: Path) -> dict[str, Any]:
 def _model(path: Path) -> GPT:
     """The model that a configuration describes. Raises: ValueError where it computes something else than `GPT`."""
     config = _config(path)
-    asked = {name: config.get(name, computed[0]) for name, computed in COMPUTED.items()}
-    for name, value in asked.items():
+    settings = {name: config.get(name, computed[0]) for name, computed in COMPUTED.items()}
+    for name, value in settings.items():
         if value not in COMPUTED[name]:
-            known = " or ".join(map(str, COMPUTED[name]))
-            raise ValueError(f"{path}: {name} is {value}, and only {known} is computed here")
+            computed = " or ".join(map(str, COMPUTED[name]))
+            raise ValueError(f"{path}: {name} is {value}, and only {computed} is computed here")
     try:
         vocabulary, context, width, layers, heads = (config[name] for name in SIZES)
     except KeyError as error:
@@ -205,9 +205,9 @@ def _model(path: Path) -> GPT:
             width,
             layers,
             heads,
-            activation=asked["activation_function"],
+            activation=settings["activation_function"],
             layer_norm_epsilon=config.get("layer_norm_epsilon", GPT.layer_norm_epsilon),
-            tied=bool(asked["tie_word_embeddings"]),
+            tied=bool(settings["tie_word_embeddings"]),
         )
     except SpecError as error:
         raise ValueError(f"{path}: {error}") from None

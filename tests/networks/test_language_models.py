@@ -15,6 +15,7 @@ from seqrl_jax.text.weights import by_name
 B, T, V = 3, 9, 11
 MODELS = {
     "gpt": GPT(V, context=12, width=16, layers=3, heads=4),
+    "unlike_gpt_2": GPT(V, 12, 16, 3, 4, activation="silu", layer_norm_epsilon=0.1, tied=False),
     "gru": RNN(V, 16, GRU(16)),
     "lstm": RNN(V, 16, LSTM(16)),
 }
@@ -115,6 +116,13 @@ def test_fused_attention_computes_what_xla_does():
         both = of(model), of(model.clone(attention="cudnn"))
     for ours, theirs in zip(*map(jax.tree.leaves, both), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=0.03 * float(jnp.abs(ours).max()))
+
+
+def test_settings_of_gpt_have_domains():
+    with pytest.raises(ValueError, match="activation is 'mish', expected one of gelu_new, "):
+        GPT(V, 12, activation="mish")
+    with pytest.raises(ValueError, match="layer_norm_epsilon is 0, expected a number >= 1e-30"):
+        GPT(V, 12, layer_norm_epsilon=0)
 
 
 def test_a_memory_of_another_width_is_refused():

@@ -88,17 +88,19 @@ def test_no_text_is_lost_or_cut_that_was_not_cut_before(sizes, seed, tmp_path_fa
     packing = pack(part, CONTEXT, seed)
     assert sorted(packing.texts) == sorted(part.indices)
     batch = batch_of(part, packing, range(len(packing)))
-    assert packing.padding == pytest.approx(np.mean(batch.segments == 0))
+    assert packing.padding == pytest.approx(np.mean(batch.segment_ids == 0))
     for row in range(len(packing)):
-        assert batch.segments[row].max() == len(packing.row(row))
+        assert batch.segment_ids[row].max() == len(packing.row(row))
         for number, index in enumerate(packing.row(row), 1):
-            own_places = batch.segments[row] == number
+            own_places = batch.segment_ids[row] == number
             unpacked = token_batch(corpus, [index], CONTEXT)
             length = int(own_places.sum())
             np.testing.assert_array_equal(batch.tokens[row, own_places], unpacked.tokens[0, 0, :length])
-            np.testing.assert_array_equal(batch.following[row, own_places], unpacked.tokens[0, 0, 1 : length + 1])
-            np.testing.assert_array_equal(batch.weight[row, own_places] > 0, unpacked.mask[0, 0, :length])
-            assert batch.weight[row, own_places].sum() == pytest.approx(1) and not unpacked.mask[0, 0, length:].any()
+            np.testing.assert_array_equal(batch.targets[row, own_places], unpacked.tokens[0, 0, 1 : length + 1])
+            np.testing.assert_array_equal(batch.loss_weight[row, own_places] > 0, unpacked.mask[0, 0, :length])
+            assert (
+                batch.loss_weight[row, own_places].sum() == pytest.approx(1) and not unpacked.mask[0, 0, length:].any()
+            )
 
 
 def test_rows_follow_from_the_seed(part):
@@ -111,9 +113,9 @@ def test_rows_follow_from_the_seed(part):
 
 
 def test_positions_begin_anew_in_each_text():
-    segments = jnp.array([[1, 1, 1, 2, 3, 3, 0, 0], [1, 1, 2, 2, 2, 2, 2, 2], [1] * 8])
+    segment_ids = jnp.array([[1, 1, 1, 2, 3, 3, 0, 0], [1, 1, 2, 2, 2, 2, 2, 2], [1] * 8])
     expected = [[0, 1, 2, 0, 0, 1, 0, 1], [0, 1, 0, 1, 2, 3, 4, 5], list(range(8))]
-    assert positions_within(segments).tolist() == expected
+    assert positions_within(segment_ids).tolist() == expected
 
 
 @pytest.mark.parametrize("settings", [{}, {"activation": "silu", "tied": False, "remat": True}], ids=str)
@@ -121,25 +123,25 @@ def test_log_probabilities_are_those_of_each_text_alone(settings, part, packing,
     model = MODEL.clone(**settings)
     weights = shaken(model)
     batch = batch_of(part, packing, range(len(packing)))
-    assert len(packing) < len(part) and batch.segments.max() > 2
+    assert len(packing) < len(part) and batch.segment_ids.max() > 2
     packed = jax.jit(partial(packed_log_probs, model))(weights, batch)
     for row in range(len(packing)):
         for number, index in enumerate(packing.row(row), 1):
             text, _ = text_row(part.corpus, index, CONTEXT)
             alone = token_distribution(model.apply(weights, text[None, :-1])).log_prob(jnp.asarray(text[None, 1:]))[0]
-            np.testing.assert_allclose(packed[row][batch.segments[row] == number], alone, atol=1e-5)
+            np.testing.assert_allclose(packed[row][batch.segment_ids[row] == number], alone, atol=1e-5)
 
 
 def test_a_text_does_not_see_the_others_of_its_row(part, packing, shaken):
-    """Not even where they are no numbers a model has seen: other tokens before it change nothing, to the bit."""
+    """Other tokens in their places change nothing, to the bit."""
     weights, log_probs = shaken(MODEL), jax.jit(partial(packed_log_probs, MODEL))
     row = next(row for row in range(len(packing)) if len(packing.row(row)) > 2)
     batch = batch_of(part, packing, [row])
-    second = batch.segments == 2
+    second = batch.segment_ids == 2
     others = batch._replace(tokens=np.where(second, batch.tokens, (batch.tokens + 1) % 257))
     one, two = (np.asarray(log_probs(weights, each)) for each in (batch, others))
     np.testing.assert_array_equal(one[second], two[second])
-    assert np.abs(one - two)[batch.segments == 1].max() > 1e-3
+    assert np.abs(one - two)[batch.segment_ids == 1].max() > 1e-3
 
 
 def test_loss_and_gradient_of_a_row_are_the_sums_of_those_of_its_texts(part, packing, shaken):
@@ -176,7 +178,7 @@ def test_over_an_epoch_every_text_counts_alike(part, packing, shaken, monkeypatc
     gradients = [jax.tree.map(jnp.subtract, weights, after["model"]) for (after, _), _ in steps]
     close = partial(np.testing.assert_allclose, atol=1e-5, rtol=1e-4)
     jax.tree.map(lambda mean, *each: close(sum(each) / len(each), mean), expected, *gradients)
-    counts = [int(batch.segments.max()) for batch in batches]
+    counts = [int(batch.segment_ids.max()) for batch in batches]
     assert np.average([float(metrics["loss"]) for _, metrics in steps], weights=counts) == pytest.approx(
         float(loss), rel=1e-5
     )

@@ -171,8 +171,8 @@ def test_what_a_configuration_asks_for_is_computed_and_written_back(settings, sa
         tensors = put_output(directory, np.random.default_rng(0).normal(size=(11, 16)).astype(np.float32))
     model, weights = load_gpt(directory)
     logits = jax.jit(model.apply)(weights, TOKENS)
-    asked = settings.get("activation_function", "gelu_new"), settings.get("layer_norm_epsilon", 1e-5)
-    np.testing.assert_allclose(logits, gpt2(tensors, TOKENS, 3, 4, *asked), atol=1e-5)
+    activation, epsilon = settings.get("activation_function", "gelu_new"), settings.get("layer_norm_epsilon", 1e-5)
+    np.testing.assert_allclose(logits, gpt2(tensors, TOKENS, 3, 4, activation, epsilon), atol=1e-5)
 
     save_gpt(tmp_path / "again", model, weights)
     again, same = load_gpt(tmp_path / "again")
