@@ -278,6 +278,7 @@ def test_throughput_measures_every_task(seqrl):
         ),
         (["align", "data.jsonl", "--out", "out", "--held-out", "1"], "expected a number > 0 and < 1"),
         (["align", "data.jsonl", "--out", "out", "--method", "dpo", "--beta", "0"], "method is dpo and beta is 0"),
+        (["align", "data.jsonl", "--out", "out", "--method", "rm", "--packing"], "method is rm and packing is true"),
         (["nonsense"], "invalid choice"),
         (["throughput", "--batch", "0"], "--batch: the value is 0, expected a whole number >= 1"),
     ],
@@ -420,6 +421,12 @@ def test_align_trains_on_lines_and_names_the_bad_one(seqrl, tmp_path):
     assert code == 0 and "index.html" in out and "22 examples of 11 prompts" in page and page.count("<img") == 1
     code, out, _ = seqrl("align", "sample", tmp_path / "sft", "say ", "--length", 5, "--count", 2, "--json")
     assert code == 0 and len(json.loads(out)["said"]) == 2
+
+    packed = ("--packing", "--out", tmp_path / "packed", *sizes)
+    code, out, err = seqrl("align", data, *packed, "--skip-bad")
+    assert code == 0 and "texts are packed into" in err and "\npacked rows: " in out
+    code, _, err = seqrl("align", data, *packed[1:], "--skip-bad")
+    assert code == 2 and "belongs to another run: packing is True there and False here" in err
 
     preference = ("--method", "dpo", "--init", tmp_path / "sft", "--out", tmp_path / "dpo", "--skip-bad")
     out = seqrl("align", data, *preference, *steps)[1]

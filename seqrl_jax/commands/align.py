@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
         log_every=options.log_every,
         group=options.group,
         answer=options.answer,
+        packing=options.packing,
     )
     files = Files(options.data, options.test, options.init, options.reward)
     require_attention(options.attention)
@@ -57,6 +58,8 @@ def in_lines(report: Report) -> Iterator[str]:
     """A report as people read it."""
     judged = f", {report.judged} of them judged" if report.judged < report.held_out else ""
     yield f"{report.examples} examples of {report.prompts} prompts; {report.held_out} examples held out{judged}"
+    if report.padding is not None:
+        yield f"packed rows: {report.padding:.1%} padding"
     for name, label in LABELS.items():
         estimate = getattr(report, name)
         if estimate and not (name == "loss" and estimate == report.per_byte):

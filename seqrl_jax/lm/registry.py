@@ -156,7 +156,9 @@ def as_json(settings: Any) -> dict[str, Any]:
 
 def _fields(settings: Any) -> dict[str, Any]:
     """The fields of a dataclass by name, without those with which flax places a module in another, and without what
-    only says by which program the same numbers are computed: a run may go on on another device."""
-    left_out = ("parent", "name", "attention")
-    names = [field.name for field in dataclasses.fields(settings) if field.name not in left_out]
-    return {name: getattr(settings, name) for name in names}
+    only says by which program the same numbers are computed: a run may go on on another device. Of a
+    transformer, what GPT-2 fixes is left out at GPT-2's values: records and checkpoints of GPT-2 are older than it."""
+    left_out, fixed_by_gpt_2 = ("parent", "name", "attention"), ("activation", "layer_norm_epsilon", "tied")
+    fields = {field.name: field.default for field in dataclasses.fields(settings) if field.name not in left_out}
+    values = {name: getattr(settings, name) for name in fields}
+    return {name: value for name, value in values.items() if name not in fixed_by_gpt_2 or value != fields[name]}

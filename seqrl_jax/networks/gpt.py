@@ -1,4 +1,5 @@
-"""A decoder-only transformer in GPT-2's layout: pre-norm blocks, learned positions, output tied to the embedding.
+"""A decoder-only transformer in GPT-2's layout: pre-norm blocks, learned positions, output tied to the embedding unless
+that is turned off.
 
 Source: Radford et al. (2019). Modules bear GPT-2's names. Weights of the blocks are stacked along a leading axis, so
 that a scan runs them and the program does not grow with depth.
@@ -6,19 +7,34 @@ that a scan runs them and the program does not grow with depth.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from msgspec import Meta
 
-from seqrl_jax.naming import require
+from seqrl_jax.naming import convert, require
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import AttentionKernel, Count, Depth, Dtype, Width
 
-LAYER_NORM_EPSILON = 1e-5
+Activation = Literal["gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu", "relu", "silu", "swish"]
+"""By its name in `transformers`: GELU by tanh under three names, exactly as `gelu`; SiLU under two."""
+ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
+    "gelu_new": nn.gelu,
+    "gelu_pytorch_tanh": nn.gelu,
+    "gelu_fast": nn.gelu,
+    "gelu": partial(nn.gelu, approximate=False),
+    "relu": nn.relu,
+    "silu": nn.silu,
+    "swish": nn.silu,
+}
+LayerNormEpsilon = Annotated[float, Meta(ge=1e-30, le=1e6)]
+"""Added to a variance. Much smaller numbers are 0 in single precision."""
 INITIAL_DEVIATION = 0.02
 UNROLLED = 2
 """Blocks in a turn of the loop over them: turns cost a small model on a CPU a tenth of its gradient."""
@@ -45,6 +61,8 @@ class GPT(LanguageModel):
         remat: recompute each block's activations in the backward pass instead of keeping them.
         attention: what computes it over whole texts. `cudnn`, which needs an NVIDIA device and half precision, never
             writes the [T, T] weights to memory.
+        activation: between the layers of each perceptron. layer_norm_epsilon: of all layer norms.
+        tied: whether logits are products with the embedding; otherwise with `lm_head` [V, D], weights of their own.
     """
 
     context: Count
@@ -54,9 +72,13 @@ class GPT(LanguageModel):
     dtype: Dtype = "float32"
     remat: bool = False
     attention: AttentionKernel = "xla"
+    activation: Activation = "gelu_new"
+    layer_norm_epsilon: LayerNormEpsilon = 1e-5
+    tied: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        convert("layer_norm_epsilon", LayerNormEpsilon, repr(self.layer_norm_epsilon))
         require(self.width % self.heads == 0, "heads must divide width", width=self.width, heads=self.heads)
         if self.attention == "cudnn":
             require(self.dtype == "bfloat16", "cudnn needs bfloat16", attention=self.attention, dtype=self.dtype)
@@ -71,7 +93,7 @@ class GPT(LanguageModel):
         blocks = nn.scan(
             nn.remat(Block) if self.remat else Block,
             methods={
-                "__call__": {**lifted, "unroll": UNROLLED},
+                "__call__": {**lifted, "in_axes": nn.broadcast, "unroll": UNROLLED},
                 "read": {**lifted, "in_axes": (0, nn.broadcast)},
             },
         )
@@ -79,8 +101,18 @@ class GPT(LanguageModel):
         self.wpe = nn.Embed(self.context, self.width, embedding_init=init)
         # What is added to the stream grows with depth, unless each block adds less (Radford et al., 2019, sec. 2.3).
         residual_deviation = INITIAL_DEVIATION * (2 * self.layers) ** -0.5
-        self.h = blocks(self.width, self.heads, self.dtype, residual_deviation, self.attention)
-        self.ln_f = layer_norm()
+        self.h = blocks(
+            self.width,
+            self.heads,
+            self.dtype,
+            residual_deviation,
+            self.attention,
+            self.activation,
+            self.layer_norm_epsilon,
+        )
+        self.ln_f = nn.LayerNorm(self.layer_norm_epsilon)
+        if not self.tied:
+            self.lm_head = self.param("lm_head", init, (self.vocabulary, self.width))
 
     @nn.nowrap
     def initial_carry(self, batch: int, length: int) -> Cache:
@@ -88,9 +120,17 @@ class GPT(LanguageModel):
         empty = jnp.zeros((self.layers, batch, length, self.width), self.dtype)
         return Cache(empty, empty, jnp.int32(0))
 
-    def hidden(self, tokens: Array) -> Array:
+    def hidden(self, tokens: Array, segment_ids: Array | None = None) -> Array:
+        """segment_ids: [B, T] numbers of the texts of a packed row, which lie one after another: each is read as if it
+        stood alone, from the first position on and without a view of the others."""
         self._check(tokens.shape[1])
-        stream, _ = self.h(self.wte(tokens) + self.wpe.embedding[: tokens.shape[1]])
+        stream, visible = self.wte(tokens), None
+        if segment_ids is None:
+            stream += self.wpe.embedding[: tokens.shape[1]]
+        else:
+            stream += self.wpe(positions_within(segment_ids))
+            visible = (segment_ids[:, :, None] == segment_ids[:, None])[:, None]
+        stream, _ = self.h(stream, visible)
         return self.ln_f(stream)
 
     def read(self, carry: Cache, tokens: Array) -> tuple[Cache, Array]:
@@ -101,8 +141,8 @@ class GPT(LanguageModel):
 
     def logits(self, hidden: Array) -> Array:
         # `Embed.attend` would round them to `dtype`.
-        embedding = self.wte.embedding.astype(self.dtype)
-        return jnp.einsum("...d,vd->...v", hidden.astype(self.dtype), embedding, preferred_element_type=jnp.float32)
+        rows = (self.wte.embedding if self.tied else self.lm_head).astype(self.dtype)
+        return jnp.einsum("...d,vd->...v", hidden.astype(self.dtype), rows, preferred_element_type=jnp.float32)
 
     @nn.nowrap
     def last_block(self, weights: Weights) -> Weights:
@@ -119,6 +159,13 @@ class GPT(LanguageModel):
             raise ValueError(f"a text of {length} tokens is longer than the model's context of {self.context}")
 
 
+def positions_within(segment_ids: Array) -> Array:
+    """[B, T]: the place of each token in its own text, from 0; segment_ids [B, T] as of `GPT.hidden`."""
+    places = jnp.arange(segment_ids.shape[1])
+    begins = jnp.concatenate([jnp.ones_like(segment_ids[:, :1], bool), segment_ids[:, 1:] != segment_ids[:, :-1]], 1)
+    return places - jax.lax.cummax(jnp.where(begins, places, 0), axis=1)
+
+
 class Block(nn.Module):
     """A layer, as one turn of the scan over all of them: streams [B, T, D]."""
 
@@ -127,14 +174,17 @@ class Block(nn.Module):
     dtype: str
     residual_deviation: float
     attention: AttentionKernel
+    activation: Activation
+    layer_norm_epsilon: float
 
     def setup(self) -> None:
-        self.ln_1, self.ln_2 = layer_norm(), layer_norm()
+        self.ln_1, self.ln_2 = nn.LayerNorm(self.layer_norm_epsilon), nn.LayerNorm(self.layer_norm_epsilon)
         self.attn = Attention(self.width, self.heads, self.dtype, self.residual_deviation, self.attention)
-        self.mlp = Perceptron(self.width, self.dtype, self.residual_deviation)
+        self.mlp = Perceptron(self.width, self.dtype, self.residual_deviation, self.activation)
 
-    def __call__(self, stream: Array) -> tuple[Array, None]:
-        return self._behind_attention(stream, self.attn(self.ln_1(stream))), None
+    def __call__(self, stream: Array, visible: Array | None) -> tuple[Array, None]:
+        """visible: as of `Attention`."""
+        return self._behind_attention(stream, self.attn(self.ln_1(stream), visible)), None
 
     def read(self, stream: Array, cache: KeysValues, start: Array) -> tuple[Array, KeysValues]:
         """The same behind what is in the cache. Returns: also the cache with these tokens, from place `start` on."""
@@ -159,9 +209,10 @@ class Attention(nn.Module):
         self.c_attn = linear(3 * self.width, self.dtype, INITIAL_DEVIATION)
         self.c_proj = linear(self.width, self.dtype, self.residual_deviation)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, visible: Array | None) -> Array:
+        """visible: [B, 1, T, T], which tokens each may attend to among itself and those before it; None is all."""
         query, key, value = jnp.split(self.c_attn(x), 3, -1)
-        return self._attend(query, key, value, is_causal=True, implementation=self.kernel)
+        return self._attend(query, key, value, mask=visible, is_causal=True, implementation=self.kernel)
 
     def read(self, x: Array, cache: KeysValues, start: Array) -> tuple[Array, KeysValues]:
         """As of `Block.read`."""
@@ -183,20 +234,16 @@ class Perceptron(nn.Module):
     width: int
     dtype: str
     residual_deviation: float
+    activation: Activation
 
     def setup(self) -> None:
         self.c_fc = linear(4 * self.width, self.dtype, INITIAL_DEVIATION)
         self.c_proj = linear(self.width, self.dtype, self.residual_deviation)
 
     def __call__(self, x: Array) -> Array:
-        return self.c_proj(nn.gelu(self.c_fc(x)))
+        return self.c_proj(ACTIVATIONS[self.activation](self.c_fc(x)))
 
 
 def linear(size: int, dtype: str, deviation: float) -> nn.Dense:
     """A linear layer with GPT-2's initialisation."""
     return nn.Dense(size, dtype=dtype, kernel_init=nn.initializers.normal(deviation))
-
-
-def layer_norm() -> nn.LayerNorm:
-    """GPT-2's, in float32."""
-    return nn.LayerNorm(LAYER_NORM_EPSILON)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
+import jax
 import numpy as np
 
 from seqrl_jax.text.corpus import Corpus, Part, in_parts
@@ -14,18 +15,20 @@ SHORTEST = 32
 are read in one pass, or a multiple."""
 
 
-class TokenBatch(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class TokenBatch:
     """B examples with K answers each.
 
     tokens: [B, K, T + 1], the end token, the prompt, the answer, its end, and ends as padding. mask: [B, K, T], which
     of tokens[..., 1:] the model says, the answer's end among them. good: [B], labels. given: how many tokens at the
-    beginning belong to every prompt.
+    beginning belong to every prompt, static under `jit`.
     """
 
     tokens: np.ndarray
     mask: np.ndarray
     good: np.ndarray
-    given: int = 1
+    given: int = field(default=1, metadata={"static": True})
 
 
 Row = tuple[np.ndarray, np.ndarray]
@@ -44,11 +47,14 @@ def token_batch(corpus: Corpus, indices: Sequence[int] | np.ndarray, context: in
         if crossed:
             following = indices[(place + 1) % len(indices)]
             answers += [corpus.answer(following, answer) for answer in range(corpus.answers)]
-        longest = max(len(tokens) for tokens, _ in answers)
-        prompt = _begun(corpus, index, context + 1 - longest)
-        room = context + 1 - len(prompt)
-        rows += [_row(prompt, tokens[:room], own[:room]) for tokens, own in answers]
+        rows += _cut_alike(corpus, index, answers, context)
     return _padded(rows, corpus, indices, context)
+
+
+def text_row(corpus: Corpus, index: int, context: int) -> Row:
+    """An example's first answer behind its prompt, cut as `token_batch` cuts it: at most `context` + 1 tokens."""
+    (row,) = _cut_alike(corpus, index, [corpus.answer(index, 0)], context)
+    return row
 
 
 def prompt_batch(corpus: Corpus, indices: Sequence[int] | np.ndarray, context: int, length: int) -> TokenBatch:
@@ -61,7 +67,7 @@ def prompt_batch(corpus: Corpus, indices: Sequence[int] | np.ndarray, context: i
     prompts = [_begun(corpus, index, context - len(room)) for index in indices]
     rows = [_row(prompt, room, np.ones(len(room), bool)) for prompt in prompts]
     shortest = min(map(len, prompts))
-    return _padded(rows, corpus, indices, context, spare=1)._replace(given=max(1, shortest // SHORTEST * SHORTEST))
+    return _padded(rows, corpus, indices, context, spare=1, given=max(1, shortest // SHORTEST * SHORTEST))
 
 
 def batches_of(
@@ -71,6 +77,14 @@ def batches_of(
     if length is not None:
         return [prompt_batch(part.corpus, indices, context, length) for indices in in_parts(part, size)]
     return [token_batch(part.corpus, indices, context, crossed) for indices in in_parts(part, size)]
+
+
+def _cut_alike(corpus: Corpus, index: int, answers: Sequence[Row], context: int) -> list[Row]:
+    """Answers behind an example's prompt, at most `context` + 1 tokens each."""
+    longest = max(len(tokens) for tokens, _ in answers)
+    prompt = _begun(corpus, index, context + 1 - longest)
+    room = context + 1 - len(prompt)
+    return [_row(prompt, tokens[:room], own[:room]) for tokens, own in answers]
 
 
 def _begun(corpus: Corpus, index: int, room: int) -> np.ndarray:
@@ -86,7 +100,12 @@ def _row(prompt: np.ndarray, said: np.ndarray, own: np.ndarray) -> Row:
 
 
 def _padded(
-    rows: Sequence[Row], corpus: Corpus, indices: Sequence[int] | np.ndarray, context: int, spare: int = 0
+    rows: Sequence[Row],
+    corpus: Corpus,
+    indices: Sequence[int] | np.ndarray,
+    context: int,
+    spare: int = 0,
+    given: int = 1,
 ) -> TokenBatch:
     """Texts side by side: T a power of two with `spare` places left over, at most `context`."""
     longest = max(len(tokens) for tokens, _ in rows) - 1 + spare
@@ -98,4 +117,4 @@ def _padded(
         mask[row, : len(own) - 1] = own[1:]
     side_by_side = (len(indices), -1)
     good = corpus.good[np.asarray(indices)]
-    return TokenBatch(tokens.reshape(*side_by_side, length + 1), mask.reshape(*side_by_side, length), good)
+    return TokenBatch(tokens.reshape(*side_by_side, length + 1), mask.reshape(*side_by_side, length), good, given)

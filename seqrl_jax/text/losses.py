@@ -1,4 +1,5 @@
-"""What is descended on texts: tokens [B, K, T + 1] and mask [B, K, T] as `token_batch` gives them, K answers each."""
+"""What is descended on texts: tokens [B, K, T + 1] and mask [B, K, T] as `token_batch` gives them, K answers each; and
+the same of packed rows."""
 
 from __future__ import annotations
 
@@ -10,8 +11,10 @@ from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.lm.preference import dpo, ipo, kto
 from seqrl_jax.lm.reward_model import plackett_luce
 from seqrl_jax.lm.sft import cross_entropy
+from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.text.packing import PackedBatch
 
 SUPERVISED, REWARD_MODEL = "sft", "rm"
 PREFERENCES = ("dpo", "ipo", "kto")
@@ -55,6 +58,18 @@ def losses_of(
     if method == "kto":
         return jax.vmap(lambda w, r: kto(w, r, beta, h[:, 2:].mean()))(first, second), first - second
     return jax.vmap(lambda w, r: {"dpo": dpo, "ipo": ipo}[method](w, r, beta))(first, second), first - second
+
+
+def packed_losses(model: GPT, weights: Weights, batch: PackedBatch) -> Array:
+    """[B]: of each row, the sum of the losses that `sft` has on its texts one by one."""
+    log_probs = packed_log_probs(model, weights, batch)
+    return -jnp.sum(jnp.where(batch.loss_weight > 0, batch.loss_weight * log_probs, 0.0), 1)
+
+
+def packed_log_probs(model: GPT, weights: Weights, batch: PackedBatch) -> Array:
+    """[B, T]: the log-probability of what follows each token in its own text, in nats; of no meaning in padding."""
+    hidden = model.apply(weights, batch.tokens, batch.segment_ids, method="hidden")
+    return token_distribution(model.apply(weights, hidden, method="logits")).log_prob(jnp.asarray(batch.targets))
 
 
 def judged_alone(h: Array, good: Array, beta: float, baseline: Array) -> tuple[Array, Array]:

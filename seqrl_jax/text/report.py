@@ -22,6 +22,7 @@ class Report:
     planned: steps that were asked for, one after another. examples, prompts: of the data, different prompts among them;
     duplicates, skipped, disliked: as of `Corpus`. held_out: examples, of which `judged` were; shared_prompts: how many
     of them have a prompt that was learned from, which only --test allows. truncated: examples longer than the context.
+    padding: share of the places of packed rows that no text fills.
     loss: nats per token (sft) or per example. indifferent: that of a model that prefers nothing. per_byte, unigram,
     bigram: nats per byte of the model, and of counts of bytes and of pairs of bytes. accuracy: how often the model
     prefers what was chosen, or agrees with the label; longer, bytes: the same of logistic regressions on the length and
@@ -42,6 +43,7 @@ class Report:
     judged: int
     shared_prompts: int
     truncated: int
+    padding: float | None = None
     loss: Summary | None = None
     indifferent: float | None = None
     per_byte: Summary | None = None

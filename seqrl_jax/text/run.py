@@ -24,11 +24,21 @@ from seqrl_jax.text.corpus import Corpus, Part, scan
 from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.judge import answering, losses_and_preferences, samples, share, summary
 from seqrl_jax.text.losses import REWARD_MODEL
+from seqrl_jax.text.packing import Packing, pack
 from seqrl_jax.text.policy import POLICY_GRADIENTS, LearnedReward
 from seqrl_jax.text.report import Report, as_good_as_counting, as_good_as_pairs, climbed, read_report, write_report
 from seqrl_jax.text.settings import DEFAULT_CONTEXT, ModelSettings, TextRun, TrainingError
 from seqrl_jax.text.splitting import shared, split
-from seqrl_jax.text.training import Moment, Trained, descent, keys_of, policy_gradient, train
+from seqrl_jax.text.training import (
+    Moment,
+    Trained,
+    batch_of_step,
+    descent,
+    keys_of,
+    packed_descent,
+    policy_gradient,
+    train,
+)
 from seqrl_jax.text.vocabulary import Bytes, Vocabulary
 from seqrl_jax.text.weights import CONFIG, HEAD, WEIGHTS, load_gpt, load_vocabulary, save_gpt
 
@@ -72,11 +82,12 @@ def run_text(
 
     Args: skip_bad: count bad lines instead of refusing them. tell: is given a line for whatever of the data is not
         learned from as it stands, before the first step.
-    Raises: DataError for a bad line; TrainingError where a method lacks the model or the reward that it needs, where
+    Raises: DataError for a bad line; TrainingError where a method lacks the model or the reward that it needs,
+        where packing meets another kernel of attention than `xla`, where
         `out` holds another run's checkpoint, or where the loss is no number (the last good checkpoint is kept);
         ImportError, with the command that installs it, where an extra is missing; Interrupted.
     """
-    _check(run, files)
+    _check(run, files, sizes)
     begun = _begin(run, files.start, sizes)
     reward_model = None if files.reward is None else _reward_model(files.reward, begun, run)
     corpus = scan(files.data, run.reads, begun.vocabulary, begun.context, skip_bad)
@@ -90,7 +101,8 @@ def run_text(
     overlap = 0 if tested is None else shared(corpus, tested)
     judged = _some(held, MOST_ANSWERED if run.draws_answers else MOST_JUDGED)
     truncated = _truncated(run, begun, training) + _truncated(run, begun, held)
-    for line in _remarks(run, begun, files, corpus, tested, truncated, overlap):
+    packing = pack(training, begun.context, run.seed) if run.packing else None
+    for line in _remarks(run, begun, files, corpus, tested, truncated, overlap, packing):
         tell(line)
     identity: dict[str, Any] = {"run": run.identity(), "model": as_json(begun.model), "data": corpus.digest}
     identity |= {"test": None if tested is None else tested.digest, "start": _digest(files.start)}
@@ -100,15 +112,18 @@ def run_text(
         fit = partial(
             train,
             run,
-            training=training,
-            context=begun.context,
+            batch_of=partial(batch_of_step, run, training, begun.context, packing),
             out=out,
             identity=identity,
             progress=progress,
             interrupt=interrupt,
         )
         if reward_model is None:
-            trained = fit(stage=descent(run, begun.model, begun.weights, training))
+            if packing is None:
+                stage = descent(run, begun.model, begun.weights, training)
+            else:
+                stage = packed_descent(run, begun.model, begun.weights, training, packing)
+            trained = fit(stage=stage)
             measured = _judged(run, begun, trained, training, judged)
         else:
             reward = _normalised(run, begun, reward_model, _some(training, MOST_ANSWERED))
@@ -134,6 +149,7 @@ def run_text(
             judged=len(judged),
             shared_prompts=overlap,
             truncated=truncated,
+            padding=None if packing is None else packing.padding,
             curve=trained.curve,
             **measured,
         )
@@ -141,7 +157,7 @@ def run_text(
     return report
 
 
-def _check(run: TextRun, files: Files) -> None:
+def _check(run: TextRun, files: Files, sizes: ModelSettings) -> None:
     """What can be refused before anything is read."""
     if files.start is None and run.needs_start:
         raise TrainingError(f"{run.method} compares with a model: say which, by its directory (--init)")
@@ -151,6 +167,8 @@ def _check(run: TextRun, files: Files) -> None:
         raise TrainingError(f"{run.method} climbs a reward: say which, by the directory of a run of rm (--reward)")
     if files.reward is not None and not (files.reward / HEAD).exists():
         raise TrainingError(f"{files.reward}: no reward model, for want of {HEAD}, which rm writes")
+    if run.packing and sizes.attention != "xla":
+        raise TrainingError(f"attention is {sizes.attention}, and only xla keeps packed texts from each other")
 
 
 def _begin(run: TextRun, start: Path | None, sizes: ModelSettings) -> Begun:
@@ -246,7 +264,14 @@ def _answers_judged(
 
 
 def _remarks(
-    run: TextRun, begun: Begun, files: Files, corpus: Corpus, tested: Corpus | None, truncated: int, overlap: int
+    run: TextRun,
+    begun: Begun,
+    files: Files,
+    corpus: Corpus,
+    tested: Corpus | None,
+    truncated: int,
+    overlap: int,
+    packing: Packing | None,
 ) -> list[str]:
     """What a user should know of the data before the first step."""
     remarks = []
@@ -270,6 +295,11 @@ def _remarks(
     if truncated:
         room = f" with room for answers of {run.answer}" if run.draws_answers else ""
         remarks.append(f"{truncated} examples are longer than the context of {begun.context} tokens{room} and are cut")
+    if packing is not None:
+        rows = f"{len(packing)} rows of {begun.context} tokens, {packing.padding:.1%} of them padding"
+        remarks.append(f"{len(packing.texts)} texts are packed into {rows}")
+        if len(packing) < run.batch:
+            remarks.append(f"a batch of {run.batch} rows holds some of the {len(packing)} more than once")
     if overlap:
         remarks.append(f"{files.test}: {overlap} examples have prompts that are learned from")
     advice = None if files.reward is None else (read_report(files.reward) or {}).get("verdict")

@@ -28,12 +28,13 @@ class TextRun:
 
     Attributes:
         method: `sft`; `rm`; `dpo`, `ipo`, `kto`; or `ppo`, `rloo`, `grpo`, `dr_grpo`. steps: gradient steps, or
-            batches of answers. batch: examples, or answers, in each. learning_rate: of Adam, falling to 0.
+            batches of answers. batch: examples, packed rows or answers in each. learning_rate: of Adam, falling to 0.
         beta: of the preference losses (.1), or the price of the KL (.05). context: tokens of a text at most, as many as
             the model reads unless set. held_out: share of the prompts. seed: of weights and of the order of examples.
         check_every: steps between checkpoints. log_every: steps between points of the curve, a hundredth unless set.
         group, answer, missing_end: of the policy gradients: answers to each prompt, tokens of an answer at most, and
             the price of one that does not end, in deviations of the reward under pi_0.
+        packing: of `sft`: several short texts share a row of `context` tokens, none of which sees another text.
     """
 
     method: str = SUPERVISED
@@ -49,6 +50,7 @@ class TextRun:
     group: Count = 8
     answer: Count = 64
     missing_end: Weight = 1.0
+    packing: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -62,6 +64,8 @@ class TextRun:
             raise TrainingError(f"a batch of {self.batch} answers has no groups of {self.group}, of two at least")
         why = "a preference loss of no price asks for nothing"
         require(self.method not in PREFERENCES or self.price >= SMALLEST_PRICE, why, method=self.method, beta=self.beta)
+        why = "only texts that are imitated are packed"
+        require(not self.packing or self.method == SUPERVISED, why, method=self.method, packing=self.packing)
         why = "its reference point is how answers to other prompts fare, of two at least"
         require(self.method != "kto" or self.batch > 1, why, method=self.method, batch=self.batch)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +25,20 @@ from seqrl_jax.networks.module import Weights
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.text.corpus import Part
 from seqrl_jax.text.encoding import TokenBatch, prompt_batch, token_batch
-from seqrl_jax.text.losses import REWARD_MODEL, losses_of
+from seqrl_jax.text.losses import REWARD_MODEL, losses_of, packed_losses
+from seqrl_jax.text.packing import PackedBatch, Packing, packed_batch
 from seqrl_jax.text.policy import LearnedReward, collect
 from seqrl_jax.text.settings import TextRun, TrainingError
 
 CHECKPOINT = "training.safetensors"
+DIGESTS = {
+    "data": "the data",
+    "test": "the test data",
+    "start": "the weights to begin with",
+    "reward": "the reward",
+}
+"""What an identity names by its digest, and what that is called."""
+Batch = TokenBatch | PackedBatch
 Metrics = dict[str, Any]
 State = tuple[Weights, optax.OptState]
 Curve = list[dict[str, float]]
@@ -39,8 +49,8 @@ class Stage(NamedTuple):
     """How a method trains.
 
     begin: the weights before the first step, {"model", ...}. fixed: arrays that no step changes, such as pi_0.
-    step: (state, fixed, key, tokens, mask, good, given) of a batch -> the state after the step, and metrics: `loss`
-    before it, `tokens` that it read or drew, and what else its curve shows.
+    step: (state, fixed, key, batch) -> the state after the step, and metrics: `loss` before it, `tokens` that it read
+    or drew, and what else its curve shows.
     """
 
     begin: Weights
@@ -92,9 +102,9 @@ def descent(run: TextRun, model: GPT, weights: Weights, training: Part) -> Stage
     balance = [0.5 / max(float((labels == good).mean()), 1 / len(labels)) for good in (False, True)]
     end = training.corpus.vocabulary.end
 
-    def step(
-        state: State, reference: Weights, key: Array, tokens: Array, mask: Array, good: Array, given: int
-    ) -> tuple[State, Metrics]:
+    def step(state: State, reference: Weights, key: Array, batch: TokenBatch) -> tuple[State, Metrics]:
+        tokens, mask, good = (jnp.asarray(array) for array in (batch.tokens, batch.mask, batch.good))
+
         def loss(learned: Weights) -> Array:
             labels = good if labelled else None
             each = losses_of(run.method, run.price, model, learned, reference, tokens, mask, labels, end)[0]
@@ -106,24 +116,35 @@ def descent(run: TextRun, model: GPT, weights: Weights, training: Part) -> Stage
     return Stage(begin, weights, optimiser, step)
 
 
+def packed_descent(run: TextRun, model: GPT, weights: Weights, training: Part, packing: Packing) -> Stage:
+    """The same of `sft` on packed rows. The losses of a batch are divided by the texts that one has on average, so that
+    over an epoch a text counts alike in whichever row it lies; the loss of its point is their mean."""
+    optimiser = falling_adam(run.learning_rate, run.steps)
+    texts = run.batch * len(packing.texts) / len(packing)
+    end = training.corpus.vocabulary.end
+
+    def step(state: State, fixed: None, key: Array, batch: PackedBatch) -> tuple[State, Metrics]:
+        state, value = gradient_step(
+            optimiser, lambda learned: packed_losses(model, learned["model"], batch).sum() / texts, *state
+        )
+        in_batch = batch.segment_ids.max(1).sum().astype(jnp.float32)
+        return state, {"loss": value * texts / in_batch, "tokens": jnp.sum(batch.tokens != end)}
+
+    return Stage({"model": weights}, None, optimiser, step)
+
+
 def policy_gradient(run: TextRun, model: GPT, weights: Weights, reward: LearnedReward) -> Stage:
     """A policy gradient on a reward."""
     policy = run.policy
     optimiser = policy.optimiser()
 
     def step(
-        state: State,
-        fixed: tuple[Weights, LearnedReward],
-        key: Array,
-        tokens: Array,
-        mask: Array,
-        good: Array,
-        given: int,
+        state: State, fixed: tuple[Weights, LearnedReward], key: Array, batch: TokenBatch
     ) -> tuple[State, Metrics]:
         collect_key, order_key = jax.random.split(key)
         reference, reward = fixed
-        tokens, mask = tokens[:, 0], mask[:, 0]
-        rollout, ended = collect(policy, model, state[0], reference, reward, collect_key, tokens, mask, given)
+        tokens, mask = (jnp.asarray(array)[:, 0] for array in (batch.tokens, batch.mask))
+        rollout, ended = collect(policy, model, state[0], reference, reward, collect_key, tokens, mask, batch.given)
         state, losses = policy.learn(order_key, model, optimiser, state, rollout)
         drawn = rollout.mask.sum()
         return state, {
@@ -142,8 +163,7 @@ def policy_gradient(run: TextRun, model: GPT, weights: Weights, reward: LearnedR
 def train(
     run: TextRun,
     stage: Stage,
-    training: Part,
-    context: int,
+    batch_of: Callable[[int], Batch],
     out: Path,
     identity: Mapping[str, Any],
     progress: Callable[[Moment], None] = lambda moment: None,
@@ -151,27 +171,19 @@ def train(
 ) -> Trained:
     """Make the steps that are missing, in a directory that this process alone writes to.
 
+    Args: batch_of: the batch of a step.
     Raises: TrainingError where the directory holds another run, or where the loss is no number (the last good
         checkpoint is kept); Interrupted, after a checkpoint.
     """
     interrupt = Interrupt() if interrupt is None else interrupt
     state, begun, curve, planned = _begun(run, stage, out, identity)
-    advance = jax.jit(stage.step, donate_argnums=0, static_argnames="given")
+    advance = jax.jit(stage.step, donate_argnums=0)
     # The weights are also the reference: what is donated must not be the same buffers.
     state, good = jax.tree.map(jnp.array, state), begun
     key, pending, clock = keys_of(run).steps, list[Metrics](), _Clock(begun)
     with interrupt.under_way():
         for number in range(begun, run.steps):
-            batch = _batch(run, training, context, number)
-            state, metrics = advance(
-                state,
-                stage.fixed,
-                jax.random.fold_in(key, number),
-                batch.tokens,
-                batch.mask,
-                batch.good,
-                given=batch.given,
-            )
+            state, metrics = advance(state, stage.fixed, jax.random.fold_in(key, number), batch_of(number))
             pending.append(metrics)
             done = number + 1
             ends = interrupt.requested
@@ -214,25 +226,16 @@ def _begun(run: TextRun, stage: Stage, out: Path, identity: Mapping[str, Any]) -
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """In which settings two identities differ, in words."""
-    before, now = _flat(there), _flat(here)
-    names = [name for name in now if before.get(name) != now[name]]
-    digests = {
-        "data": "the data",
-        "test": "the test data",
-        "start": "the weights to begin with",
-        "reward": "the reward",
-    }
-    return ", ".join(
-        f"{digests[name]} are others" if name in digests else f"{name} is {before.get(name)} there and {now[name]} here"
-        for name in names
-    )
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    flat = dict[str, Any]()
-    for name, value in settings.items():
-        flat |= _flat(value) if isinstance(value, dict) else {name: value}
-    return flat
+    differences = []
+    for part, kind in (("run", TextRun), ("model", GPT)):
+        # A checkpoint that is older than a setting was made with its default.
+        defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+        before, now = defaults | there.get(part, {}), defaults | here[part]
+        changed = [name for name in now if before.get(name) != now[name]]
+        differences += [f"{name} is {before.get(name)} there and {now[name]} here" for name in changed]
+    differences += [f"{what} are others" for name, what in DIGESTS.items() if there.get(name) != here[name]]
+    # The run and the model may both have a context, of the same length.
+    return ", ".join(dict.fromkeys(differences))
 
 
 def _point(pending: Sequence[Metrics], done: int, last_good: str) -> tuple[dict[str, float], float]:
@@ -263,12 +266,18 @@ class _Clock:
         return Moment(done, steps, point, tokens / spent, spent / made * (steps - done))
 
 
-def _batch(run: TextRun, training: Part, context: int, number: int) -> TokenBatch:
-    """The batch of a step. Each epoch has an order of its own, which depends on the seed alone."""
-    examples = run.batch // run.group if run.draws_answers else run.batch
-    places = range(number * examples, (number + 1) * examples)
-    epochs = [divmod(place, len(training)) for place in places]
-    indices = [training.indices[_order(run.seed, epoch, len(training))[rest]] for epoch, rest in epochs]
+def batch_of_step(run: TextRun, training: Part, context: int, packing: Packing | None, number: int) -> Batch:
+    """The batch of a step. Each epoch has an order of its own, which depends on the seed alone.
+
+    packing: of the same part, to read rows of it instead of single examples.
+    """
+    size = len(training) if packing is None else len(packing)
+    count = run.batch // run.group if run.draws_answers else run.batch
+    epochs = [divmod(place, size) for place in range(number * count, (number + 1) * count)]
+    places = [_order(run.seed, epoch, size)[rest] for epoch, rest in epochs]
+    if packing is not None:
+        return packed_batch(training.corpus, [packing.row(place) for place in places], context)
+    indices = training.indices[places]
     if run.draws_answers:
         return prompt_batch(training.corpus, indices, context, run.answer)
     return token_batch(training.corpus, indices, context, run.crosses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from seqrl_jax.files import write_whole
-from seqrl_jax.networks.gpt import GPT, LAYER_NORM_EPSILON
+from seqrl_jax.naming import SpecError
+from seqrl_jax.networks.gpt import GPT, Activation
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.text.vocabulary import Vocabulary, vocabulary_of
 
@@ -21,15 +22,15 @@ WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_co
 HEAD = "head.safetensors"
 """Of a reward model, whose body the weights are."""
 INDEX, PICKLED = "model.safetensors.index.json", "pytorch_model.bin"
-UNTIED = "lm_head.weight"
+UNTIED, PREFIX = "lm_head.weight", "transformer."
+"""The output of an untied model, and what `transformers` puts before all other names of a model with its output."""
 SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
 COMPUTED: dict[str, tuple[Any, ...]] = {
     "model_type": ("gpt2",),
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-    "layer_norm_epsilon": (LAYER_NORM_EPSILON,),
+    "activation_function": get_args(Activation),
     "scale_attn_weights": (True,),
     "scale_attn_by_inverse_layer_idx": (False,),
-    "tie_word_embeddings": (True,),
+    "tie_word_embeddings": (True, False),
     "add_cross_attention": (False,),
 }
 """Settings of `transformers` that change the function, and what of each is computed here; the first is its default."""
@@ -39,8 +40,9 @@ AROUND = {
     ("wpe", "embedding"): "wpe.weight",
     ("ln_f", "scale"): "ln_f.weight",
     ("ln_f", "bias"): "ln_f.bias",
+    ("lm_head",): UNTIED,
 }
-"""GPT-2's names of what stands around the blocks, by flax's paths."""
+"""GPT-2's names of what stands around the blocks, by flax's paths. A tied model is without the last."""
 OF_BLOCK = {
     ("ln_1", "scale"): "ln_1.weight",
     ("ln_1", "bias"): "ln_1.bias",
@@ -62,7 +64,7 @@ def by_name(weights: Weights) -> dict[str, Array]:
     """The weights by GPT-2's names, block by block: `h.0.attn.c_attn.weight` [D, 3 D] and so on."""
     params = flatten_dict(weights["params"])
     layers = len(params["h", "ln_1", "scale"])
-    around = {name: params[path] for path, name in AROUND.items()}
+    around = {name: params[path] for path, name in AROUND.items() if path in params}
     blocks = {
         f"h.{layer}.{name}": params["h", *path][layer] for layer in range(layers) for path, name in OF_BLOCK.items()
     }
@@ -70,8 +72,8 @@ def by_name(weights: Weights) -> dict[str, Array]:
 
 
 def from_names(tensors: dict[str, np.ndarray], layers: int) -> Weights:
-    """The weights from arrays by GPT-2's names; what bears another name is left out."""
-    around = {path: jnp.asarray(tensors[name]) for path, name in AROUND.items()}
+    """The weights from arrays by GPT-2's names, as `by_name` gives them."""
+    around = {path: jnp.asarray(tensors[name]) for path, name in AROUND.items() if name in tensors}
     stacked = lambda name: jnp.stack([jnp.asarray(tensors[f"h.{layer}.{name}"]) for layer in range(layers)])
     return {"params": unflatten_dict(around | {("h", *path): stacked(name) for path, name in OF_BLOCK.items()})}
 
@@ -83,6 +85,9 @@ def save_gpt(directory: Path, model: GPT, weights: Weights, vocabulary: Vocabula
 
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {name: np.asarray(leaf, np.float32) for name, leaf in by_name(weights).items()}
+    if not model.tied:
+        # Of a body alone `transformers` also reads the bare names; beside an output it takes them for damage.
+        tensors = {name if name == UNTIED else PREFIX + name: tensor for name, tensor in tensors.items()}
     write_whole(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     end = None if vocabulary is None else vocabulary.end
     write_whole(directory / CONFIG, as_json(configuration(model, end)))
@@ -102,12 +107,13 @@ def load_gpt(directory: Path) -> tuple[GPT, Weights]:
     expected = jax.eval_shape(lambda key: by_name(model.initial_weights(key)), jax.random.key(0))
     for name, shape in ((name, leaf.shape) for name, leaf in expected.items()):
         if name not in tensors:
-            raise ValueError(f"{path}: without {name}")
+            why = f", and {CONFIG} says that tie_word_embeddings is false" if name == UNTIED else ""
+            raise ValueError(f"{path}: without {name}{why}")
         if tensors[name].shape != shape:
             raise ValueError(f"{path}: {name} is {list(tensors[name].shape)}, expected {list(shape)}")
     head = tensors.get(UNTIED)
-    if head is not None and not np.array_equal(head, tensors["wte.weight"]):
-        raise ValueError(f"{path}: {UNTIED} is not wte.weight; only an output that is the embedding is computed here")
+    if model.tied and head is not None and not np.array_equal(head, tensors["wte.weight"]):
+        raise ValueError(f"{path}: {UNTIED} is not wte.weight, and {CONFIG} says that tie_word_embeddings is true")
     return model, from_names({name: np.asarray(tensors[name], np.float32) for name in expected}, model.layers)
 
 
@@ -128,9 +134,9 @@ def configuration(model: GPT, end: int | None = None) -> dict[str, Any]:
         "n_embd": model.width,
         "n_layer": model.layers,
         "n_head": model.heads,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": LAYER_NORM_EPSILON,
-        "tie_word_embeddings": True,
+        "activation_function": model.activation,
+        "layer_norm_epsilon": model.layer_norm_epsilon,
+        "tie_word_embeddings": model.tied,
         **ends(end),
     }
 
@@ -163,7 +169,7 @@ def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
             read = load_file(directory / name)
         except SafetensorError as error:
             raise ValueError(f"{directory / name}: not safetensors ({error})") from error
-        tensors |= {key.removeprefix("transformer."): np.asarray(leaf) for key, leaf in read.items()}
+        tensors |= {key.removeprefix(PREFIX): np.asarray(leaf) for key, leaf in read.items()}
     return path, tensors
 
 
@@ -180,16 +186,28 @@ def _config(path: Path) -> dict[str, Any]:
 def _model(path: Path) -> GPT:
     """The model that a configuration describes. Raises: ValueError where it computes something else than `GPT`."""
     config = _config(path)
-    for name, computed in COMPUTED.items():
-        asked = config.get(name, computed[0])
-        if asked not in computed:
-            known = " or ".join(map(str, computed))
-            raise ValueError(f"{path}: {name} is {asked}, and only {known} is computed here")
+    settings = {name: config.get(name, computed[0]) for name, computed in COMPUTED.items()}
+    for name, value in settings.items():
+        if value not in COMPUTED[name]:
+            computed = " or ".join(map(str, COMPUTED[name]))
+            raise ValueError(f"{path}: {name} is {value}, and only {computed} is computed here")
     try:
-        sizes = [config[name] for name in SIZES]
+        vocabulary, context, width, layers, heads = (config[name] for name in SIZES)
     except KeyError as error:
         raise ValueError(f"{path}: without {error}") from error
     inner = config.get("n_inner")
-    if inner not in (None, 4 * sizes[SIZES.index("n_embd")]):
+    if inner not in (None, 4 * width):
         raise ValueError(f"{path}: n_inner is {inner}, and only 4 n_embd is computed here")
-    return GPT(*sizes)
+    try:
+        return GPT(
+            vocabulary,
+            context,
+            width,
+            layers,
+            heads,
+            activation=settings["activation_function"],
+            layer_norm_epsilon=config.get("layer_norm_epsilon", GPT.layer_norm_epsilon),
+            tied=bool(settings["tie_word_embeddings"]),
+        )
+    except SpecError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import re
 import signal
 from functools import partial
 
@@ -10,14 +11,17 @@ import numpy as np
 import pytest
 
 from seqrl_jax.checkpoint import load_tree, read_metadata
+from seqrl_jax.commands.align import in_lines
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.sampling import Completions
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.runs.interrupt import Interrupt, Interrupted
+from seqrl_jax.text import training
 from seqrl_jax.text.corpus import scan
 from seqrl_jax.text.encoding import prompt_batch, token_batch
 from seqrl_jax.text.examples import DataError
 from seqrl_jax.text.losses import losses_of
+from seqrl_jax.text.page import write_text_page
 from seqrl_jax.text.policy import LearnedReward
 from seqrl_jax.text.report import read_report
 from seqrl_jax.text.run import Files, run_text
@@ -274,11 +278,76 @@ def test_what_differs_from_the_run_of_a_directory_is_named(data, taught, tmp_pat
     fewer = Files(write(tmp_path / "few.jsonl", ({"text": f"{n}"} for n in range(9))))
     with pytest.raises(TrainingError, match="another run: the data are others; give"):
         run_text(RUN, fewer, tmp_path / "out", SIZES)
+    with pytest.raises(TrainingError, match="another run: context is 32 there and 30 here; give"):
+        run_text(dataclasses.replace(RUN, context=30), data, tmp_path / "out", SIZES)
+    run_text(dataclasses.replace(RUN, steps=1), data._replace(start=taught[0]), tmp_path / "started")
+    with pytest.raises(TrainingError, match="another run: context is 32 there and 30 here; give"):
+        run_text(dataclasses.replace(RUN, context=30), data._replace(start=taught[0]), tmp_path / "started")
     dpo = dataclasses.replace(RUN, method="dpo", steps=1)
     run_text(dpo, data._replace(start=taught[0]), tmp_path / "dpo")
     save_gpt(tmp_path / "other", MODEL, MODEL.initial_weights(jax.random.key(9)))
     with pytest.raises(TrainingError, match="the weights to begin with are others"):
         run_text(dpo, data._replace(start=tmp_path / "other"), tmp_path / "dpo")
+
+
+def test_a_model_unlike_gpt_2_is_trained_resumed_and_told_from_gpt_2(data, tmp_path):
+    unlike = {"activation": "relu", "layer_norm_epsilon": 1e-3, "tied": False}
+    model, start = MODEL.clone(**unlike), data._replace(start=tmp_path / "start")
+    save_gpt(start.start, model, model.initial_weights(jax.random.key(0)))
+    whole = run_text(RUN, start, tmp_path / "whole")
+    with pytest.raises(Stop):
+        run_text(RUN, start, tmp_path / "parts", progress=stop_at(5))
+    assert run_text(RUN, start, tmp_path / "parts") == whole
+    learned, weights = load_gpt(tmp_path / "parts")
+    assert learned == model and read_metadata(tmp_path / "parts" / CHECKPOINT)["model"].items() >= unlike.items()
+    jax.tree.map(np.testing.assert_array_equal, weights, load_gpt(tmp_path / "whole")[1])
+    assert np.abs(weights["params"]["lm_head"] - load_gpt(start.start)[1]["params"]["lm_head"]).max() > 1e-3
+    gpt_2 = data._replace(start=tmp_path / "gpt_2")
+    save_gpt(gpt_2.start, MODEL, MODEL.initial_weights(jax.random.key(0)))
+    for out, there, here in (("parts", start, gpt_2), ("other", gpt_2, start)):
+        run_text(RUN, there, tmp_path / out)
+        with pytest.raises(TrainingError, match=r"another run: .*activation is .*, layer_norm_epsilon is .*, tied is "):
+            run_text(RUN, here, tmp_path / out)
+
+
+def test_checkpoints_that_are_older_than_a_setting_go_on(data, tmp_path, monkeypatch):
+    """They are of what it is unless set. What tells a model from GPT-2 stands in none of GPT-2."""
+    run_text(dataclasses.replace(RUN, steps=2), data, tmp_path, SIZES)
+    written = read_metadata(tmp_path / CHECKPOINT)
+    assert not {"activation", "layer_norm_epsilon", "tied"} & written["model"].keys()
+    del written["run"]["packing"]
+    monkeypatch.setattr(training, "read_metadata", lambda path: written)
+    with pytest.raises(TrainingError, match="another run: packing is False there and True here; give"):
+        run_text(dataclasses.replace(RUN, packing=True), data, tmp_path, SIZES)
+    assert run_text(RUN, data, tmp_path, SIZES).planned == [2, 6]
+
+
+def test_packed_texts_are_learned_resumed_and_reported(data, tmp_path):
+    run = dataclasses.replace(LONG, packing=True, batch=2, steps=40, check_every=20)
+    told = []
+    whole = run_text(run, data, tmp_path / "whole", SIZES, tell=told.append)
+    with pytest.raises(Stop):
+        run_text(run, data, tmp_path / "parts", SIZES, progress=stop_at(30))
+    assert read_metadata(tmp_path / "parts" / CHECKPOINT)["step"] == 20
+    assert run_text(run, data, tmp_path / "parts", SIZES) == whole
+    assert whole.loss["mean"] < 3.5 and whole.curve[-1]["loss"] < whole.curve[0]["loss"]
+    # Texts have 8 to 13 tokens, rows 32.
+    texts = whole.examples - whole.held_out
+    assert 0 < whole.padding < 0.3 and told[-1].startswith(f"{texts} texts are packed into ")
+    assert told[-1].endswith(f" rows of 32 tokens, {whole.padding:.1%} of them padding")
+    assert f"packed rows: {whole.padding:.1%} padding" in list(in_lines(whole))
+    page = write_text_page(tmp_path / "whole", tmp_path / "page.html").read_text()
+    assert f"{whole.padding:.1%} of packed rows padding" in page
+    run_text(dataclasses.replace(run, batch=64, steps=1), data, tmp_path / "many", SIZES, tell=told.append)
+    assert re.fullmatch(r"a batch of 64 rows holds some of the \d\d more than once", told[-1])
+
+
+def test_what_cannot_be_packed_is_refused(data, tmp_path):
+    with pytest.raises(ValueError, match="method is rm and packing is true: only texts that are imitated are packed"):
+        TextRun(method="rm", packing=True)
+    fused = ModelSettings(attention="cudnn", dtype="bfloat16")
+    with pytest.raises(TrainingError, match="attention is cudnn, and only xla keeps packed texts from each other"):
+        run_text(dataclasses.replace(RUN, packing=True), data, tmp_path, fused)
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(data, tmp_path):

@@ -1,9 +1,11 @@
 import json
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gpt2 import ACTIVATIONS, gpt2
 from safetensors.flax import save_file as save_any
 from safetensors.numpy import load_file, save_file
 
@@ -119,11 +121,11 @@ def test_parts_of_a_checkpoint_are_put_together(saved):
     ("setting", "value"),
     [
         ("model_type", "llama"),
-        ("activation_function", "gelu"),
-        ("layer_norm_epsilon", 1e-6),
+        ("activation_function", "mish"),
+        ("activation_function", ["gelu"]),
         ("scale_attn_weights", False),
         ("scale_attn_by_inverse_layer_idx", True),
-        ("tie_word_embeddings", False),
+        ("tie_word_embeddings", "no"),
         ("add_cross_attention", True),
         ("n_inner", 32),
     ],
@@ -132,19 +134,110 @@ def test_settings_under_which_another_function_is_meant_are_refused(saved, setti
     directory, _ = saved
     config = directory / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {setting: value}))
-    with pytest.raises(ValueError, match=rf"config\.json: {setting} is {value}, and only "):
+    with pytest.raises(ValueError, match=rf"config\.json: {setting} is {re.escape(str(value))}, and only "):
         load_gpt(directory)
 
 
-def test_an_output_that_is_not_the_embedding_is_refused(saved):
-    directory, _ = saved
+SETTINGS = [
+    *({"activation_function": name} for name in ACTIVATIONS),
+    {"layer_norm_epsilon": 1e-12},
+    {"layer_norm_epsilon": 0.3},
+    {"tie_word_embeddings": False},
+    {"activation_function": "gelu", "layer_norm_epsilon": 1e-6, "tie_word_embeddings": False},
+]
+TOKENS = jax.random.randint(jax.random.key(5), (2, 9), 0, 11)
+
+
+def configure(directory, settings):
+    """Write settings into a `config.json`."""
+    config = directory / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+
+
+def put_output(directory, output):
+    """Write `lm_head.weight` as `transformers` does, whose other names have a prefix then. Returns all tensors."""
     path = directory / "model.safetensors"
-    whole = load_file(path)
-    save_file({**whole, "lm_head.weight": whole["wte.weight"]}, path)
+    tensors = load_file(path)
+    save_file({**{f"transformer.{name}": tensors[name] for name in tensors}, "lm_head.weight": output}, path)
+    return {**tensors, "lm_head.weight": output}
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_what_a_configuration_asks_for_is_computed_and_written_back(settings, saved, tmp_path):
+    directory, _ = saved
+    configure(directory, settings)
+    tensors = load_file(directory / "model.safetensors")
+    if "tie_word_embeddings" in settings:
+        tensors = put_output(directory, np.random.default_rng(0).normal(size=(11, 16)).astype(np.float32))
+    model, weights = load_gpt(directory)
+    logits = jax.jit(model.apply)(weights, TOKENS)
+    activation, epsilon = settings.get("activation_function", "gelu_new"), settings.get("layer_norm_epsilon", 1e-5)
+    np.testing.assert_allclose(logits, gpt2(tensors, TOKENS, 3, 4, activation, epsilon), atol=1e-5)
+
+    save_gpt(tmp_path / "again", model, weights)
+    again, same = load_gpt(tmp_path / "again")
+    assert again == model and settings.items() <= json.loads((tmp_path / "again" / "config.json").read_text()).items()
+    np.testing.assert_array_equal(jax.jit(again.apply)(same, TOKENS), logits)
+    names = load_file(tmp_path / "again" / "model.safetensors").keys()
+    untied = "tie_word_embeddings" in settings
+    assert ("lm_head.weight" in names) == ("transformer.wte.weight" in names) == untied == ("wte.weight" not in names)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
+def test_activations_are_not_each_other(activation, saved):
+    """By more than the tolerance above: even exact GELU, which its form by tanh is at most 5e-4 from."""
+    tensors = by_name(saved[1])
+    difference = gpt2(tensors, TOKENS, 3, 4) - gpt2(tensors, TOKENS, 3, 4, activation)
+    assert np.abs(difference).max() > 1e-4
+
+
+@pytest.mark.parametrize("value", [0, -1e-5, 1e-40, float("nan"), float("inf"), None, True, "1e-5", [1e-5]])
+def test_an_epsilon_that_is_none_is_refused(saved, value):
+    configure(saved[0], {"layer_norm_epsilon": value})
+    with pytest.raises(ValueError, match=r"config\.json: layer_norm_epsilon is .*, expected a number >= 1e-30 and <="):
+        load_gpt(saved[0])
+
+
+def test_an_output_is_the_embedding_where_the_configuration_ties_it(saved):
+    directory, _ = saved
+    embedding = load_file(directory / "model.safetensors")["wte.weight"]
+    put_output(directory, embedding)
     assert load_gpt(directory)[0] == MODEL
-    save_file({**whole, "lm_head.weight": whole["wte.weight"] + 1}, path)
-    with pytest.raises(ValueError, match=r"lm_head\.weight is not wte\.weight"):
+    save_gpt(directory, MODEL, saved[1])
+    put_output(directory, embedding + 1)
+    message = (
+        r"model\.safetensors: lm_head\.weight is not wte\.weight, and config\.json says that tie_word_embeddings is "
+    )
+    with pytest.raises(ValueError, match=f"{message}true"):
         load_gpt(directory)
+    configure(directory, {"tie_word_embeddings": False})
+    assert not load_gpt(directory)[0].tied
+
+
+def test_an_untied_model_has_an_output(saved):
+    directory, _ = saved
+    configure(directory, {"tie_word_embeddings": False})
+    message = r"model\.safetensors: without lm_head\.weight, and config\.json says that tie_word_embeddings is false"
+    with pytest.raises(ValueError, match=message):
+        load_gpt(directory)
+    put_output(directory, np.ones((11, 8), np.float32))
+    with pytest.raises(ValueError, match=r"lm_head\.weight is \[11, 8\], expected \[11, 16\]"):
+        load_gpt(directory)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_transformers_computes_the_same(settings, saved, tmp_path):
+    transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
+    directory, _ = saved
+    configure(directory, settings)
+    if "tie_word_embeddings" in settings:
+        put_output(directory, np.random.default_rng(0).normal(size=(11, 16)).astype(np.float32))
+    model, weights = load_gpt(directory)
+    save_gpt(tmp_path / "again", model, weights)
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "again").eval()
+    with torch.no_grad():
+        logits = theirs(torch.tensor(np.asarray(TOKENS))).logits.numpy()
+    np.testing.assert_allclose(jax.jit(model.apply)(weights, TOKENS), logits, atol=1e-4)
 
 
 def test_pickled_weights_are_not_read(saved):
