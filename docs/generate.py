@@ -25,8 +25,10 @@ from seqrl_jax.tracks.registry import TRACKS
 FOLDER = "generated"
 COPIED = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
 """Pages above the folder of the documentation."""
-NOT_REFERENCED = re.compile(r"seqrl_jax\.(cli|commands|completion|__main__)\b")
-"""Modules of the command line, which `seqrl COMMAND --help` documents."""
+NOT_REFERENCED = re.compile(
+    r"seqrl_jax\.(cli|commands|completion|__main__|claims|text|report\.site|dialogue\.(games|cooperative))\b"
+)
+"""Modules that are reached by commands and by names: `seqrl COMMAND --help`, `seqrl list NAME`."""
 UNSAID = {
     "Record": {"schema": "the version of this schema", "device": "what it was run on"},
     "Bound": {"lower": "no value lies below it", "upper": "no value lies above it"},
