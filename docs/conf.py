@@ -21,6 +21,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 # Tables link to pages of tasks, agents, modules and decisions: a sidebar of hundreds would be of no use.
 suppress_warnings = ["toc.not_included"]
 myst_heading_anchors = 3
+# Of o' and -- in equations nothing is made.
+smartquotes = False
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_mock_imports = [] if find_spec("gymnasium") else ["gymnasium"]

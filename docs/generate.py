@@ -88,7 +88,7 @@ def task_pages(results: Mapping[str, Sequence[Section]]) -> Pages:
     """A page for every task, and one that lists them."""
     lines = title("Tasks")
     for track in TRACKS.values():
-        lines += [*title(f"``{track.name}``", 1), plain(sentence(track.about)), ""]
+        lines += [*title(f"``{track.name}``", 1), plain(track.about), ""]
         lines += _listed(f"tasks/{track.name}", track.tasks)
         for name, entry in track.tasks.items():
             yield f"tasks/{track.name}/{name}.rst", task_page(track, name, entry, results)
@@ -100,7 +100,7 @@ def task_page(track: Track, name: str, entry: Entry, results: Mapping[str, Seque
     paragraph, _, picture = entry.detail.partition("\n\n")
     lines = [
         *title(f"``{name}``"),
-        f":doc:`Task </{FOLDER}/tasks>` of the track ``{track.name}``. {plain(sentence(entry.about))}",
+        f":doc:`Task </{FOLDER}/tasks>` of the track ``{track.name}``: {plain(entry.about)}",
         "",
     ]
     lines += [*prose(paragraph), *(literal(picture.splitlines()) if picture else [])]
@@ -130,7 +130,7 @@ def agent_page(track: Track, name: str, entry: Entry) -> str:
     heading = f"``{name}``{words.DAGGER if entry.marked_wrong else ''}"
     lines = [
         *title(heading),
-        f":doc:`Agent </{FOLDER}/agents>` of the track ``{track.name}``. {plain(sentence(entry.about))}",
+        f":doc:`Agent </{FOLDER}/agents>` of the track ``{track.name}``: {plain(entry.about)}",
         "",
     ]
     lines += [plain(f"{words.WRONG}."), ""] if entry.marked_wrong else []
@@ -180,11 +180,6 @@ def decisions_page(folder: Path) -> str:
     return _text([*lines, *entries])
 
 
-def sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."
-
-
 def _package(package: str, modules: Sequence[str]) -> list[str]:
     module = importlib.import_module(package)
     lines = [*title(f"``{package}``"), f".. automodule:: {package}", "   :no-members:", ""]
@@ -208,7 +203,7 @@ def _listed(folder: str, entries: Mapping[str, Entry]) -> list[str]:
     if not entries:
         return []
     rows = [
-        [f":doc:`{name} <{folder}/{name}>`{words.DAGGER if entry.marked_wrong else ''}", plain(sentence(entry.about))]
+        [f":doc:`{name} <{folder}/{name}>`{words.DAGGER if entry.marked_wrong else ''}", plain(entry.about)]
         for name, entry in entries.items()
     ]
     return table(("name", "about"), rows, "25 75")
@@ -216,7 +211,7 @@ def _listed(folder: str, entries: Mapping[str, Entry]) -> list[str]:
 
 def _opening(kind: str, track: Track, entry: Entry) -> list[str]:
     listed = f"/{FOLDER}/{kind.lower()}s"
-    return [f":doc:`{kind} <{listed}>` of the track ``{track.name}``. {plain(sentence(entry.about))}", ""]
+    return [f":doc:`{kind} <{listed}>` of the track ``{track.name}``: {plain(entry.about.rstrip('.'))}.", ""]
 
 
 def _facts(facts: Mapping[str, str]) -> list[str]:
@@ -235,7 +230,7 @@ def _proved(track: Track, name: str, results: Mapping[str, Sequence[Section]]) -
     """A table for each recorded task of this name: what is proved of it, and where that was recorded."""
     found = {
         task: (directory, section.bounds(task))
-        for directory, every in results.items()
+        for directory, every in reversed(results.items())
         for section in every
         for task in section.tasks
         if section.track.name == track.name and base(task) == name and section.bounds(task)

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from docutils import nodes
 from sphinx import addnodes
 
-SPECIAL = re.compile(r"([\\*_|`])")
-CODE = re.compile(r"`([^`\n]*[^`\s\n]|)`")
+EMPHASIS = re.compile(r"(?<![\w*])\*([^\s*](?:[^*]*[^\s*])?)\*(?![\w*])")
+SPECIAL = re.compile(r"([\\*_|`]|:(?=:))")
+CODE = re.compile(r"`([^`\s](?:[^`]*[^`\s])?)`")
 SECTION = re.compile(
     r"(Args|Attributes|Carry|Example|Optimum|Optimum \(history\)|Outputs|Picture|Raises|Returns|Seed idea|Sources?)"
     r":+(?=\s|$)"
@@ -26,14 +27,20 @@ UNDERLINES = "=-~"
 
 
 def plain(text: str) -> str:
-    """Text in one line, with what stands between backticks as code."""
+    """Text in one line: code between backticks, emphasis between asterisks, and nothing else that means anything."""
     pieces = CODE.split(" ".join(text.split()))
-    return "".join(_literal(piece) if index % 2 else SPECIAL.sub(r"\\\1", piece) for index, piece in enumerate(pieces))
+    return "".join(_literal(piece) if index % 2 else _escaped(piece) for index, piece in enumerate(pieces))
+
+
+def _escaped(text: str) -> str:
+    pieces = EMPHASIS.split(text)
+    escaped = [SPECIAL.sub(r"\\\1", piece) for piece in pieces]
+    return "".join(rf"\ *{piece}*\ " if index % 2 else piece for index, piece in enumerate(escaped))
 
 
 def _literal(code: str) -> str:
     """Code, whatever stands beside it."""
-    return rf"\ ``{code}``\ " if code else "\\`\\`"
+    return rf"\ ``{code}``\ "
 
 
 def title(text: str, level: int = 0) -> list[str]:

@@ -4,6 +4,7 @@
 its smallest size. The tables of `what_is_a_pomdp.md` are held by `benchmarks/readme.py --check`.
 """
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seqrl_jax import cli
 from seqrl_jax.tasks import make
@@ -60,6 +63,25 @@ def test_the_shapes_of_a_task_are_those_that_the_page_names():
     assert len(named) == 5
     for field, shape in named:
         assert getattr(task, field).shape == tuple(size[letter] for letter in shape.split(", ")), field
+
+
+@pytest.fixture(scope="module")
+def markup():
+    pytest.importorskip("sphinx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        yield importlib.import_module("markup")
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text("ab_*|`\\:<>. 1", max_size=20))
+def test_plain_text_says_in_markup_what_it_said(markup, text):
+    """All but the marks of code and of emphasis, and without a complaint."""
+    from docutils.core import publish_doctree
+
+    page = publish_doctree(markup.plain(f"x {text} x"), settings_overrides={"report_level": 2, "halt_level": 2})
+    marks = str.maketrans("", "", "`*")
+    assert "".join(page.astext().translate(marks).split()) == "".join(f"x {text} x".translate(marks).split())
 
 
 @pytest.fixture(scope="module")
