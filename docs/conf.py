@@ -30,6 +30,7 @@ autodoc_typehints_format = "short"
 autodoc_type_aliases = {name: name for name in vars(settings) if name[0].isupper()}
 python_maximum_signature_line_length = 88
 
+highlight_language = "text"
 html_theme = "furo"
 html_title = "seqrl_jax"
 html_copy_source = False
