@@ -1,6 +1,7 @@
 # make bench   install the package and run the quick suite
 # make test    lint, types and tests, in two processes: compilation keeps no more than a core busy in each
 # make smoke   the quick suite at the smallest size
+# make docs    build the documentation, build/docs/index.html; a warning is an error
 # make notebooks  execute the notebooks at small size
 # make clean   remove the environment and the caches
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
-.PHONY: bench test lint smoke notebooks clean
+.PHONY: bench test lint smoke docs notebooks clean
 
 bench: .venv/installed
 	$(BIN)/seqrl run quick
@@ -27,6 +28,9 @@ lint: .venv/tested
 	$(BIN)/python benchmarks/readme.py --check
 	$(BIN)/python -m seqrl_jax.results.schema --check
 
+docs: .venv/documented
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+
 notebooks: .venv/tested
 	SEQRL_NOTEBOOK_SIZE=small $(BIN)/python notebooks/execute.py
 
@@ -42,5 +46,9 @@ notebooks: .venv/tested
 	$(INSTALL) --constraint constraints.txt --editable '.[test]'
 	touch $@ .venv/installed
 
+.venv/documented: .venv/created pyproject.toml constraints.txt
+	$(INSTALL) --constraint constraints.txt --editable '.[docs]'
+	touch $@ .venv/installed
+
 clean:
-	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/smoke
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build/docs docs/generated runs/smoke

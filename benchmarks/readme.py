@@ -1,4 +1,6 @@
-"""Fill the tables of the README and of docs/ from recorded results; --check only says whether they are up to date.
+"""Fill the tables of the README and of docs/ from recorded results and exact values.
+
+--check only says whether they are up to date.
 
 python benchmarks/readme.py [--check]
 """
@@ -15,6 +17,7 @@ from dialogue_page import dialogue_facts, dialogue_table, longer_table, offline_
 from exact_page import finite_table, infinite_table
 from memory_page import far_table, gymnax_table, horizon_table, lengths_table, suite_table
 from peers_page import memorax_table, popjaxrl_table, stepping
+from pomdp_page import line_picture, line_values, tiger_beliefs, tiger_picture
 from recorded import ROOT, measurement, section_of, where
 from speed_page import agents_speed, highlights, language_speed, measurements, stepping_speed
 
@@ -323,6 +326,12 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/alignment.md": {"estimators": estimators_table},
     "docs/exact.md": {"finite": finite_table, "infinite": infinite_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
+    "docs/what_is_a_pomdp.md": {
+        "line": line_picture,
+        "line values": line_values,
+        "tiger": tiger_picture,
+        "tiger beliefs": tiger_beliefs,
+    },
     "docs/speed.md": {
         "steps": stepping_speed,
         "training": agents_speed,

@@ -43,7 +43,7 @@ def sdist(backend, tmp_path_factory):
         if path.is_file():
             shutil.copy(path, copy)
     for name in ("seqrl_jax", "docs"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "generated"))
     done = run("-c", BUILD, "sdist", folder, cwd=copy, path=backend)
     assert done.returncode == 0, done.stderr
     with tarfile.open(folder / done.stdout.split()[-1]) as archive:
