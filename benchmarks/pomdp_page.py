@@ -57,10 +57,10 @@ def tiger_beliefs() -> str:
     lines.append("|---|---:|" + "---:|" * task.num_actions + "---|")
     for heard in HEARD:
         belief, values = _after(task, listen, [task.observations.index(each) for each in heard])
-        told = ", ".join(each.removeprefix("hear_") for each in heard) or "nothing"
+        label = ", ".join(each.removeprefix("hear_") for each in heard) or "nothing"
         left = belief[task.states.index("left")]
         worth = " | ".join(map(two, values))
-        lines.append(f"| {told} | {two(float(left))} | {worth} | {_words(task.actions[values.argmax()])} |")
+        lines.append(f"| {label} | {two(float(left))} | {worth} | {_words(task.actions[values.argmax()])} |")
     return "\n".join([*lines, "", f"Of `{TIGER}` at its shipped horizon of {task.horizon} steps, exact."])
 
 

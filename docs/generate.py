@@ -209,11 +209,6 @@ def _listed(folder: str, entries: Mapping[str, Entry]) -> list[str]:
     return table(("name", "about"), rows, "25 75")
 
 
-def _opening(kind: str, track: Track, entry: Entry) -> list[str]:
-    listed = f"/{FOLDER}/{kind.lower()}s"
-    return [f":doc:`{kind} <{listed}>` of the track ``{track.name}``: {plain(entry.about.rstrip('.'))}.", ""]
-
-
 def _facts(facts: Mapping[str, str]) -> list[str]:
     return [line for what, text in facts.items() for line in (f"- *{plain(what)}:* {plain(text)}", "")]
 
