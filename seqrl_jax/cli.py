@@ -142,7 +142,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--log", type=_path, help="of dialogues: learn from this .jsonl or .parquet of one game")
     run.add_argument("--seeds", type=_in("Count"), help="runs per cell")
     run.add_argument("--steps", type=_in("Steps"), help="environment steps per run (lm, dialogue: updates at most)")
-    run.add_argument("--out", type=_path, help="directory of the results (default: runs/SUITE)")
+    run.add_argument("--out", type=_path, help="directory of the results (default: runs/SUITE, or runs/own)")
     run.add_argument("--keep-old", action="store_true", help="keep cells that another version of the code made")
     run.add_argument(
         "--checkpoint-every", type=_in("Count"), default=1, metavar="K", help="chunks between two kept states (1)"

@@ -150,6 +150,13 @@ def test_a_run_leaves_one_file_per_cell_and_a_site(results):
     assert (results / "site" / "index.html").is_file() and pages == {"tables": 1, "tasks": 2, "agents": 4}
 
 
+def test_cells_that_were_chosen_are_of_no_suite(results, seqrl):
+    """So that nothing of one is missing."""
+    assert {json.loads(path.read_bytes())["suite"] for path in results.glob("*.json")} == {"own"}
+    found = json.loads(seqrl("check", results, "--json")[1])
+    assert found["errors"] == 0 and not [finding for finding in found["findings"] if finding["check"] == "cells"]
+
+
 def test_a_report_of_several_directories_is_one_site(results, seqrl, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/x/seqrl", "report", str(results), "--out", str(tmp_path / "both")])
     copied = tmp_path / "again" / results.name

@@ -26,6 +26,9 @@ from seqrl_jax.tracks.dialogue import DialogueTrack
 from seqrl_jax.tracks.registry import TRACKS
 from seqrl_jax.tracks.suites import SUITES, check, suite
 
+OWN = "own"
+"""What records and their directory say where tasks or agents are chosen and no suite is: they are cells of none."""
+
 
 def run(options: argparse.Namespace) -> None:
     """Run what is missing and print the table; write the report, unless one of the same records is there.
@@ -72,8 +75,10 @@ def _chosen(options: argparse.Namespace) -> Suite:
     """The suite that the options name, or the one whose track has their names; what they set replaces its own."""
     tasks, agents = options.tasks or (), options.agents or ()
     chosen = suite(options.suite) if options.suite else _suite_for(tasks, agents)
+    own = not options.suite and (tasks or agents)
     return replace(
         chosen,
+        name=OWN if own else chosen.name,
         tasks=tuple(tasks or chosen.tasks),
         methods=tuple(agents or chosen.methods),
         seeds=options.seeds or chosen.seeds,
