@@ -50,7 +50,7 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
         "lambda_": (0.8, 0.9, 0.97),
     },
     "pqn": {
-        "learning_rate": (0.0005, 0.001, 0.002, 0.004),
+        "learning_rate": (0.00025, 0.0005, 0.001, 0.002, 0.004),
         "lambda_": (0.5, 0.65, 0.8, 0.9),
         "exploration_share": (0.15, 0.3, 0.5),
     },

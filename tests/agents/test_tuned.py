@@ -68,6 +68,13 @@ def test_what_is_shipped_was_chosen(tune, name):
     np.testing.assert_allclose(scores, [row["score"] for row in recorded["rows"]], atol=1e-3)
 
 
+@pytest.mark.parametrize("name", choices())
+def test_no_choice_stands_at_an_end_of_its_grid(tune, name):
+    """What lies beyond might be better."""
+    shipped = values_of(make_agent(name))
+    assert all(values[0] < shipped[key] < values[-1] for key, values in tune.GRIDS[name].items())
+
+
 def test_every_agent_that_can_be_tuned_was(tune):
     assert set(choices()) == set(tune.GRIDS)
 
