@@ -24,9 +24,10 @@ from speed_page import agents_speed, highlights, language_speed, measurements, s
 from seqrl_jax.agents import AGENTS, configuration, make_agent
 from seqrl_jax.files import write_whole
 from seqrl_jax.report.overall import STATISTICS, overall
+from seqrl_jax.report.pictures import all_pictures, panels, styles
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Row, rows
-from seqrl_jax.report.words import two, with_interval
+from seqrl_jax.report.words import two, with_interval, with_unit
 from seqrl_jax.results.coverage import coverage
 from seqrl_jax.results.statistics import Estimate, estimate
 from seqrl_jax.tracks.lm import FAR, far_from_optimum
@@ -79,6 +80,19 @@ def headline_table() -> str:
         shown = (with_interval(found[task, agent].scales["memory"].value) for agent in agents)
         lines.append(f"| `{task}` | {' | '.join(shown)} |")
     return "\n".join([*lines, "", _origin("headline", section)])
+
+
+def headline_picture() -> bytes:
+    """PNG: the learning curves of these tasks, each between what is proved."""
+    section = section_of("headline")
+    score = POMDP.columns[0]
+    drawn = [
+        panel
+        for task, records in section.tasks.items()
+        for panel in panels(records, score.metric, with_unit(score.label, score.unit), section.bounds(task))
+    ]
+    wrong = {method for method, records in section.methods.items() if records[0].marked_wrong}
+    return all_pictures(drawn, styles(section.records), wrong, dpi=80)
 
 
 def reads_table() -> str:
@@ -283,6 +297,9 @@ def main() -> None:
             stale.append(name)
         elif text != old:
             write_whole(path, text.encode())
+    if not options.check:
+        for name, picture in PICTURES.items():
+            write_whole(ROOT / name, picture())
     if stale:
         sys.exit(f"{', '.join(stale)}: not what is recorded, run benchmarks/readme.py")
 
@@ -297,24 +314,20 @@ def filled(text: str, contents: Mapping[str, str]) -> str:
 
 
 PAGES: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {
-        "solved": solved_line,
+    "README.md": {"solved": solved_line, "headline table": headline_table, "speed": highlights},
+    "docs/results.md": {
         "quick table": quick_table,
-        "headline table": headline_table,
         "reads": reads_table,
         "claims": claims_table,
         "audit": audit_table,
         "latent": latent_table,
-        "alignment": alignment_table,
-        "overoptimisation": overoptimisation_tables,
-        "luck": luck_table,
-        "speed": highlights,
     },
     "docs/dialogue.md": {
         "dialogue": dialogue_table,
         "dialogue facts": dialogue_facts,
         "dialogue longer": longer_table,
         "offline": offline_table,
+        "luck": luck_table,
     },
     "docs/memory.md": {
         "horizon": horizon_table,
@@ -323,7 +336,11 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "suite": suite_table,
         "gymnax": gymnax_table,
     },
-    "docs/alignment.md": {"estimators": estimators_table},
+    "docs/alignment.md": {
+        "alignment": alignment_table,
+        "overoptimisation": overoptimisation_tables,
+        "estimators": estimators_table,
+    },
     "docs/exact.md": {"finite": finite_table, "infinite": infinite_table},
     "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
     "docs/what_is_a_pomdp.md": {
@@ -339,6 +356,10 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "measurements": measurements,
     },
 }
+
+
+PICTURES: dict[str, Callable[[], bytes]] = {"docs/headline.png": headline_picture}
+"""Not compared by --check: other versions of the library that draws them make other bytes."""
 
 
 def _word(entry: dict[str, Any] | None, percent: bool) -> str:
