@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from recorded import section_of, where
+from recorded import measurement, section_of, where
 
 from seqrl_jax import naming
 from seqrl_jax.dialogue.methods import make_method
@@ -222,3 +222,24 @@ def _promises(talks: Talks) -> str:
 
 def _listed(parts: Iterable[str]) -> str:
     return ", ".join(parts)
+
+
+def luck_table() -> str:
+    """Regret by the dial: what training reached, and where a method ends with unlimited data."""
+    measured = measurement("luck_cpu.json")
+    found = {(row["agent"], row["noise"]): row for row in measured["rows"]}
+    agents = list(dict.fromkeys(row["agent"] for row in measured["rows"]))
+    lines = [f"| luck | {' | '.join(f'`{agent}`' for agent in agents)} |", "|---:|" + "---:|" * len(agents)]
+    for noise in dict.fromkeys(row["noise"] for row in measured["rows"]):
+        mine = [found[agent, noise] for agent in agents]
+        limits = (f" / {row['limits']['limit']:.2f}" if "limit" in row["limits"] else "" for row in mine)
+        shown = (f"{row['regret']['value']:.2f}{limit}" for row, limit in zip(mine, limits, strict=True))
+        lines.append(f"| {mine[0]['luck_share']:.0%} | {' | '.join(shown)} |")
+    cool = {
+        agent: row["limits"]["without_luck"] for (agent, _), row in found.items() if "without_luck" in row["limits"]
+    }
+    costs = ", ".join(f"{cost:.2f} of `{agent}`" for agent, cost in cool.items())
+    where = f"{measured['seeds']} seeds, on {measured['device']}, jax {measured['versions']['jax']}"
+    return "\n".join(
+        [*lines, "", f"What their temperature costs without luck: {costs}. `{measured['command']}`: {where}."]
+    )
