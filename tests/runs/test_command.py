@@ -81,7 +81,7 @@ def test_names_say_their_track(tmp_path, running):
     (record,) = store.read(tmp_path)[0]
     assert code == 0 and (record.track, record.suite, record.seeds, record.steps_made) == (
         "toy",
-        "coins",
+        "own",
         [0, 1, 2],
         16,
     )
