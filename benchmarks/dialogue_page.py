@@ -1,4 +1,4 @@
-"""The table of docs/dialogue.md, and what it says in sentences."""
+"""The tables of docs/dialogue.md, and what it says in sentences."""
 
 from __future__ import annotations
 

@@ -36,6 +36,8 @@ from seqrl_jax.tasks.tmaze import CUE_NORTH, CUE_SOUTH
 SHORT, FAR = 10, (10, 100, 9_600, 1_000_000)
 MEMORIES = ("gru", "lstm", "nbrc", "mingru", "bmru", "lru", "s5", "linear_attention", "mlstm")
 SOLVED = 0.99
+RATE = 0.001
+"""Of PQN: what its memories hold was measured at it."""
 
 
 def main() -> None:
@@ -61,7 +63,7 @@ def main() -> None:
 def measured(name: str, seeds: int, steps: int) -> dict[str, Any]:
     """One memory's returns [seeds] on every length, and how many runs solve it."""
     ready = environment(f"long_tmaze:length={SHORT}")
-    agent = make_agent(f"pqn:memory={name}").for_run(ready.env.longest, steps)
+    agent = make_agent(f"pqn:memory={name},learning_rate={RATE}").for_run(ready.env.longest, steps)
     runs = over_devices(seeds)
     keys = jax.device_put(jax.vmap(jax.random.key)(runs.index), runs.sharding)
     states = jax.jit(jax.vmap(lambda key: train(agent, ready.env, ready.params, key, steps)[0]))(keys)

@@ -1,4 +1,4 @@
-"""The tables of the first page and of docs/results.md: tasks, agents, and what is proved."""
+"""The tables and picture of the first page, and the tables of docs/results.md: tasks, agents, and what is proved."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def agent_pages() -> Pages:
     for track in TRACKS.values():
         own = {name: entry for name, entry in track.methods.items() if written.get(name, ("", None))[1] != entry}
         lines += title(f"``{track.name}``", 1)
-        others = {written[name][0] for name in track.methods if name not in own}
+        others = dict.fromkeys(written[name][0] for name in track.methods if name not in own)
         lines += [line for other in others for line in (plain(f"The agents of `{other}` that learn."), "")]
         lines += _listed(f"agents/{track.name}", own)
         for name, entry in own.items():
@@ -152,7 +152,8 @@ def module_pages() -> Pages:
             packages[parent].append(found.name)
     for package, modules in packages.items():
         yield f"api/{package}.rst", _text(_package(package, modules))
-    about = "Every public module, by package. Shapes are written as ``[T, B, O]``."
+    about = "Modules that are called from Python, by package; commands and what is reached by name tell of themselves "
+    about += "(``seqrl COMMAND --help``, ``seqrl list NAME``). Shapes are written as ``[T, B, O]``."
     yield "api.rst", _text([*title("Reference"), about, "", *(f"- :doc:`{name} <api/{name}>`" for name in packages)])
 
 

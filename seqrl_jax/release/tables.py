@@ -38,7 +38,7 @@ class Table:
 
 CELL = (
     Column("track", "text", "the kind of table"),
-    Column("suite", "text", "the table that the cell was run for"),
+    Column("suite", "text", "the table that the cell was run for, own for none"),
     Column("task", "text", "the task, with its settings"),
     Column("method", "text", "the method, with its settings"),
 )

@@ -1,4 +1,4 @@
-"""How numbers and names are written, the same in a terminal, on a page and in the README."""
+"""How numbers and names are written, the same in a terminal, on a page, in README and docs."""
 
 from __future__ import annotations
 
