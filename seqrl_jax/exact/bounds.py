@@ -10,6 +10,7 @@ from seqrl_jax.exact.controller import Controller, controller_from_graph, evalua
 from seqrl_jax.exact.grid import embedded, faces, snapped, transition_to_grid
 from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.plans import likely_beliefs, point_based_controller
+from seqrl_jax.exact.pruning import FEW_STATES, pruned_controller
 from seqrl_jax.exact.state import largest_return
 from seqrl_jax.exact.trials import by_steps, plans_by_step
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -20,6 +21,10 @@ LISTING = 0.4
 UPPER_POINTS = 12_000
 LOWER_POINTS = 3_000
 LIKELY_POINTS = 1_000
+PRUNING = 5e8
+"""Of the work of a budget, what may be taken to list plans; it is in small pieces, which take their time."""
+FOR_PRUNING = 0.3
+"""Of the seconds that are left, the same."""
 TRIAL_TOLERANCE = 1e-9
 """Of the largest return: how far apart the ends may be that trials leave."""
 ROUNDING = 1e-9
@@ -41,9 +46,10 @@ def listed_interval(task: TabularPOMDP, reachable: BeliefGraph) -> tuple[Interva
 
 
 def bounded_interval(task: TabularPOMDP, meter: Meter, watch: Watch) -> tuple[Interval, Controller]:
-    """Trials close both ends. Where they stall, plans that are best on a grid and at likely beliefs may raise the lower
-    end, and interpolation on the grid may reduce the upper one; what is left of the budget goes to trials again. Every
-    lower end is the exact value of the controller that is kept.
+    """Trials close both ends. Where they stall, the plans of a task of few states are pruned instead. Where these are
+    too many, plans that are best on a grid and at likely beliefs may raise the lower end, and interpolation on the grid
+    may reduce the upper one; what is left of the budget goes to trials again. Every lower end is the exact value of the
+    controller that is kept.
     """
     informed = fast_informed_bound(task)[1]
     scale = largest_return(task)
@@ -52,7 +58,10 @@ def bounded_interval(task: TabularPOMDP, meter: Meter, watch: Watch) -> tuple[In
     search.close(tolerance, watch, patient=False)
     controllers, bounds = {}, {}
     lower, upper = search.ends()
-    if upper - lower > tolerance:
+    pruned = _pruned(task, meter) if upper - lower > tolerance else None
+    if pruned is not None:
+        bounds["incremental pruning"], controllers["incremental pruning"] = pruned
+    elif upper - lower > tolerance:
         try:
             bounds["grid interpolation"] = grid_bound(task, UPPER_POINTS, meter)
             points = [embedded(task, faces(task, LOWER_POINTS)), likely_beliefs(task, informed, LIKELY_POINTS)]
@@ -60,8 +69,9 @@ def bounded_interval(task: TabularPOMDP, meter: Meter, watch: Watch) -> tuple[In
         except OverBudget:
             pass
     values = {name: evaluate_controller(task, controller) for name, controller in controllers.items()}
-    least, most = max(values.values(), default=-np.inf), min(bounds.values(), default=np.inf)
-    search.close(tolerance, watch, known=(least, most))
+    if pruned is None:
+        least, most = max(values.values(), default=-np.inf), min(bounds.values(), default=np.inf)
+        search.close(tolerance, watch, known=(least, most))
     controllers["trials"], bounds["trials"] = trimmed(plans_by_step(search)), search.ends()[1]
     values["trials"] = evaluate_controller(task, controllers["trials"])
     below, above = max(values, key=values.__getitem__), min(bounds, key=bounds.__getitem__)
@@ -71,6 +81,19 @@ def bounded_interval(task: TabularPOMDP, meter: Meter, watch: Watch) -> tuple[In
     nodes = len(controllers[below].action)
     method = f"lower: controller of {nodes} nodes by {below}; upper: {above} ({search.trials} trials)"
     return Interval(lower, max(lower, upper), method), controllers[below]
+
+
+def _pruned(task: TabularPOMDP, meter: Meter) -> tuple[float, Controller] | None:
+    """What incremental pruning says of both ends; None where states or plans are too many."""
+    if task.num_states > FEW_STATES:
+        return None
+    part = meter.part(PRUNING, FOR_PRUNING)
+    try:
+        return pruned_controller(task, part)
+    except OverBudget:
+        return None
+    finally:
+        meter.work += part.work
 
 
 def fast_informed_bound(task: TabularPOMDP) -> tuple[float, np.ndarray]:

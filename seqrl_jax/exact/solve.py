@@ -32,7 +32,7 @@ from seqrl_jax.tasks.tabular import TabularPOMDP, fingerprint
 
 VALUES = ("random", "memoryless_deterministic", "memoryless_stochastic", "history", "state")
 # Part of the cache's key: raise it when a solver changes what it returns.
-SOLVER_VERSION = 7
+SOLVER_VERSION = 8
 # Branch and bound sweeps the belief graph thousands of times; above this size the state graph serves instead.
 BELIEF_NODES_FOR_BOUNDS = 2500
 FOR_MAPS = 0.5

@@ -1,0 +1,154 @@
+"""Incremental pruning: all plans of which each is the best at some belief, for tasks of few states.
+
+With so many steps to go the history value is the largest of finitely many linear functions of the belief. Of an action,
+they are sums of one such function for every observation: the sums are formed one observation at a time, and those that
+are nowhere the best are left out before the next (`hull.excesses`). Beliefs need not be listed, so that tasks whose
+beliefs are too many are solved exactly; of more than a few states, the plans are too many.
+
+Source: Cassandra, Littman & Zhang (1997), Incremental pruning; Lark's test, in White (1991), for what is left out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from seqrl_jax.exact.budget import Meter, OverBudget
+from seqrl_jax.exact.controller import Controller, trimmed
+from seqrl_jax.exact.hull import excesses, regions
+from seqrl_jax.exact.plans import joined
+from seqrl_jax.exact.state import largest_return
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+FEW_STATES = 10
+"""Of more, plans are too many."""
+TOLERANCE = 1e-8
+"""Of the largest return, in every step its share: what a plan that is left out may be better by."""
+SAMPLED = 400
+"""Beliefs at which the best plans stay without a test."""
+ENTRIES = 4_000_000
+"""Numbers that a batch of tests holds at once."""
+MARGIN = 1e-9
+"""Shares of a state that differ by less may be equal."""
+TESTS = 10
+"""Passes over all plans that a test is reckoned at."""
+
+
+class _Plans(NamedTuple):
+    """alpha: [K, S], what each earns from every state. choice: [K, O], which plan follows each observation."""
+
+    alpha: np.ndarray
+    choice: np.ndarray
+
+    def some(self, which: np.ndarray) -> _Plans:
+        return _Plans(self.alpha[which], self.choice[which])
+
+
+def pruned_controller(task: TabularPOMDP, meter: Meter) -> tuple[float, Controller]:
+    """An upper end of the history value, and a controller whose value is below it by the tolerance at most.
+
+    Raises: OverBudget, when the work or the seconds of `meter`, or a part of its memory, are not enough.
+    """
+    kernel = task.kernel
+    sieve = _Sieve(task, meter)
+    alpha, error = np.zeros((1, task.num_states)), 0.0
+    steps: list[tuple[np.ndarray, np.ndarray]] = []
+    for _ in range(task.horizon):
+        parts = [_of_action(task, a, alpha, sieve) for a in range(kernel.num_actions)]
+        plans = _Plans(*(np.concatenate(part) for part in zip(*(plans for plans, _ in parts), strict=True)))
+        action = np.repeat(np.arange(len(parts)), [len(plans.alpha) for plans, _ in parts])
+        kept, left_out = sieve.best(plans.alpha)
+        alpha = plans.alpha[kept]
+        error = task.discount * error + max(wrong for _, wrong in parts) + left_out
+        steps.append((action[kept], plans.choice[kept]))
+    shown, joint = kernel.first
+    values = joint @ alpha.T
+    start = np.zeros(task.num_observations, np.int32)
+    start[shown] = values.argmax(1)
+    return float(values.max(1).sum()) + error, trimmed(joined(steps[::-1], start))
+
+
+def _of_action(task: TabularPOMDP, action: int, after: np.ndarray, sieve: _Sieve) -> tuple[_Plans, float]:
+    """The best plans that begin with an action, and what others may be better by.
+
+    Args: after: [K, S], of the plans with one step less to go.
+    """
+    num_o = task.num_observations
+    parts, error = [], 0.0
+    for (a, o), branch in task.kernel.branches.items():
+        if a == action:
+            alpha = task.discount * (branch @ after.T).T
+            kept, left_out = sieve.best(alpha)
+            choice = np.zeros((len(kept), num_o), int)
+            choice[:, o] = kept
+            parts.append(_Plans(alpha[kept], choice))
+            error += left_out
+    parts = parts or [_Plans(np.zeros((1, task.num_states)), np.zeros((1, num_o), int))]
+    while len(parts) > 1:
+        one, other, *parts = sorted(parts, key=lambda plans: len(plans.alpha))
+        mine, theirs = sieve.pairs(one.alpha, other.alpha)
+        # Each chooses behind observations of its own.
+        sums = _Plans(one.alpha[mine] + other.alpha[theirs], one.choice[mine] + other.choice[theirs])
+        kept, left_out = sieve.best(sums.alpha)
+        parts.append(sums.some(kept))
+        error += left_out
+    (plans,) = parts
+    return plans._replace(alpha=plans.alpha + task.kernel.reward[action]), error
+
+
+class _Sieve:
+    """Leaves out plans that are nowhere the best."""
+
+    def __init__(self, task: TabularPOMDP, meter: Meter) -> None:
+        rng = np.random.default_rng(0)
+        num_s = task.num_states
+        inner, outer = (rng.dirichlet(np.full(num_s, weight), SAMPLED // 2) for weight in (1.0, 1 / num_s))
+        self._beliefs = np.concatenate([np.eye(num_s), inner, outer])
+        self._tolerance = TOLERANCE / task.horizon * largest_return(task)
+        self._meter = meter
+
+    def pairs(self, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of plans [K, S] and [L, S], the pairs [N] and [N] that may be best together: both are so at one belief."""
+        count = len(one) * len(other) * one.shape[1]
+        if 8 * count > self._meter.budget.memory / 8:
+            raise OverBudget
+        self._spend(count)
+        boxes = []
+        for alpha in (one, other):
+            self._spend(TESTS * 2 * alpha.shape[1] * len(alpha) * alpha.size)
+            boxes.append(regions(alpha))
+        (low, high), (least, most) = boxes
+        apart = (low[:, None] > most + MARGIN) | (least > high[:, None] + MARGIN)
+        mine, theirs = np.nonzero(~apart.any(2))
+        return mine, theirs
+
+    def best(self, alpha: np.ndarray) -> tuple[np.ndarray, float]:
+        """Of plans [K, S], the numbers of those to keep, and by how much others are better anywhere, at most."""
+        kept, tested = np.zeros(len(alpha), bool), np.ones(len(alpha), bool)
+        self._spend(alpha.size * len(self._beliefs))
+        kept[(alpha @ self._beliefs.T).argmax(0)] = True
+        error, tested = 0.0, ~kept
+        while tested.any():
+            stand = alpha[kept]
+            some = np.flatnonzero(tested)[: max(1, ENTRIES // len(stand))]
+            self._spend(TESTS * len(some) * stand.size)
+            excess, belief = excesses(alpha[some], stand)
+            worse = excess <= self._tolerance
+            error = max(error, float(excess[worse].max(initial=0)))
+            tested[some[worse]] = False
+            if worse.all():
+                continue
+            # Where one of these is above those that stand, the best of all that are left is needed.
+            left, where = np.flatnonzero(tested), belief[~worse]
+            values = where @ alpha[left].T
+            found = left[values.argmax(1)][values.max(1) > (where @ stand.T).max(1)]
+            # Where rounding hides the place, a plan stays whether it is needed or not.
+            found = found if len(found) else some[~worse]
+            kept[found], tested[found] = True, False
+        return np.flatnonzero(kept), error
+
+    def _spend(self, work: float) -> None:
+        self._meter.work += work
+        if self._meter.spent() > 1:
+            raise OverBudget
