@@ -34,8 +34,9 @@ from seqrl_jax.results.provenance import origin
 from seqrl_jax.settings import AttentionKernel
 from seqrl_jax.tasks.environments import environment
 from seqrl_jax.text.vocabulary import Bytes
-from seqrl_jax.throughput.env import measure, random_policy_rollout
+from seqrl_jax.throughput.env import random_policy_rollout
 from seqrl_jax.throughput.lm import training_speed
+from seqrl_jax.throughput.measure import measure
 from seqrl_jax.throughput.training import training
 
 STEPPED = (

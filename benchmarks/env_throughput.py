@@ -27,7 +27,8 @@ import jax
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks.environments import environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
-from seqrl_jax.throughput.env import Measurement, Program, measure, random_policy_rollout, rollout
+from seqrl_jax.throughput.env import random_policy_rollout, rollout
+from seqrl_jax.throughput.measure import Measurement, Program, measure
 
 LENGTH = 30
 CARDS = ("repeat_first_cards", "repeat_previous_cards", "autoencode_cards", "count_recall_cards")

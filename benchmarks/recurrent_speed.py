@@ -35,7 +35,7 @@ from seqrl_jax.networks.module import Carry
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.settings import Width
 from seqrl_jax.tasks import make, tabular_env, tabular_params
-from seqrl_jax.throughput.env import Program, measure
+from seqrl_jax.throughput.measure import Program, measure
 from seqrl_jax.throughput.training import training
 from seqrl_jax.tracks.evaluation import simulate
 

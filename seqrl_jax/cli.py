@@ -186,12 +186,22 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--out", type=_path, help="directory for audit.json and the picture of bias against lambda")
 
     throughput = command(
-        "throughput", "Measure environment steps per second, or (lm) the training of a language model."
+        "throughput", "Measure how fast environments step, agents train, dialogues go on, or a language model trains."
     )
-    throughput.add_argument("tasks", nargs="*", default=["tmaze"], metavar="TASK", help=f"lm, or {task_help}")
-    throughput.add_argument("--batch", type=_in("Count"), help="environments or texts side by side (2048; lm: 8)")
-    throughput.add_argument("--steps", type=_in("Count"), default=1000, help="steps of each environment in a call")
+    throughput.add_argument(
+        "what",
+        nargs="*",
+        metavar="[KIND] NAME",
+        help="env (default) and tasks, train and tasks, dialogue and games, or lm (env tmaze)",
+    )
+    throughput.add_argument("--agents", nargs="+", default=["ppo"], metavar="AGENT", help="train: these (ppo)")
+    throughput.add_argument(
+        "--batch", nargs="+", type=_in("Count"), help="so many side by side (env, dialogue: 2048; train: 1; lm: 8)"
+    )
+    throughput.add_argument("--devices", nargs="+", type=_in("Count"), default=[1], help="spread over so many (1)")
+    throughput.add_argument("--steps", type=_in("Count"), default=1000, help="steps of each in a call (1000)")
     throughput.add_argument("--repeats", type=_in("Count"), default=7, help="warm calls, of which the median counts")
+    throughput.add_argument("--picture", type=_path, metavar="FILE", help="also a PNG of steps/s against the batch")
     _add_model(throughput, "lm: a byte model, of 25 million weights by default", 512, 8, 8, "bfloat16")
 
     align = command("align", "Train a language model on texts, preferences or prompts of your own.")

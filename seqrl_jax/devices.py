@@ -30,11 +30,19 @@ class Spread:
 def over_devices(size: int) -> Spread:
     """So many runs over the default devices: no more of them than shorten the longest queue."""
     turns = _quotient_rounded_up(size, jax.device_count())
-    devices = jax.devices()[: _quotient_rounded_up(size, turns)]
-    padded = turns * len(devices)
-    mesh = jax.make_mesh((len(devices),), ("runs",), axis_types=(AxisType.Auto,), devices=devices)
+    devices = _quotient_rounded_up(size, turns)
+    padded = turns * devices
     index = np.where(np.arange(padded) < size, np.arange(padded), 0)
-    return Spread(size, index, NamedSharding(mesh, PartitionSpec("runs")))
+    return Spread(size, index, first_devices(devices))
+
+
+def first_devices(count: int) -> NamedSharding:
+    """A leading axis laid over the first of the default devices. Raises: ValueError, if there are fewer."""
+    devices = jax.devices()
+    if count > len(devices):
+        raise ValueError(f"{count} devices are asked for, and jax has {len(devices)}")
+    mesh = jax.make_mesh((count,), ("runs",), axis_types=(AxisType.Auto,), devices=devices[:count])
+    return NamedSharding(mesh, PartitionSpec("runs"))
 
 
 def usable_cores() -> int:

@@ -244,7 +244,25 @@ def test_throughput_measures_every_task(seqrl):
     rows = json.loads(out)["rows"]
     assert code == 0 and [row["what"] for row in rows] == ["tiger", "tmaze"]
     assert all({"what", "batch", "steps_per_second", "compile_seconds", "device"} <= set(row) for row in rows)
-    assert all(row["batch"] == 8 and row["steps_per_second"] > 0 for row in rows)
+    assert all(row["batch"] == 8 and row["steps_per_second"] > 0 and row["memory"] > 0 for row in rows)
+
+
+def test_throughput_of_agents_and_dialogues_by_batch(seqrl, tmp_path):
+    small = ("--steps", 4, "--repeats", 1, "--json")
+    code, out, _ = seqrl("throughput", "train", "tiger", "--agents", "reward_to_go", "--batch", 1, 2, *small)
+    rows = json.loads(out)["rows"]
+    assert code == 0 and [(row["what"], row["batch"]) for row in rows] == [
+        ("reward_to_go on tiger", 1),
+        ("reward_to_go on tiger", 2),
+    ]
+    picture = tmp_path / "speed.png"
+    code, out, _ = seqrl("throughput", "dialogue", "small_talk", "--batch", 4, "--picture", picture, *small)
+    assert code == 0 and picture.read_bytes().startswith(b"\x89PNG")
+    assert [row["what"] for row in json.loads(out)["rows"]] == ["small_talk by utterance", "small_talk by token"]
+    code, out, err = seqrl("throughput", "env", "tiger", "--batch", 2, 3, "--devices", 2, "--steps", 4)
+    assert (code == 2 and not out and "2 devices are asked for" in err) or "does not divide over 2 devices" in err
+    code, _, err = seqrl("throughput", "lm", "tiger")
+    assert code == 2 and "lm takes no names" in err
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,13 @@ def use_every_core() -> None:
 
     A single device runs the many small operations of a recurrent network one after another.
     """
-    # Refused where JAX was used before: then it goes on with the devices that it has.
+    see_devices(usable_cores())
+
+
+def see_devices(count: int) -> None:
+    """Let JAX see the CPU as so many devices. Where JAX was used before, it goes on with the devices that it has."""
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", usable_cores())
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 def require_attention(kernel: AttentionKernel) -> None:

@@ -1,64 +1,148 @@
-"""`seqrl throughput`: steps and tokens per second."""
+"""`seqrl throughput`: steps and tokens per second, seconds of compilation, and memory."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from itertools import groupby, product
+from pathlib import Path
+from typing import Any, get_args
 
+from seqrl_jax.agents import make_agent
 from seqrl_jax.commands.console import print_json
-from seqrl_jax.commands.programs import require_attention
+from seqrl_jax.commands.programs import require_attention, see_devices
+from seqrl_jax.dialogue.environment import symbol_env, symbol_params
+from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.dialogue.views import View, spelling
+from seqrl_jax.figures import new_figure, png
+from seqrl_jax.files import write_whole
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.tasks.environments import environment
 from seqrl_jax.text.vocabulary import Bytes
-from seqrl_jax.throughput.env import measure, random_policy_rollout
-from seqrl_jax.throughput.lm import training_speed
+from seqrl_jax.throughput.env import random_policy_rollout
+from seqrl_jax.throughput.lm import TrainingSpeed, training_speed
+from seqrl_jax.throughput.measure import Measurement, Program, measure
+from seqrl_jax.throughput.training import training
 
-LANGUAGE_MODEL = "lm"
-"""What stands in a task's place to measure the training of a language model."""
-Measured = tuple[dict[str, Any], str]
-"""A measurement for machines, and as a line for people."""
+ENVIRONMENTS = 2048
+RUNS = 1
+TEXTS = 8
+"""What stands side by side unless another batch is asked for."""
+LEGEND_INCHES = 0.3
+LEGEND_EACH = 0.22
+DPI = 150
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
-    tasks = [spec for spec in options.tasks if spec != LANGUAGE_MODEL]
-    measured = _stepping(tasks, options) if tasks else []
-    if LANGUAGE_MODEL in options.tasks:
-        measured.append(_training(options))
+    kind, *names = options.what if options.what and options.what[0] in KINDS else ["env", *options.what]
+    see_devices(max(options.devices))
+    rows = list(KINDS[kind](names, options))
+    if options.picture:
+        _draw(rows, options.picture)
     if options.json:
-        return print_json({"rows": [row for row, _ in measured]})
-    for _, line in measured:
-        print(line)
+        return print_json({"rows": [_as_json(row) for row in rows]})
+    for row in rows:
+        print(_line(row, options))
 
 
-def _stepping(specs: list[str], options: argparse.Namespace) -> list[Measured]:
-    """Of each task under a random policy, all of them in turn."""
-    batch = options.batch or 2048
-    ready = {spec: environment(spec) for spec in specs}
-    rows = measure(
-        {spec: random_policy_rollout(each.env, each.params, batch, options.steps) for spec, each in ready.items()},
-        options.repeats,
-    )
-    return [
-        (
-            asdict(row),
-            f"{row.what}: {row.steps_per_second / 1e6:.2f} M steps/s, {row.batch} environments, "
-            f"compiled in {row.compile_seconds:.1f} s, on {row.device}",
-        )
-        for row in rows
-    ]
+def _stepping(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
+    """Of environments under a random policy."""
+    ready = {spec: environment(spec) for spec in specs or ["tmaze"]}
+    rollouts = {
+        spec: partial(random_policy_rollout, each.env, each.params, steps=options.steps) for spec, each in ready.items()
+    }
+    return _in_turn(rollouts, ENVIRONMENTS, options)
 
 
-def _training(options: argparse.Namespace) -> Measured:
+def _training(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
+    """Of agents in environments, from their initialisation on, as many runs at once as a batch holds."""
+    runs = {}
+    for spec, name in product(specs or ["tmaze"], options.agents):
+        ready, agent = environment(spec), make_agent(name)
+        updates = max(1, options.steps // agent.steps_per_update)
+        runs[f"{name} on {spec}"] = partial(training, agent, ready.env, ready.params, updates)
+    return _in_turn(runs, RUNS, options)
+
+
+def _talking(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
+    """Of games of dialogue under random symbols; by utterance a symbol is a whole one."""
+    rollouts = {}
+    for spec, view in product(specs or ["wordle"], get_args(View)):
+        game = make_game(spec)
+        spelled = spelling(game, view)
+        env, params = symbol_env(game, spelled), symbol_params(game, spelled)
+        rollouts[f"{spec} by {view}"] = partial(random_policy_rollout, env, params, steps=options.steps)
+    return _in_turn(rollouts, ENVIRONMENTS, options)
+
+
+def _language(names: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
+    """Of a language model's training."""
+    if names or options.devices != [1]:
+        raise ValueError("lm takes no names, and one device")
     require_attention(options.attention)
     sizes = (options.context, options.width, options.layers, options.heads)
     model = GPT(Bytes().size, *sizes, dtype=options.dtype, remat=options.remat, attention=options.attention)
-    row = training_speed(model, options.batch or 8, options.repeats)
-    return (
-        {**asdict(row), "share_of_peak": row.share},
-        f"lm: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "
-        f"attention by {options.attention}, "
-        f"{row.batch} texts of {options.context}: {row.tokens_per_second:,.0f} tokens/s, {row.share:.0%} of "
-        f"{row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), compiled in {row.compile_seconds:.1f} s, on {row.device}",
-    )
+    return [training_speed(model, batch, options.repeats) for batch in options.batch or [TEXTS]]
+
+
+KINDS: dict[str, Callable[[Sequence[str], argparse.Namespace], Iterable[Measurement]]] = {
+    "env": _stepping,
+    "train": _training,
+    "dialogue": _talking,
+    "lm": _language,
+}
+
+
+def _in_turn(
+    programs: Mapping[str, Callable[..., Program]], batch: int, options: argparse.Namespace
+) -> Iterable[Measurement]:
+    """Measurements of programs by batch and devices; those of one size alternate.
+
+    Args: programs: each of so many side by side, `devices=` given. batch: unless others are asked for.
+    """
+    # All of them are made before any is measured, so that what cannot be made is refused at once.
+    sizes = [
+        {name: program(size, devices=devices) for name, program in programs.items()}
+        for size, devices in product(options.batch or [batch], options.devices)
+    ]
+    for sized in sizes:
+        yield from measure(sized, options.repeats)
+
+
+def _as_json(row: Measurement) -> dict[str, Any]:
+    return asdict(row) | ({"share_of_peak": row.share} if isinstance(row, TrainingSpeed) else {})
+
+
+def _line(row: Measurement, options: argparse.Namespace) -> str:
+    """A measurement for people."""
+    memory = "" if row.memory is None else f", {row.memory / 2**20:.2g} MiB"
+    where = f"on {row.device}" if row.devices == 1 else f"each of {row.devices} devices, on {row.device}"
+    end = f"compiled in {row.compile_seconds:.1f} s{memory}, {where}"
+    if isinstance(row, TrainingSpeed):
+        return (
+            f"{row.what}: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "
+            f"attention by {options.attention}, {row.batch} texts of {options.context}: "
+            f"{row.tokens_per_second:,.0f} tokens/s, {row.share:.0%} of {row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), "
+            f"{end}"
+        )
+    return f"{row.what}: {row.steps_per_second / 1e6:.3g} M steps/s, {row.batch:,} side by side, {end}"
+
+
+def _draw(rows: Sequence[Measurement], path: Path) -> None:
+    """Steps per second against what stands side by side, a line for each program and number of devices."""
+    lines = [list(group) for _, group in groupby(sorted(rows, key=_line_of), key=_line_of)]
+    figure = new_figure(1, 1, LEGEND_INCHES + LEGEND_EACH * len(lines))
+    axes = figure.subplots()
+    for line in lines:
+        label = f"{line[0].what}, {line[0].devices} devices" if line[0].devices > 1 else line[0].what
+        axes.plot([row.batch for row in line], [row.steps_per_second for row in line], marker="o", label=label)
+    axes.set(xscale="log", yscale="log", xlabel="side by side", ylabel="steps per second")
+    figure.legend(loc="outside lower left", frameon=False, fontsize=8)
+    write_whole(path, png(figure, DPI))
+
+
+def _line_of(row: Measurement) -> tuple[str, int]:
+    return row.what, row.devices

@@ -14,7 +14,7 @@ from jax import Array
 from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.throughput.env import Measurement, Program, measure
+from seqrl_jax.throughput.measure import Measurement, Program, measure
 
 PEAKS = {
     "H200": 989e12,
@@ -81,7 +81,7 @@ def step_of(model: GPT, weights: Weights, batch: int) -> Program:
         totals = [leaf.sum().astype(jnp.float32) for leaf in jax.tree.leaves((after, state))]
         return value + jnp.stack(totals).sum()
 
-    return Program(lambda key: step(weights, state, key), batch, 1)
+    return Program(step, batch, 1, arguments=(weights, state))
 
 
 def flops_per_token(model: GPT) -> float:

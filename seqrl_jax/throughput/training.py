@@ -10,18 +10,17 @@ from jax import Array
 from seqrl_jax.agents import train
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.tasks.environment import Environment
-from seqrl_jax.throughput.env import Program
+from seqrl_jax.throughput.measure import Program, on_each, share_of
 
 
-def training(agent: Agent, env: Environment, params: Any, updates: int, runs: int = 1) -> Program:
-    """`runs` runs of `updates` updates each, from their initialisation on; an environment step of each run counts."""
-    steps = updates * agent.steps_per_update
+def training(agent: Agent, env: Environment, params: Any, updates: int, runs: int = 1, devices: int = 1) -> Program:
+    """`runs` runs of `updates` updates each, from their initialisation on; an environment step of each run counts.
 
-    def one(key: Array) -> Any:
-        return train(agent, env, params, key, steps)
+    Raises: ValueError, if the runs do not divide over the devices.
+    """
+    steps, here = updates * agent.steps_per_update, share_of(runs, devices)
 
-    @jax.jit
-    def run(key: Array) -> Any:
-        return jax.vmap(one)(jax.random.split(key, runs))
+    def some(key: Array) -> Any:
+        return jax.vmap(lambda key: train(agent, env, params, key, steps))(jax.random.split(key, here))
 
-    return Program(run, runs, runs * steps)
+    return Program(on_each(some, devices), runs, runs * steps, devices)
