@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import groupby, product
+from itertools import cycle, groupby, product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +16,7 @@ from seqrl_jax.commands.programs import require_attention, see_devices
 from seqrl_jax.dialogue.environment import symbol_env, symbol_params
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import View, spelling
-from seqrl_jax.figures import new_figure, png
+from seqrl_jax.figures import COLOURS, new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.tasks.environments import environment
@@ -136,9 +136,11 @@ def _draw(rows: Sequence[Measurement], path: Path) -> None:
     lines = [list(group) for _, group in groupby(sorted(rows, key=_line_of), key=_line_of)]
     figure = new_figure(1, 1, LEGEND_INCHES + LEGEND_EACH * len(lines))
     axes = figure.subplots()
-    for line in lines:
+    for line, colour in zip(lines, cycle(COLOURS)):
         label = f"{line[0].what}, {line[0].devices} devices" if line[0].devices > 1 else line[0].what
-        axes.plot([row.batch for row in line], [row.steps_per_second for row in line], marker="o", label=label)
+        axes.plot(
+            [row.batch for row in line], [row.steps_per_second for row in line], marker="o", label=label, color=colour
+        )
     axes.set(xscale="log", yscale="log", xlabel="side by side", ylabel="steps per second")
     figure.legend(loc="outside lower left", frameon=False, fontsize=8)
     write_whole(path, png(figure, DPI))
