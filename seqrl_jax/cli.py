@@ -229,6 +229,13 @@ def parser() -> argparse.ArgumentParser:
     align.add_argument("--check-every", type=_in("Count"), default=100, help="steps between checkpoints")
     align.add_argument("--log-every", type=_in("Count"), help="steps between lines (a hundredth of all)")
     align.add_argument("--seed", type=_in("Seed"), default=0)
+    align.add_argument(
+        "--mesh",
+        type=_mesh,
+        default="1x1",
+        metavar="DATAxMODEL",
+        help="devices: texts over DATA, matrices over both (1x1)",
+    )
     align.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
     _add_model(align, "the model; sizes that are not given are those of --init", None, None, None, "float32", None)
 
@@ -334,6 +341,16 @@ def _in(domain: str) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return read
+
+
+def _mesh(text: str) -> Any:
+    """DATAxMODEL, such as `4x2`."""
+    from seqrl_jax.networks.sharding import Layout
+
+    data, cross, model = text.partition("x")
+    if not cross:
+        raise argparse.ArgumentTypeError(f"the value is {text!r}, expected DATAxMODEL such as 4x2")
+    return Layout(_in("Count")(data), _in("Count")(model))
 
 
 def _path(text: str) -> Path:

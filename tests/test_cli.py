@@ -305,6 +305,15 @@ def test_throughput_of_agents_and_dialogues_by_batch(seqrl, tmp_path):
         (["align", "data.jsonl", "--out", "out", "--method", "dpo", "--beta", "0"], "method is dpo and beta is 0"),
         (["align", "data.jsonl", "--out", "out", "--method", "rm", "--packing"], "method is rm and packing is true"),
         (["nonsense"], "invalid choice"),
+        (
+            ["align", "x.jsonl", "--out", "o", "--mesh", "4"],
+            "--mesh: the value is '4', expected DATAxMODEL such as 4x2",
+        ),
+        (["align", "x.jsonl", "--out", "o", "--mesh", "0x2"], "--mesh: the value is 0, expected a whole number >= 1"),
+        (
+            ["align", "x.jsonl", "--out", "o", "--mesh", "3x1"],
+            "a batch of 16 examples does not divide over the 3 parts",
+        ),
         (["throughput", "--batch", "0"], "--batch: the value is 0, expected a whole number >= 1"),
     ],
 )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from seqrl_jax.commands.console import note, print_json
-from seqrl_jax.commands.programs import keep_compiled_programs, require_attention
+from seqrl_jax.commands.programs import keep_compiled_programs, require_attention, see_devices
 from seqrl_jax.commands.progress import in_words
 from seqrl_jax.report.words import NONE
 from seqrl_jax.runs.interrupt import interruptible
@@ -41,11 +41,12 @@ def run(options: argparse.Namespace) -> None:
         packing=options.packing,
     )
     files = Files(options.data, options.test, options.init, options.reward)
+    see_devices(options.mesh.data * options.mesh.model)
     require_attention(options.attention)
     sizes = ModelSettings(options.width, options.layers, options.heads, options.dtype, options.remat, options.attention)
     keep_compiled_programs()
     with following(run.method) as progress, interruptible(note) as interrupt:
-        report = run_text(run, files, options.out, sizes, options.skip_bad, progress, note, interrupt)
+        report = run_text(run, files, options.out, sizes, options.skip_bad, progress, note, interrupt, options.mesh)
     if options.json:
         return print_json(asdict(report))
     for line in in_lines(report):

@@ -17,6 +17,7 @@ from seqrl_jax.files import remove_temporaries
 from seqrl_jax.lm.registry import as_json
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.networks.sharding import Layout
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.lock import writing
 from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, preferring
@@ -30,6 +31,7 @@ from seqrl_jax.text.report import Report, as_good_as_counting, as_good_as_pairs,
 from seqrl_jax.text.settings import DEFAULT_CONTEXT, ModelSettings, TextRun, TrainingError
 from seqrl_jax.text.splitting import shared, split
 from seqrl_jax.text.training import (
+    ONE_DEVICE,
     Moment,
     Trained,
     batch_of_step,
@@ -76,18 +78,19 @@ def run_text(
     progress: Callable[[Moment], None] = lambda moment: None,
     tell: Callable[[str], None] = lambda line: None,
     interrupt: Interrupt | None = None,
+    layout: Layout = ONE_DEVICE,
 ) -> Report:
     """Train, or go on where a run with the same settings was stopped or ended, and write into `out`: the weights under
     GPT-2's names with their tokenizer, the checkpoint, and the report.
 
     Args: skip_bad: count bad lines instead of refusing them. tell: is given a line for whatever of the data is not
-        learned from as it stands, before the first step.
+        learned from as it stands, before the first step. layout: of the devices to train on.
     Raises: DataError for a bad line; TrainingError where a method lacks the model or the reward that it needs,
         where packing meets another kernel of attention than `xla`, where
         `out` holds another run's checkpoint, or where the loss is no number (the last good checkpoint is kept);
         ImportError, with the command that installs it, where an extra is missing; Interrupted.
     """
-    _check(run, files, sizes)
+    _check(run, files, sizes, layout)
     begun = _begin(run, files.start, sizes)
     reward_model = None if files.reward is None else _reward_model(files.reward, begun, run)
     corpus = scan(files.data, run.reads, begun.vocabulary, begun.context, skip_bad)
@@ -117,6 +120,7 @@ def run_text(
             identity=identity,
             progress=progress,
             interrupt=interrupt,
+            layout=layout,
         )
         if reward_model is None:
             if packing is None:
@@ -157,7 +161,7 @@ def run_text(
     return report
 
 
-def _check(run: TextRun, files: Files, sizes: ModelSettings) -> None:
+def _check(run: TextRun, files: Files, sizes: ModelSettings, layout: Layout) -> None:
     """What can be refused before anything is read."""
     if files.start is None and run.needs_start:
         raise TrainingError(f"{run.method} compares with a model: say which, by its directory (--init)")
@@ -167,6 +171,11 @@ def _check(run: TextRun, files: Files, sizes: ModelSettings) -> None:
         raise TrainingError(f"{run.method} climbs a reward: say which, by the directory of a run of rm (--reward)")
     if files.reward is not None and not (files.reward / HEAD).exists():
         raise TrainingError(f"{files.reward}: no reward model, for want of {HEAD}, which rm writes")
+    read = run.batch // run.group if run.draws_answers else run.batch
+    if read % layout.data:
+        what = "prompts" if run.draws_answers else "examples"
+        raise TrainingError(f"a batch of {read} {what} does not divide over the {layout.data} parts of the mesh")
+    layout.mesh()
     if run.packing and sizes.attention != "xla":
         raise TrainingError(f"attention is {sizes.attention}, and only xla keeps packed texts from each other")
 

@@ -22,6 +22,7 @@ from seqrl_jax.lm.policy_gradient import log_ratio
 from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.networks.sharding import Layout, over_data, weight_shardings
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.text.corpus import Part
 from seqrl_jax.text.encoding import TokenBatch, prompt_batch, token_batch
@@ -38,6 +39,7 @@ DIGESTS = {
     "reward": "the reward",
 }
 """What an identity names by its digest, and what that is called."""
+ONE_DEVICE = Layout()
 Batch = TokenBatch | PackedBatch
 Metrics = dict[str, Any]
 State = tuple[Weights, optax.OptState]
@@ -168,22 +170,28 @@ def train(
     identity: Mapping[str, Any],
     progress: Callable[[Moment], None] = lambda moment: None,
     interrupt: Interrupt | None = None,
+    layout: Layout = ONE_DEVICE,
 ) -> Trained:
     """Make the steps that are missing, in a directory that this process alone writes to.
 
-    Args: batch_of: the batch of a step.
+    Args: batch_of: the batch of a step. layout: of the devices over which weights and batches lie; a run may go on over
+        others.
     Raises: TrainingError where the directory holds another run, or where the loss is no number (the last good
         checkpoint is kept); Interrupted, after a checkpoint.
     """
     interrupt = Interrupt() if interrupt is None else interrupt
     state, begun, curve, planned = _begun(run, stage, out, identity)
-    advance = jax.jit(stage.step, donate_argnums=0)
+    mesh, good = layout.mesh(), begun
+    lie = weight_shardings(mesh, state)
+    advance = jax.jit(stage.step, donate_argnums=0, out_shardings=(lie, None))
     # The weights are also the reference: what is donated must not be the same buffers.
-    state, good = jax.tree.map(jnp.array, state), begun
+    state = jax.device_put(jax.tree.map(jnp.array, state), lie)
+    fixed = jax.device_put(stage.fixed, weight_shardings(mesh, stage.fixed))
     key, pending, clock = keys_of(run).steps, list[Metrics](), _Clock(begun)
     with interrupt.under_way():
         for number in range(begun, run.steps):
-            state, metrics = advance(state, stage.fixed, jax.random.fold_in(key, number), batch_of(number))
+            batch = over_data(mesh, batch_of(number))
+            state, metrics = advance(state, fixed, jax.random.fold_in(key, number), batch)
             pending.append(metrics)
             done = number + 1
             ends = interrupt.requested

@@ -1,0 +1,69 @@
+"""A language model over a mesh of devices: each holds a part of every matrix, and reads a part of every batch.
+
+Texts lie over the axis `data`, the sides of matrices over `data` and `model`. XLA's partitioner gathers of a matrix
+what a product needs, when it needs it, and adds up gradients; nothing here says so. What lies over `model` is the side
+that attention heads and hidden units stand on, so that activations are cut alike and only sums cross that axis.
+
+Source: Rajbhandari et al. (2020), ZeRO, stage 3, for `data`; Shoeybi et al. (2019), Megatron-LM, for `model`; Xu et al.
+(2021), GSPMD, for the partitioner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from seqrl_jax.settings import Count
+
+DATA, MODEL = "data", "model"
+SIDES: dict[tuple[str, ...], tuple[str, str]] = {
+    ("c_attn", "kernel"): (DATA, MODEL),
+    ("c_fc", "kernel"): (DATA, MODEL),
+    ("c_proj", "kernel"): (MODEL, DATA),
+    ("wte", "embedding"): (MODEL, DATA),
+    ("params", "lm_head"): (MODEL, DATA),
+}
+"""Of the last two axes of a matrix, by the last two of its names; everything else is small and whole on each device."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """data x model devices: the first of those that jax has."""
+
+    data: Count = 1
+    model: Count = 1
+
+    def mesh(self) -> Mesh:
+        """Raises: ValueError, if there are fewer devices."""
+        count, devices = self.data * self.model, jax.devices()
+        if count > len(devices):
+            raise ValueError(f"a mesh of {self.data}x{self.model} needs {count} devices, and jax has {len(devices)}")
+        shape, types = (self.data, self.model), (AxisType.Auto, AxisType.Auto)
+        return jax.make_mesh(shape, (DATA, MODEL), axis_types=types, devices=devices[:count])
+
+
+def weight_shardings(mesh: Mesh, tree: Any) -> Any:
+    """Where each leaf of a tree lies whose leaves end in the names of weights, such as moments of an optimiser."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: _sharding(mesh, path, leaf), tree)
+
+
+def over_data(mesh: Mesh, batch: Any) -> Any:
+    """A batch of which every array lies over `data` by its first axis; on one device, as it is."""
+    return batch if mesh.size == 1 else jax.device_put(batch, NamedSharding(mesh, PartitionSpec(DATA)))
+
+
+def bytes_on_each(tree: Any) -> int:
+    """What a device holds of arrays, the most that any does."""
+    return sum(prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _sharding(mesh: Mesh, path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+    sides = SIDES.get(tuple(str(getattr(key, "key", key)) for key in path[-2:]), ())
+    before = leaf.ndim - len(sides)
+    # A side that the devices do not divide stays whole.
+    divided = [None if length % mesh.shape[side] else side for side, length in zip(sides, leaf.shape[before:])]
+    return NamedSharding(mesh, PartitionSpec(*[None] * before, *divided))
