@@ -15,6 +15,7 @@ from math import prod
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqrl_jax.settings import Count
@@ -63,7 +64,8 @@ def bytes_on_each(tree: Any) -> int:
 
 def _sharding(mesh: Mesh, path: tuple[Any, ...], leaf: Any) -> NamedSharding:
     sides = SIDES.get(tuple(str(getattr(key, "key", key)) for key in path[-2:]), ())
-    before = leaf.ndim - len(sides)
+    shape = np.shape(leaf)
+    before = len(shape) - len(sides)
     # A side that the devices do not divide stays whole.
-    divided = [None if length % mesh.shape[side] else side for side, length in zip(sides, leaf.shape[before:])]
+    divided = [None if length % mesh.shape[side] else side for side, length in zip(sides, shape[before:])]
     return NamedSharding(mesh, PartitionSpec(*[None] * before, *divided))
