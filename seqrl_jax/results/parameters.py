@@ -1,4 +1,4 @@
-"""How many parameters the networks of a method have on a task: a metric of a record, the same for every seed.
+"""How many parameters the networks of a method have on a task: a metric of a record, the same for all its seeds.
 
 Records of before the metric lack it. For those of the suites that are recorded, `benchmarks/parameters.py` counts them
 anew, and `parameters.json` ships with the package.
@@ -20,9 +20,10 @@ Counts = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Track -> method -> task -> how many."""
 
 
-def metric(count: int, seeds: int) -> dict[str, PerSeed]:
-    """What a record of so many seeds says of a count; nothing where no network is trained."""
-    return {PARAMETERS: [float(count)] * seeds} if count else {}
+def metric(count: int, scores: PerSeed) -> dict[str, PerSeed]:
+    """What a record with these scores [N] says of a count: None for failed seeds, nothing where no network is
+    trained."""
+    return {PARAMETERS: [None if score is None else float(count) for score in scores]} if count else {}
 
 
 def parameters(record: Record) -> int | None:

@@ -50,7 +50,7 @@ def outcome_of(agent: Agent, trained: Trained, number: int, bounded_by: list[str
     """That of the row's task of this number. bounded_by: the names of bounds that its scores cannot exceed. count: of
     its parameters there."""
     claims = {} if trained.claims is None else {CLAIM: trained.claims[number]}
-    sized = parameters.metric(count, len(trained.scores[number]))
+    sized = parameters.metric(count, trained.scores[number])
     curve = Curve(STEPS, list(map(float, trained.steps)), [point[number] for point in trained.curve])
     return Outcome(
         metrics={RETURN: trained.scores[number], **claims, **sized},

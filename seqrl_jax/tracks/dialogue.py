@@ -310,7 +310,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         metrics[CLAIM] = _finite(talks.promised.mean(1) * np.asarray(data.unit)[: len(seeds)])
     metrics[USED] = [float(method.dialogues(problem.logged))] * len(seeds)
     metrics[LUCK] = [problem.luck] * len(seeds)
-    metrics |= parameters.metric(parameters_of(method, game), len(seeds))
+    metrics |= parameters.metric(parameters_of(method, game), metrics[RETURN])
     if method.reads_logs:
         metrics[SUPPORTED] = [problem.supported(seed) for seed in seeds]
     error = lambda values: _finite(values.std(1, ddof=1) / values.shape[1] ** 0.5)

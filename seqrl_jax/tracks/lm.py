@@ -245,7 +245,7 @@ def _outcome(method: Method, judge: Judge, budget: Budget, loop: Loop) -> Outcom
         measured = measure(method, judge, seeds, first(aligning, len(seeds)))
     count = parameters_of(method, judge.model, judge.task)
     return Outcome(
-        metrics=measured.metrics | parameters.metric(count, len(seeds)),
+        metrics=measured.metrics | parameters.metric(count, measured.metrics["reward"]),
         standard_errors=measured.standard_errors,
         curves={FRONTIER: _frontier(judge)},
         bounded_by=["best"],

@@ -40,10 +40,10 @@ def record(**changes):
 
 def test_a_record_says_how_many_and_older_ones_are_counted(monkeypatch):
     monkeypatch.setattr(module, "counted", lambda: {"pomdp": {"ppo": {"tiger": 7}}})
-    assert parameters(record(metrics={"return": [0.0, 1.0], **metric(12, 2)})) == 12
+    assert parameters(record(metrics={"return": [0.0, 1.0], **metric(12, [None, 1.0])})) == 12
     assert parameters(record()) == 7
     assert parameters(record(task="tmaze")) is None and parameters(record(track="lm")) is None
-    assert metric(0, 2) == {}, "what trains no network has no number of it"
+    assert metric(0, [0.0, 1.0]) == {}, "what trains no network has no number of it"
 
 
 @pytest.mark.parametrize("said", [[0.0, 0.0], [-3.0, -3.0], [None, None]])
