@@ -10,7 +10,7 @@ share a place, or tasks that nearly every setting solves would be ranked by luck
 The setting on the best plateau, whose score and those of its neighbours in the grid have the largest mean, is written
 to `seqrl_jax/agents/tuned.json`, which the registry reads: the best of many scores is mostly a lucky one. All returns,
 and the picture of the score against the learning rate, go into the directory of results; settings that it holds already
-are not run again, so that a grid can grow.
+are not run again, so that a grid can grow. `sweeps.py` hands the scores on to the pages of agents.
 """
 
 from __future__ import annotations

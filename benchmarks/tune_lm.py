@@ -9,7 +9,8 @@ where it names none), which is exact but for the KL of `random_walks`. The choic
 seeds run in one program. All objectives go into the directory of results, a file for each task and method; settings
 that stand there already are not run again, so that a grid can grow and a sweep that was stopped goes on. With `--tasks`
 the sweep is made on these alone and nothing is chosen: several processes may share the work. With `--choose` nothing is
-run, and the choice is made from the tasks that were swept whole.
+run, and the choice is made from the tasks that were swept whole. `sweeps.py` hands the scores on to the pages of
+methods.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ class Tally:
         return (self._clock() - self._began) / made * to_make if made else None
 
 
-class Live:
-    """An observer of a run: one line that changes on a terminal, else a line for each cell that is finished.
+class Lines:
+    """An observer of a run where no terminal is: a line for each cell that is finished, and notes.
 
     score: the column whose mean over the runs is shown.
     """
@@ -110,25 +110,15 @@ class Live:
         self._score = score
         self._console = console
         self._tally = Tally()
-        self._row = ""
-        self._shown = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._line = self._shown.add_task("", total=None, visible=False)
 
-    def __enter__(self) -> Live:
-        self._shown.start()
+    def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._shown.stop()
+        pass
 
     def solving(self, done: int, total: int) -> None:
         """Problems are made ready."""
-        self._shown.update(self._line, description="solving", completed=done, total=total, visible=done < total)
 
     def starts(self, cells: int, standing: int) -> None:
         """See `runs.observer.Observer`, as for the others."""
@@ -136,20 +126,9 @@ class Live:
 
     def row(self, method: str, tasks: Sequence[str], cells: int) -> None:
         self._tally.row(cells)
-        self._row = f"{method} on {tasks[0] if len(tasks) == 1 else f'{len(tasks)} tasks'}"
-        self._shown.update(self._line, description=f"{self._row}: compiling", completed=0, total=None, visible=True)
 
     def chunk(self, progress: RowProgress) -> None:
         self._tally.chunk(progress)
-        parts = [self._row]
-        if progress.steps_per_second is not None:
-            parts.append(f"{progress.steps_per_second:,.0f} steps/s")
-        if progress.score is not None:
-            parts.append(f"{self._score.label} {progress.score:.3g}")
-        parts.append(self._standing())
-        self._shown.update(
-            self._line, description="  ".join(parts), completed=progress.done, total=progress.chunks, visible=True
-        )
 
     def cell(self, record: Record) -> None:
         self._tally.cell()
@@ -165,10 +144,7 @@ class Live:
         )
 
     def note(self, message: str) -> None:
-        if self._console.is_terminal:
-            self._console.print(f"note: {message}", highlight=False, markup=False, emoji=False, soft_wrap=True)
-        else:
-            note(message)
+        note(message)
 
     def _standing(self) -> str:
         """Cells done and left, and the time that they will take."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
-from seqrl_jax.commands.progress import Live
 from seqrl_jax.commands.report import show_results
+from seqrl_jax.commands.watching import Watching, watching
 from seqrl_jax.naming import base
 from seqrl_jax.release import refuse_within
 from seqrl_jax.runs.interrupt import interruptible
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     keep_compiled_programs()
     score = track.columns[0]
     with (
-        Live(score, Console(stderr=True)) as watched,
+        watching(track, Console(stderr=True)) as watched,
         interruptible(watched.note) as interrupt,
         _logged(watched, options.log_to, directory, score.metric) as observer,
     ):
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _logged(watched: Live, tracker: str | None, directory: Path, metric: str) -> Iterator[Observer]:
+def _logged(watched: Watching, tracker: str | None, directory: Path, metric: str) -> Iterator[Observer]:
     """What watches the run: the terminal, and a tracker where one is asked for. Raises: ImportError without it."""
     if tracker is None:
         yield watched

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from seqrl_jax.commands.console import note, one_line, print_json
 from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
-from seqrl_jax.commands.progress import Live
+from seqrl_jax.commands.watching import watching
 from seqrl_jax.results import store
 from seqrl_jax.results.provenance import origin, write_measurement
 from seqrl_jax.results.record import RecordError
@@ -33,12 +33,11 @@ def run(options: argparse.Namespace) -> int:
     keep_compiled_programs()
     verdicts = []
     for record in chosen:
-        column = TRACKS[record.track].columns[0] if record.track in TRACKS else None
-        if column is None:
-            verdicts.append(verify(record, TRACKS))
-        else:
-            with Live(column, Console(stderr=True)) as watched:
+        if record.track in TRACKS:
+            with watching(TRACKS[record.track], Console(stderr=True)) as watched:
                 verdicts.append(verify(record, TRACKS, watched))
+        else:
+            verdicts.append(verify(record, TRACKS))
         if not options.json:
             verdict = verdicts[-1]
             print(one_line(f"{verdict.verdict}: {verdict.method} on {verdict.task}: {verdict.why}"))

@@ -106,6 +106,7 @@ def _watch(reader: socket.socket, interrupt: Interrupt) -> None:
 
 def _end(interrupted: Interrupted) -> None:
     """End the process from a thread, whatever the others do."""
-    shown = SHOW_CURSOR if sys.stderr.isatty() else ""
+    # A terminal may be in the midst of a line.
+    shown = f"{SHOW_CURSOR}\n" if sys.stderr.isatty() else ""
     os.write(2, f"{shown}seqrl: {interrupted}\n".encode())
     os._exit(interrupted.exit_code)

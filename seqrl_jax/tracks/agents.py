@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+import jax
 
 from seqrl_jax.agents import registry
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.descriptions import about_module
 from seqrl_jax.naming import SpecError
+from seqrl_jax.results import parameters
 from seqrl_jax.results.record import Curve
-from seqrl_jax.tracks.base import Entry, Outcome
+from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tracks.base import Budget, Entry, Outcome
+from seqrl_jax.tracks.size import trained as trained_in
 from seqrl_jax.tracks.training import Trained
 
 RETURN, CLAIM = "return", "claim"
@@ -31,12 +37,23 @@ def agent_facts(method: str) -> Mapping[str, str]:
     return {"reads": str(agent.reads), "acts": agent.acts}
 
 
-def outcome_of(agent: Agent, trained: Trained, number: int, bounded_by: list[str]) -> Outcome:
-    """That of the row's task of this number. bounded_by: the names of bounds that its scores cannot exceed."""
+def parameters_in(agent: Agent, env: Environment, params: Any, budget: Budget) -> int:
+    """How many parameters an agent trains in an environment by itself; nothing is computed.
+
+    What other tasks of its row pad its networks by is never learned, and not counted.
+    """
+    fitted = agent.for_run(env.longest, budget.steps)
+    return trained_in(jax.eval_shape(lambda key, params: fitted.init(key, env, params), jax.random.key(0), params))
+
+
+def outcome_of(agent: Agent, trained: Trained, number: int, bounded_by: list[str], count: int) -> Outcome:
+    """That of the row's task of this number. bounded_by: the names of bounds that its scores cannot exceed. count: of
+    its parameters there."""
     claims = {} if trained.claims is None else {CLAIM: trained.claims[number]}
+    sized = parameters.metric(count, trained.scores[number])
     curve = Curve(STEPS, list(map(float, trained.steps)), [point[number] for point in trained.curve])
     return Outcome(
-        metrics={RETURN: trained.scores[number], **claims},
+        metrics={RETURN: trained.scores[number], **claims, **sized},
         standard_errors={RETURN: trained.standard_errors[number]},
         curves={RETURN: curve},
         bounded_by=bounded_by,

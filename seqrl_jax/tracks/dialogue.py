@@ -20,6 +20,7 @@ from seqrl_jax.dialogue import registry as games
 from seqrl_jax.dialogue.data import Data, data_of
 from seqrl_jax.dialogue.exact import Known, seen_in
 from seqrl_jax.dialogue.files import read_log
+from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.logs import Log, logger
 from seqrl_jax.dialogue.luck import luck_share
 from seqrl_jax.dialogue.method import Method, Training
@@ -28,10 +29,12 @@ from seqrl_jax.dialogue.registry import GAMES, make_game
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.keys import key_of
+from seqrl_jax.results import parameters
 from seqrl_jax.results.record import Bound, Curve, PerSeed, Record
 from seqrl_jax.tasks.tabular import fingerprint
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
 from seqrl_jax.tracks.clock import Clock
+from seqrl_jax.tracks.size import trained
 
 LOGGED = 100_000
 """Dialogues in a log; every seed has one of its own."""
@@ -307,6 +310,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         metrics[CLAIM] = _finite(talks.promised.mean(1) * np.asarray(data.unit)[: len(seeds)])
     metrics[USED] = [float(method.dialogues(problem.logged))] * len(seeds)
     metrics[LUCK] = [problem.luck] * len(seeds)
+    metrics |= parameters.metric(parameters_of(method, game), metrics[RETURN])
     if method.reads_logs:
         metrics[SUPPORTED] = [problem.supported(seed) for seed in seeds]
     error = lambda values: _finite(values.std(1, ddof=1) / values.shape[1] ** 0.5)
@@ -322,6 +326,15 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         spent=clock.spent(row.seconds),
         failures=failures,
     )
+
+
+def parameters_of(method: Method, game: Game) -> int:
+    """How many parameters a method trains in a game, whatever its log says; nothing is computed."""
+    symbols, horizon = spelling(game, method.view), game.task.horizon
+    said = lambda *shape: np.zeros((1, *shape), int)
+    log = Log(said(horizon), said(horizon + 1), said(horizon), said(horizon, 0), said(horizon + 1), said(), said() > 0)
+    data = data_of(log, symbols, game.task.discount, method.sees_state)
+    return trained(jax.eval_shape(lambda key, data: method.begin(symbols, data, key), jax.random.key(0), data))
 
 
 def _finite(values: np.ndarray) -> PerSeed:

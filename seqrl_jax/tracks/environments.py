@@ -19,7 +19,7 @@ from seqrl_jax.results.record import Bound, Record
 from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, environment_settings, known
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapper_settings
-from seqrl_jax.tracks.agents import RETURN, agent_entry, agent_facts, outcome_of
+from seqrl_jax.tracks.agents import RETURN, agent_entry, agent_facts, outcome_of, parameters_in
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.training import alone, train_row
 
@@ -118,7 +118,8 @@ class EnvironmentTrack:
         for problem in problems:
             trained = train_row(agent, alone(problem.ready.env, problem.ready.params), budget, loop)
             ends = (MEMORYLESS, HISTORY) if agent.memoryless else (HISTORY,)
-            outcomes.append(outcome_of(agent, trained, 0, [end for end in ends if end in problem.bounds]))
+            count = parameters_in(agent, problem.ready.env, problem.ready.params, budget)
+            outcomes.append(outcome_of(agent, trained, 0, [end for end in ends if end in problem.bounds], count))
         return outcomes
 
     def task_facts(self, task: str) -> Mapping[str, str]:

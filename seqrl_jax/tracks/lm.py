@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,12 +31,14 @@ from seqrl_jax.lm.registry import (
     shortened,
 )
 from seqrl_jax.lm.sft import Supervised
-from seqrl_jax.lm.stage import Aligning, Running, Stage, key_of_stage
+from seqrl_jax.lm.stage import Aligning, Running, Stage, begin, end, key_of_stage
 from seqrl_jax.lm.tasks import TASKS, LMTask, about, detail
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.results import parameters
 from seqrl_jax.results.record import Bound, Curve, PerSeed, Record
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale, Status
 from seqrl_jax.tracks.clock import Clock
+from seqrl_jax.tracks.size import trained
 
 SUPERVISED = Supervised()
 """How pi_0 is trained, for every method and task."""
@@ -241,8 +243,9 @@ def _outcome(method: Method, judge: Judge, budget: Budget, loop: Loop) -> Outcom
         seconds, before = row.seconds, before + stage.updates
     with clock.evaluating():
         measured = measure(method, judge, seeds, first(aligning, len(seeds)))
+    count = parameters_of(method, judge.model, judge.task)
     return Outcome(
-        metrics=measured.metrics,
+        metrics=measured.metrics | parameters.metric(count, measured.metrics["reward"]),
         standard_errors=measured.standard_errors,
         curves={FRONTIER: _frontier(judge)},
         bounded_by=["best"],
@@ -252,6 +255,21 @@ def _outcome(method: Method, judge: Judge, budget: Budget, loop: Loop) -> Outcom
         spent=clock.spent(seconds),
         failures=measured.failures,
     )
+
+
+def parameters_of(method: Method, model: LanguageModel, task: LMTask) -> int:
+    """How many parameters a method trains: those of pi_0 where no policy is, else of its stages; nothing is computed.
+
+    Rounds that train the same again count once; a value head counts wherever the policy carries one.
+    """
+    key = jax.random.key(0)
+    weights = jax.eval_shape(model.initial_weights, key)
+    aligning, by_stage = Aligning(weights, weights), dict[str, int]()
+    for stage in method.stages(model, task):
+        running = jax.eval_shape(partial(begin, stage), key, aligning)
+        by_stage[stage.update.__qualname__] = trained(running.state)
+        aligning = jax.eval_shape(partial(end, stage), running)
+    return sum(by_stage.values()) or sum(leaf.size for leaf in jax.tree.leaves(weights))
 
 
 def _in_chunks(

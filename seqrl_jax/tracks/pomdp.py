@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seqrl_jax.agents.base import horizon_class
+from seqrl_jax.agents.base import Agent, horizon_class
 from seqrl_jax.agents.configuration import configuration, modules
 from seqrl_jax.agents.registry import AGENTS, make_agent
 from seqrl_jax.exact.solve import Solution, cache_directory, solve
@@ -15,9 +15,9 @@ from seqrl_jax.naming import SpecError, base
 from seqrl_jax.results.record import Bound, Policy, Record, Spent
 from seqrl_jax.tasks.facts import facts
 from seqrl_jax.tasks.registry import FILE, TASKS, describe, make, task_settings
-from seqrl_jax.tasks.simulator import tabular_env
+from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 from seqrl_jax.tasks.tabular import TabularPOMDP
-from seqrl_jax.tracks.agents import CLAIM, RETURN, agent_entry, agent_facts, outcome_of
+from seqrl_jax.tracks.agents import CLAIM, RETURN, agent_entry, agent_facts, outcome_of, parameters_in
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.oracles import ORACLES
 from seqrl_jax.tracks.training import stacked, train_row
@@ -152,7 +152,11 @@ class PomdpTrack:
         tasks = [stacked([problem.task for problem in program]) for program in programs]
         rows = [(train_row(agent, each, budget, loop), each.size) for each in tasks]
         bounded = _bounded_by(agent.memoryless, agent.acts)
-        return [outcome_of(agent, trained, number, bounded) for trained, size in rows for number in range(size)]
+        cells = [(trained, number) for trained, size in rows for number in range(size)]
+        return [
+            outcome_of(agent, trained, number, bounded, _parameters(agent, problem, budget))
+            for problem, (trained, number) in zip(problems, cells, strict=True)
+        ]
 
     def task_facts(self, task: str) -> Mapping[str, str]:
         return facts(make(task))
@@ -171,6 +175,10 @@ class PomdpTrack:
 
 
 POMDP = PomdpTrack()
+
+
+def _parameters(agent: Agent, problem: PomdpProblem, budget: Budget) -> int:
+    return parameters_in(agent, tabular_env(problem.task), tabular_params(problem.task), budget)
 
 
 def _bounded_by(memoryless: bool, acts: Policy) -> list[str]:

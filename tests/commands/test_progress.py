@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 from toy import SUITE, Toy
 
-from seqrl_jax.commands.progress import Live, Tally, in_words
+from seqrl_jax.commands.progress import Lines, Tally, in_words
 from seqrl_jax.runs.observer import RowProgress
 from seqrl_jax.runs.plan import Order
 from seqrl_jax.runs.runner import run
@@ -79,31 +79,16 @@ def test_a_span_of_time_in_words(seconds, words):
 def test_elsewhere_than_on_a_terminal_each_cell_is_a_line(tmp_path, capsys):
     output = io.StringIO()
     order = Order(Toy(), ["slow"], Toy().problems(Toy.tasks, None), Budget(SUITE.steps, 8, (0, 1)), "")
-    with Live(Toy.columns[0], Console(file=output, force_terminal=False, width=120)) as live:
-        records = run(order, tmp_path, live)
-        live.note("something")
-    lines = output.getvalue().splitlines()
-    assert [line.partition(":")[0] for line in lines] == [f"slow on {task}" for task in Toy.tasks]
-    assert lines[-1].endswith("(3 of 3 cells)") and "left" in lines[0]
-    assert "won " + format(sum(records[0].metrics["won"]) / 2, ".4g") in lines[0]
+    with Lines(Toy.columns[0], Console(file=output, force_terminal=False, width=120)) as lines:
+        records = run(order, tmp_path, lines)
+        lines.note("something")
+    printed = output.getvalue().splitlines()
+    assert [line.partition(":")[0] for line in printed] == [f"slow on {task}" for task in Toy.tasks]
+    assert printed[-1].endswith("(3 of 3 cells)") and "left" in printed[0]
+    assert "won " + format(sum(records[0].metrics["won"]) / 2, ".4g") in printed[0]
     assert capsys.readouterr().err == "note: something\n"
     failed = msgspec.structs.replace(records[0], metrics={"won": [None, None]}, failures={"0": "nan", "1": "nan"})
-    live.cell(failed)
+    lines.cell(failed)
     assert output.getvalue().splitlines()[-1].startswith("slow on penny: no score, 2 of 2 seeds failed")
-    live.cell(msgspec.structs.replace(failed, task="task:tiger:x=1 [red]"))
+    lines.cell(msgspec.structs.replace(failed, task="task:tiger:x=1 [red]"))
     assert output.getvalue().splitlines()[-1].startswith("slow on task:tiger:x=1 [red]: "), "a name is no markup"
-
-
-def test_a_terminal_shows_the_row_as_it_runs():
-    output = io.StringIO()
-    live = Live(Toy.columns[0], Console(file=output, force_terminal=True, width=120, color_system=None))
-    with live:
-        live.starts(5, 1)
-        live.row("slow", ["penny", "dime"], 2)
-        live._shown.refresh()
-        assert "slow on 2 tasks: compiling" in output.getvalue()
-        live.chunk(RowProgress(2, 8, 0, steps=100, steps_per_second=1234.5, score=0.25))
-        live._shown.refresh()
-        assert "slow on 2 tasks  1,234 steps/s  won 0.25  1 of 5 cells, 1 s left" in output.getvalue()
-        live.note("something")
-    assert "note: something" in output.getvalue()

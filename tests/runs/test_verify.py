@@ -60,6 +60,9 @@ def test_a_score_outside_the_recorded_interval_is_different(records):
     score = tiger.metrics["return"]
     moved = lambda by: changed(tiger, metrics={**tiger.metrics, "return": [value + by for value in score]})
     assert compared(tiger, tiger, "return")[0] == "same"
+    more = changed(tiger, metrics={**tiger.metrics, "new": [1.0] * 3})
+    assert compared(tiger, more, "return")[0] == "same", "what an older record does not say is no difference"
+    assert compared(more, tiger, "return")[0] == "inside"
     assert compared(tiger, moved(1e-9), "return")[0] == "inside"
     point = changed(tiger, metrics={**tiger.metrics, "return": [0.5] * 3})
     rounded = changed(tiger, metrics={**tiger.metrics, "return": [0.5 + 1e-12] * 3})

@@ -21,6 +21,8 @@ LABEL_GAP = 15.0
 NAME_ROOM = 130.0
 PARTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of a line's places, which a chart's table shows."""
+MOST_COLUMNS = 12
+"""Of places that all stand in a chart's table."""
 Place = Callable[[float], float]
 """From a number to a coordinate."""
 
@@ -72,6 +74,17 @@ class DrawnLine:
         last = len(self.line.at) - 1
         return [figures(self.line.middle[round(part * last)]) for part in PARTS]
 
+    def shown_at(self, places: Sequence[float]) -> list[str]:
+        """The values at these places, a dash where there is none."""
+        measured = dict(zip(self.line.at, self.line.middle))
+        return [figures(measured.get(place)) for place in places]
+
+    @property
+    def as_point(self) -> list[str]:
+        """The place of a line of one, and its value with its interval."""
+        middle, low, high = (figures(values[0]) for values in (self.line.middle, self.line.low, self.line.high))
+        return [exactly(self.line.at[0]), middle if low == high else f"{middle} [{low}, {high}]"]
+
 
 @dataclass(frozen=True)
 class DrawnLevel:
@@ -87,7 +100,8 @@ class DrawnLevel:
 
 @dataclass(frozen=True)
 class Chart:
-    """Ticks are (coordinate, text). places: the ends of the x axis, as a script reads them; none where it cannot."""
+    """Ticks are (coordinate, text). places: the ends of the x axis, as a script reads them, their logarithms to base 10
+    where the axis is logarithmic. points: whether no line has more than one place."""
 
     x: str
     y: str
@@ -95,8 +109,33 @@ class Chart:
     y_ticks: Sequence[tuple[str, str]]
     lines: Sequence[DrawnLine]
     levels: Sequence[DrawnLevel]
-    places: tuple[str, str] | None
+    places: tuple[str, str]
+    logarithmic: bool
+    points: bool
     summary: str
+
+    @property
+    def columns(self) -> list[str]:
+        """The header of the chart as a table."""
+        if self.points:
+            return ["agent", self.x, self.y]
+        return [f"{self.y} at", *(map(short, self._every_place) if self.logarithmic else map("{:.0%}".format, PARTS))]
+
+    @property
+    def table(self) -> list[tuple[str, list[str]]]:
+        """(label, entries) of each line."""
+        if self.points:
+            entries = lambda line: line.as_point
+        elif self.logarithmic:
+            entries = lambda line: line.shown_at(self._every_place)
+        else:
+            entries = lambda line: line.shown
+        return [(line.line.label, entries(line)) for line in self.lines]
+
+    @property
+    def _every_place(self) -> list[float]:
+        """At which any line is, as many as a table has room for."""
+        return sorted({place for line in self.lines for place in line.line.at})[:MOST_COLUMNS]
 
 
 def chart(
@@ -112,7 +151,7 @@ def chart(
 
     Args:
         x, y: labels of the axes. limits: of the y axis; what lies outside is cut off. summary: the chart in words.
-        logarithmic: the x axis, whose places are then positive; a script does not read it.
+        logarithmic: the x axis, whose places are then positive.
     """
     low, high = limits
     placed = math.log10 if logarithmic else float
@@ -130,7 +169,9 @@ def chart(
         y_ticks=[(_point(down(tick)), figures(tick)) for tick in ticks(low, high)],
         lines=_named([_drawn(line, before, across, down) for before, line in zip([None, *lines], lines)]),
         levels=_levels(levels, down),
-        places=None if logarithmic else (figures(first), figures(last)),
+        places=(exactly(first), exactly(last)),
+        logarithmic=logarithmic,
+        points=all(len(line.at) == 1 for line in lines),
         summary=summary,
     )
 
@@ -143,10 +184,19 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def ticks_of_powers(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten whose logarithms lie within [low, high]."""
+    """1, 2 and 5 times the powers of ten whose logarithms lie within [low, high]; the powers alone where those are
+    many, and the ends where they are not two."""
     powers = range(math.floor(low), math.ceil(high) + 1)
-    every = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    return [tick for tick in every if low <= math.log10(tick) <= high]
+    every = [(factor, factor * 10.0**power) for power in powers for factor in (1, 2, 5)]
+    within = [(factor, tick) for factor, tick in every if low <= math.log10(tick) <= high]
+    if len(within) < 2:
+        return [10.0**low, 10.0**high]
+    return [tick for factor, tick in within if factor == 1 or len(within) <= MOST_COLUMNS]
+
+
+def exactly(number: float) -> str:
+    """A place on the x axis, with seven significant figures."""
+    return f"{number:.7g}"
 
 
 def short(number: float) -> str:
@@ -166,7 +216,7 @@ def _drawn(line: Line, before: Line | None, across: Place, down: Place) -> Drawn
     if wide:
         read |= {"low": numbers(line.low), "high": numbers(line.high)}
     if before is None or list(before.at) != list(line.at):
-        read["at"] = " ".join(f"{place:.7g}" for place in line.at)
+        read["at"] = " ".join(map(exactly, line.at))
     if len(xs) == 1:
         return DrawnLine(line, "", "", (xs[0], _point(down(line.middle[0]))), None, read)
     band = f"M{'L'.join([*row(line.high), *reversed(row(line.low))])}Z" if wide else ""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from seqrl_jax.figures import COLOURS, printable
 from seqrl_jax.report import words
 from seqrl_jax.report.overall import profile
-from seqrl_jax.report.pictures import Panel, Style, limits, panels
+from seqrl_jax.report.pictures import Dash, Panel, Style, limits, panels
 from seqrl_jax.report.site.charts import Chart, Level, Line, chart
 from seqrl_jax.report.site.sheet import Sheet
-from seqrl_jax.results.record import Curve
+from seqrl_jax.results.record import Bound, Curve
 from seqrl_jax.results.statistics import Estimate
+from seqrl_jax.tracks.sweeps import RATE, Sweep
 
 THRESHOLDS = [share / 20 for share in range(21)]
 """Of performance profiles."""
+PARAMETERS = "trained parameters"
 
 
 def learning_curves(sheet: Sheet, task: str) -> list[Chart]:
@@ -42,24 +44,73 @@ def profiles(sheet: Sheet) -> Chart | None:
 
 def costs(sheet: Sheet) -> Chart | None:
     """The interquartile mean of each method that trains against the seconds that a cell of it took."""
-    lines = []
-    for row in sheet.overall:
-        if row.kind == "agent" and (seconds := training_seconds(sheet, row.method)):
-            lines.append(_line(row.label, sheet.styles[row.method], [seconds], [row.statistics["IQM"]]))
+    return _overall_against(sheet, training_seconds, "seconds of training for a cell")
+
+
+def sizes(sheet: Sheet) -> Chart | None:
+    """The interquartile mean of each method that trains networks against their parameters."""
+    return _overall_against(sheet, mean_parameters, PARAMETERS)
+
+
+def sizes_on(sheet: Sheet, task: str) -> Chart | None:
+    """The score of each cell of a task against the parameters of its networks, with what is proved about the task; None
+    where these are all as many."""
+    section = sheet.section
+    lines = [
+        _line(row.label, sheet.styles[row.method], [float(count)], [row.score])
+        for row in sheet.rows_of_task[task]
+        if row.kind == "agent" and row.score and (count := sheet.parameters.get((task, row.method)))
+    ]
+    if len({line.at[0] for line in lines}) < 2:
+        return None
+    levels, score = _levels(section.bounds(task)), section.track.columns[0]
+    y = words.with_unit(score.label, score.unit)
+    summary = f"Scores on {task} in {sheet.title}: {y} against {PARAMETERS}"
+    return chart(lines, levels, PARAMETERS, y, _room(lines, levels), printable(summary), logarithmic=True)
+
+
+def sensitivity(sweep: Sweep) -> Chart | None:
+    """The score of a sweep against the learning rate: first with the other settings that the agent ships with, then
+    with others, those of the best score first; None of a sweep over no learning rate."""
+    first, *others = sweep.by_rate.items() or [("", [])]
+    if not first[1]:
+        return None
+    best = sorted(others, key=lambda each: -max(score for _, score in each[1]))
+    chosen = next((rate, score) for rate, score in first[1] if rate == sweep.chosen[RATE])
+    lines = [_scored(first[0] or sweep.agent, 0, "solid", first[1])]
+    for number, (label, line) in enumerate(best, start=1):
+        lines.append(_scored(label, number % len(COLOURS), "dashed" if number < len(COLOURS) else "dotted", line))
+    lines.append(_scored("chosen", 0, "solid", [chosen]))
+    y = "mean place among all runs of a task"
+    summary = f"Sensitivity of {sweep.agent} to its learning rate: {y}"
+    return chart(lines, [], "learning rate", y, _room(lines), summary, logarithmic=True)
+
+
+def _scored(label: str, colour: int, dash: Dash, line: Sequence[tuple[float, float]]) -> Line:
+    """Of (place, score)."""
+    at, scores = zip(*line, strict=True)
+    return Line(label, colour, dash, at, scores, scores, scores)
+
+
+def _overall_against(sheet: Sheet, spent: Callable[[Sheet, str], float], x: str) -> Chart | None:
+    """The interquartile mean of each method against what it spends, where that is anything."""
+    lines = [
+        _line(row.label, sheet.styles[row.method], [amount], [row.statistics["IQM"]])
+        for row in sheet.overall
+        if row.kind == "agent" and (amount := spent(sheet, row.method))
+    ]
     if not lines:
         return None
-    ends = [end for line in lines for end in (*line.low, *line.high)]
-    margin = 0.05 * max(max(ends) - min(ends), 0.1)
     y = f"IQM of the {sheet.section.track.scales[0].name} score"
-    return chart(
-        lines,
-        [],
-        "seconds of training for a cell",
-        y,
-        (min(ends) - margin, max(ends) + margin),
-        f"{y} against seconds of training, by agent",
-        logarithmic=True,
-    )
+    return chart(lines, [], x, y, _room(lines), f"{y} against {x}, by agent", logarithmic=True)
+
+
+def _room(lines: Sequence[Line], levels: Sequence[Level] = ()) -> tuple[float, float]:
+    """Of the y axis, a little more than lines and levels need."""
+    ends = [end for line in lines for end in (*line.low, *line.high)]
+    ends += [end for level in levels for end in (level.low, level.high)]
+    margin = 0.05 * max(max(ends) - min(ends), 0.1)
+    return min(ends) - margin, max(ends) + margin
 
 
 def training_seconds(sheet: Sheet, method: str) -> float:
@@ -68,15 +119,26 @@ def training_seconds(sheet: Sheet, method: str) -> float:
     return sum(record.spent.training / record.cells for record in records) / len(records)
 
 
+def mean_parameters(sheet: Sheet, method: str) -> int:
+    """The mean over a method's cells whose parameters are known, to a whole one; 0 where there is none."""
+    counts = [sheet.parameters.get((record.task, method)) for record in sheet.section.methods[method]]
+    known = [count for count in counts if count]
+    return round(sum(known) / len(known)) if known else 0
+
+
 def _learning(sheet: Sheet, panel: Panel) -> Chart:
     wrong = {record.method for record in sheet.section.records if record.marked_wrong}
     lines = [
         _curve(words.name(method, method in wrong), sheet.styles[method], curve)
         for method, curve in panel.curves.items()
     ]
-    levels = [Level(words.bound(name), bound.lower, bound.upper) for name, bound in panel.bounds.items()]
+    levels = _levels(panel.bounds)
     summary = f"Learning curves on {panel.title} in {sheet.title}: {panel.y} against {panel.x}"
     return chart(lines, levels, printable(panel.x), panel.y, limits(panel), printable(summary))
+
+
+def _levels(bounds: Mapping[str, Bound]) -> list[Level]:
+    return [Level(words.bound(name), bound.lower, bound.upper) for name, bound in bounds.items()]
 
 
 def _curve(label: str, style: Style, curve: Curve) -> Line:

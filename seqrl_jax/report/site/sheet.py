@@ -11,6 +11,7 @@ from seqrl_jax.report.overall import Overall, overall
 from seqrl_jax.report.pictures import Style, styles
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Row, rows
+from seqrl_jax.results.parameters import parameters
 from seqrl_jax.results.record import Record
 
 
@@ -47,6 +48,12 @@ class Sheet:
     def numbers(self) -> dict[tuple[str, str], int]:
         """(task, method) -> the number of that record."""
         return {(r.task, r.method): self.first + index for index, r in enumerate(self.section.records)}
+
+    @cached_property
+    def parameters(self) -> dict[tuple[str, str], int]:
+        """(task, method) -> how many parameters are trained there, of those cells of which it is known."""
+        counts = {(r.task, r.method): parameters(r) for r in self.section.records}
+        return {cell: count for cell, count in counts.items() if count is not None}
 
     @cached_property
     def rows_of_task(self) -> dict[str, list[Row]]:

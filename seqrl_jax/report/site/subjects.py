@@ -8,13 +8,14 @@ from typing import Any
 
 from seqrl_jax.report import words
 from seqrl_jax.report.site.audited import Audited
-from seqrl_jax.report.site.drawings import learning_curves
+from seqrl_jax.report.site.drawings import learning_curves, sensitivity, sizes_on
 from seqrl_jax.report.site.links import Links, record_page, sheet_page
 from seqrl_jax.report.site.sheet import Sheet
 from seqrl_jax.report.site.tables import configurations, position
 from seqrl_jax.report.table import Row
 from seqrl_jax.results.record import Record
 from seqrl_jax.tracks.base import Entry, Track
+from seqrl_jax.tracks.sweeps import sweeps
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,11 @@ def agent_context(made: Sequence[Sheet], where: Links, audited: Audited, subject
     """What the template shows of an agent."""
     track, method = subject.track, subject.name
     mine = [sheet for sheet in made if sheet.section.track.name == track.name and method in sheet.section.methods]
+    sweep = sweeps().get((track.name, method))
     return {
         "subject": subject,
+        "sweep": sweep,
+        "sensitivity": sensitivity(sweep) if sweep else None,
         "wrong": any(record.marked_wrong for sheet in mine for record in sheet.section.methods[method]),
         "parts": [_agent_part(sheet, where, audited, method) for sheet in mine],
     }
@@ -64,11 +68,13 @@ def _task_part(sheet: Sheet, where: Links, audited: Audited, task: str) -> dict[
         "href": sheet_page(sheet),
         "certified": any(row.certified for row in rows),
         "charts": charts,
+        "sizes": sizes_on(sheet, task),
         "bounds": [
             {"name": words.bound(name), "about": section.track.bounds.get(name, ""), "bound": bound}
             for name, bound in bounds.items()
         ],
         "audited": _audited(audited, rows),
+        "sized": _sized(sheet, rows),
         "rows": [_row(sheet, row, where.agents.get((row.track, row.method)), row.label) for row in rows],
         "episodes": _episodes(records),
         "fingerprint": records[-1].task_fingerprint,
@@ -84,6 +90,7 @@ def _agent_part(sheet: Sheet, where: Links, audited: Audited, method: str) -> di
         "href": sheet_page(sheet),
         "overall": next((row for row in sheet.overall if row.kind == "agent" and row.method == method), None),
         "audited": _audited(audited, rows),
+        "sized": _sized(sheet, rows),
         "rows": [_row(sheet, row, where.tasks[row.track, row.task], row.task) for row in rows],
         "configurations": configurations(sheet, method),
         "policies": words.listed(sorted({record.policy for record in records})),
@@ -95,6 +102,11 @@ def _agent_part(sheet: Sheet, where: Links, audited: Audited, method: str) -> di
 def _audited(audited: Audited, rows: Sequence[Row]) -> Audited | None:
     """What the audit says of the agents of these rows, if it says anything."""
     return audited if any(row.kind == "agent" and (row.task, row.method) in audited.bias for row in rows) else None
+
+
+def _sized(sheet: Sheet, rows: Sequence[Row]) -> bool:
+    """Whether any of these rows trains networks whose parameters are known."""
+    return any((row.task, row.method) in sheet.parameters for row in rows if row.kind == "agent")
 
 
 def _row(sheet: Sheet, row: Row, href: str | None, label: str) -> dict[str, Any]:
@@ -109,6 +121,7 @@ def _row(sheet: Sheet, row: Row, href: str | None, label: str) -> dict[str, Any]
         "style": sheet.styles[row.method] if trained else None,
         "scales": [row.scales.get(scale.name) for scale in track.scales],
         "metrics": [row.metrics.get(column.metric) for column in track.columns[1:]],
+        "parameters": sheet.parameters.get((row.task, row.method)) if trained else None,
         "middle": None if first is None else position(first.value.value),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 from seqrl_jax.report import words
 from seqrl_jax.report.overall import STATISTICS, Overall, improvement
 from seqrl_jax.report.sections import mixtures, warnings
-from seqrl_jax.report.site.drawings import costs, profiles
+from seqrl_jax.report.site.drawings import costs, profiles, sizes
 from seqrl_jax.report.site.links import Links, record_page
 from seqrl_jax.report.site.sheet import Sheet
 from seqrl_jax.report.table import SCALED_WHERE, Row, errors, without_scale
@@ -40,6 +40,7 @@ def table_context(sheet: Sheet, where: Links) -> dict[str, Any]:
         "most_tasks": max((row.tasks for row in total), default=0),
         "profile": profiles(sheet),
         "costs": costs(sheet),
+        "sizes": sizes(sheet),
         "improvement": _improvement(sheet, where),
         "matrix": _matrix(sheet, where, track.scales[0]) if total else None,
         "tasks": [(task, where.tasks[track.name, task]) for task in section.tasks],

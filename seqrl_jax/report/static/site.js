@@ -107,7 +107,25 @@ globalThis.site = (() => {
     table.dataset.ready = "true";
   }
 
-  /* A slider, and the pointer above a chart, choose a place; the values there are listed, the highest first. */
+  /* Where a chart can be read: at the places of its lines, or at its points. Each has the lines that are read there, its
+     position in the view, and the mark that shows it. */
+  function readings(svg, lines, frame) {
+    const {left, right, top, bottom, first, last, axis} = frame;
+    if (svg.hasAttribute("data-points")) {
+      const points = [...svg.querySelectorAll(".series circle")].map(({cx, cy}, index) => {
+        const x = cx.baseVal.value, y = cy.baseVal.value;
+        return {place: lines[index].at[0], lines: [lines[index]], x, y, mark: `M${x - 9} ${y}a9 9 0 1 0 18 0a9 9 0 1 0 -18 0`};
+      });
+      return points.sort((a, b) => a.x - b.x || b.y - a.y);
+    }
+    const places = [...new Set(lines.flatMap((line) => line.at))].sort((a, b) => a - b);
+    return places.map((place) => {
+      const x = left + (right - left) * (axis(place) - first) / (last - first);
+      return {place, lines, x, y: null, mark: `M${x} ${top}V${bottom}`};
+    });
+  }
+
+  /* A slider, and the pointer above a chart, choose where it is read; the values there are listed, the highest first. */
   function readable(figure) {
     const svg = figure.querySelector("svg[data-first]");
     let at = [];
@@ -118,38 +136,41 @@ globalThis.site = (() => {
       return {label, at, mean, low: read.low?.split(" ") || mean, high: read.high?.split(" ") || mean};
     }) : [];
     if (!lines.length) return;
-    const {first, last, left, right, top, bottom} = Object.fromEntries(Object.entries(svg.dataset).map(([k, v]) => [k, Number(v)]));
+    const frame = Object.fromEntries(Object.entries(svg.dataset).map(([k, v]) => [k, Number(v)]));
+    const axis = frame.axis = svg.hasAttribute("data-logarithmic") ? Math.log10 : Number;
+    const all = readings(svg, lines, frame);
     const levels = [...svg.querySelectorAll(".level")].map((group) => group.dataset);
-    const places = [...new Set(lines.flatMap((line) => line.at))].sort((a, b) => a - b);
+    const number = (value) => value.toLocaleString("en", {maximumSignificantDigits: 7});
     const cursor = document.createElementNS("http://www.w3.org/2000/svg", "path");
     cursor.setAttribute("class", "cursor");
     svg.append(cursor);
-    const slider = element("input", {type: "range", min: 0, max: places.length - 1, step: 1, "aria-label": `Read values at ${svg.dataset.x}`});
+    const slider = element("input", {type: "range", min: 0, max: all.length - 1, step: 1, "aria-label": `Read values at ${svg.dataset.x}`});
     const where = element("output");
     const list = element("ul", {class: "read"});
-    slider.value = places.length - 1;
+    slider.value = all.length - 1;
     function show() {
-      const place = places[Number(slider.value)], x = left + (right - left) * (place - first) / (last - first);
-      cursor.setAttribute("d", `M${x} ${top}V${bottom}`);
-      where.textContent = `${svg.dataset.x}: ${place.toLocaleString("en")}`;
-      slider.setAttribute("aria-valuetext", where.textContent);
-      const read = lines.map((line) => {
-        const index = rows.nearest(line.at, place);
+      const {place, lines: read, mark, y} = all[Number(slider.value)];
+      cursor.setAttribute("d", mark);
+      const values = read.map((line) => {
+        const index = rows.nearest(line.at.map(axis), axis(place));
         const range = line.low[index] === line.high[index] ? "" : ` [${line.low[index]}, ${line.high[index]}]`;
-        const far = Math.abs(line.at[index] - place) > 0.01 * (last - first);
-        const at = far ? ` at ${line.at[index].toLocaleString("en")}` : "";
-        return {value: Number(line.mean[index]), text: `${line.label} ${line.mean[index]}${range}${at}`, kind: "series"};
+        const far = Math.abs(axis(line.at[index]) - axis(place)) > 0.01 * (frame.last - frame.first);
+        const elsewhere = far ? ` at ${number(line.at[index])}` : "";
+        return {value: Number(line.mean[index]), text: `${line.label} ${line.mean[index]}${range}${elsewhere}`, kind: "series"};
       });
-      read.push(...levels.map((level) => ({
+      where.textContent = `${svg.dataset.x}: ${number(place)}`;
+      slider.setAttribute("aria-valuetext", y === null ? where.textContent : `${values[0].text}, ${where.textContent}`);
+      values.push(...levels.map((level) => ({
         value: Number(level.low), kind: "level",
         text: `${level.label} ${level.low}${level.low === level.high ? "" : ` to ${level.high}`}`,
       })));
-      list.replaceChildren(...read.sort((a, b) => b.value - a.value).map((each) => element("li", {class: each.kind}, each.text)));
+      list.replaceChildren(...values.sort((a, b) => b.value - a.value).map((each) => element("li", {class: each.kind}, each.text)));
     }
     slider.addEventListener("input", show);
     svg.addEventListener("pointermove", (event) => {
-      const box = svg.getBoundingClientRect(), x = (event.clientX - box.left) * svg.viewBox.baseVal.width / box.width;
-      slider.value = rows.nearest(places, first + (x - left) / (right - left) * (last - first));
+      const box = svg.getBoundingClientRect(), scale = svg.viewBox.baseVal.width / box.width;
+      const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
+      slider.value = rows.nearest(all.map((each) => Math.hypot(each.x - x, each.y === null ? 0 : each.y - y)), 0);
       show();
     });
     svg.parentElement.after(element("div", {class: "reader"}, slider, where), list);
@@ -162,7 +183,7 @@ globalThis.site = (() => {
     const choose = (event) => {
       const label = event.target.closest("tbody tr")?.cells[0].textContent.trim();
       for (const figure of figures) {
-        const groups = [...figure.querySelectorAll(".series")];
+        const groups = [...figure.querySelectorAll("g.series")];
         const mine = groups.filter((group) => group.dataset.label === label);
         figure.classList.toggle("choosing", mine.length > 0);
         groups.forEach((group) => group.classList.toggle("chosen", mine.includes(group)));

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from seqrl_jax.results.record import Curve
+from seqrl_jax.tracks.sweeps import Sweep
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -119,6 +120,37 @@ def test_a_chart_is_read_by_the_keyboard_and_the_pointer(visit, site, section, r
     assert "good 0.3" in tab.locator(".read").inner_text()
     tab.locator("tr.agent th a").hover()
     assert tab.locator(".series.chosen").count() == 1
+
+
+def test_a_point_is_read_by_the_keyboard_and_the_nearest_by_the_pointer(visit, site, section, record):
+    sized = lambda method, count, score: record(
+        method=method, metrics={"return": [score] * 3, "parameters": [count] * 3}, curves={}
+    )
+    pages = site(quick=[section(sized("small", 10.0, 0.25), sized("large", 1e6, 0.75))])
+    (address,) = [path for path in pages if path.startswith("tasks")]
+    tab = visit(pages, address)
+    read, slider = tab.locator(".read .series"), tab.get_by_role("slider")
+    assert read.all_inner_texts() == ["large 0.75"] and tab.locator("output").inner_text().endswith(": 1,000,000")
+    slider.focus()
+    tab.keyboard.press("Home")
+    assert read.all_inner_texts() == ["small 0.25"]
+    assert slider.get_attribute("aria-valuetext") == "small 0.25, trained parameters: 10"
+    drawn = tab.locator(".chart svg").first
+    drawn.hover(position={"x": 0.6 * drawn.bounding_box()["width"], "y": 50})
+    assert read.all_inner_texts() == ["large 0.75"]
+    assert tab.locator(".chart.choosing").count() == 0, "a pointer on a chart chooses no line"
+
+
+def test_small_rates_are_read_in_full(visit, site, section, record, monkeypatch):
+    settings = [{"learning_rate": rate} for rate in (0.0003, 0.001, 0.01)]
+    sweep = Sweep(["made"], "good", settings, [0.1, 0.5, 0.9], settings[1], 4, 3, "tune")
+    monkeypatch.setattr("seqrl_jax.report.site.subjects.sweeps", lambda: {("made", "good"): sweep})
+    pages = site(quick=[section(record())])
+    tab = visit(pages, next(path for path in pages if path.startswith("agents")))
+    tab.get_by_role("slider").focus()
+    tab.keyboard.press("Home")
+    assert tab.locator("output").inner_text() == "learning rate: 0.0003"
+    assert tab.locator(".read li").all_inner_texts() == ["chosen 0.5 at 0.001", "good 0.1"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,9 +3,10 @@ import itertools
 import pytest
 
 from seqrl_jax.report.site.charts import BOTTOM, LEFT, RIGHT, TOP, Level, Line, chart, short, ticks, ticks_of_powers
-from seqrl_jax.report.site.drawings import costs, learning_curves, profiles
+from seqrl_jax.report.site.drawings import costs, learning_curves, profiles, sensitivity, sizes, sizes_on
 from seqrl_jax.report.site.sheet import sheets
 from seqrl_jax.results.record import Curve, Spent
+from seqrl_jax.tracks.sweeps import Sweep
 
 
 def points(path):
@@ -61,6 +62,29 @@ def test_powers_and_prefixes():
     assert [short(number) for number in (0, 0.5, 1500, 200_000, 3e6, 2e9)] == ["0", "0.5", "1.5k", "200k", "3M", "2G"]
 
 
+def test_ticks_of_powers_are_few_and_at_least_two():
+    assert ticks_of_powers(0.0, 6.0) == [10.0**power for power in range(7)]
+    assert ticks_of_powers(1.51, 1.52) == pytest.approx([10**1.51, 10**1.52])
+
+
+def test_a_chart_of_rates_is_read_by_their_logarithms():
+    at = [0.001, 0.01, 0.1]
+    line = Line("one", 0, "solid", at, [0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+    other = Line("other", 1, "dashed", at[1:2], [0.4], [0.4], [0.4])
+    drawn = chart([line, other], [], "rate", "y", (0.0, 1.0), "all", logarithmic=True)
+    assert [x for x, _ in points(drawn.lines[0].path)] == [LEFT, (LEFT + RIGHT) / 2, RIGHT]
+    assert drawn.places == ("-3", "-1") and drawn.logarithmic and not drawn.points
+    assert drawn.columns == ["y at", "0.001", "0.01", "0.1"]
+    assert drawn.table == [("one", ["0.1", "0.2", "0.3"]), ("other", ["–", "0.4", "–"])]
+
+
+def test_a_chart_of_points_is_a_table_of_them_with_their_intervals():
+    spot = lambda label, at, low: Line(label, 0, "solid", [at], [0.5], [low], [0.5])
+    drawn = chart([spot("wide", 4293.0, 0.4), spot("exact", 20.0, 0.5)], [], "size", "y", (0, 1), "all", True)
+    assert drawn.points and drawn.columns == ["agent", "size", "y"]
+    assert drawn.table == [("wide", ["4293", "0.5 [0.4, 0.5]"]), ("exact", ["20", "0.5"])]
+
+
 def test_curves_with_holes_a_collapse_or_one_place_are_drawn(section, record):
     values = [[0.0, 0.0, None], [None, None, None], [-1e6, 0.5, None]]
     (sheet,) = sheets(
@@ -89,3 +113,41 @@ def test_costs_are_the_shares_of_cells_and_need_a_training(section, record):
     assert {line.line.label for line in profiles(sheet).lines} == {"good", "bad"}
     (unscaled,) = sheets([("a", [section(record(), scales=())])])
     assert costs(unscaled) is None and profiles(unscaled) is None
+
+
+def sized(record, count, **changes):
+    return record(metrics={"return": [0.2, 0.3, 0.4], "parameters": [count] * 3}, **changes)
+
+
+def test_scores_stand_against_the_parameters_of_those_that_train_any(section, record):
+    made = section(
+        sized(record, 10.0),
+        sized(record, 31.0, task="second"),
+        sized(record, 100.0, method="bad"),
+        record(method="old"),
+    )
+    (sheet,) = sheets([("a", [made])])
+    overall = sizes(sheet)
+    assert {line.line.label: line.line.at for line in overall.lines} == {"good": [20], "bad": [100]}
+    assert overall.points and "trained parameters" in overall.summary
+    cells = sizes_on(sheet, "first")
+    assert {line.line.label: (line.line.at, line.line.middle) for line in cells.lines} == {
+        "good": ([10.0], [pytest.approx(0.3)]),
+        "bad": ([100.0], [pytest.approx(0.3)]),
+    }
+    assert [level.level.label for level in cells.levels] == ["random", "plain", "best"]
+    assert sizes_on(sheet, "second") is None, "one number of parameters tells nothing apart"
+    (silent,) = sheets([("a", [section(record())])])
+    assert sizes(silent) is None and sizes_on(silent, "first") is None
+
+
+def test_sensitivity_begins_with_the_settings_that_ship():
+    settings = [{"learning_rate": rate, "cost": cost} for cost in (1, 2, 3) for rate in (0.1, 0.01)]
+    scores = [0.9, 0.1, 0.6, 0.5, 0.2, 0.3]
+    drawn = sensitivity(Sweep(["made"], "good", settings, scores, settings[2], 4, 3, "tune"))
+    lines = [each.line for each in drawn.lines]
+    assert [line.label for line in lines] == ["cost=2", "cost=1", "cost=3", "chosen"]
+    assert [line.dash for line in lines] == ["solid", "dashed", "dashed", "solid"]
+    assert (list(lines[0].at), list(lines[0].middle)) == ([0.01, 0.1], [0.5, 0.6])
+    assert (list(lines[-1].at), list(lines[-1].middle)) == ([0.1], [0.6])
+    assert sensitivity(Sweep(["made"], "good", [{"cost": 1}], [0.5], {"cost": 1}, 4, 3, "tune")) is None

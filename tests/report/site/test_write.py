@@ -12,6 +12,7 @@ from seqrl_jax.results import store
 from seqrl_jax.results.encoding import from_json
 from seqrl_jax.results.record import Bound, Curve
 from seqrl_jax.tracks.registry import TRACKS
+from seqrl_jax.tracks.sweeps import Sweep
 
 RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
 HOSTILE = '<script>alert(1)</script>"onload="x'
@@ -87,6 +88,29 @@ def test_facts_are_asked_of_tasks_that_the_package_names_alone(site, section, re
         "heads, tails"
         not in site(quick=[section(record(task="first:size=1000000"))]).about("tasks", "first:size=1000000").words
     )
+
+
+def test_parameters_stand_beside_the_scores_where_any_are_known(site, section, record):
+    sized = lambda count, **changes: record(metrics={"return": [0.2, 0.3, 0.4], "parameters": [count] * 3}, **changes)
+    pages = site(quick=[section(sized(4293.0), sized(20.0, method="bad"), record(task="second"))])
+    assert "Score against parameters" in pages.about("tables", "quick: made").words
+    task, other, agent = (pages.about(*at) for at in (("tasks", "first"), ("tasks", "second"), ("agents", "good")))
+    assert "Score against parameters" in task.words and ">4,293<" in task.path.read_text()
+    assert "parameters" not in other.words
+    assert ">4,293<" in agent.path.read_text() and ">–<" in agent.path.read_text()
+    silent = site(quick=[section(record())])
+    assert all("parameters" not in page.words for page in silent.values())
+
+
+def test_the_page_of_a_swept_agent_shows_its_sensitivity(site, section, record, monkeypatch):
+    settings = [{"learning_rate": rate} for rate in (0.1, 0.01)]
+    sweep = Sweep(["made"], "good", settings, [0.25, 0.75], settings[1], 4, 3, HOSTILE)
+    monkeypatch.setattr("seqrl_jax.report.site.subjects.sweeps", lambda: {("made", "good"): sweep})
+    pages = site(quick=[section(record(), record(method="bad"), record(method="good:rate=2"))])
+    words = pages.about("agents", "good").words
+    assert "Sensitivity to the learning rate" in words and "On 4 tasks and 3 seeds" in words and HOSTILE in words
+    assert "<td>0.75</td><td>0.25</td>" in pages.about("agents", "good").path.read_text(), "the table of the chart"
+    assert "Sensitivity" not in pages.about("agents", "bad").words + pages.about("agents", "good:rate=2").words
 
 
 def test_what_records_say_is_escaped(site, section, record):
