@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from seqrl_jax.commands.console import note, print_json
-from seqrl_jax.commands.programs import keep_compiled_programs, require_attention
+from seqrl_jax.commands.programs import require_attention
 from seqrl_jax.commands.progress import in_words
 from seqrl_jax.report.words import NONE
 from seqrl_jax.runs.interrupt import interruptible
+from seqrl_jax.runs.programs import keep_compiled_programs
 from seqrl_jax.text.judge import Summary
 from seqrl_jax.text.report import LABELS, Report
 from seqrl_jax.text.run import Files, run_text
