@@ -8,6 +8,7 @@ that attempts are counted in one place.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,11 +25,17 @@ from seqrl_jax.runs.executors.worker import carry_out
 WIDTH = 1000
 """Jobs that are submitted at once: enough for a large cluster, few enough for Ray to look through."""
 
+A_WHILE = 10.0
+"""Seconds to wait for an answer."""
+
 
 @dataclass(frozen=True)
 class RayCluster:
     """See `executors.pool.Cluster`. address: of a cluster, as `ray.init` takes it; None is the one that runs here, or
-    else one of this machine that ends with the table. Raises: ImportError without Ray."""
+    else one of this machine that ends with the table.
+
+    Raises: ImportError without Ray; OSError, where nobody answers at the address.
+    """
 
     address: str | None
     resources: Resources
@@ -37,6 +44,8 @@ class RayCluster:
         # Here, so that nothing is begun without it, and before signals are taken: Ray takes SIGTERM as it is imported.
         _ray()
         _quantities(self.resources)
+        if self.address is not None:
+            _answers(self.address)
 
     @property
     def cores(self) -> int:
@@ -48,7 +57,7 @@ class RayCluster:
 
     @contextmanager
     def open(self, directory: Path, note: Note) -> Iterator[RayPool]:
-        """Raises: ConnectionError, where there is no such cluster."""
+        """Raises: OSError, where there is no such cluster."""
         ray = _ray()
         # Nothing is reported to Ray's makers unless the user wants that.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -105,6 +114,17 @@ def _ray() -> Any:
         raise ImportError(f'{error}; for --executor ray: pip install "seqrl_jax[ray]"') from error
 
 
+def _answers(address: str) -> None:
+    """Raises: OSError, where nobody does: Ray would go on trying for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not (colon and port.isdecimal()):
+        return  # `auto` and the like, which Ray looks up.
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), A_WHILE).close()
+    except (OSError, OverflowError) as error:
+        raise OSError(f"--address {address}: no Ray cluster answers ({error})") from error
+
+
 def _quantities(resources: Resources) -> dict[str, float]:
     """Resources by the cluster's own names. Raises: ValueError."""
     return {name: number(name, value) for name, value in resources.others.items()}
@@ -122,7 +142,7 @@ def _in_words(resources: Resources) -> str:
 
 
 def _in_a_line(error: Exception) -> str:
-    """What Ray says of a lost task: the first line, which tells what happened; that of an error raised there is the
-    last, below its traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    return printable(f"{type(error).__name__}: {lines[-1 if 'Traceback' in str(error) else 0]}")
+    """What Ray says of a lost task: its first sentence; of an error raised there the last line, below its traceback."""
+    text = str(error).strip()
+    said = text.splitlines()[-1] if "Traceback" in text else " ".join(text.split()).partition(". ")[0].rstrip(".")
+    return printable(f"{type(error).__name__}: {said}")
