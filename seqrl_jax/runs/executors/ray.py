@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -72,14 +72,14 @@ class RayCluster:
 
 
 class RayPool:
-    """See `executors.pool.Pool`."""
+    """See `executors.pool.Pool`. work: what a worker does with a job."""
 
     width = WIDTH
     kept = None
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, work: Callable[[bytes], bytes] = carry_out) -> None:
         self._ray = _ray()
-        self._task = self._ray.remote(carry_out).options(
+        self._task = self._ray.remote(work).options(
             num_cpus=resources.cpus, num_gpus=resources.gpus, resources=_quantities(resources), max_retries=0
         )
         self._running: dict[Any, Ticket] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -82,20 +82,22 @@ class SlurmCluster:
 
 
 class SlurmPool:
-    """See `executors.pool.Pool`. kept: the folder with the state of rows."""
+    """See `executors.pool.Pool`. kept: the folder with the state of rows. executor: of submitit. work: what a worker
+    does with a job."""
 
     width = WIDTH
 
-    def __init__(self, kept: Path, executor: Any) -> None:
+    def __init__(self, kept: Path, executor: Any, work: Callable[[bytes], bytes] = carry_out) -> None:
         self.kept = kept
         self._executor = executor
+        self._work = work
         self._running: dict[Ticket, Any] = {}
 
     def submit(self, job: bytes) -> Ticket:
         try:
-            submitted = self._executor.submit(carry_out, job)
+            submitted = self._executor.submit(self._work, job)
         except _errors() as error:
-            raise ValueError(f"no job can be submitted: {_first_line(error)}") from error
+            raise ValueError(f"no job can be submitted: {_in_a_line(error)}") from error
         self._running[submitted.job_id] = submitted
         return submitted.job_id
 
@@ -128,7 +130,7 @@ class SlurmPool:
         try:
             return Report(ticket, job.result())
         except _errors() as error:
-            return Report(ticket, None, _first_line(error))
+            return Report(ticket, None, _in_a_line(error))
 
 
 def _errors() -> tuple[type[Exception], ...]:
@@ -137,9 +139,9 @@ def _errors() -> tuple[type[Exception], ...]:
     return utils.UncompletedJobError, utils.FailedJobError
 
 
-def _first_line(error: Exception) -> str:
-    """What happened; logs of any length follow it."""
-    return printable(next(iter(str(error).splitlines()), type(error).__name__))
+def _in_a_line(error: Exception) -> str:
+    """What happened stands in the first two lines; logs of any length follow."""
+    return printable(" ".join(str(error).splitlines()[:2]).rstrip(" -:") or type(error).__name__)
 
 
 def _submitit() -> Any:

@@ -11,6 +11,8 @@ from toy import Toy
 from seqrl_jax.runs.executors.job import encode
 from seqrl_jax.runs.executors.pool import Report
 from seqrl_jax.runs.executors.worker import answer
+from seqrl_jax.runs.plan import Order
+from seqrl_jax.tracks.base import Budget
 from seqrl_jax.tracks.registry import TRACKS
 
 
@@ -53,3 +55,11 @@ def cluster(monkeypatch):
     """fate -> a cluster whose workers know the toy."""
     monkeypatch.setitem(TRACKS, "toy", Toy())
     return FakeCluster
+
+
+@pytest.fixture
+def small_table():
+    """Two tasks without and with learning: two rows that take a second each, once they are compiled."""
+    track = TRACKS["pomdp"]
+    problems = track.problems(["tiger", "aliased_line"], lambda done, total: None)
+    return Order(track, ["random", "q_obs"], problems, Budget(400, 2, (0, 1)), "small")
