@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from seqrl_jax import __version__
 from seqrl_jax.commands.console import note, one_line
-from seqrl_jax.failures import DISK_FAILURES, device_is_full
+from seqrl_jax.failures import DISK_FAILURES, RowsFailed, device_is_full
 from seqrl_jax.runs.interrupt import Interrupted
 
 FAILED = 1
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code.
 
     0, or 1 where `check` or `verify` finds faults; 2 after one line on stderr for bad input; 1 after one for a disk
-    that is full or fails; 130 and 143 after one for Ctrl-C and SIGTERM.
+    that is full or fails, and for rows that failed elsewhere; 130 and 143 after one for Ctrl-C and SIGTERM.
     """
     _write_any_text()
     options = parser().parse_args(arguments)
@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error, FAILED if error.errno in DISK_FAILURES else BAD_INPUT)
     except (ValueError, OverflowError) as error:
         return _refuse(error)
+    except RowsFailed as error:
+        return _refuse(error, FAILED)
     except MemoryError as error:
         return _refuse(f"too large for this machine's memory: {one_line(error)}")
     except RecursionError:
@@ -148,6 +150,17 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint-every", type=_in("Count"), default=1, metavar="K", help="chunks between two kept states (1)"
     )
     run.add_argument("--log-to", choices=("tensorboard", "wandb", "trackio"), help="also tell this tracker, an extra")
+
+    run.add_argument("--executor", choices=("local", "ray", "slurm"), default="local", help="where rows run (here)")
+    run.add_argument("--address", help="of a Ray cluster (default: the one that runs here, or one of this machine)")
+    run.add_argument(
+        "--resources",
+        nargs="+",
+        default=(),
+        metavar="NAME=VALUE",
+        help="of ray, slurm: of each row, cpus=N gpus=N ...",
+    )
+    run.add_argument("--attempts", type=_in("Depth"), default=3, help="of ray, slurm: how often a row is sent (3)")
 
     table = command("table", "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from seqrl_jax.commands.console import note, print_json
-from seqrl_jax.commands.programs import keep_compiled_programs, require_attention, see_devices
+from seqrl_jax.commands.programs import require_attention
 from seqrl_jax.commands.progress import in_words
 from seqrl_jax.report.words import NONE
 from seqrl_jax.runs.interrupt import interruptible
+from seqrl_jax.runs.programs import keep_compiled_programs, use_cores
 from seqrl_jax.text.judge import Summary
 from seqrl_jax.text.report import LABELS, Report
 from seqrl_jax.text.run import Files, run_text
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         packing=options.packing,
     )
     files = Files(options.data, options.test, options.init, options.reward)
-    see_devices(options.mesh.data * options.mesh.model)
+    use_cores(options.mesh.data * options.mesh.model)
     require_attention(options.attention)
     sizes = ModelSettings(options.width, options.layers, options.heads, options.dtype, options.remat, options.attention)
     keep_compiled_programs()

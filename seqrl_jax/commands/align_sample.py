@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from seqrl_jax.commands.console import print_json
-from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.figures import printable
+from seqrl_jax.runs.programs import keep_compiled_programs
 from seqrl_jax.text.use import continuations
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from seqrl_jax.commands.align import with_ends
 from seqrl_jax.commands.console import note, print_json
-from seqrl_jax.commands.programs import keep_compiled_programs
+from seqrl_jax.runs.programs import keep_compiled_programs
 from seqrl_jax.text.use import scored
 
 

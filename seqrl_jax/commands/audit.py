@@ -11,12 +11,12 @@ from seqrl_jax.audit import language
 from seqrl_jax.audit.audit import audit
 from seqrl_jax.audit.report import as_json, console_audit, write_audit
 from seqrl_jax.commands.console import note, print_json
-from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.commands.progress import bars
 from seqrl_jax.commands.tasks import named
 from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.lm.tasks import TASKS as LANGUAGE_TASKS
 from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.runs.programs import keep_compiled_programs
 from seqrl_jax.tasks.registry import TASKS
 from seqrl_jax.tasks.tabular import TabularPOMDP
 

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
+from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.commands.report import show_results
 from seqrl_jax.commands.watching import Watching, watching
 from seqrl_jax.naming import base
 from seqrl_jax.release import refuse_within
+from seqrl_jax.runs.executors.registry import executor
 from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.logging import TRACKERS, Logged, Together
 from seqrl_jax.runs.observer import Observer
 from seqrl_jax.runs.plan import Order
+from seqrl_jax.runs.programs import keep_compiled_programs
 from seqrl_jax.runs.runner import check_directory
 from seqrl_jax.runs.runner import run as run_table
 from seqrl_jax.tracks.base import Budget, Suite, Track
@@ -33,10 +35,13 @@ OWN = "own"
 def run(options: argparse.Namespace) -> None:
     """Run what is missing and print the table; write the report, unless one of the same records is there.
 
-    Raises: ReleaseError for a directory in a release; what the runner raises.
+    Raises: ReleaseError for a directory in a release; what the executor and the runner raise.
     """
     chosen = _chosen(options)
     track = _reading(check(chosen), options.log)
+    if options.log and options.executor != "local":
+        raise ValueError(f"{options.log}: a log is read by this process alone, not by --executor {options.executor}")
+    where = executor(options.executor, options.address, options.resources, options.attempts)
     directory = options.out or Path("runs") / chosen.name
     refuse_within(directory)
     check_directory(directory)
@@ -57,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
             keep_old=options.keep_old,
             checkpoint_every=options.checkpoint_every,
         )
-        run_table(order, directory, observer, interrupt)
+        run_table(order, directory, observer, interrupt, where)
     show_results(directory, options.json)
 
 

@@ -12,13 +12,14 @@ from typing import Any, get_args
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.commands.console import print_json
-from seqrl_jax.commands.programs import require_attention, see_devices
+from seqrl_jax.commands.programs import require_attention
 from seqrl_jax.dialogue.environment import symbol_env, symbol_params
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import View, spelling
 from seqrl_jax.figures import COLOURS, new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.runs.programs import use_cores
 from seqrl_jax.tasks.environments import environment
 from seqrl_jax.text.vocabulary import Bytes
 from seqrl_jax.throughput.env import random_policy_rollout
@@ -38,7 +39,7 @@ DPI = 150
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     kind, *names = options.what if options.what and options.what[0] in KINDS else ["env", *options.what]
-    see_devices(max(options.devices))
+    use_cores(max(options.devices))
     rows = list(KINDS[kind](names, options))
     if options.picture:
         _draw(rows, options.picture)

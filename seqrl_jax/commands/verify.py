@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import Console
 
 from seqrl_jax.commands.console import note, one_line, print_json
-from seqrl_jax.commands.programs import keep_compiled_programs, use_every_core
+from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.commands.watching import watching
 from seqrl_jax.results import store
 from seqrl_jax.results.provenance import origin, write_measurement
 from seqrl_jax.results.record import RecordError
+from seqrl_jax.runs.programs import keep_compiled_programs
 from seqrl_jax.runs.verify import sampled, verify
 from seqrl_jax.tracks.registry import TRACKS
 

@@ -11,13 +11,13 @@ import numpy as np
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.fitted import Fitted, fit
 from seqrl_jax.commands.console import print_json
-from seqrl_jax.commands.programs import keep_compiled_programs
 from seqrl_jax.exact.controller import Controller
 from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.figures import printable
 from seqrl_jax.files import write_whole
 from seqrl_jax.naming import SpecError
 from seqrl_jax.report.film import film
+from seqrl_jax.runs.programs import keep_compiled_programs
 from seqrl_jax.tasks.registry import make
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.episode import Moment, Step, by_policy, episode

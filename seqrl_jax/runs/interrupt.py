@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = "\x1b[?25h"
+AFTER_THIS_CHUNK = "ending after this chunk, which is kept"
 
 
 class Interrupted(BaseException):
@@ -37,6 +38,7 @@ class Interrupt:
         self._lock = threading.Lock()
         self._requested: int | None = None
         self._busy = 0
+        self._ending = AFTER_THIS_CHUNK
 
     @property
     def requested(self) -> bool:
@@ -50,19 +52,24 @@ class Interrupt:
             if self._requested is not None or not self._busy:
                 return True
             self._requested = signum
-        self._say("ending after this chunk, which is kept (once more: at once)")
+        self._say(f"{self._ending} (once more: at once)")
         return False
 
     @contextlib.contextmanager
-    def under_way(self) -> Iterator[None]:
-        """What is done in here ends before a first signal does anything. Raises: Interrupted, at its end."""
+    def under_way(self, ending: str = AFTER_THIS_CHUNK) -> Iterator[None]:
+        """What is done in here ends before a first signal does anything. ending: what that signal is answered.
+
+        Raises: Interrupted, at its end.
+        """
         with self._lock:
             self._busy += 1
+            before, self._ending = self._ending, ending
         try:
             yield
         finally:
             with self._lock:
                 self._busy -= 1
+                self._ending = before
         self.check()
 
     def check(self) -> None:

@@ -41,6 +41,11 @@ class Row:
     missing: frozenset[str]
     begun: Checkpoint | None = None
 
+    @property
+    def name(self) -> str:
+        """What it is, in messages."""
+        return f"{self.method} on {', '.join(problem.spec for problem in self.problems)}"
+
 
 def cells_of(order: Order, fingerprint: Callable[[Sequence[str]], str]) -> dict[Cell, Identity]:
     """What makes each cell, method by method. fingerprint: of the code of modules."""

@@ -1,44 +1,44 @@
-"""Fill a table: what is missing of it, row by row, chunk by chunk. Knows no track by name."""
+"""Fill a table: what is missing of it, row by row. Knows no track by name, nor where rows run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
-from seqrl_jax.failures import device_is_full
 from seqrl_jax.files import remove_temporaries
-from seqrl_jax.results import provenance, store
+from seqrl_jax.results import store
 from seqrl_jax.results.code import fingerprint
 from seqrl_jax.results.record import Record
 from seqrl_jax.runs import plan
-from seqrl_jax.runs.checkpoint import FOLDER, Checkpoint, Origin, begin, checkpoints_in, resume
+from seqrl_jax.runs.checkpoint import FOLDER, checkpoints_in
+from seqrl_jax.runs.executors.base import Executor, Table
+from seqrl_jax.runs.executors.local import Local
 from seqrl_jax.runs.identity import Identity
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.lock import writing
-from seqrl_jax.runs.loop import CheckpointedLoop
 from seqrl_jax.runs.observer import Observer, Unwatched
 from seqrl_jax.runs.plan import Cell, Order, Row
-from seqrl_jax.tracks.base import Outcome, Problem
 
 A_MINUTE = 60.0
 
 
 def run(
-    order: Order, directory: Path, observer: Observer | None = None, interrupt: Interrupt | None = None
+    order: Order,
+    directory: Path,
+    observer: Observer | None = None,
+    interrupt: Interrupt | None = None,
+    executor: Executor | None = None,
 ) -> list[Record]:
-    """Run every cell that `directory` lacks, row by row, and return all cells as they stand there.
+    """Run every cell that `directory` lacks, and return all cells as they stand there.
 
-    A cell stands if its record has the configuration, task, seeds and code that are asked for. Rows that a killed or
-    interrupted run began go on from their checkpoints.
+    A cell stands if its record has the configuration, task, seeds and code that are asked for. executor: where rows
+    run; in this process unless it says otherwise.
 
-    Raises: lock.Refused; Interrupted, with what was done kept; OSError, if results cannot be written, and MemoryError
-    or RuntimeError, if a row is too large, with everything written before it kept; what tracks raise.
+    Raises: lock.Refused; Interrupted, with what was done kept; OSError, if results cannot be written, and what the
+    executor raises, with everything written before it kept.
     """
-    observer, interrupt = observer or Unwatched(), interrupt or Interrupt()
+    observer, interrupt, executor = observer or Unwatched(), interrupt or Interrupt(), executor or Local()
     with _lock(directory):
         remove_temporaries(directory, "*.json")
         # Reports are written without the lock.
@@ -46,11 +46,9 @@ def run(
         cells = plan.cells_of(order, fingerprint)
         records, rows = _survey(order, cells, directory, observer)
         observer.starts(len(cells), len(records))
-        for row in rows:
-            observer.row(row.method, [problem.spec for problem in row.problems], len(row.missing))
-            for record in _run_row(order, row, cells, directory, observer, interrupt):
-                records[record.method, record.task] = record
-                observer.cell(record)
+        for record in executor.fill(Table(order, cells, directory, observer, interrupt), rows):
+            records[record.method, record.task] = record
+            observer.cell(record)
     return [records[cell] for cell in cells]
 
 
@@ -85,64 +83,3 @@ def _survey(
             observer.note(f"what was kept of {old.method} on {tasks} is of another run and begins anew")
         old.remove()
     return records, rows
-
-
-def _run_row(
-    order: Order, row: Row, cells: Mapping[Cell, Identity], directory: Path, observer: Observer, interrupt: Interrupt
-) -> Iterator[Record]:
-    """Run a row and write its missing cells. Its checkpoint goes when they are all written, not before."""
-    here = Origin(provenance.device(), provenance.versions())
-    identities = [cells[row.method, problem.spec] for problem in row.problems]
-    checkpoint = resume(row.begun, here) if row.begun else begin(directory, identities, here)
-    loop = CheckpointedLoop(checkpoint, order.checkpoint_every, observer, interrupt)
-    outcomes = _outcomes(order, row, loop)
-    commit = provenance.commit()
-    with interrupt.under_way():
-        for identity, problem, outcome in zip(identities, row.problems, outcomes, strict=True):
-            if problem.spec in row.missing:
-                record = _record(order, identity, problem, outcome, checkpoint, commit)
-                store.write(directory, record)
-                yield record
-        checkpoint.remove()
-
-
-def _outcomes(order: Order, row: Row, loop: CheckpointedLoop) -> Sequence[Outcome]:
-    """What the row gives; where it does not fit into memory, the error names it."""
-    where = f"{row.method} on {', '.join(problem.spec for problem in row.problems)}"
-    try:
-        return order.track.row(row.method, row.problems, order.budget, loop)
-    except MemoryError as error:
-        raise MemoryError(f"{where}: {error}") from error
-    except RuntimeError as error:
-        if not device_is_full(error):
-            raise
-        raise RuntimeError(f"{where}: {error}") from error
-
-
-def _record(
-    order: Order,
-    identity: Identity,
-    problem: Problem,
-    outcome: Outcome,
-    checkpoint: Checkpoint,
-    commit: str | None,
-) -> Record:
-    origins = checkpoint.manifest.origins
-    moved = [f"run in parts: {'; then '.join(map(_in_words, origins))}"] if len(origins) > 1 else []
-    return Record(
-        **msgspec.structs.asdict(identity),
-        suite=order.suite,
-        **vars(outcome) | {"warnings": [*outcome.warnings, *moved]},
-        bounds=dict(problem.bounds),
-        steps_asked=order.budget.steps,
-        cells=len(checkpoint.cells),
-        versions=origins[-1].versions,
-        device=origins[-1].device,
-        commit=commit,
-        command=provenance.command(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _in_words(origin: Origin) -> str:
-    return f"on {origin.device} with {', '.join(f'{name} {version}' for name, version in origin.versions.items())}"

@@ -11,8 +11,7 @@ from toy import SUITE, Toy
 
 from seqrl_jax import files
 from seqrl_jax.checkpoint import save_tree
-from seqrl_jax.results import store
-from seqrl_jax.runs import runner
+from seqrl_jax.results import provenance, store
 from seqrl_jax.runs.checkpoint import FOLDER, checkpoints_in
 from seqrl_jax.runs.interrupt import Interrupt, Interrupted
 from seqrl_jax.runs.observer import Unwatched
@@ -370,6 +369,6 @@ def test_what_does_not_fit_into_memory_is_named(tmp_path, order, error):
 
 def test_a_run_knows_its_commit_once_for_a_row(tmp_path, order, monkeypatch):
     asked = []
-    monkeypatch.setattr(runner.provenance, "commit", lambda: asked.append(1) or "0" * 40)
+    monkeypatch.setattr(provenance, "commit", lambda: asked.append(1) or "0" * 40)
     records = run(order(methods=["slow"]), tmp_path)
     assert len(asked) == 2 and {record.commit for record in records} == {"0" * 40}
