@@ -1,7 +1,7 @@
-"""Execute every notebook in this folder; with --save, keep what they show.
+"""Execute the notebooks in this folder; with --save, keep what they show.
 
     python notebooks/execute.py            # check that they run
-    python notebooks/execute.py --save     # and store the outputs in the files
+    python notebooks/execute.py 06 --save  # and store the outputs in the file, of one
 
 SEQRL_NOTEBOOK_SIZE=small runs them at the smallest size.
 """
@@ -9,24 +9,33 @@ SEQRL_NOTEBOOK_SIZE=small runs them at the smallest size.
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
+HERE = Path(__file__).parent
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--save", action="store_true")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="how the files' names begin (all)")
+    parser.add_argument("--save", action="store_true", help="keep the outputs")
     options = parser.parse_args()
-    for path in sorted(Path(__file__).parent.glob("*.ipynb")):
+    chosen = [path for path in sorted(HERE.glob("*.ipynb")) if path.name.startswith(tuple(options.names or [""]))]
+    if not chosen:
+        parser.error(f"no notebook begins with {' or '.join(options.names)}")
+    for path in chosen:
+        begin = time.perf_counter()
         notebook = nbformat.read(path, as_version=4)
-        NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
+        # Where a reader's kernel stands: beside the notebook.
+        NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": HERE}}).execute()
         if options.save:
             for cell in notebook.cells:
                 cell.metadata.pop("execution", None)
             nbformat.write(notebook, path)
-        print(f"executed {path.name}")
+        print(f"executed {path.name} in {time.perf_counter() - begin:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

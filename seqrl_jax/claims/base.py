@@ -28,6 +28,8 @@ SOURCES = (STATES, METHODS, MODELS, HISTORIES, ALIGNMENT, DPO, DIALOGUE)
 
 VALID = 1e-6
 """What is exact is equal to within this."""
+VERDICTS = {True: "holds", False: "does not", None: "not decided"}
+"""Of what a claim comes to, in words."""
 Row = Mapping[str, Any]
 Rule = Callable[[Estimate], bool | None]
 """Of a value with its interval: whether the claim holds, None where that is not decided."""
@@ -125,6 +127,24 @@ def judged(claim: Claim, evidence: Evidence) -> Measured:
     except KeyError as missing:
         # Measurements are files of many forms, which other versions may have written.
         return Measured(None, None, None, None, "", f"a recorded measurement has no {missing}; record it again")
+
+
+def summary(claims: Iterable[Claim], directory: Path | None = None) -> str:
+    """A line for each claim: its verdict, what it says, what was measured, and its id.
+
+    Args: directory: of the evidence; where it is not there, only what is computed exactly is measured.
+    """
+    evidence = Evidence(directory if directory is not None and directory.is_dir() else None)
+    return "\n".join(_in_a_line(claim, judged(claim, evidence)) for claim in claims)
+
+
+def _in_a_line(claim: Claim, found: Measured) -> str:
+    number = lambda value: f"{round(value, 9) + 0.0:.4g}"
+    measured = ""
+    if found.value is not None:
+        low, high = (None if end is None else number(end) for end in (found.low, found.high))
+        measured = f" {number(found.value)}{'' if low in (None, high) else f' [{low}, {high}]'} {found.unit}."
+    return f"{VERDICTS[found.holds]:<13}{claim.statement}{measured} ({claim.id})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,10 @@ import textwrap
 from itertools import groupby
 from typing import Any
 
-from seqrl_jax.claims.base import Claim, Evidence, Measured, judged
-from seqrl_jax.claims.registry import CLAIMS
+from seqrl_jax.claims import CLAIMS, VERDICTS, Claim, Evidence, Measured, judged
 from seqrl_jax.commands.console import note, one_line, print_json
 from seqrl_jax.report.words import figures
 
-VERDICTS = {True: "holds", False: "does not", None: "not decided"}
 WIDTH = 110
 
 

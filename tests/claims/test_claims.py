@@ -147,6 +147,12 @@ def test_damaged_records_are_named(tmp_path):
     assert "broken.json" in evidence.damage[0]
 
 
+def test_a_summary_gives_each_claim_a_line(tmp_path):
+    lines = base.summary([BY_ID["information_gathering"], BY_ID["stored_beats_zero"]], tmp_path / "none").splitlines()
+    assert lines[0].startswith("holds ") and lines[0].endswith("for what it shows. 0.9 return. (information_gathering)")
+    assert lines[1].startswith("not decided ") and lines[1].endswith("however old. (stored_beats_zero)")
+
+
 def test_the_command_tells_machines_and_people(capsys, monkeypatch):
     made = (
         Claim(
