@@ -8,7 +8,9 @@ that attempts are counted in one place.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from seqrl_jax.figures import printable
 from seqrl_jax.runs.executors.pool import Note, Report, Ticket
 from seqrl_jax.runs.executors.resources import Resources, number
 from seqrl_jax.runs.executors.worker import carry_out
+from seqrl_jax.runs.interrupt import SIGNALS
 
 WIDTH = 1000
 """Jobs that are submitted at once: enough for a large cluster, few enough for Ray to look through."""
@@ -61,7 +64,8 @@ class RayCluster:
         ray = _ray()
         # Nothing is reported to Ray's makers unless the user wants that.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+        with _signals_as_before():
+            ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         try:
             if not _any_node_has(ray.nodes(), self.resources):
                 note(f"no node of the cluster has now what a row asks for, {_in_words(self.resources)}: rows wait")
@@ -112,6 +116,16 @@ def _ray() -> Any:
         return import_module("ray")
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; for --executor ray: pip install "seqrl_jax[ray]"') from error
+
+
+@contextmanager
+def _signals_as_before() -> Iterator[None]:
+    """Ray takes SIGTERM, in Python and below it, where a process aborts with a trace: it is given back."""
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
 def _answers(address: str) -> None:
