@@ -6,7 +6,8 @@ Cells are simulated: 100 methods on 1,000 tasks, of which ten are a program, so 
 time. An executor that does nothing, and gives records that were made before, shows what is planned and handed over;
 one that writes them, what a local run adds to that; a pool in this process, what jobs and answers as JSON add, the
 worker's side and the making of its records among it. The files are those of a run, each written whole and waited for,
-so that fewer of them will do. The least of the repeats counts, since a machine that does other things only adds to it.
+so that fewer of them will do. The least of the repeats counts, since a machine that does other things only adds to it;
+the fingerprint of the code, which a process computes once, is in the first.
 """
 
 from __future__ import annotations
