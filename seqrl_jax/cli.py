@@ -207,9 +207,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="[KIND] NAME",
         help="env (default) and tasks, train and tasks, dialogue and games, or lm (env tmaze)",
     )
-    throughput.add_argument("--agents", nargs="+", default=["ppo"], metavar="AGENT", help="train: these (ppo)")
+    throughput.add_argument("--agents", nargs="+", metavar="AGENT", help="train: these (ppo)")
     throughput.add_argument(
-        "--batch", nargs="+", type=_in("Count"), help="so many side by side (env, dialogue: 2048; train: 1; lm: 8)"
+        "--batch",
+        nargs="+",
+        type=_in("Count"),
+        help="so many side by side (2048; lm: 8; train: one a device)",
     )
     throughput.add_argument("--devices", nargs="+", type=_in("Count"), default=[1], help="spread over so many (1)")
     throughput.add_argument("--steps", type=_in("Count"), default=1000, help="steps of each in a call (1000)")

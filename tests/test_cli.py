@@ -265,8 +265,15 @@ def test_throughput_of_agents_and_dialogues_by_batch(seqrl, tmp_path):
     assert [row["what"] for row in json.loads(out)["rows"]] == ["small_talk by utterance", "small_talk by token"]
     code, out, err = seqrl("throughput", "env", "tiger", "--batch", 2, 3, "--devices", 2, "--steps", 4)
     assert (code == 2 and not out and "2 devices are asked for" in err) or "does not divide over 2 devices" in err
-    code, _, err = seqrl("throughput", "lm", "tiger")
-    assert code == 2 and "lm takes no names" in err
+    for arguments, said in (
+        (["lm", "tiger"], "lm takes no names"),
+        (["trian", "tiger"], "unknown kind 'trian': did you mean train?"),
+        (["tiger", "lm"], "lm is a kind, which stands first and alone"),
+        (["tiger", "--agents", "ppo"], "--agents are trained: seqrl throughput train tiger --agents"),
+        (["tiger", "--picture", tmp_path / "no" / "speed.png"], "there is no such directory"),
+    ):
+        code, out, err = seqrl("throughput", *arguments)
+        assert code == 2 and not out and said in err
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from functools import partial
 from itertools import cycle, groupby, product
 from pathlib import Path
 from typing import Any, get_args
 
+import jax
+
 from seqrl_jax.agents import make_agent
-from seqrl_jax.commands.console import print_json
+from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.programs import require_attention
+from seqrl_jax.devices import usable_cores
 from seqrl_jax.dialogue.environment import symbol_env, symbol_params
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import View, spelling
@@ -20,7 +24,7 @@ from seqrl_jax.figures import COLOURS, new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.runs.programs import use_cores
-from seqrl_jax.tasks.environments import environment
+from seqrl_jax.tasks.environments import environment, known
 from seqrl_jax.text.vocabulary import Bytes
 from seqrl_jax.throughput.env import random_policy_rollout
 from seqrl_jax.throughput.lm import TrainingSpeed, training_speed
@@ -28,9 +32,8 @@ from seqrl_jax.throughput.measure import Measurement, Program, measure
 from seqrl_jax.throughput.training import training
 
 ENVIRONMENTS = 2048
-RUNS = 1
 TEXTS = 8
-"""What stands side by side unless another batch is asked for."""
+"""What stands side by side unless another batch is asked for; of runs it is one on each device."""
 LEGEND_INCHES = 0.3
 LEGEND_EACH = 0.22
 DPI = 150
@@ -38,15 +41,36 @@ DPI = 150
 
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
-    kind, *names = options.what if options.what and options.what[0] in KINDS else ["env", *options.what]
-    use_cores(max(options.devices))
-    rows = list(KINDS[kind](names, options))
+    kind, names = _kind(options.what)
+    if options.agents and kind != "train":
+        raise ValueError(f"--agents are trained: seqrl throughput train {' '.join(names)} --agents ...")
+    if options.picture and not options.picture.absolute().parent.is_dir():
+        raise ValueError(f"--picture {options.picture}: there is no such directory")
+    widest = max(options.devices)
+    use_cores(widest)
+    if jax.default_backend() == "cpu" and widest > usable_cores():
+        note(f"{widest} devices share {usable_cores()} cores")
+    rows = []
+    for row in KINDS[kind](names, options):
+        rows.append(row)
+        if not options.json:
+            print(_line(row, options), flush=True)
     if options.picture:
         _draw(rows, options.picture)
     if options.json:
-        return print_json({"rows": [_as_json(row) for row in rows]})
-    for row in rows:
-        print(_line(row, options))
+        print_json({"rows": [_as_json(row) for row in rows]})
+
+
+def _kind(what: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """What is measured, and its names. Raises: ValueError for a kind that stands elsewhere, or nearly is one."""
+    if what and what[0] in KINDS:
+        return what[0], what[1:]
+    meant = [*(name for name in what if name in KINDS), *get_close_matches(what[0] if what else "", KINDS)]
+    if meant and not known(what[0]):
+        raise ValueError(f"unknown kind {what[0]!r}: did you mean {meant[0]}? There are {', '.join(KINDS)}")
+    if meant:
+        raise ValueError(f"{meant[0]} is a kind, which stands first and alone: seqrl throughput {meant[0]} ...")
+    return "env", what
 
 
 def _stepping(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
@@ -61,11 +85,11 @@ def _stepping(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Mea
 def _training(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
     """Of agents in environments, from their initialisation on, as many runs at once as a batch holds."""
     runs = {}
-    for spec, name in product(specs or ["tmaze"], options.agents):
+    for spec, name in product(specs or ["tmaze"], options.agents or ["ppo"]):
         ready, agent = environment(spec), make_agent(name)
         updates = max(1, options.steps // agent.steps_per_update)
         runs[f"{name} on {spec}"] = partial(training, agent, ready.env, ready.params, updates)
-    return _in_turn(runs, RUNS, options)
+    return _in_turn(runs, max(options.devices), options)
 
 
 def _talking(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
@@ -134,7 +158,8 @@ def _line(row: Measurement, options: argparse.Namespace) -> str:
 
 def _draw(rows: Sequence[Measurement], path: Path) -> None:
     """Steps per second against what stands side by side, a line for each program and number of devices."""
-    lines = [list(group) for _, group in groupby(sorted(rows, key=_line_of), key=_line_of)]
+    in_order = sorted(rows, key=lambda row: (*_line_of(row), row.batch))
+    lines = [list(group) for _, group in groupby(in_order, key=_line_of)]
     figure = new_figure(1, 1, LEGEND_INCHES + LEGEND_EACH * len(lines))
     axes = figure.subplots()
     for line, colour in zip(lines, cycle(COLOURS)):

@@ -10,7 +10,7 @@ from seqrl_jax.exact.controller import Controller, controller_from_graph, evalua
 from seqrl_jax.exact.grid import embedded, faces, snapped, transition_to_grid
 from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.plans import likely_beliefs, point_based_controller
-from seqrl_jax.exact.pruning import FEW_STATES, pruned_controller
+from seqrl_jax.exact.pruning import pruned_controller
 from seqrl_jax.exact.state import largest_return
 from seqrl_jax.exact.trials import by_steps, plans_by_step
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -22,7 +22,7 @@ UPPER_POINTS = 12_000
 LOWER_POINTS = 3_000
 LIKELY_POINTS = 1_000
 PRUNING = 5e8
-"""Of the work of a budget, what may be taken to list plans; it is in small pieces, which take their time."""
+"""Work that may be taken to list plans, if as much is left; it is in small pieces, which take their time."""
 FOR_PRUNING = 0.3
 """Of the seconds that are left, the same."""
 TRIAL_TOLERANCE = 1e-9
@@ -84,10 +84,8 @@ def bounded_interval(task: TabularPOMDP, meter: Meter, watch: Watch) -> tuple[In
 
 
 def _pruned(task: TabularPOMDP, meter: Meter) -> tuple[float, Controller] | None:
-    """What incremental pruning says of both ends; None where states or plans are too many."""
-    if task.num_states > FEW_STATES:
-        return None
-    part = meter.part(PRUNING, FOR_PRUNING)
+    """What incremental pruning says of both ends; None where it takes too much."""
+    part = meter.part(min(PRUNING, max(1.0, meter.budget.work - meter.work)), FOR_PRUNING)
     try:
         return pruned_controller(task, part)
     except OverBudget:

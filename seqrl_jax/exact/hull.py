@@ -58,7 +58,7 @@ def regions(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Boxes around the beliefs at which each of K vectors, [K, S], is the largest.
 
     The least share of a state there, or of all others together, is `max nu` with `nu + sum_k y_k (vector - other_k) <=
-    mass`, where mass is 1 at that state, or at all others.
+    mass`, where mass is 1 at that state, or at all others; what rounding used above it is taken off nu.
 
     Returns: [K, S] least and [K, S] largest shares, proved; where a vector is nowhere the largest, they may cross.
     """
@@ -68,8 +68,10 @@ def regions(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sides = np.concatenate([np.eye(num_s), 1 - np.eye(num_s)])
     mass, offset = np.tile(sides, (count, 1)), np.repeat(scaled, len(sides), axis=0)
     which, amount, _ = _packed(columns, gain, mass, offset, 1 - gain)
-    found = (amount * (which == count)).sum(1).reshape(count, 2, num_s)
-    return found[:, 0], 1 - found[:, 1]
+    used = np.einsum("nk,nks->ns", amount, columns[which]) + (amount * (which < count)).sum(1)[:, None] * offset
+    least = (amount * (which == count)).sum(1) - np.maximum(0, used - mass).max(1)
+    states, others = np.moveaxis(least.reshape(count, 2, num_s), 1, 0)
+    return states, 1 - others
 
 
 def _packed(

@@ -21,16 +21,20 @@ from seqrl_jax.exact.plans import joined
 from seqrl_jax.exact.state import largest_return
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
-FEW_STATES = 10
-"""Of more, plans are too many."""
-TOLERANCE = 1e-8
-"""Of the largest return, in every step its share: what a plan that is left out may be better by."""
+FEW_STATES, FEW_OBSERVATIONS = 10, 64
+"""Of more states plans are too many, of more observations the sets that are added."""
+TOLERANCE = 5e-8
+"""Of the largest return: what all plans that are left out may be better by, in all steps together."""
 SAMPLED = 400
 """Beliefs at which the best plans stay without a test."""
 ENTRIES = 4_000_000
 """Numbers that a batch of tests holds at once."""
 MARGIN = 1e-9
 """Shares of a state that differ by less may be equal."""
+OVERHEAD = 100_000
+"""What it takes to add two sets, however small they are, in products of numbers."""
+SHARE_OF_MEMORY = 1 / 16
+"""What a single array may take of it."""
 TESTS = 10
 """Passes over all plans that a test is reckoned at."""
 
@@ -46,10 +50,13 @@ class _Plans(NamedTuple):
 
 
 def pruned_controller(task: TabularPOMDP, meter: Meter) -> tuple[float, Controller]:
-    """An upper end of the history value, and a controller whose value is below it by the tolerance at most.
+    """An upper end of the history value, and a controller whose value is below it by `TOLERANCE` at most.
 
-    Raises: OverBudget, when the work or the seconds of `meter`, or a part of its memory, are not enough.
+    Raises: OverBudget, when the work or the seconds of `meter`, or a part of its memory, are not enough, and where
+        states or observations are more than a few.
     """
+    if task.num_states > FEW_STATES or task.num_observations > FEW_OBSERVATIONS:
+        raise OverBudget
     kernel = task.kernel
     sieve = _Sieve(task, meter)
     alpha, error = np.zeros((1, task.num_states)), 0.0
@@ -105,18 +112,18 @@ class _Sieve:
         num_s = task.num_states
         inner, outer = (rng.dirichlet(np.full(num_s, weight), SAMPLED // 2) for weight in (1.0, 1 / num_s))
         self._beliefs = np.concatenate([np.eye(num_s), inner, outer])
-        self._tolerance = TOLERANCE / task.horizon * largest_return(task)
-        self._meter = meter
+        # A step prunes once for each observation, once for each sum of two sets, and once over all actions.
+        prunings = task.horizon * 2 * task.num_observations
+        self._tolerance = TOLERANCE / prunings * largest_return(task)
+        self._meter, self._num_observations = meter, task.num_observations
 
     def pairs(self, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of plans [K, S] and [L, S], the pairs [N] and [N] that may be best together: both are so at one belief."""
-        count = len(one) * len(other) * one.shape[1]
-        if 8 * count > self._meter.budget.memory / 8:
-            raise OverBudget
-        self._spend(count)
+        num_s = one.shape[1]
+        self._spend(OVERHEAD, len(one) * len(other) * num_s)
         boxes = []
         for alpha in (one, other):
-            self._spend(TESTS * 2 * alpha.shape[1] * len(alpha) * alpha.size)
+            self._spend(TESTS * 2 * num_s * len(alpha) * alpha.size, 2 * alpha.size * (len(alpha) + num_s))
             boxes.append(regions(alpha))
         (low, high), (least, most) = boxes
         apart = (low[:, None] > most + MARGIN) | (least > high[:, None] + MARGIN)
@@ -126,13 +133,13 @@ class _Sieve:
     def best(self, alpha: np.ndarray) -> tuple[np.ndarray, float]:
         """Of plans [K, S], the numbers of those to keep, and by how much others are better anywhere, at most."""
         kept, tested = np.zeros(len(alpha), bool), np.ones(len(alpha), bool)
-        self._spend(alpha.size * len(self._beliefs))
+        self._spend(alpha.size * len(self._beliefs), len(alpha) * (len(self._beliefs) + self._num_observations))
         kept[(alpha @ self._beliefs.T).argmax(0)] = True
         error, tested = 0.0, ~kept
         while tested.any():
             stand = alpha[kept]
             some = np.flatnonzero(tested)[: max(1, ENTRIES // len(stand))]
-            self._spend(TESTS * len(some) * stand.size)
+            self._spend(TESTS * len(some) * stand.size, len(some) * len(stand))
             excess, belief = excesses(alpha[some], stand)
             worse = excess <= self._tolerance
             error = max(error, float(excess[worse].max(initial=0)))
@@ -148,7 +155,8 @@ class _Sieve:
             kept[found], tested[found] = True, False
         return np.flatnonzero(kept), error
 
-    def _spend(self, work: float) -> None:
+    def _spend(self, work: float, numbers: int = 0) -> None:
+        """Count work, before an array of so many numbers is made. Raises: OverBudget."""
         self._meter.work += work
-        if self._meter.spent() > 1:
+        if self._meter.spent() > 1 or 8 * numbers > SHARE_OF_MEMORY * self._meter.budget.memory:
             raise OverBudget

@@ -2,7 +2,7 @@
 
 Texts lie over the axis `data`, the sides of matrices over `data` and `model`. XLA's partitioner gathers of a matrix
 what a product needs, when it needs it, and adds up gradients; nothing here says so. What lies over `model` is the side
-that attention heads and hidden units stand on, so that activations are cut alike and only sums cross that axis.
+of hidden units, and that of the three projections of attention together, which are laid anew by heads.
 
 Source: Rajbhandari et al. (2020), ZeRO, stage 3, for `data`; Shoeybi et al. (2019), Megatron-LM, for `model`; Xu et al.
 (2021), GSPMD, for the partitioner.

@@ -185,7 +185,7 @@ def train(
     lie = weight_shardings(mesh, state)
     advance = jax.jit(stage.step, donate_argnums=0, out_shardings=(lie, None))
     # The weights are also the reference: what is donated must not be the same buffers.
-    state = jax.device_put(jax.tree.map(jnp.array, state), lie)
+    state = jax.tree.map(jnp.copy, jax.device_put(state, lie))
     fixed = jax.device_put(stage.fixed, weight_shardings(mesh, stage.fixed))
     key, pending, clock = keys_of(run).steps, list[Metrics](), _Clock(begun)
     with interrupt.under_way():

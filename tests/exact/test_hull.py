@@ -49,3 +49,16 @@ def test_boxes_are_the_least_around_where_a_vector_is_the_largest(seed):
             ends = [linprog(sign * side, vectors - vector, np.zeros(10), [np.ones(4)], [1]) for sign in (1, -1)]
             if all(end.success for end in ends):
                 assert (low[s], high[s]) == pytest.approx((ends[0].fun, -ends[1].fun), abs=1e-8)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e-8, 1e-10])
+def test_boxes_hold_the_regions_of_vectors_that_hardly_differ(size):
+    """Tangents of a parabola, beside one vector that is far below them and sets the unit."""
+    touched = np.arange(9) / 8
+    vectors = np.concatenate([size * np.stack([2 * touched - touched**2, -(touched**2)], axis=1), [[-1.0, -1.0]]])
+    least, largest = regions(vectors)
+    shares = np.linspace(0, 1, 2001)
+    best = (vectors @ np.stack([shares, 1 - shares])).argmax(0)
+    # What two vectors differ by near where they cross may be rounding of the far one.
+    margin = 1e-9 + 1e-14 / size
+    assert (least[best, 0] - margin <= shares).all() and (shares <= largest[best, 0] + margin).all()

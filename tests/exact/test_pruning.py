@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax.exact.belief import belief_graph, history_policy
-from seqrl_jax.exact.bounds import history_interval
-from seqrl_jax.exact.budget import DEFAULT, Meter, OverBudget, SearchBudget
+from seqrl_jax.exact.bounds import bounded_interval, history_interval
+from seqrl_jax.exact.budget import DEFAULT, Meter, OverBudget, SearchBudget, unseen
 from seqrl_jax.exact.controller import evaluate_controller
 from seqrl_jax.exact.pruning import TOLERANCE, pruned_controller
 from seqrl_jax.exact.state import largest_return
@@ -25,8 +25,7 @@ def test_the_ends_hold_the_exact_value_at_any_unit(random_task, seed, scale):
     upper, controller = pruned_controller(task, Meter(DEFAULT))
     lower = evaluate_controller(task, controller)
     assert lower - 1e-12 * unit <= exact <= upper + 1e-12 * unit
-    # The prunings of a step are one for each observation, one for each sum, and one of all actions.
-    assert upper - lower <= (2 * task.num_observations + 1) * TOLERANCE * unit
+    assert upper - lower <= TOLERANCE * unit
 
 
 def _dense(horizon):
@@ -66,6 +65,22 @@ def test_a_task_of_few_states_is_exact_though_its_beliefs_cannot_be_listed():
 def test_what_does_not_fit_into_the_budget_is_given_up(budget):
     with pytest.raises(OverBudget):
         pruned_controller(_dense(horizon=30), Meter(budget))
+
+
+def test_what_is_too_much_is_refused_and_no_more_is_spent_than_there_is():
+    with pytest.raises(OverBudget):
+        pruned_controller(make("mini_hallway"), Meter(DEFAULT))
+    meter = Meter(SearchBudget(work=1e6))
+    bounded_interval(_dense(horizon=30), meter, unseen)
+    # A search ends with the look, and pruning with the set, that was one too many.
+    assert meter.spent() < 30
+
+
+def test_a_single_step_needs_no_look_ahead():
+    task = _dense(horizon=1)
+    upper, controller = pruned_controller(task, Meter(DEFAULT))
+    best = task.kernel.first[1] @ task.kernel.reward.T
+    assert upper == pytest.approx(best.max(1).sum()) == evaluate_controller(task, controller)
 
 
 def test_an_episode_that_ends_at_once_needs_one_plan():
