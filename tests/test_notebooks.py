@@ -42,7 +42,9 @@ def test_it_says_nothing_of_the_machine_that_ran_it(path):
     assert not re.search(r"/(home|root|tmp|work|Users)/", path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("path", "source"), zip(NOTEBOOKS, SOURCES), ids=lambda part: getattr(part, "stem", part))
+@pytest.mark.parametrize(
+    ("path", "source"), list(zip(NOTEBOOKS, SOURCES)), ids=lambda part: getattr(part, "stem", part)
+)
 def test_it_ends_with_the_claims_of_its_part(path, source):
     mine = [claim for claim in CLAIMS if claim.source == source and claim not in memory.CLAIMS]
     assert not [claim.id for claim in mine if f"({claim.id})" not in shown(path)]
