@@ -30,6 +30,7 @@ from seqrl_jax.runs.executors.base import Executor, Table
 from seqrl_jax.runs.executors.job import Answer, decode_job, encode
 from seqrl_jax.runs.executors.pool import Note, Report
 from seqrl_jax.runs.executors.remote import Remote
+from seqrl_jax.runs.executors.resources import Resources
 from seqrl_jax.runs.identity import Identity
 from seqrl_jax.runs.plan import Cell, Order, Row, cells_of
 from seqrl_jax.runs.runner import run
@@ -115,8 +116,7 @@ class Writing(Nothing):
 class Here:
     """A cluster, and its pool, that answers every job at once."""
 
-    width, kept, cores = 1000, None, 1
-    environment: Mapping[str, str] = {}
+    width, kept, resources = 1000, None, Resources(1)
 
     def __init__(self) -> None:
         self._jobs: list[bytes] = []

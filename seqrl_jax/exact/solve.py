@@ -110,9 +110,9 @@ def solve_anew(task: TabularPOMDP, budget: SearchBudget = DEFAULT, watch: Watch 
         fingerprint=fingerprint(task),
         values={
             "random": Interval(uniform, uniform, "exact: expectation under the uniform policy"),
-            "memoryless_deterministic": _told(deterministic, budget),
-            "memoryless_stochastic": _told(stochastic, budget),
-            "history": _told(history, budget),
+            "memoryless_deterministic": _with_budget(deterministic, budget),
+            "memoryless_stochastic": _with_budget(stochastic, budget),
+            "history": _with_budget(history, budget),
             "state": Interval(state, state, "exact: backward induction over states and time"),
         },
         deterministic=deterministic_policy,
@@ -137,9 +137,9 @@ def solve_infinite(task: TabularPOMDP, budget: SearchBudget = DEFAULT, watch: Wa
         fingerprint=_identity(task, infinite=True),
         values={
             "random": infinite_uniform(task),
-            "memoryless_deterministic": _told(deterministic, budget),
-            "memoryless_stochastic": _told(stochastic, budget),
-            "history": _told(history, budget),
+            "memoryless_deterministic": _with_budget(deterministic, budget),
+            "memoryless_stochastic": _with_budget(stochastic, budget),
+            "history": _with_budget(history, budget),
             "state": state,
         },
         deterministic=deterministic_policy,
@@ -155,7 +155,7 @@ def _identity(task: TabularPOMDP, infinite: bool) -> str:
     return fingerprint(replace(task, horizon=1) if infinite else task)
 
 
-def _told(value: Interval, budget: SearchBudget) -> Interval:
+def _with_budget(value: Interval, budget: SearchBudget) -> Interval:
     """The interval with what its ends depend on."""
     if budget.seconds is None or value.gap == 0 or value.method.startswith("exact"):
         return value

@@ -21,12 +21,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from seqrl_jax.settings import Count
 
 DATA, MODEL = "data", "model"
-SIDES: dict[tuple[str, ...], tuple[str, str]] = {
-    ("c_attn", "kernel"): (DATA, MODEL),
-    ("c_fc", "kernel"): (DATA, MODEL),
-    ("c_proj", "kernel"): (MODEL, DATA),
-    ("wte", "embedding"): (MODEL, DATA),
-    ("params", "lm_head"): (MODEL, DATA),
+SIDES = {
+    "c_attn/kernel": (DATA, MODEL),
+    "c_fc/kernel": (DATA, MODEL),
+    "c_proj/kernel": (MODEL, DATA),
+    "wte/embedding": (MODEL, DATA),
+    "params/lm_head": (MODEL, DATA),
 }
 """Of the last two axes of a matrix, by the last two of its names; everything else is small and whole on each device."""
 
@@ -63,7 +63,8 @@ def bytes_on_each(tree: Any) -> int:
 
 
 def _sharding(mesh: Mesh, path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-    sides = SIDES.get(tuple(str(getattr(key, "key", key)) for key in path[-2:]), ())
+    names = jax.tree_util.keystr(path[-2:], simple=True, separator="/")
+    sides = SIDES.get(names, ())
     shape = np.shape(leaf)
     before = len(shape) - len(sides)
     # A side that the devices do not divide stays whole.

@@ -1,4 +1,4 @@
-"""What a worker is told and what it answers, as JSON: names and settings in, records out. Nothing is pickled."""
+"""What a worker is given and what it answers, as JSON: names and settings in, records out. Nothing is pickled."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from seqrl_jax.runs.executors.resources import Resources
+
 Ticket = Hashable
 """Names a job that was submitted."""
 Note = Callable[[str], None]
@@ -45,16 +47,10 @@ class Pool(Protocol):
 
 
 class Cluster(Protocol):
-    """Where a pool is opened.
-
-    cores: of a CPU, for each row. environment: variables for workers, which are set before JAX starts there.
-    """
+    """Where a pool is opened. resources: what each row takes of it."""
 
     @property
-    def cores(self) -> int: ...
-
-    @property
-    def environment(self) -> dict[str, str]: ...
+    def resources(self) -> Resources: ...
 
     def open(self, directory: Path, note: Note) -> AbstractContextManager[Pool]:
         """A pool for the table of a directory; at its end no job goes on. Raises: OSError or ValueError in a line."""

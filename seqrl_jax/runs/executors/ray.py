@@ -50,14 +50,6 @@ class RayCluster:
         if self.address is not None:
             _answers(self.address)
 
-    @property
-    def cores(self) -> int:
-        return self.resources.cpus
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return self.resources.environment
-
     @contextmanager
     def open(self, directory: Path, note: Note) -> Iterator[RayPool]:
         """Raises: OSError, where there is no such cluster."""

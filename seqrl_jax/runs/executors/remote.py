@@ -27,7 +27,7 @@ WRITTEN_CELLS_ARE_KEPT = "ending now: cells that are written are kept, and rows 
 class Remote:
     """See `executors.base.Executor`. attempts: how often a row is submitted at most.
 
-    A worker is told names, so that a track must be the one that has its name there. Raises: RowsFailed, once all other
+    A worker is given names, so that a track must be the one that has its name there. Raises: RowsFailed, once all other
     rows are written.
     """
 
@@ -78,7 +78,7 @@ class _Filling:
             for report in self._pool.wait(POLL):
                 yield from self._take(report)
         if self._given_up:
-            raise RowsFailed("; ".join(map(self._told, self._given_up)))
+            raise RowsFailed("; ".join(map(_in_a_line, self._given_up)))
 
     def _submit(self, sent: _Sent) -> None:
         if sent.row.begun and not sent.failures:
@@ -95,8 +95,8 @@ class _Filling:
             steps=order.budget.steps,
             evaluations=order.budget.evaluations,
             checkpoint_every=order.checkpoint_every,
-            cores=self._cluster.cores,
-            environment=self._cluster.environment,
+            cores=self._cluster.resources.cpus,
+            environment=self._cluster.resources.environment,
             folder=os.getcwd(),
             kept=None if kept is None else str(kept),
         )
@@ -151,7 +151,9 @@ class _Filling:
         else:
             self._given_up.append(sent)
 
-    def _told(self, sent: _Sent) -> str:
-        count = len(sent.failures)
-        how = "failed" if count == 1 else f"failed {count} times, the last time"
-        return f"{sent.row.name} {how}: {sent.failures[-1]}"
+
+def _in_a_line(lost: _Sent) -> str:
+    """A row that was given up, and why."""
+    count = len(lost.failures)
+    how = "failed" if count == 1 else f"failed {count} times, the last time"
+    return f"{lost.row.name} {how}: {lost.failures[-1]}"

@@ -46,14 +46,6 @@ class SlurmCluster:
         if self.scheduler == "slurm" and shutil.which("srun") is None:
             raise ValueError("--executor slurm: there is no srun here; start it where Slurm takes jobs")
 
-    @property
-    def cores(self) -> int:
-        return self.resources.cpus
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return self.resources.environment
-
     @contextmanager
     def open(self, directory: Path, note: Note) -> Iterator[SlurmPool]:
         """Raises: ValueError for a resource that submitit has no name for."""

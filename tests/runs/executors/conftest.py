@@ -10,6 +10,7 @@ from toy import Toy
 
 from seqrl_jax.runs.executors.job import encode
 from seqrl_jax.runs.executors.pool import Report
+from seqrl_jax.runs.executors.resources import Resources
 from seqrl_jax.runs.executors.worker import answer
 from seqrl_jax.runs.plan import Order
 from seqrl_jax.tracks.base import Budget
@@ -23,8 +24,7 @@ class FakeCluster:
     fate: object = lambda number, report: [report]
     width: int = 4
     kept: object = None
-    cores: int = 1
-    environment: dict = field(default_factory=dict)
+    resources: Resources = field(default_factory=lambda: Resources(1))
     jobs: list = field(default_factory=list)
     opened: int = 0
     is_open: bool = False
