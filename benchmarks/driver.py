@@ -116,7 +116,7 @@ class Writing(Nothing):
 class Here:
     """A cluster, and its pool, that answers every job at once."""
 
-    width, kept, resources = 1000, None, Resources(1)
+    width, shared_folder, resources = 1000, None, Resources(1)
 
     def __init__(self) -> None:
         self._jobs: list[bytes] = []

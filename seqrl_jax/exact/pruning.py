@@ -65,10 +65,10 @@ def pruned_controller(task: TabularPOMDP, meter: Meter) -> tuple[float, Controll
         parts = [_of_action(task, a, alpha, sieve) for a in range(kernel.num_actions)]
         plans = _Plans(*(np.concatenate(part) for part in zip(*(plans for plans, _ in parts), strict=True)))
         action = np.repeat(np.arange(len(parts)), [len(plans.alpha) for plans, _ in parts])
-        kept, left_out = sieve.best(plans.alpha)
-        alpha = plans.alpha[kept]
+        useful, left_out = sieve.best(plans.alpha)
+        alpha = plans.alpha[useful]
         error = task.discount * error + max(wrong for _, wrong in parts) + left_out
-        steps.append((action[kept], plans.choice[kept]))
+        steps.append((action[useful], plans.choice[useful]))
     shown, joint = kernel.first
     values = joint @ alpha.T
     start = np.zeros(task.num_observations, np.int32)
@@ -86,10 +86,10 @@ def _of_action(task: TabularPOMDP, action: int, after: np.ndarray, sieve: _Sieve
     for (a, o), branch in task.kernel.branches.items():
         if a == action:
             alpha = task.discount * (branch @ after.T).T
-            kept, left_out = sieve.best(alpha)
-            choice = np.zeros((len(kept), num_o), int)
-            choice[:, o] = kept
-            parts.append(_Plans(alpha[kept], choice))
+            useful, left_out = sieve.best(alpha)
+            choice = np.zeros((len(useful), num_o), int)
+            choice[:, o] = useful
+            parts.append(_Plans(alpha[useful], choice))
             error += left_out
     parts = parts or [_Plans(np.zeros((1, task.num_states)), np.zeros((1, num_o), int))]
     while len(parts) > 1:
@@ -97,8 +97,8 @@ def _of_action(task: TabularPOMDP, action: int, after: np.ndarray, sieve: _Sieve
         mine, theirs = sieve.pairs(one.alpha, other.alpha)
         # Each chooses behind observations of its own.
         sums = _Plans(one.alpha[mine] + other.alpha[theirs], one.choice[mine] + other.choice[theirs])
-        kept, left_out = sieve.best(sums.alpha)
-        parts.append(sums.some(kept))
+        useful, left_out = sieve.best(sums.alpha)
+        parts.append(sums.some(useful))
         error += left_out
     (plans,) = parts
     return plans._replace(alpha=plans.alpha + task.kernel.reward[action]), error
@@ -126,18 +126,18 @@ class _Sieve:
             self._spend(TESTS * 2 * num_s * len(alpha) * alpha.size, 2 * alpha.size * (len(alpha) + num_s))
             boxes.append(regions(alpha))
         (low, high), (least, most) = boxes
-        apart = (low[:, None] > most + MARGIN) | (least > high[:, None] + MARGIN)
-        mine, theirs = np.nonzero(~apart.any(2))
+        disjoint = (low[:, None] > most + MARGIN) | (least > high[:, None] + MARGIN)
+        mine, theirs = np.nonzero(~disjoint.any(2))
         return mine, theirs
 
     def best(self, alpha: np.ndarray) -> tuple[np.ndarray, float]:
         """Of plans [K, S], the numbers of those to keep, and by how much others are better anywhere, at most."""
-        kept, tested = np.zeros(len(alpha), bool), np.ones(len(alpha), bool)
+        useful, tested = np.zeros(len(alpha), bool), np.ones(len(alpha), bool)
         self._spend(alpha.size * len(self._beliefs), len(alpha) * (len(self._beliefs) + self._num_observations))
-        kept[(alpha @ self._beliefs.T).argmax(0)] = True
-        error, tested = 0.0, ~kept
+        useful[(alpha @ self._beliefs.T).argmax(0)] = True
+        error, tested = 0.0, ~useful
         while tested.any():
-            stand = alpha[kept]
+            stand = alpha[useful]
             some = np.flatnonzero(tested)[: max(1, ENTRIES // len(stand))]
             self._spend(TESTS * len(some) * stand.size, len(some) * len(stand))
             excess, belief = excesses(alpha[some], stand)
@@ -149,11 +149,11 @@ class _Sieve:
             # Where one of these is above those that stand, the best of all that are left is needed.
             left, where = np.flatnonzero(tested), belief[~worse]
             values = where @ alpha[left].T
-            found = left[values.argmax(1)][values.max(1) > (where @ stand.T).max(1)]
+            witnessed = left[values.argmax(1)][values.max(1) > (where @ stand.T).max(1)]
             # Where rounding hides the place, a plan stays whether it is needed or not.
-            found = found if len(found) else some[~worse]
-            kept[found], tested[found] = True, False
-        return np.flatnonzero(kept), error
+            witnessed = witnessed if len(witnessed) else some[~worse]
+            useful[witnessed], tested[witnessed] = True, False
+        return np.flatnonzero(useful), error
 
     def _spend(self, work: float, numbers: int = 0) -> None:
         """Count work, before an array of so many numbers is made. Raises: OverBudget."""

@@ -108,5 +108,5 @@ def _memory(compiled: jax.stages.Compiled) -> int | None:
     planned = compiled.memory_analysis()
     if planned is None:
         return None
-    kept = planned.temp_size_in_bytes + planned.argument_size_in_bytes + planned.output_size_in_bytes
-    return int(kept - planned.alias_size_in_bytes)
+    used = planned.temp_size_in_bytes + planned.argument_size_in_bytes + planned.output_size_in_bytes
+    return int(used - planned.alias_size_in_bytes)

@@ -50,5 +50,5 @@ class Sweep:
 @functools.cache
 def sweeps() -> Mapping[tuple[str, str], Sweep]:
     """(track, agent) -> its sweep."""
-    found = msgspec.json.decode(PATH.read_bytes(), type=list[Sweep])
-    return {(track, sweep.agent): sweep for sweep in found for track in sweep.tracks}
+    recorded = msgspec.json.decode(PATH.read_bytes(), type=list[Sweep])
+    return {(track, sweep.agent): sweep for sweep in recorded for track in sweep.tracks}

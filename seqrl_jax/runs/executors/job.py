@@ -16,7 +16,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     cells: what the cells of the row are to be, those that have a record already among them. steps, evaluations,
     checkpoint_every: see `tracks.base.Budget` and `runs.plan.Order`; seeds stand in each cell. cores: of a CPU, each a
     device of the program. environment: variables to set before JAX starts. folder: where the command was given; names
-    of files start there. kept: a folder for the row's state that outlives the worker, None where there is no such disk.
+    of files start there. shared_folder: for the row's state, which outlives the worker there; None where no disk is
+    shared.
     """
 
     cells: list[Identity]
@@ -26,7 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     cores: int
     environment: dict[str, str]
     folder: str
-    kept: str | None
+    shared_folder: str | None
 
     @property
     def digest(self) -> str:

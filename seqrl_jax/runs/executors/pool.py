@@ -28,14 +28,14 @@ class Report:
 class Pool(Protocol):
     """Carries out jobs, in any order.
 
-    width: how many may be submitted and not reported. kept: a folder that all workers share, None without one.
+    width: how many may be submitted and not reported. shared_folder: a folder that all workers share, None without one.
     """
 
     @property
     def width(self) -> int: ...
 
     @property
-    def kept(self) -> Path | None: ...
+    def shared_folder(self) -> Path | None: ...
 
     def submit(self, job: bytes) -> Ticket:
         """Have `worker.carry_out` called with this, once; a job that is lost is not carried out again."""

@@ -71,7 +71,7 @@ class RayPool:
     """See `executors.pool.Pool`. work: what a worker does with a job."""
 
     width = WIDTH
-    kept = None
+    shared_folder = None
 
     def __init__(self, resources: Resources, work: Callable[[bytes], bytes] = carry_out) -> None:
         self._ray = _ray()

@@ -89,7 +89,7 @@ class _Filling:
         self._flying += 1
 
     def _job(self, row: Row) -> Job:
-        order, kept = self._table.order, self._pool.kept
+        order, shared = self._table.order, self._pool.shared_folder
         return Job(
             cells=self._table.identities(row),
             steps=order.budget.steps,
@@ -98,7 +98,7 @@ class _Filling:
             cores=self._cluster.resources.cpus,
             environment=self._cluster.resources.environment,
             folder=os.getcwd(),
-            kept=None if kept is None else str(kept),
+            shared_folder=None if shared is None else str(shared),
         )
 
     def _take(self, report: Report) -> Iterator[Record]:

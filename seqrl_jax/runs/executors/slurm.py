@@ -74,13 +74,13 @@ class SlurmCluster:
 
 
 class SlurmPool:
-    """See `executors.pool.Pool`. kept: the folder with the state of rows. executor: of submitit. work: what a worker
-    does with a job."""
+    """See `executors.pool.Pool`. shared_folder: with the state of rows. executor: of submitit. work: what a worker does
+    with a job."""
 
     width = WIDTH
 
-    def __init__(self, kept: Path, executor: Any, work: Callable[[bytes], bytes] = carry_out) -> None:
-        self.kept = kept
+    def __init__(self, shared_folder: Path, executor: Any, work: Callable[[bytes], bytes] = carry_out) -> None:
+        self.shared_folder = shared_folder
         self._executor = executor
         self._work = work
         self._running: dict[Ticket, Any] = {}

@@ -93,8 +93,8 @@ def records(job: Job, folder: Path) -> list[Record]:
 @contextlib.contextmanager
 def _folder(job: Job) -> Iterator[Path]:
     """Where the row is run: beside the state of an earlier worker, or in a folder that goes with this one."""
-    if job.kept is not None:
-        yield Path(job.kept) / job.digest
+    if job.shared_folder is not None:
+        yield Path(job.shared_folder) / job.digest
         return
     with tempfile.TemporaryDirectory(prefix="seqrl-") as folder:
         yield Path(folder)

@@ -23,7 +23,7 @@ class FakeCluster:
 
     fate: object = lambda number, report: [report]
     width: int = 4
-    kept: object = None
+    shared_folder: object = None
     resources: Resources = field(default_factory=lambda: Resources(1))
     jobs: list = field(default_factory=list)
     opened: int = 0

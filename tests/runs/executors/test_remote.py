@@ -224,7 +224,7 @@ def test_a_row_whose_state_is_kept_goes_on_where_its_worker_was_lost(tmp_path, o
 
             return super().row(method, problems, budget, dying)
 
-    there = cluster(kept=tmp_path / "kept")
+    there = cluster(shared_folder=tmp_path / "kept")
     monkeypatch.setitem(TRACKS, "toy", Killed())
     chosen = {"methods": ["slow"], "tasks": ["loaded"]}
     again = numbers(run(order(**chosen), tmp_path / "there", executor=Remote(there)))
@@ -236,7 +236,7 @@ def test_a_worker_waits_for_the_one_before_it(tmp_path, order, cluster, monkeypa
     """The driver of that one was killed; it still runs the same row in the same folder."""
     from seqrl_jax.runs.lock import writing
 
-    there, held, waited = cluster(kept=tmp_path / "kept"), [], []
+    there, held, waited = cluster(shared_folder=tmp_path / "kept"), [], []
     run(order(methods=["slow"], tasks=["loaded"]), tmp_path / "first", executor=Remote(there))
     folder = tmp_path / "kept" / decode_job(there.jobs[0]).digest
     held.append(writing(folder, folder / FOLDER / "lock"))
