@@ -107,7 +107,7 @@ def language(repeats: int) -> Iterator[Row]:
 def modelled(name: str, kernel: AttentionKernel, repeats: int, texts: int) -> Row:
     model = GPT(Bytes().size, *MODELS[name], dtype="bfloat16", attention=kernel)
     row = training_speed(model, texts, repeats)
-    return {**asdict(row), "what": name, "context": model.context, "attention": kernel, "share": row.share}
+    return {**asdict(row), "what": name, "context": model.context, "attention": kernel, "share": row.share_of_peak}
 
 
 PARTS: dict[str, Callable[[int], Iterator[Row]]] = {"stepping": stepping, "training": learning, "language": language}

@@ -214,7 +214,9 @@ def parser() -> argparse.ArgumentParser:
         type=_in("Count"),
         help="so many side by side (2048; lm: 8; train: one a device)",
     )
-    throughput.add_argument("--devices", nargs="+", type=_in("Count"), default=[1], help="spread over so many (1)")
+    throughput.add_argument(
+        "--devices", nargs="+", type=_in("Count"), help="spread over so many (all, of a CPU its cores; lm: 1)"
+    )
     throughput.add_argument("--steps", type=_in("Count"), default=1000, help="steps of each in a call (1000)")
     throughput.add_argument("--repeats", type=_in("Count"), default=7, help="warm calls, of which the median counts")
     throughput.add_argument("--picture", type=_path, metavar="FILE", help="also a PNG of steps/s against the batch")

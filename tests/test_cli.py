@@ -249,6 +249,7 @@ def test_throughput_measures_every_task(seqrl):
     assert code == 0 and [row["what"] for row in rows] == ["tiger", "tmaze"]
     assert all({"what", "batch", "steps_per_second", "compile_seconds", "device"} <= set(row) for row in rows)
     assert all(row["batch"] == 8 and row["steps_per_second"] > 0 and row["memory"] > 0 for row in rows)
+    assert all(row["share"] > 0 and row["work"][row["bound"]] > 0 and row["ceilings"][row["bound"]] > 0 for row in rows)
 
 
 def test_throughput_of_agents_and_dialogues_by_batch(seqrl, tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from functools import partial
 from itertools import cycle, groupby, product
+from math import gcd, lcm
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,6 +35,13 @@ from seqrl_jax.throughput.training import training
 ENVIRONMENTS = 2048
 TEXTS = 8
 """What stands side by side unless another batch is asked for; of runs it is one on each device."""
+CEILINGS = {
+    "products": "matrix products",
+    "arithmetic": "arithmetic",
+    "transcendental": "exponentials and their like",
+    "random": "random numbers",
+    "moved": "memory traffic",
+}
 LEGEND_INCHES = 0.3
 LEGEND_EACH = 0.22
 DPI = 150
@@ -46,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--agents are trained: seqrl throughput train {' '.join(names)} --agents ...")
     if options.picture and not options.picture.absolute().parent.is_dir():
         raise ValueError(f"--picture {options.picture}: there is no such directory")
-    widest = max(options.devices)
+    widest = max(options.devices or [usable_cores()])
     use_cores(widest)
     if jax.default_backend() == "cpu" and widest > usable_cores():
         note(f"{widest} devices share {usable_cores()} cores")
@@ -89,7 +97,7 @@ def _training(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Mea
         ready, agent = environment(spec), make_agent(name)
         updates = max(1, options.steps // agent.steps_per_update)
         runs[f"{name} on {spec}"] = partial(training, agent, ready.env, ready.params, updates)
-    return _in_turn(runs, max(options.devices), options)
+    return _in_turn(runs, max(_devices(options)), options)
 
 
 def _talking(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
@@ -105,7 +113,7 @@ def _talking(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Meas
 
 def _language(names: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
     """Of a language model's training."""
-    if names or options.devices != [1]:
+    if names or options.devices not in (None, [1]):
         raise ValueError("lm takes no names, and one device")
     require_attention(options.attention)
     sizes = (options.context, options.width, options.layers, options.heads)
@@ -128,17 +136,25 @@ def _in_turn(
 
     Args: programs: each of so many side by side, `devices=` given. batch: unless others are asked for.
     """
+    devices = _devices(options)
+    batches = options.batch or [batch // lcm(*devices) * lcm(*devices)]
     # All of them are made before any is measured, so that what cannot be made is refused at once.
     sizes = [
-        {name: program(size, devices=devices) for name, program in programs.items()}
-        for size, devices in product(options.batch or [batch], options.devices)
+        {name: program(size, devices=count) for name, program in programs.items()}
+        for size, count in product(batches, devices)
     ]
     for sized in sizes:
         yield from measure(sized, options.repeats)
 
 
+def _devices(options: argparse.Namespace) -> Sequence[int]:
+    """Those that are asked for, or all, as far as they divide every batch."""
+    return options.devices or [gcd(jax.device_count(), *(options.batch or ()))]
+
+
 def _as_json(row: Measurement) -> dict[str, Any]:
-    return asdict(row) | ({"share_of_peak": row.share} if isinstance(row, TrainingSpeed) else {})
+    more = {"share_of_peak": row.share_of_peak} if isinstance(row, TrainingSpeed) else {}
+    return asdict(row) | {"bound": row.bound, "share": row.share} | more
 
 
 def _line(row: Measurement, options: argparse.Namespace) -> str:
@@ -150,10 +166,13 @@ def _line(row: Measurement, options: argparse.Namespace) -> str:
         return (
             f"{row.what}: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "
             f"attention by {options.attention}, {row.batch} texts of {options.context}: "
-            f"{row.tokens_per_second:,.0f} tokens/s, {row.share:.0%} of {row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), "
-            f"{end}"
+            f"{row.tokens_per_second:,.0f} tokens/s, "
+            f"{row.share_of_peak:.0%} of {row.peak / 1e12:.3g} TFLOP/s ({row.peak_is}), {end}"
         )
-    return f"{row.what}: {row.steps_per_second / 1e6:.3g} M steps/s, {row.batch:,} side by side, {end}"
+    return (
+        f"{row.what}: {row.steps_per_second / 1e6:.3g} M steps/s, {row.batch:,} side by side, "
+        f"{row.share:.0%} of the time is {CEILINGS[row.bound]} at full speed, {end}"
+    )
 
 
 def _draw(rows: Sequence[Measurement], path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from dataclasses import dataclass
 
 import jax
@@ -14,19 +12,8 @@ from jax import Array
 from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.throughput.ceilings import peak_of
 from seqrl_jax.throughput.measure import Measurement, Program, measure
-
-PEAKS = {
-    "H200": 989e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-}
-"""Dense bfloat16 operations per second that the makers state, by a part of the device's name."""
-SQUARE = 2048
 
 
 @dataclass(frozen=True)
@@ -43,8 +30,8 @@ class TrainingSpeed(Measurement):
     peak_is: str
 
     @property
-    def share(self) -> float:
-        """Of the peak."""
+    def share_of_peak(self) -> float:
+        """What counts of it by `flops_per_token`."""
         return self.tokens_per_second * self.flops_per_token / self.peak
 
 
@@ -88,20 +75,3 @@ def flops_per_token(model: GPT) -> float:
     """`6 N + 12 layers D T`, N the weights that stand in products. Chowdhery et al. (2022), app. B."""
     blocks = 12 * model.layers * model.width**2
     return 6.0 * (blocks + model.vocabulary * model.width) + 12.0 * model.layers * model.width * model.context
-
-
-def peak_of(dtype: str) -> tuple[float, str]:
-    """Operations per second of the default device, and whether they are stated or measured."""
-    kind = jax.devices()[0].device_kind
-    stated = [peak for name, peak in PEAKS.items() if name in kind]
-    if stated and dtype == "bfloat16":
-        return stated[0], "stated"
-    square = jax.random.normal(jax.random.key(0), (SQUARE, SQUARE)).astype(dtype)
-    product = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(product(square))
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        jax.block_until_ready(product(square))
-        times.append(time.perf_counter() - began)
-    return 2 * SQUARE**3 / statistics.median(times), "measured"

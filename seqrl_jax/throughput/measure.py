@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,6 +13,11 @@ from jax import Array, lax
 
 from seqrl_jax.devices import first_devices
 from seqrl_jax.results import provenance
+from seqrl_jax.throughput.ceilings import ceilings
+from seqrl_jax.throughput.work import Work, least_seconds, work_of
+
+CACHE = 2**25
+"""Bytes that the last cache of most devices holds."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Measurement:
 
     compile_seconds: of tracing and compilation. cold_seconds: these and the first call. seconds: of each of the
     `repeats` warm calls. memory: bytes on each device of what the program reads, writes and keeps meanwhile, as the
-    compiler planned; None where it does not say.
+    compiler planned; None where it does not say. work: of a call; nothing is moved where a cache holds
+    all of that memory. ceilings: what its devices do in a second.
     """
 
     what: str
@@ -48,17 +54,31 @@ class Measurement:
     repeats: int
     cold_seconds: float
     seconds: list[float]
+    work: Work
+    ceilings: Work
+
+    @property
+    def bound(self) -> str:
+        """The kind of work that takes the devices longest."""
+        return least_seconds(self.work, self.ceilings)[1]
+
+    @property
+    def share(self) -> float:
+        """How much of the median call the devices need for that work alone."""
+        return least_seconds(self.work, self.ceilings)[0] / statistics.median(self.seconds)
 
 
 def measure(programs: Mapping[str, Program], repeats: int = 7) -> list[Measurement]:
     """Compile and call each program once, then call all of them in turn, `repeats` times."""
     keys = jax.random.split(jax.random.key(0), repeats + 1)
-    compiled, compilation, first = {}, {}, {}
+    compiled, compilation, first, work = {}, {}, {}, {}
     for name, program in programs.items():
         began = time.perf_counter()
-        compiled[name] = program.run.lower(*program.arguments, keys[0]).compile()
+        traced = program.run.trace(*program.arguments, keys[0])
+        compiled[name] = traced.lower().compile()
         compilation[name] = time.perf_counter() - began
         first[name] = _seconds(compiled[name], program, keys[0])
+        work[name] = _beyond_caches(work_of(traced.jaxpr), _memory(compiled[name]))
     warm: dict[str, list[float]] = {name: [] for name in programs}
     for key in keys[1:]:
         for name, program in programs.items():
@@ -75,6 +95,8 @@ def measure(programs: Mapping[str, Program], repeats: int = 7) -> list[Measureme
             repeats=repeats,
             cold_seconds=compilation[name] + first[name],
             seconds=warm[name],
+            work=work[name],
+            ceilings=ceilings(program.devices),
         )
         for name, program in programs.items()
     ]
@@ -102,6 +124,10 @@ def _seconds(compiled: jax.stages.Compiled, program: Program, key: Array) -> flo
     began = time.perf_counter()
     jax.block_until_ready(compiled(*program.arguments, key))
     return time.perf_counter() - began
+
+
+def _beyond_caches(work: Work, memory: int | None) -> Work:
+    return replace(work, moved=0.0) if memory is not None and memory < CACHE else work
 
 
 def _memory(compiled: jax.stages.Compiled) -> int | None:

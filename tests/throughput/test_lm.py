@@ -4,7 +4,8 @@ import pytest
 
 from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.networks.gpt import GPT
-from seqrl_jax.throughput.lm import flops_per_token, peak_of, step_of, training_speed
+from seqrl_jax.throughput.ceilings import peak_of
+from seqrl_jax.throughput.lm import flops_per_token, step_of, training_speed
 
 
 def test_operations_are_those_that_the_compiler_counts():
@@ -35,7 +36,7 @@ def test_a_step_moves_every_weight_and_its_speed_adds_up():
         after = [float(program.run(*program.arguments, jax.random.key(seed))) for seed in (1, 2)]
         assert after[0] != after[1]
     assert row.tokens_per_second == pytest.approx(row.steps_per_second * 16)
-    assert 0 < row.share < 1 and row.peak_is == "measured"
+    assert 0 < row.share_of_peak < 1 and row.peak_is == "measured"
 
 
 def test_a_stated_peak_is_of_half_precision_only(monkeypatch):

@@ -1,0 +1,127 @@
+"""What a program asks for, counted in its jaxpr before the compiler sees it.
+
+Each equation counts as often as the loops around it run; a loop of which nobody knows how often it runs counts once, of
+a branch the least of its ways. As moved counts what no fusion keeps from memory: what loops read and write step by
+step, and what the program is given and gives. What the compiler finds to be superfluous still counts.
+
+Source: Williams, Waterman & Patterson (2009), "Roofline".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+# fmt: off
+TRANSCENDENTAL = frozenset((
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "digamma", "erf", "erf_inv",
+    "erfc", "exp", "exp2", "expm1", "lgamma", "log", "log1p", "logistic", "pow", "rsqrt", "sin", "sinh", "sqrt", "tan",
+    "tanh",
+))
+ARITHMETIC = frozenset((
+    "abs", "add", "add_any", "and", "ceil", "clamp", "cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "div",
+    "eq", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "lt", "max", "min", "mul", "ne", "neg", "nextafter",
+    "not", "or", "rem", "round", "select_n", "shift_left", "shift_right_arithmetic", "shift_right_logical", "sign",
+    "square", "sub", "xor",
+))
+REDUCTIONS = frozenset((
+    "argmax", "argmin", "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum",
+))
+# fmt: on
+"""These take an operation for each number that they read."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Amounts of work, or what a device does of each in a second.
+
+    products: operations of matrix products, two for a multiplication and its addition. arithmetic: other operations.
+    transcendental: exponentials, logarithms and their like. random: 32-bit words that are drawn, or hashed into keys.
+    moved: bytes that are read or written.
+    """
+
+    products: float = 0.0
+    arithmetic: float = 0.0
+    transcendental: float = 0.0
+    random: float = 0.0
+    moved: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(*(a + b for a, b in zip(self.amounts, other.amounts, strict=True)))
+
+    def __mul__(self, times: float) -> Work:
+        return Work(*(times * amount for amount in self.amounts))
+
+    @property
+    def amounts(self) -> tuple[float, ...]:
+        return tuple(asdict(self).values())
+
+
+def least_seconds(work: Work, ceilings: Work) -> tuple[float, str]:
+    """The time below which no order of doing this work is possible, and what takes it.
+
+    Args: ceilings: what the device does in a second.
+    """
+    needed = {name: amount / getattr(ceilings, name) for name, amount in asdict(work).items()}
+    longest = max(needed, key=needed.__getitem__)
+    return needed[longest], longest
+
+
+def work_of(program: ClosedJaxpr) -> Work:
+    """Of one call of a program."""
+    jaxpr = program.jaxpr
+    return _inside(jaxpr) + Work(moved=_bytes(jaxpr.invars) + _bytes(jaxpr.constvars) + _bytes(jaxpr.outvars))
+
+
+def _inside(jaxpr: Jaxpr) -> Work:
+    return sum((_of_equation(equation) for equation in jaxpr.eqns), Work())
+
+
+def _of_equation(equation: Any) -> Work:
+    name, params = equation.primitive.name, equation.params
+    if name == "scan":
+        first = params["num_consts"] + params["num_carry"]
+        moved = _bytes(equation.invars[first:]) + _bytes(equation.outvars[params["num_carry"] :])
+        return _inside(params["jaxpr"].jaxpr) * params["length"] + Work(moved=moved)
+    if name == "cond":
+        ways = [_inside(branch.jaxpr) for branch in params["branches"]]
+        return Work(*(min(amounts) for amounts in zip(*(way.amounts for way in ways), strict=True)))
+    inner = list(_jaxprs(params.values()))
+    if inner:
+        return sum((_inside(jaxpr) for jaxpr in inner), Work())
+    made = sum(math.prod(var.aval.shape) for var in equation.outvars)
+    if name == "dot_general":
+        (left, _), _ = params["dimension_numbers"]
+        return Work(products=2.0 * made * math.prod(equation.invars[0].aval.shape[axis] for axis in left))
+    if name == "conv_general_dilated":
+        kernel, numbers = equation.invars[1].aval.shape, params["dimension_numbers"]
+        return Work(products=2.0 * made * math.prod(kernel) / kernel[numbers.rhs_spec[0]])
+    if name == "random_bits":
+        return Work(random=made * params["bit_width"] / 32)
+    if name in ("random_split", "random_fold_in"):
+        return Work(random=sum(var.aval.dtype.itemsize / 4 * math.prod(var.aval.shape) for var in equation.outvars))
+    if name in TRANSCENDENTAL:
+        return Work(transcendental=float(made))
+    if name in ARITHMETIC:
+        return Work(arithmetic=float(made))
+    if name in REDUCTIONS:
+        return Work(arithmetic=float(math.prod(equation.invars[0].aval.shape)))
+    return Work()
+
+
+def _jaxprs(values: Any) -> Iterator[Jaxpr]:
+    for value in values:
+        if isinstance(value, ClosedJaxpr):
+            yield value.jaxpr
+        elif isinstance(value, Jaxpr):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _jaxprs(value)
+
+
+def _bytes(variables: Sequence[Any]) -> float:
+    return float(sum(math.prod(var.aval.shape) * var.aval.dtype.itemsize for var in variables))
