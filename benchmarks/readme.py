@@ -28,7 +28,7 @@ from results_page import (
     reads_table,
     solved_line,
 )
-from speed_page import agents_speed, highlights, language_speed, measurements, stepping_speed
+from speed_page import agents_speed, goals, highlights, language_speed, measurements, profiles, stepping_speed
 
 from seqrl_jax.files import write_whole
 
@@ -102,6 +102,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "steps": stepping_speed,
         "training": agents_speed,
         "language": language_speed,
+        "goals": goals,
+        "profiles": profiles,
         "measurements": measurements,
     },
 }

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import partial
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from jax import Array
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.base import updates_in
+from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.networks import GRU, Memory
 from seqrl_jax.networks.base import Codes
 from seqrl_jax.networks.module import Carry
@@ -77,10 +79,10 @@ def ppo(memory: Memory, num_envs: int = 64, rollout_length: int = 128) -> Any:
 
 
 def programs(agents: Mapping[str, Any], updates: int, runs: int = 1) -> dict[str, Program]:
-    """Each agent's training on the task."""
+    """Each agent's training on the task, its runs over as many devices as divide them."""
     task = make(TASK)
-    env, params = tabular_env(task), tabular_params(task)
-    return {name: training(agent, env, params, updates, runs) for name, agent in agents.items()}
+    env, params, devices = tabular_env(task), tabular_params(task), gcd(runs, jax.device_count())
+    return {name: training(agent, env, params, updates, runs, devices) for name, agent in agents.items()}
 
 
 def against_textbook(width: int, repeats: int, updates: int = 2) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def against_textbook(width: int, repeats: int, updates: int = 2) -> dict[str, An
 
 
 def over_seeds(repeats: int, counts: tuple[int, ...] = (1, 10, 50)) -> dict[str, Any]:
-    """The shipped PPO; seconds per seed of the same number of updates."""
+    """The shipped PPO, runs laid over devices as `seqrl run` does; seconds per seed of the same number of updates."""
     agent, updates = make_agent("ppo"), 4
     stacked = {str(count): programs({"ppo": agent}, updates, count)["ppo"] for count in counts}
     rows = measure(stacked, repeats)
@@ -154,6 +156,7 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that has the extra `peers`")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    use_every_core()
 
     textbook = [against_textbook(width, options.repeats) for width in options.widths]
     measured: dict[str, Any] = {"textbook": textbook}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -12,6 +12,7 @@ from recorded import measurement
 
 ACCELERATOR = "accelerator_h200.json"
 RECURRENT = ("recurrent_speed_cpu.json", "recurrent_speed_h200.json")
+STEPPING, PUREJAXRL, PROFILES = "env_throughput_cpu.json", "peers/purejaxrl_ppo_cpu.json", "profiles_cpu.json"
 Row = dict[str, Any]
 
 
@@ -89,7 +90,16 @@ def measurements() -> str:
         ]
     for name in RECURRENT:
         lines += _recurrent_speed(name)
-    return "\n".join([*lines, *_replay(), *_history_memory(), *_against_trl()])
+    return "\n".join([*lines, _against_purejaxrl(), *_replay(), *_history_memory(), *_against_trl()])
+
+
+def _against_purejaxrl() -> str:
+    measured = measurement(PUREJAXRL)
+    ratios = ", ".join(f"{row['what']} {row['median_ratio']:.2f} with {row['agents']}" for row in measured["rows"])
+    return (
+        f"- PPO on {measured['task']} against PureJaxRL's, written anew, at equal networks, updates and losses; times as "
+        f"fast, by runs in one program: {ratios}.\n  `{measured['command']}`, {measured['device']}."
+    )
 
 
 def _recurrent_speed(name: str) -> list[str]:
@@ -112,6 +122,63 @@ def _recurrent_speed(name: str) -> list[str]:
         f"{recall['optimum']:.0f}.",
         f"  `{speed['command']}`, {speed['device']}.",
     ]
+
+
+def profiles() -> str:
+    """Parts of the hot paths: time as it was or would be without what makes it fast, time now, and how near the roof."""
+    measured = measurement(PROFILES)
+    rows = {(row["path"], row["part"], row["when"]): row for row in measured["rows"]}
+    lines = ["| path | part | before | now | of the roof |", "|---|---|---:|---:|---|"]
+    for path, part in dict.fromkeys((row["path"], row["part"]) for row in measured["rows"]):
+        before, after = rows[path, part, "before"], rows[path, part, "after"]
+        lines.append(
+            f"| {path} | {part} | {before['milliseconds']:.1f} ms | {after['milliseconds']:.1f} ms | "
+            f"{after['share']:.0%} of {after['bound']} |"
+        )
+    return "\n".join([*lines, "", f"`{measured['command']}`, {measured['device']}."])
+
+
+def goals() -> str:
+    """What the suite wants to be, and what was measured."""
+    lines = ["| what | goal | measured | on |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in [*_goals_on_cores(), *_goals_on_an_accelerator()]]
+    return "\n".join(lines)
+
+
+def _goals_on_cores() -> Iterator[tuple[str, str, str, str]]:
+    env, recurrent, peer = (measurement(name) for name in (STEPPING, RECURRENT[0], PUREJAXRL))
+    on = lambda measured: str(measured["device"])
+    cards = [ratio for name, ratio in env["ratios"].items() if name != "memory_chain"]
+    yield "`memory_chain` against gymnax's, steps/s", "2x", f"{env['ratios']['memory_chain']:.1f}x", on(env)
+    yield "card tasks against POPGym's", "30x", f"{min(cards):.0f}x to {max(cards):.0f}x", on(env)
+    names = {("ppo", 1): "1.2x", ("ppo", 16): "1.2x", ("ppo_rnn", 1): "1.5x", ("ppo_rnn", 10): "2.5x"}
+    for row in peer["rows"]:
+        what = f"`{row['what']}` of PureJaxRL on CartPole, equal networks, {row['agents']} runs"
+        yield what, names[row["what"], row["agents"]], f"{row['median_ratio']:.2f}x", on(peer)
+    one = max(row["ratio"] for row in recurrent["peers"])
+    yield "recurrent PPO against sb3-contrib, same sizes, one run", "8x", f"{one:.1f}x", on(recurrent)
+    shares = recurrent["seeds"]["share_of_a_single_run"]
+    yield "a seed of 50 in one program, of a run alone", "under .4", f"{shares['50']:.2f}", on(recurrent)
+    update = next(row for row in measurement(PROFILES)["rows"] if (row["when"], row["part"]) == ("after", "all"))
+    yield "matrix peak in a recurrent PPO update", "60%", f"{update['share']:.0%}", on(measurement(PROFILES))
+    trl = measurement("trl_speed_cpu.json")
+    fastest = [row["faster_alone"] for row in trl["rows"]]
+    yield "an update against TRL", "8x", f"{min(fastest):.1f}x to {max(fastest):.1f}x", on(trl)
+    driver = measurement("driver_cpu.json")
+    planned = driver["rows"][0]["milliseconds_a_cell"]
+    yield "driver at 100,000 cells, planning and handing over", "1 ms a cell", f"{planned:.3f} ms", on(driver)
+
+
+def _goals_on_an_accelerator() -> Iterator[tuple[str, str, str, str]]:
+    measured = measurement(ACCELERATOR)
+    stepping, language = measured["stepping"], measured["language"]
+    best = max(row["steps_per_second"] for row in stepping["rows"] if row["what"].startswith("tmaze"))
+    yield "environment steps/s of a tabular task", "1e10", f"{best:.1e}", str(stepping["device"])
+    share = max(row["share"] for row in language["rows"])
+    yield "GPT of 25 million weights, of the bfloat16 peak", "40%", f"{share:.0%}", str(language["device"])
+    seeds = measurement(RECURRENT[1])
+    shares = seeds["seeds"]["share_of_a_single_run"]
+    yield "a seed of 50 in one program, of a run alone", "under .05", f"{shares['50']:.3f}", str(seeds["device"])
 
 
 def _replay() -> list[str]:

@@ -21,6 +21,7 @@ import json
 import statistics
 from collections.abc import Callable
 from functools import partial
+from math import gcd
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -240,8 +241,7 @@ def our_training(size: Size, updates: int, agents: int) -> Program:
         epochs=EPOCHS,
         minibatches=MINIBATCHES,
     )
-    devices = max(n for n in range(1, jax.device_count() + 1) if agents % n == 0)
-    return training(agent, ready.env, ready.params, updates, agents, devices)
+    return training(agent, ready.env, ready.params, updates, agents, gcd(agents, jax.device_count()))
 
 
 def compared(name: str, updates: int, agents: int, repeats: int) -> dict[str, Any]:
