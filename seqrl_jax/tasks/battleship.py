@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cache
-from math import comb, factorial, prod
+from math import ceil, comb, factorial, prod
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from msgspec import Meta
+from scipy.optimize import minimize
 
 from seqrl_jax.naming import require
 from seqrl_jax.tasks.environment import Discrete, Transition, Whole
@@ -21,6 +23,11 @@ SeaSide = Annotated[int, Meta(ge=2, le=100)]
 Fleet = Literal["2", "2+2", "2+3", "2+3+3", "2+3+3+4", "2+3+3+4+5"]
 EXACT_CELLS = 12
 """Up to so many, the best play is computed, in a second at most."""
+LAW_CELLS, LAW_BOARDS = 200, 4_000_000_000
+"""Up to so many, with every order of placing ships, the law of a ship is exact; in two seconds at most."""
+COARSE, FINE, ROUNDED = 400, 40_000, 10_000
+"""Points between 0 and 1 by which prices are chosen, and by which the bound is; it is rounded up to such a part of 1,
+the same everywhere."""
 
 
 class SeaState(NamedTuple):
@@ -141,15 +148,18 @@ def battleship(rows: SeaSide = 8, columns: SeaSide = 8, ships: Fleet = "2+3+3+4"
     Seed idea: a hit says where the next one may be, to who remembers where it was, and where there was none.
     Source: Morad et al. (2023), POPGym, app. A.
     Optimum: of small boards, by a search over which of them are left. Of others, between shooting at every cell once,
-    in random order, and what so few hits and misses can tell of where the ships are. Memoryless: at least what shooting
-    anywhere earns.
+    in random order, and what so few hits and misses can tell of where the ships are. Memoryless (only whether the last
+    shot was a new hit is seen): between what shooting anywhere earns, and what is hit by as many independent shots as
+    there are steps, and one more for each hit, drawn as is best for where ships mostly lie.
     """
     env = Battleship(rows, columns, tuple(int(length) for length in ships.split("+")))
     has_room = min(env.least_free()) > 0 and env.targets < env.cells
     require(has_room, "there may be no room for all ships and a miss", rows=rows, columns=columns, ships=ships)
     history = _history(env)
-    how = "lower: any cell at every step; upper: the history value"
-    return Ready(env, (), {MEMORYLESS: Certificate(_any_cell(env), history.upper, how), HISTORY: history})
+    blind = most_blindly(env)
+    what = "independent shots, one a step and one a hit" if blind < history.upper else "the history value"
+    how = f"lower: any cell at every step; upper: {what}"
+    return Ready(env, (), {MEMORYLESS: Certificate(_any_cell(env), min(blind, history.upper), how), HISTORY: history})
 
 
 def _history(env: Battleship) -> Certificate:
@@ -168,6 +178,81 @@ def _any_cell(env: Battleship) -> float:
     for _ in range(env.longest):
         ahead[:-1] = chance * (env.gain + ahead[1:]) + (1 - chance) * (ahead[:-1] - env.miss)
     return float(ahead[0])
+
+
+@cache
+def most_blindly(env: Battleship) -> float:
+    """No policy earns more that sees only whether the last shot was a new hit.
+
+    It draws cells from one law, p, behind a miss and from another one, q, behind a hit. Let both be drawn in advance, N
+    times and K - 1 times, with N cells and K targets: no more are used, for behind the last hit there is no shot. All
+    of it is independent of the board, so that a target at c is hit with a probability of at most
+    v_c = 1 - (1 - p_c)^N (1 - q_c)^(K - 1). That all are hit is at most as likely as the product of their v_c (which
+    cells are drawn is negatively associated: Joag-Dev & Proschan, 1983), so as the mean of v_c^K, and saves N - K
+    misses at most, which cost 1 together. With P_c, the probability of a ship at c, no more is earned than the sum of
+    P_c F(v_c), less N misses, where F(v) = ((1 + K miss) v + v^K) / K.
+
+    Its largest value over p, q and P is bounded by its dual: for all prices a, b, z >= 0 it is at most a + b + z K and,
+    for every cell, the most of U_c max(F(v) - z, 0) less what v costs, a p + b q; U_c is an upper end of P_c. That cost
+    is concave in log(1 - p) and log(1 - q), so that v is had at least cost by one of p and q alone.
+    """
+    cells, targets = env.cells, env.targets
+    upper, number = np.unique(largest_chances(env).round(9) + 1e-9, return_counts=True)
+
+    def bound(prices: np.ndarray, points: int) -> float:
+        hit = np.linspace(0.0, 1.0, points)
+        first, second, spare = np.abs(prices)
+        gain = ((1 + targets * env.miss) * hit + hit**targets) / targets
+        alone = [price * (1 - (1 - hit) ** (1 / shots)) for price, shots in ((first, cells), (second, targets - 1))]
+        # Both grow: between two points there is at most the gain of the upper one at the cost of the lower one.
+        surplus = upper[:, None] * np.maximum(gain[1:] - spare, 0.0) - np.minimum(*alone)[:-1]
+        return float(first + second + spare * targets + number @ surplus.max(1) - env.miss * cells)
+
+    prices = minimize(bound, (0.6, 0.1, 0.01), (COARSE,), method="Nelder-Mead").x
+    return ceil(bound(prices, FINE) * ROUNDED) / ROUNDED
+
+
+def largest_chances(env: Battleship) -> np.ndarray:
+    """[cells], an upper end of the probability of a ship in each.
+
+    A ship is exact where all boards of those before it but one can be gone through: the place of that one leaves it so
+    many places, which is a product of matrices. Another one is in no place more likely than as one of the fewest that
+    it may find.
+    """
+    chances, boards_of_all, before = np.zeros(env.cells), 1, np.zeros((1, env.cells))
+    for ship, (length, least) in enumerate(zip(env.ships, env.least_free(), strict=True)):
+        places = _places(env, length)
+        boards_of_all *= len(places)
+        if env.cells > LAW_CELLS or boards_of_all > LAW_BOARDS:
+            chances += np.bincount([cell for place in places for cell in place], minlength=env.cells) / least
+            continue
+        boards, law = _mirrored(replace(env, ships=env.ships[: max(ship - 1, 0)]))
+        here, free = _as_rows(env, places), boards @ before.T == 0
+        joint = law[:, None] * free / free.sum(1, keepdims=True)
+        room, apart = np.float64(boards @ here.T == 0), np.float64(before @ here.T == 0)
+        chances += (room * ((joint / (room @ apart.T)) @ apart)).sum(0) @ here
+        before = here
+    grid = chances.reshape(env.rows, env.columns)
+    return np.ravel((grid + grid[::-1] + grid[:, ::-1] + grid[::-1, ::-1]) / 4)
+
+
+def _mirrored(env: Battleship) -> tuple[np.ndarray, np.ndarray]:
+    """Boards [boards, cells] and their probabilities, each standing for its mirror images."""
+    law = board_law(env)
+    boards, chance = _as_rows(env, law), np.array([*law.values()])
+    row, column = np.divmod(np.arange(env.cells), env.columns)
+    for place, side in ((row, env.rows), (column, env.columns)):
+        chance = chance * (1 + np.sign(boards @ (2 * place - (side - 1))))
+    return boards[chance > 0], chance[chance > 0]
+
+
+def _as_rows(env: Battleship, sets: Iterable[frozenset[int]]) -> np.ndarray:
+    """[sets, cells], 1 where the cell is in the set."""
+    listed = [*sets]
+    rows = np.zeros((len(listed), env.cells))
+    for row, cells in zip(rows, listed, strict=True):
+        row[list(cells)] = 1.0
+    return rows
 
 
 def misses_needed(env: Battleship) -> float:

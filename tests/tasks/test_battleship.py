@@ -12,7 +12,15 @@ import pytest
 from scipy.stats import chi2
 
 from seqrl_jax.exact.state import evaluate_memoryless
-from seqrl_jax.tasks.battleship import Battleship, Fleet, board_law, fewest_misses, misses_needed
+from seqrl_jax.tasks.battleship import (
+    Battleship,
+    Fleet,
+    board_law,
+    fewest_misses,
+    largest_chances,
+    misses_needed,
+    most_blindly,
+)
 from seqrl_jax.tasks.build import build, ends, goes
 from seqrl_jax.tasks.environments import environment
 
@@ -128,6 +136,98 @@ def test_the_best_value_lies_between_the_bounds_of_larger_boards(rows, columns, 
 def test_no_fewer_misses_are_expected_than_are_needed(rows, columns, ships):
     env = member(rows, columns, ships).env
     assert 0 < misses_needed(env) <= fewest_misses(env)
+
+
+@pytest.mark.parametrize("ships", ["2", "2+3", "2+3+3"])
+def test_no_cell_holds_a_ship_with_a_higher_probability_than_is_promised(ships, monkeypatch):
+    chances = law(4, 5, ships)
+    exact = [sum(chance for board, chance in chances.items() if cell in board) for cell in range(20)]
+    env = member(4, 5, ships).env
+    np.testing.assert_allclose(largest_chances(env), exact, atol=1e-12)
+    monkeypatch.setattr("seqrl_jax.tasks.battleship.LAW_BOARDS", 0)
+    assert (largest_chances(env) >= np.array(exact) - 1e-12).all()
+
+
+def memoryless_values(rows, columns, ships, missed, hit):
+    """What policies earn, exactly, that draw from `missed` [policies, cells] behind a miss and from `hit` behind a hit:
+    [policies], by induction over steps on every board."""
+    cells, total = rows * columns, np.zeros(len(missed))
+    for board, chance in law(rows, columns, ships).items():
+        targets, everything = sorted(board), (1 << len(board)) - 1
+        now = {(0, 0): np.full(len(missed), chance)}
+        for _ in range(cells):
+            then = {}
+            for (hits, shown), mass in now.items():
+                drawn, wasted = (missed, hit)[shown], mass.copy()
+                for number, cell in enumerate(targets):
+                    if not hits >> number & 1:
+                        found = mass * drawn[:, cell]
+                        total, wasted = total + found / len(board), wasted - found
+                        after = hits | 1 << number, 1
+                        then[after] = then.get(after, 0.0) + found
+                total -= wasted / (cells - len(board))
+                then[hits, 0] = then.get((hits, 0), 0.0) + wasted
+            now = {key: mass for key, mass in then.items() if key[0] != everything}
+    return total
+
+
+@pytest.mark.parametrize(("rows", "columns", "ships"), [(2, 2, "2"), (2, 4, "2"), (3, 3, "2+2"), (3, 4, "2+2")])
+def test_no_policy_of_the_last_outcome_earns_more_than_the_upper_end(rows, columns, ships):
+    """Of 1,000 policies, from such that prefer a cell to such that prefer none, and those with a cell for behind a hit,
+    each earns at most what its own shots would hit if none were spared, and that is at most the upper end."""
+    cells, ready = rows * columns, member(rows, columns, ships)
+    targets, upper = ready.env.targets, most_blindly(ready.env)
+    rng = np.random.default_rng(3000)
+    size = 10 ** rng.uniform(-1, 2, (1000, 2, 1))
+    draws = rng.gamma(np.broadcast_to(size, (1000, 2, cells))) + 1e-12
+    one = np.eye(cells)
+    missed, hit = np.moveaxis(draws / draws.sum(-1, keepdims=True), 1, 0)
+    missed, hit = np.concatenate([missed, (1 - one) / (cells - 1)]), np.concatenate([hit, one])
+    earned = memoryless_values(rows, columns, ships, missed, hit)
+    chances = sum(chance * np.isin(np.arange(cells), [*board]) for board, chance in law(rows, columns, ships).items())
+    covered = 1 - (1 - missed) ** cells * (1 - hit) ** (targets - 1)
+    gain = (1 / targets + ready.env.miss) * covered + covered**targets / targets
+    unspared = gain @ chances - ready.env.miss * cells
+    assert (earned <= unspared + 1e-9).all() and (unspared <= upper).all()
+    assert unspared.max() > upper - 0.15
+    certified = ready.certified["memoryless_stochastic"]
+    assert certified.upper == min(upper, ready.certified["history"].upper)
+    uniform = np.full((1, cells), 1 / cells)
+    assert memoryless_values(rows, columns, ships, uniform, uniform)[0] == pytest.approx(certified.lower, abs=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "columns", "ships"), [(2, 3, "2"), (3, 3, "2+2")])
+def test_the_best_policy_of_the_last_outcome_that_a_search_finds_lies_within_the_certified_ends(rows, columns, ships):
+    """Twenty policies, each going on from the best of its neighbours."""
+    rng, cells = np.random.default_rng(3000), rows * columns
+    logits = rng.normal(size=(20, 2, cells))
+    earned = np.full(20, -np.inf)
+    for _ in range(150):
+        tried = logits + rng.normal(size=logits.shape) * 2.0 ** rng.integers(-5, 2)
+        laws = np.exp(tried) / np.exp(tried).sum(-1, keepdims=True)
+        value = memoryless_values(rows, columns, ships, laws[:, 0], laws[:, 1])
+        better = value > earned
+        logits, earned = np.where(better[:, None, None], tried, logits), np.where(better, value, earned)
+    certified = member(rows, columns, ships).certified["memoryless_stochastic"]
+    assert certified.lower < earned.max() < certified.upper
+
+
+@pytest.mark.parametrize(("size", "fleet"), [((8, 8), "2+3+3+4"), ((10, 10), "2+3+3+4")])
+def test_without_memory_less_is_earned_than_by_every_cell_once(size, fleet):
+    """So that who earns what shooting in any order earns has proved that it remembers."""
+    certified = member(*size, fleet).certified
+    assert certified["memoryless_stochastic"].lower < certified["memoryless_stochastic"].upper < -0.25
+    assert certified["history"].lower > 0
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 4.0])
+def test_simulated_policies_of_the_last_outcome_earn_no_more_than_the_upper_end(power):
+    """Those that prefer, by so much, where ships mostly lie: means of 4,000 episodes, with 5 standard errors."""
+    ready = member(8, 8, "2+3+3+4")
+    weights = jnp.asarray(power * np.log(largest_chances(ready.env)))
+    earned = returns(ready, lambda key, t: jax.random.categorical(jax.random.fold_in(key, t), weights), 4000)
+    certified = ready.certified["memoryless_stochastic"]
+    assert earned.mean() + 5 * earned.std() / 4000**0.5 < certified.upper
 
 
 def test_every_step_is_that_of_the_plain_game():
