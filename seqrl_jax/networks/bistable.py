@@ -45,7 +45,10 @@ class BMRU(Memory):
     `b = |U x + d|`, `y = gelu(C [h, x])`. What a unit holds does not fade, whatever the time; what a linear memory
     holds does. The steps have derivatives of smooth ones (`side`, `exceeds`). Both look at the input alone, so that the
     recurrence is linear. Thresholds d lie evenly in [0, 2 `threshold`] at the start: some units listen, others hold.
-    Source: De Geeter et al. (2026), "Parallelizable memory recurrent units".
+    An input that comes twice leaves what it left when it came once: a unit says what came last of all that exceeds its
+    threshold, never how long ago, so that "the one before this one" is beyond any number of units, and of layers.
+    Source: De Geeter et al. (2026), "Parallelizable memory recurrent units"; it is their definition that a unit comes
+    to rest within a step.
     """
 
     width: Width = 32
@@ -57,10 +60,14 @@ class BMRU(Memory):
 
     @nn.compact
     def __call__(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
+        states = self.held(carry, xs, firsts)
+        return states[-1], Readout(self.width, name="readout")(states, xs)
+
+    def held(self, carry: Array, xs: Codes, firsts: Array) -> Array:
+        """What the units hold behind each step: [T, B, width]."""
         spread = lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, 0.0, 2 * self.threshold)
         bias = self.param("threshold_bias", spread, (self.width,), jnp.float32)
         candidate = InputDense(self.width, use_bias=False, name="candidate")(xs)
         threshold = jnp.abs(InputDense(self.width, use_bias=False, name="threshold")(xs) + bias)
         switches = exceeds(jnp.abs(candidate) - threshold)
-        states = linear_scan(1 - switches, switches * side(candidate), carry, firsts)
-        return states[-1], Readout(self.width, name="readout")(states, xs)
+        return linear_scan(1 - switches, switches * side(candidate), carry, firsts)

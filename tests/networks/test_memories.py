@@ -345,6 +345,17 @@ def test_a_switch_holds_exactly_what_it_was_set_to_until_something_exceeds_its_t
     np.testing.assert_array_equal(run(xs), [[-1.0, 1.0]])
 
 
+@pytest.mark.parametrize(("name", "forgets"), [("bmru", True), ("gru", False), ("mingru", False)])
+def test_what_a_switch_reads_twice_is_what_it_reads_once(name, forgets):
+    """Behind q q p p it has read (p, q) twice, symbol and last right answer, where q and then p is asked for."""
+    memory, (xs, firsts) = SMALL[name], (codes(jax.random.key(1), T, B), jnp.zeros((T, B), bool))
+    weights, stuttered = init(memory, jax.random.key(0)), jax.tree.map(lambda x: jnp.repeat(x, 2, 0), xs)
+    run = lambda xs, firsts: jax.jit(memory.apply)(weights, memory.initial_carry(B), xs, firsts)[1]
+    once, twice = run(xs, firsts), run(stuttered, jnp.zeros((2 * T, B), bool))
+    same = [bool(np.allclose(once, twice[k::2], atol=1e-6)) for k in range(2)]
+    assert same == [forgets, forgets]
+
+
 @pytest.mark.parametrize("size", [1.0, 60.0])
 def test_exponential_gates_do_not_overflow(size):
     """Single precision gives what double does, also where an unstabilised cell would hold numbers like exp(180)."""

@@ -196,7 +196,7 @@ def test_no_policy_of_the_last_outcome_earns_more_than_the_upper_end(rows, colum
     assert memoryless_values(rows, columns, ships, uniform, uniform)[0] == pytest.approx(certified.lower, abs=1e-12)
 
 
-@pytest.mark.parametrize(("rows", "columns", "ships"), [(2, 3, "2"), (3, 3, "2+2")])
+@pytest.mark.parametrize(("rows", "columns", "ships"), [(2, 3, "2"), (2, 4, "2")])
 def test_the_best_policy_of_the_last_outcome_that_a_search_finds_lies_within_the_certified_ends(rows, columns, ships):
     """Twenty policies, each going on from the best of its neighbours."""
     rng, cells = np.random.default_rng(3000), rows * columns
@@ -220,14 +220,13 @@ def test_without_memory_less_is_earned_than_by_every_cell_once(size, fleet):
     assert certified["history"].lower > 0
 
 
-@pytest.mark.parametrize("power", [0.0, 1.0, 4.0])
-def test_simulated_policies_of_the_last_outcome_earn_no_more_than_the_upper_end(power):
-    """Those that prefer, by so much, where ships mostly lie: means of 4,000 episodes, with 5 standard errors."""
+def test_who_shoots_where_ships_mostly_lie_earns_no_more_than_the_upper_end():
+    """The mean of 1,000 episodes, with 5 standard errors."""
     ready = member(8, 8, "2+3+3+4")
-    weights = jnp.asarray(power * np.log(largest_chances(ready.env)))
-    earned = returns(ready, lambda key, t: jax.random.categorical(jax.random.fold_in(key, t), weights), 4000)
+    weights = jnp.log(largest_chances(ready.env))
+    earned = returns(ready, lambda key, t: jax.random.categorical(jax.random.fold_in(key, t), weights), 1000)
     certified = ready.certified["memoryless_stochastic"]
-    assert earned.mean() + 5 * earned.std() / 4000**0.5 < certified.upper
+    assert earned.mean() + 5 * earned.std() / 1000**0.5 < certified.upper
 
 
 def test_every_step_is_that_of_the_plain_game():
