@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from math import comb
 from typing import Annotated, Any, NamedTuple
 
@@ -134,17 +134,76 @@ def minesweeper(rows: FieldSide = 4, columns: FieldSide = 4, mines: Mines = 2) -
     Seed idea: what was seen means something only together with where it was, and with all else that was seen.
     Source: Morad et al. (2023), POPGym, app. A.
     Optimum: of small boards, by a search over which of them are left. Of others, between opening some cells in any
-    order and being shown the mines when the first cell is open. Memoryless: at least what opening any cell earns.
+    order and being shown the mines when the first cell is open. Memoryless (only the last number is seen): exact of
+    2 x 2 cells; of other small boards at least what a block of cells earns behind 0 and the rest behind other numbers,
+    of large ones what any cell does. Nothing is proved above but the history value: one law for each number leads the
+    way from cell to cell, and a closer bound would have to count unknown mines and cells that are drawn again at once.
     """
     env = Minesweeper(rows, columns, mines)
     require(env.cells - mines > 2, "fewer than three cells have no mine", rows=rows, columns=columns, mines=mines)
     history = _history(env)
-    how = "lower: any cell at every step; upper: the history value"
-    return Ready(env, (), {MEMORYLESS: Certificate(_any_cell(env), history.upper, how), HISTORY: history})
+    return Ready(env, (), {MEMORYLESS: _memoryless(env, history.upper), HISTORY: history})
+
+
+def _memoryless(env: Minesweeper, history: float) -> Certificate:
+    """Of 2 x 2 cells, three of them safe, each safe one shows a 1, so that all steps but the first follow one law.
+
+    With chance q it is the first cell again, with r_i one of the others, any of which may be the mine. The return is
+    3/4 (g - q (1 + q) / 2 - (1 - q^2) / 18 - (1 - q^2 + sum of r_i^2) / 6) - m / 4, g = 1/3 being what a cell pays and
+    m = 5/6 what a mine costs. So the r_i are equal, (1 - q) / 3, and what is left falls with q: it is best at q = 0.
+    """
+    if env.rows == env.columns == 2:
+        return exactly(-1 / 6, "any of the other three cells behind the first one")
+    if _has_few_boards(env):
+        value, (rows, columns) = max((memoryless_value(env, _block(env, *size)), size) for size in _blocks(env))
+        how = f"lower: {rows} x {columns} cells in a corner while 0 is shown, behind other numbers the rest"
+        return Certificate(value, history, f"{how}; upper: the history value")
+    return Certificate(_any_cell(env), history, "lower: any cell at every step; upper: the history value")
+
+
+def _has_few_boards(env: Minesweeper) -> bool:
+    return env.cells <= EXACT_CELLS and comb(env.cells, env.mines) <= EXACT_BOARDS
+
+
+def _blocks(env: Minesweeper) -> list[tuple[int, int]]:
+    """Sizes of blocks of cells in a corner, but for the whole board."""
+    return [*product(range(1, env.rows + 1), range(1, env.columns + 1))][:-1]
+
+
+def _block(env: Minesweeper, rows: int, columns: int) -> np.ndarray:
+    """[numbers, cells]: any cell of this block while 0 is shown, any of the rest behind another number."""
+    row, column = np.divmod(np.arange(env.cells), env.columns)
+    inside = (row < rows) & (column < columns)
+    return np.stack([inside / inside.sum()] + [~inside / (~inside).sum()] * (env.exploded - 1))
+
+
+def memoryless_value(env: Minesweeper, policy: np.ndarray) -> float:
+    """What it earns to draw cells from policy [numbers, cells], a law for each number that was shown last.
+
+    Exact, over all boards: on one, the numbers that are shown are a Markov chain that ends with a mine. Whether a cell
+    is ever opened is seen in the chain that lacks it.
+    """
+    beside = _beside(env)
+    boards = [frozenset(board) for board in combinations(range(env.cells), env.mines)]
+    number = [[-1 if cell in board else len(board & beside[cell]) for cell in range(env.cells)] for board in boards]
+    shows = np.float64(np.array(number)[:, :, None] == np.arange(env.exploded))
+    through = policy.T[:, :, None] * shows[:, :, None, :]
+    chain = through.sum(1)
+    lacking = chain[:, None] - through
+    now = np.zeros((len(boards), env.exploded))
+    now[:, 0] = 1.0
+    unopened = np.repeat(now[:, None], env.cells, 1)
+    opened = steps = 0.0
+    for _ in range(env.longest):
+        opened += np.einsum("bco,oc,bc->", unopened, policy, shows.sum(-1))
+        now, unopened = np.einsum("bo,bop->bp", now, chain), np.einsum("bco,bcop->bcp", unopened, lacking)
+        steps += now.sum()
+    repeated, exploded = steps - opened, len(boards) - now.sum()
+    return float(opened * env.gain - repeated * env.repetition - exploded * env.explosion) / len(boards)
 
 
 def _history(env: Minesweeper) -> Certificate:
-    if env.cells <= EXACT_CELLS and comb(env.cells, env.mines) <= EXACT_BOARDS:
+    if _has_few_boards(env):
         return exactly(best_value(env), "a search over the boards that are left")
     first = env.mines / env.cells
     how = "lower: some cells in any order, one of them again to the end; upper: all is known but the first cell"

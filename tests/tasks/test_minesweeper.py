@@ -12,7 +12,7 @@ from scipy.stats import chi2
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.tasks.build import build, ends, goes, uniform
 from seqrl_jax.tasks.environments import environment
-from seqrl_jax.tasks.minesweeper import MINE, UNDECIDED, best_value
+from seqrl_jax.tasks.minesweeper import MINE, UNDECIDED, best_value, memoryless_value
 
 
 def member(rows, columns, mines):
@@ -108,10 +108,14 @@ def test_the_exact_solver_finds_the_certified_values(best_values):
     )
     memoryless, history = best_values(twin)
     certified = member(2, 2, 1).certified
-    anywhere = float(evaluate_memoryless(twin, np.full((twin.num_observations, cells), 1 / cells)))
     assert history.lower == pytest.approx(certified["history"].lower, abs=1e-9)
-    assert anywhere == pytest.approx(certified["memoryless_stochastic"].lower, abs=1e-9)
-    assert anywhere <= memoryless <= certified["memoryless_stochastic"].upper + 1e-9
+    assert certified["memoryless_stochastic"].lower == certified["memoryless_stochastic"].upper
+    assert memoryless == pytest.approx(certified["memoryless_stochastic"].lower, abs=1e-6)
+    env = member(2, 2, 1).env
+    for policy in np.random.default_rng(3000).dirichlet(np.full(cells, 0.3), (200, 2)):
+        value = float(evaluate_memoryless(twin, policy))
+        assert value == pytest.approx(memoryless_value(env, policy), abs=1e-9)
+        assert value <= certified["memoryless_stochastic"].upper + 1e-9
 
 
 @pytest.mark.parametrize(("rows", "columns", "mines"), [(3, 4, 4), (2, 6, 3), (1, 26, 1)])
@@ -199,38 +203,65 @@ def test_mines_lie_anywhere(order):
 
 
 def returns(ready, policy, episodes):
-    """[episodes] of a policy (key, episode, t) -> cell."""
+    """[episodes] of a policy (key, episode, t, number that is shown) -> cell."""
     env = ready.env
 
     def one(key, episode):
-        _, state = env.reset(key, ready.params)
+        obs, state = env.reset(key, ready.params)
 
         def step(carry, t):
-            state, on = carry
+            obs, state, on = carry
             act, move = jax.random.split(jax.random.fold_in(key, t))
-            after = env.step(move, state, policy(act, episode, t), ready.params)
-            return (after.state, on & ~after.terminated), jnp.where(on, after.reward, 0.0)
+            after = env.step(move, state, policy(act, episode, t, obs), ready.params)
+            return (after.obs, after.state, on & ~after.terminated), jnp.where(on, after.reward, 0.0)
 
-        return jax.lax.scan(step, (state, jnp.bool_(True)), jnp.arange(env.longest))[1].sum()
+        return jax.lax.scan(step, (obs, state, jnp.bool_(True)), jnp.arange(env.longest))[1].sum()
 
     keys = jax.random.split(jax.random.key(3001), episodes)
     return np.asarray(jax.jit(jax.vmap(one))(keys, jnp.arange(episodes)), np.float64)
 
 
-@pytest.mark.parametrize(("rows", "columns", "mines"), [(4, 4, 2), (3, 7, 5)])
-def test_any_cell_at_every_step_earns_the_lower_end_of_what_no_memory_earns(rows, columns, mines):
+def test_any_cell_at_every_step_earns_the_lower_end_of_what_no_memory_earns():
     """The mean of 8,000 episodes within 5 standard errors."""
-    ready = member(rows, columns, mines)
-    earned = returns(ready, lambda key, episode, t: jax.random.randint(key, (), 0, rows * columns), 8000)
+    ready = member(3, 7, 5)
+    earned = returns(ready, lambda key, episode, t, obs: jax.random.randint(key, (), 0, 21), 8000)
     lower = ready.certified["memoryless_stochastic"].lower
     assert earned.mean() == pytest.approx(lower, abs=5 * earned.std() / 8000**0.5)
+
+
+def test_a_block_behind_0_and_the_rest_behind_other_numbers_earns_the_lower_end_of_a_small_board():
+    """The mean of 8,000 episodes within 5 standard errors; any cell earns less."""
+    ready = member(4, 4, 2)
+    certified = ready.certified["memoryless_stochastic"]
+    assert certified.how.startswith("lower: 2 x 3 cells")
+    inside = jnp.asarray([cell // 4 < 2 and cell % 4 < 3 for cell in range(16)])
+    logits = jnp.where(jnp.stack([inside, ~inside]), 0.0, -jnp.inf)
+    earned = returns(ready, lambda key, episode, t, obs: jax.random.categorical(key, logits[jnp.minimum(obs, 1)]), 8000)
+    assert earned.mean() == pytest.approx(certified.lower, abs=5 * earned.std() / 8000**0.5)
+    anywhere = np.full((3, 16), 1 / 16)
+    assert memoryless_value(ready.env, anywhere) < certified.lower
+
+
+@pytest.mark.parametrize(("rows", "columns", "mines"), [(2, 3, 2), (1, 6, 2), (3, 4, 1)])
+def test_no_policy_of_the_last_number_earns_more_than_is_certified(rows, columns, mines, monkeypatch):
+    """Of 300, each evaluated exactly; any cell at every step earns less than the lower end, and what larger boards'
+    closed form says."""
+    ready, cells = member(rows, columns, mines), rows * columns
+    certified = ready.certified["memoryless_stochastic"]
+    rng = np.random.default_rng(3000)
+    policies = [rng.dirichlet(np.full(cells, size), ready.env.exploded) for size in 10 ** rng.uniform(-1, 1, 300)]
+    assert max(memoryless_value(ready.env, policy) for policy in policies) <= certified.upper + 1e-9
+    anywhere = memoryless_value(ready.env, np.full((ready.env.exploded, cells), 1 / cells))
+    assert anywhere < certified.lower
+    monkeypatch.setattr("seqrl_jax.tasks.minesweeper.EXACT_BOARDS", 0)
+    assert anywhere == pytest.approx(member(rows, columns, mines).certified["memoryless_stochastic"].lower, abs=1e-12)
 
 
 def test_some_cells_in_any_order_earn_the_lower_end_of_a_large_board():
     """Of all numbers of cells, 2,000 episodes each, the best one, within 5 standard errors; no other earns more."""
     ready = member(5, 5, 3)
     order, numbers = jnp.asarray(np.random.default_rng(3000).permutation(25)), ready.env.longest
-    policy = lambda key, episode, t: order[jnp.minimum(t, episode % numbers)]
+    policy = lambda key, episode, t, obs: order[jnp.minimum(t, episode % numbers)]
     earned = returns(ready, policy, 2000 * numbers).reshape(2000, numbers)
     means, errors = earned.mean(0), earned.std(0) / 2000**0.5
     lower, best = ready.certified["history"].lower, means.argmax()
