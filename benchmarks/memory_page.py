@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from recorded import measurement, section_of, where
@@ -30,6 +31,19 @@ def horizon_table() -> str:
             )
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, _origin(measured)])
+
+
+def bistable_table() -> str:
+    """Scores of bistable cells that are to repeat the previous symbol, and the best that was found for any of them."""
+    measured = measurement("bistable_cpu.json")
+    rates = list(measured["rows"][0]["scores"])
+    lines = [f"| `bmru` on `repeat_previous`, L = 10 | {' | '.join(f'rate {rate}' for rate in rates)} |"]
+    lines.append("|---|" + "---:|" * len(rates))
+    for row in measured["rows"]:
+        lines.append(f"| {row['cell']} | {' | '.join(two(fmean(row['scores'][rate])) for rate in rates)} |")
+    found = f"the best of {measured['starts']} searches over answers to each order of inputs"
+    lines.append(f"| any such cell: {found} | {' | '.join([two(measured['best_found'])] * len(rates))} |")
+    return "\n".join([*lines, "", _origin(measured)])
 
 
 def far_table() -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from alignment_page import alignment_table, estimators_table, overoptimisation_tables
 from dialogue_page import dialogue_facts, dialogue_table, longer_table, luck_table, offline_table
 from exact_page import finite_table, infinite_table
-from memory_page import far_table, gymnax_table, horizon_table, lengths_table, suite_table
+from memory_page import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
 from peers_page import memorax_table, popjaxrl_table, stepping
 from pomdp_page import line_picture, line_values, tiger_beliefs, tiger_picture
 from recorded import ROOT
@@ -80,6 +80,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     },
     "docs/memory.md": {
         "horizon": horizon_table,
+        "bistable": bistable_table,
         "far": far_table,
         "lengths": lengths_table,
         "suite": suite_table,

@@ -155,7 +155,9 @@ def _memoryless(env: Minesweeper, history: float) -> Certificate:
     if env.rows == env.columns == 2:
         return exactly(-1 / 6, "any of the other three cells behind the first one")
     if _has_few_boards(env):
-        value, (rows, columns) = max((memoryless_value(env, _block(env, *size)), size) for size in _blocks(env))
+        values = ((memoryless_value(env, _block(env, *size)), size) for size in _blocks(env))
+        # Mirrored blocks earn as much, but for rounding: of such the first one.
+        value, (rows, columns) = max(values, key=lambda found: round(found[0], 9))
         how = f"lower: {rows} x {columns} cells in a corner while 0 is shown, behind other numbers the rest"
         return Certificate(value, history, f"{how}; upper: the history value")
     return Certificate(_any_cell(env), history, "lower: any cell at every step; upper: the history value")
