@@ -229,7 +229,7 @@ def largest_chances(env: Battleship) -> np.ndarray:
         boards, law = _mirrored(replace(env, ships=env.ships[: max(ship - 1, 0)]))
         here, free = _as_rows(env, places), boards @ before.T == 0
         joint = law[:, None] * free / free.sum(1, keepdims=True)
-        room, apart = np.float64(boards @ here.T == 0), np.float64(before @ here.T == 0)
+        room, apart = ((some @ here.T == 0).astype(float) for some in (boards, before))
         chances += (room * ((joint / (room @ apart.T)) @ apart)).sum(0) @ here
         before = here
     grid = chances.reshape(env.rows, env.columns)

@@ -188,7 +188,7 @@ def memoryless_value(env: Minesweeper, policy: np.ndarray) -> float:
     beside = _beside(env)
     boards = [frozenset(board) for board in combinations(range(env.cells), env.mines)]
     number = [[-1 if cell in board else len(board & beside[cell]) for cell in range(env.cells)] for board in boards]
-    shows = np.float64(np.array(number)[:, :, None] == np.arange(env.exploded))
+    shows = (np.array(number)[:, :, None] == np.arange(env.exploded)).astype(float)
     through = policy.T[:, :, None] * shows[:, :, None, :]
     chain = through.sum(1)
     lacking = chain[:, None] - through
