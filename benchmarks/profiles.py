@@ -3,8 +3,8 @@
     python benchmarks/profiles.py --out benchmarks/results/profiles_cpu.json
 
 Each part is a program of its own on the same arrays, so that parts add up to the whole only roughly: what XLA fuses
-across them is not seen. All programs of a path run in turn. `before` is the same part as it was, or would be, without
-what makes it fast:
+across them is not seen. All programs of a path run in turn, on one core (the device of a run). `before` is the same
+part as it was, or would be, without what makes it fast:
 
 update    recurrent PPO, GRU-128, 64 environments x 128 steps. Before: flax's cell in `nn.scan`, whose gradient is
           automatic (`benchmarks/recurrent_speed.py`, textbook).
@@ -15,6 +15,7 @@ language  a step of Adam of a byte model. Before: gradients through all activati
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -224,6 +225,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    # Before the first array: a core that wakes another for every small operation is not what is looked at.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     rows = []
     for path in options.paths:
         for row in profile(path, options.repeats):
@@ -234,7 +237,7 @@ def main() -> None:
                 flush=True,
             )
     if options.out:
-        write_measurement(options.out, {"rows": rows})
+        write_measurement(options.out, {"cores": 1, "rows": rows})
 
 
 if __name__ == "__main__":

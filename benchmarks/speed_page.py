@@ -97,8 +97,8 @@ def _against_purejaxrl() -> str:
     measured = measurement(PUREJAXRL)
     ratios = ", ".join(f"{row['what']} {row['median_ratio']:.2f} with {row['agents']}" for row in measured["rows"])
     return (
-        f"- PPO on {measured['task']} against PureJaxRL's, written anew, at equal networks, updates and losses; times as "
-        f"fast, by runs in one program: {ratios}.\n  `{measured['command']}`, {measured['device']}."
+        f"- PPO on {measured['task']} against PureJaxRL's, written anew, at equal networks, updates and losses; "
+        f"times as fast, by runs in one program: {ratios}.\n  `{measured['command']}`, {measured['device']}."
     )
 
 
@@ -125,7 +125,7 @@ def _recurrent_speed(name: str) -> list[str]:
 
 
 def profiles() -> str:
-    """Parts of the hot paths: time as it was or would be without what makes it fast, time now, and how near the roof."""
+    """Parts of the hot paths: times without what makes them fast and with it, and how near the roof they come."""
     measured = measurement(PROFILES)
     rows = {(row["path"], row["part"], row["when"]): row for row in measured["rows"]}
     lines = ["| path | part | before | now | of the roof |", "|---|---|---:|---:|---|"]
@@ -135,7 +135,7 @@ def profiles() -> str:
             f"| {path} | {part} | {before['milliseconds']:.1f} ms | {after['milliseconds']:.1f} ms | "
             f"{after['share']:.0%} of {after['bound']} |"
         )
-    return "\n".join([*lines, "", f"`{measured['command']}`, {measured['device']}."])
+    return "\n".join([*lines, "", f"`{measured['command']}`, one of {measured['device']}."])
 
 
 def goals() -> str:
