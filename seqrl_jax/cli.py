@@ -161,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
         help="of ray, slurm: of each row, cpus=N gpus=N ...",
     )
     run.add_argument("--attempts", type=_in("Depth"), default=3, help="of ray, slurm: how often a row is sent (3)")
+    _add_processes(run)
 
     table = command("table", "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)
@@ -255,6 +256,7 @@ def parser() -> argparse.ArgumentParser:
         help="devices: texts over DATA, matrices over both (1x1)",
     )
     align.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
+    _add_processes(align)
     _add_model(align, "the model; sizes that are not given are those of --init", None, None, None, "float32", None)
 
     sample = command("align sample", "Say what a model says behind a prompt.", module="align_sample")
@@ -300,6 +302,16 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY")
     report.add_argument("--out", type=_path, help="its directory (default: site in the one directory; several need it)")
     return parser
+
+
+def _add_processes(command: argparse.ArgumentParser) -> None:
+    """Which of several processes this is."""
+    processes = command.add_argument_group("several hosts, on each of which this command is given")
+    processes.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of the first; auto where Slurm, Open MPI or Kubernetes start them"
+    )
+    processes.add_argument("--processes", type=_in("Count"), help="how many there are")
+    processes.add_argument("--process", type=_in("Place"), help="which this is, from 0 on; 0 writes and prints")
 
 
 def _add_model(

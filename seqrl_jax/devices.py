@@ -6,10 +6,13 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from seqrl_jax import hosts
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 """Where a process in a container finds its own."""
@@ -26,11 +29,20 @@ class Spread:
     index: np.ndarray
     sharding: NamedSharding
 
+    def lay(self, tree: Any) -> Any:
+        """Of arrays [size, ...], each run's part on its device, [R, ...]."""
+        return hosts.lay(jax.tree.map(lambda leaf: leaf[self.index], tree), self.sharding)
+
+    def gather(self, tree: Any) -> Any:
+        """Of arrays [R, ...], the runs without the padding as numpy has them, [size, ...], on every host."""
+        return jax.tree.map(lambda leaf: leaf[: self.size], hosts.whole(tree))
+
 
 def over_devices(size: int) -> Spread:
-    """So many runs over the default devices: no more of them than shorten the longest queue."""
+    """So many runs over the default devices: no more of them than shorten the longest queue, or all where several
+    processes, each of which needs a part, share them."""
     turns = _quotient_rounded_up(size, jax.device_count())
-    devices = _quotient_rounded_up(size, turns)
+    devices = jax.device_count() if hosts.several() else _quotient_rounded_up(size, turns)
     padded = turns * devices
     index = np.where(np.arange(padded) < size, np.arange(padded), 0)
     return Spread(size, index, first_devices(devices))

@@ -17,6 +17,8 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 """How many of something; at least one."""
 Several = Annotated[int, Meta(ge=2, le=1_000_000)]
 """How many of what is compared with each other."""
+Place = Annotated[int, Meta(ge=0, lt=1_000_000)]
+"""The number of one of several, from 0 on."""
 Capacity = Annotated[int, Meta(ge=1, le=100_000_000)]
 """Of a replay buffer, in environment steps."""
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]

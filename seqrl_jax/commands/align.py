@@ -11,8 +11,9 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from seqrl_jax import hosts
 from seqrl_jax.commands.console import note, print_json
-from seqrl_jax.commands.programs import require_attention
+from seqrl_jax.commands.programs import join_processes, require_attention, use_every_core
 from seqrl_jax.commands.progress import in_words
 from seqrl_jax.report.words import NONE
 from seqrl_jax.runs.interrupt import interruptible
@@ -42,12 +43,19 @@ def run(options: argparse.Namespace) -> None:
         packing=options.packing,
     )
     files = Files(options.data, options.test, options.init, options.reward)
-    use_cores(options.mesh.data * options.mesh.model)
+    if options.coordinator:
+        use_every_core()
+    else:
+        use_cores(options.mesh.data * options.mesh.model)
+    join_processes(options)
     require_attention(options.attention)
     sizes = ModelSettings(options.width, options.layers, options.heads, options.dtype, options.remat, options.attention)
     keep_compiled_programs()
-    with following(run.method) as progress, interruptible(note) as interrupt:
-        report = run_text(run, files, options.out, sizes, options.skip_bad, progress, note, interrupt, options.mesh)
+    tell = note if hosts.is_first() else lambda message: None
+    with following(run.method) as progress, interruptible(tell) as interrupt:
+        report = run_text(run, files, options.out, sizes, options.skip_bad, progress, tell, interrupt, options.mesh)
+    if not hosts.is_first():
+        return
     if options.json:
         return print_json(asdict(report))
     for line in in_lines(report):
@@ -84,7 +92,10 @@ def with_ends(estimate: Summary) -> str:
 @contextlib.contextmanager
 def following(method: str) -> Iterator[Callable[[Moment], None]]:
     """A context that gives what shows how far a run is: a line that changes on a terminal, else a line for each point
-    of its curve, both on stderr."""
+    of its curve, both on stderr; nothing in a process that does not print."""
+    if not hosts.is_first():
+        yield lambda moment: None
+        return
     console = Console(stderr=True)
     columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=20)
     with Progress(*columns, console=console, disable=not console.is_terminal) as shown:

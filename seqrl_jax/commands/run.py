@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from seqrl_jax.commands.programs import use_every_core
+from seqrl_jax import hosts
+from seqrl_jax.commands.programs import join_processes, use_every_core
 from seqrl_jax.commands.report import show_results
 from seqrl_jax.commands.watching import Watching, watching
 from seqrl_jax.naming import base
@@ -41,11 +42,14 @@ def run(options: argparse.Namespace) -> None:
     track = _reading(check(chosen), options.log)
     if options.log and options.executor != "local":
         raise ValueError(f"{options.log}: a log is read by this process alone, not by --executor {options.executor}")
+    if options.coordinator and options.executor != "local":
+        raise ValueError(f"--coordinator: one program of several hosts, which --executor {options.executor} has not")
     where = executor(options.executor, options.address, options.resources, options.attempts)
     directory = options.out or Path("runs") / chosen.name
     refuse_within(directory)
-    check_directory(directory)
     use_every_core()
+    join_processes(options)
+    hosts.on_first(lambda: check_directory(directory))
     keep_compiled_programs()
     score = track.columns[0]
     with (
@@ -63,13 +67,13 @@ def run(options: argparse.Namespace) -> None:
             checkpoint_every=options.checkpoint_every,
         )
         run_table(order, directory, observer, interrupt, where)
-    show_results(directory, options.json)
+    hosts.on_first(lambda: show_results(directory, options.json))
 
 
 @contextlib.contextmanager
 def _logged(watched: Watching, tracker: str | None, directory: Path, metric: str) -> Iterator[Observer]:
     """What watches the run: the terminal, and a tracker where one is asked for. Raises: ImportError without it."""
-    if tracker is None:
+    if tracker is None or not hosts.is_first():
         yield watched
         return
     with contextlib.closing(TRACKERS[tracker](directory)) as writer:

@@ -6,9 +6,10 @@ from typing import Protocol, Self
 
 from rich.console import Console
 
+from seqrl_jax import hosts
 from seqrl_jax.commands.dashboard import Dashboard
 from seqrl_jax.commands.progress import Lines
-from seqrl_jax.runs.observer import Observer
+from seqrl_jax.runs.observer import Observer, Unwatched
 from seqrl_jax.tracks.base import Track
 
 
@@ -24,6 +25,22 @@ class Watching(Observer, Protocol):
         ...
 
 
+class Silent(Unwatched):
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def solving(self, done: int, total: int) -> None:
+        pass
+
+
 def watching(track: Track, console: Console) -> Watching:
-    """A board that changes on a terminal that can move its cursor, else a line for each cell."""
+    """A board that changes on a terminal that can move its cursor, else a line for each cell; nothing in a process that
+    does not print."""
+    if not hosts.is_first():
+        return Silent()
     return Dashboard(track, console) if console.is_interactive else Lines(track.columns[0], console)

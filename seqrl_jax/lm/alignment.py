@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Sharding
 
-from seqrl_jax.devices import over_devices
+from seqrl_jax.devices import Spread, over_devices
 from seqrl_jax.keys import key_of
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.evaluation import Judge, judge
@@ -35,9 +35,9 @@ def keys_of(seeds: Sequence[int]) -> Array:
 def references(model: LanguageModel, task: LMTask, supervised: Supervised, seeds: Sequence[int]) -> Judge:
     """pi_0 of every seed, trained, and the judge that knows them."""
     spread = over_devices(len(seeds))
-    keys = jax.device_put(keys_of(seeds)[spread.index], spread.sharding)
+    keys = spread.lay(keys_of(seeds))
     train = jax.jit(jax.vmap(lambda key: supervised.train(key, model, task)[0]), out_shardings=spread.sharding)
-    return judge(model, task, first(train(keys), len(seeds)))
+    return judge(model, task, gathered(spread, train(keys)))
 
 
 def trained(
@@ -74,9 +74,9 @@ def compiled(stage: Stage, keys: Array, aligning: Aligning, sharding: Sharding) 
     return StagePrograms(running, program, jax.jit(jax.vmap(partial(end, stage)), out_shardings=sharding))
 
 
-def first(tree: Any, size: int) -> Any:
-    """The first `size` entries of every leaf, on one device: without what pads an axis."""
-    return jax.tree.map(lambda leaf: jnp.asarray(jax.device_get(leaf)[:size]), tree)
+def gathered(spread: Spread, tree: Any) -> Any:
+    """The runs of every leaf, without what pads them, on one device of each host."""
+    return jax.tree.map(jnp.asarray, spread.gather(tree))
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from seqrl_jax import hosts
+from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import Count
 
 DATA, MODEL = "data", "model"
@@ -33,16 +37,20 @@ SIDES = {
 
 @dataclass(frozen=True)
 class Layout:
-    """data x model devices: the first of those that jax has."""
+    """data x model devices: the first of those that jax has, or all, where several processes have them together."""
 
     data: Count = 1
     model: Count = 1
 
     def mesh(self) -> Mesh:
-        """Raises: ValueError, if there are fewer devices."""
+        """Raises: ValueError, if there are fewer devices, or if another process would be left without."""
         count, devices = self.data * self.model, jax.devices()
         if count > len(devices):
             raise ValueError(f"a mesh of {self.data}x{self.model} needs {count} devices, and jax has {len(devices)}")
+        if count < len(devices) and hosts.several():
+            raise ValueError(
+                f"a mesh of {self.data}x{self.model} is not all of the {len(devices)} devices there are"
+            )
         shape, types = (self.data, self.model), (AxisType.Auto, AxisType.Auto)
         return jax.make_mesh(shape, (DATA, MODEL), axis_types=types, devices=devices[:count])
 
@@ -52,9 +60,25 @@ def weight_shardings(mesh: Mesh, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: _sharding(mesh, path, leaf), tree)
 
 
+def initial_weights(mesh: Mesh, model: LanguageModel, key: Array) -> Weights:
+    """Those of the model on one device; each device makes its own part."""
+    shapes = jax.eval_shape(model.initial_weights, key)
+    return jax.jit(model.initial_weights, out_shardings=weight_shardings(mesh, shapes))(key)
+
+
+def laid_weights(mesh: Mesh, tree: Any) -> Any:
+    """A tree as `weight_shardings` says; what already lies so is not moved."""
+    return hosts.lay(tree, weight_shardings(mesh, tree))
+
+
 def over_data(mesh: Mesh, batch: Any) -> Any:
     """A batch of which every array lies over `data` by its first axis; on one device, as it is."""
-    return batch if mesh.size == 1 else jax.device_put(batch, NamedSharding(mesh, PartitionSpec(DATA)))
+    return batch if mesh.size == 1 else hosts.lay(batch, NamedSharding(mesh, PartitionSpec(DATA)))
+
+
+def everywhere(mesh: Mesh) -> NamedSharding:
+    """Whole on each device."""
+    return NamedSharding(mesh, PartitionSpec())
 
 
 def bytes_on_each(tree: Any) -> int:

@@ -30,16 +30,19 @@ def versions() -> dict[str, str]:
 
 
 def device() -> str:
-    """The default device in words, such as `2 CPU cores (x86_64)` or `8 x NVIDIA A100`."""
+    """The default device in words, such as `2 CPU cores (x86_64)`, `8 x NVIDIA A100` or, of several hosts, `16 x NVIDIA
+    A100 of 2 processes`."""
     import jax
 
     from seqrl_jax.devices import usable_cores
 
-    devices = jax.devices()
+    devices, processes = jax.devices(), jax.process_count()
     if devices[0].platform == "cpu":
         cores = usable_cores()
-        return f"{cores} CPU core{'s' if cores > 1 else ''} ({platform.machine()})"
-    return f"{len(devices)} x {devices[0].device_kind}" if len(devices) > 1 else devices[0].device_kind
+        here = f"{cores} CPU core{'s' if cores > 1 else ''} ({platform.machine()})"
+        return f"{processes} processes of {here}" if processes > 1 else here
+    all_of_them = f"{len(devices)} x {devices[0].device_kind}" if len(devices) > 1 else devices[0].device_kind
+    return f"{all_of_them} of {processes} processes" if processes > 1 else all_of_them
 
 
 def commit() -> str | None:

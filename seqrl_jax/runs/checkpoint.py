@@ -22,6 +22,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
+from seqrl_jax import hosts
 from seqrl_jax.files import remove_temporaries, write_whole
 from seqrl_jax.runs.identity import Identity
 
@@ -103,8 +104,9 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove everything, the manifest first."""
-        (self.folder / MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if hosts.is_first():
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, loop: int) -> Path:
         return self.folder / f"loop-{loop}.safetensors"
@@ -147,6 +149,10 @@ def checkpoints_in(directory: Path) -> tuple[list[Checkpoint], list[str]]:
 
 
 def _written(checkpoint: Checkpoint) -> Checkpoint:
+    hosts.on_first(lambda: _write(checkpoint))
+    return checkpoint
+
+
+def _write(checkpoint: Checkpoint) -> None:
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
     write_whole(checkpoint.folder / MANIFEST, msgspec.json.encode(checkpoint.manifest))
-    return checkpoint

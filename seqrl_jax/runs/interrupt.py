@@ -14,6 +14,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
+from seqrl_jax import hosts
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = "\x1b[?25h"
 AFTER_THIS_CHUNK = "ending after this chunk, which is kept"
@@ -37,19 +39,27 @@ class Interrupt:
         self._say = say
         self._lock = threading.Lock()
         self._requested: int | None = None
+        self._agreed: int | None = None
         self._busy = 0
         self._ending = AFTER_THIS_CHUNK
 
     @property
     def requested(self) -> bool:
         """Whether the run shall end as soon as what is under way is kept."""
-        return self._requested is not None
+        return self._in_force is not None
+
+    def agree(self) -> bool:
+        """The same of a run that several processes share: a signal to any of them is one to all, as soon as all have
+        asked for it here."""
+        if hosts.several():
+            self._agreed = int(hosts.everyone(self._requested or 0).max()) or None
+        return self.requested
 
     def request(self, signum: int) -> bool:
-        """Take note of a signal. Returns whether the process may end at once: nothing is under way, or it is the second
-        signal."""
+        """Take note of a signal. Returns whether the process may end at once: nothing is under way and no other process
+        waits for it, or it is the second signal."""
         with self._lock:
-            if self._requested is not None or not self._busy:
+            if self._requested is not None or not (self._busy or hosts.several()):
                 return True
             self._requested = signum
         self._say(f"{self._ending} (once more: at once)")
@@ -74,8 +84,13 @@ class Interrupt:
 
     def check(self) -> None:
         """End here if that was requested. Raises: Interrupted."""
-        if self._requested is not None:
-            raise Interrupted(self._requested)
+        if self._in_force is not None:
+            raise Interrupted(self._in_force)
+
+    @property
+    def _in_force(self) -> int | None:
+        """The signal that ends the run: one that arrived here, or, of several processes, one that all know of."""
+        return self._agreed if hosts.several() else self._requested
 
 
 @contextlib.contextmanager

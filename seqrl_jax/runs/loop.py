@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from seqrl_jax import hosts
 from seqrl_jax.runs.checkpoint import Checkpoint, Snapshot
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.observer import Observer, RowProgress
@@ -42,7 +43,7 @@ class CheckpointedLoop:
             with self._interrupt.under_way():
                 state = advance(state)
                 status = watch(state)
-                if done == chunks or done % self._every == 0 or self._interrupt.requested:
+                if self._interrupt.agree() or done == chunks or done % self._every == 0:
                     self._checkpoint.save(loop, Snapshot(state, done), chunks)
             rate = (status.steps - first.steps) / (time.perf_counter() - began)
             progress = RowProgress(done, chunks, begun_at, status.steps, rate, status.score, status.runs)
@@ -56,4 +57,5 @@ class CheckpointedLoop:
         except ValueError as error:
             self._observer.note(f"{error}; it begins anew")
             saved = None
+        hosts.require_same("how far the row is", saved.chunk if saved else 0)
         return (saved.state, saved.chunk) if saved else (state, 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+from seqrl_jax import hosts
 from seqrl_jax.files import remove_temporaries
 from seqrl_jax.results import store
 from seqrl_jax.results.code import fingerprint
@@ -33,18 +35,18 @@ def run(
     """Run every cell that `directory` lacks, and return all cells as they stand there.
 
     A cell stands if its record has the configuration, task, seeds and code that are asked for. executor: where rows
-    run; in this process unless it says otherwise.
+    run; in this process unless it says otherwise. Of several processes (`hosts`) all call this, with a directory that
+    all see, and the first one writes.
 
     Raises: lock.Refused; Interrupted, with what was done kept; OSError, if results cannot be written, and what the
     executor raises, with everything written before it kept.
     """
     observer, interrupt, executor = observer or Unwatched(), interrupt or Interrupt(), executor or Local()
-    with _lock(directory):
-        remove_temporaries(directory, "*.json")
-        # Reports are written without the lock.
-        remove_temporaries(directory, older_than=A_MINUTE)
+    with hosts.held_by_first(_lock(directory)):
         cells = plan.cells_of(order, fingerprint)
-        records, rows = _survey(order, cells, directory, observer)
+        # What is damaged or stale is gone when the others look.
+        records, rows = hosts.first_then_others(lambda: _survey(order, cells, directory, observer))
+        hosts.require_same("what is to run", [_as_said(cells, row) for row in rows])
         observer.starts(len(cells), len(records))
         for record in executor.fill(Table(order, cells, directory, observer, interrupt), rows):
             records[record.method, record.task] = record
@@ -66,6 +68,9 @@ def _survey(
     order: Order, cells: Mapping[Cell, Identity], directory: Path, observer: Observer
 ) -> tuple[dict[Cell, Record], Sequence[Row]]:
     """The records that stand, and the rows to run. Notes whatever does not count, and removes what is stale."""
+    remove_temporaries(directory, "*.json")
+    # Reports are written without the lock.
+    remove_temporaries(directory, older_than=A_MINUTE)
     written, damage = store.read(directory)
     for message in damage:
         observer.note(f"skipped {message}")
@@ -83,3 +88,9 @@ def _survey(
             observer.note(f"what was kept of {old.method} on {tasks} is of another run and begins anew")
         old.remove()
     return records, rows
+
+
+def _as_said(cells: Mapping[Cell, Identity], row: Row) -> dict[str, Any]:
+    """A row, for a comparison."""
+    digests = [cells[row.method, problem.spec].digest for problem in row.problems]
+    return {"cells": digests, "missing": sorted(row.missing), "begun": row.begun is not None}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqrl_jax import hosts
 from seqrl_jax.lm.base import completion_logits
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
@@ -61,8 +62,9 @@ def losses_and_preferences(
     for part in batches:
         good = part.good if labelled else None
         loss, margin = _losses(method, beta, model, weights, reference, part.tokens, part.mask, good, end)
-        losses.append(np.asarray(loss, np.float64))
-        right.append(0.5 + 0.5 * np.sign(np.asarray(margin, np.float64)))
+        loss, margin = hosts.whole((loss, margin))
+        losses.append(loss.astype(np.float64))
+        right.append(0.5 + 0.5 * np.sign(margin.astype(np.float64)))
     return np.concatenate(losses), np.concatenate(right)
 
 
@@ -99,7 +101,8 @@ def answering(
             )
             for number, batch in enumerate(batches)
         ]
-        return Answered(*(np.concatenate([np.asarray(leaf, np.float64) for leaf in leaves]) for leaves in zip(*parts)))
+        columns = zip(*hosts.whole(parts))
+        return Answered(*(np.concatenate([leaf.astype(np.float64) for leaf in leaves]) for leaves in columns))
 
     return judge
 
@@ -137,7 +140,7 @@ def samples(model: GPT, weights: Weights, part: Part, context: int, seed: int = 
     tokens, room = batch.tokens[:, 0], batch.mask[:, 0]
     _, drawn = _answer(model, weights, jax.random.key(seed), tokens, room, vocabulary.end, batch.given)
     answers = []
-    for text, said, place in zip(tokens, np.asarray(drawn.tokens), room, strict=True):
+    for text, said, place in zip(tokens, hosts.whole(drawn.tokens), room, strict=True):
         prompt = text[: place.argmax() + 1]
         shown = vocabulary.spelled(prompt[prompt != vocabulary.end]).decode(errors="replace")
         answers.append({"prompt": shown, "said": written(vocabulary, said[place])})

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
+from seqrl_jax import hosts
 from seqrl_jax.checkpoint import load_tree, save_tree
 from seqrl_jax.files import remove_temporaries
 from seqrl_jax.lm.registry import as_json
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.networks.sharding import Layout
+from seqrl_jax.networks.sharding import Layout, initial_weights
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.lock import writing
 from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, preferring
@@ -88,30 +90,33 @@ def run_text(
     Raises: DataError for a bad line; TrainingError where a method lacks the model or the reward that it needs,
         where packing meets another kernel of attention than `xla`, where
         `out` holds another run's checkpoint, or where the loss is no number (the last good checkpoint is kept);
-        ImportError, with the command that installs it, where an extra is missing; Interrupted.
+        ImportError, with the command that installs it, where an extra is missing; Interrupted. Of several processes
+        (`hosts`) all call this and read the same files, and the first writes; EndedElsewhere where another one raised.
     """
-    _check(run, files, sizes, layout)
-    begun = _begin(run, files.start, sizes)
-    reward_model = None if files.reward is None else _reward_model(files.reward, begun, run)
-    corpus = scan(files.data, run.reads, begun.vocabulary, begun.context, skip_bad)
-    tested = None if files.test is None else scan(files.test, run.reads, begun.vocabulary, begun.context, skip_bad)
-    if tested is None:
-        training, held = split(corpus, run.held_out)
-    else:
-        if tested.form != corpus.form:
-            raise TrainingError(f"{files.test} holds {tested.form}s, where {files.data} holds {corpus.form}s")
-        training, held = _whole(corpus), _whole(tested)
-    overlap = 0 if tested is None else shared(corpus, tested)
-    judged = _some(held, MOST_ANSWERED if run.draws_answers else MOST_JUDGED)
-    truncated = _truncated(run, begun, training) + _truncated(run, begun, held)
-    packing = pack(training, begun.context, run.seed) if run.packing else None
-    for line in _remarks(run, begun, files, corpus, tested, truncated, overlap, packing):
-        tell(line)
-    identity: dict[str, Any] = {"run": run.identity(), "model": as_json(begun.model), "data": corpus.digest}
-    identity |= {"test": None if tested is None else tested.digest, "start": _digest(files.start)}
-    identity |= {"reward": _digest(files.reward)}
-    with writing(out, out / LOCK / "lock"):
-        remove_temporaries(out)
+    with hosts.together():
+        _check(run, files, sizes, layout)
+        begun = _begin(run, files.start, sizes, layout.mesh())
+        reward_model = None if files.reward is None else _reward_model(files.reward, begun, layout.mesh())
+        corpus = scan(files.data, run.reads, begun.vocabulary, begun.context, skip_bad)
+        tested = None if files.test is None else scan(files.test, run.reads, begun.vocabulary, begun.context, skip_bad)
+        if tested is None:
+            training, held = split(corpus, run.held_out)
+        else:
+            if tested.form != corpus.form:
+                raise TrainingError(f"{files.test} holds {tested.form}s, where {files.data} holds {corpus.form}s")
+            training, held = _whole(corpus), _whole(tested)
+        overlap = 0 if tested is None else shared(corpus, tested)
+        judged = _some(held, MOST_ANSWERED if run.draws_answers else MOST_JUDGED)
+        truncated = _truncated(run, begun, training) + _truncated(run, begun, held)
+        packing = pack(training, begun.context, run.seed) if run.packing else None
+        for line in _remarks(run, begun, files, corpus, tested, truncated, overlap, packing):
+            tell(line)
+        identity: dict[str, Any] = {"run": run.identity(), "model": as_json(begun.model), "data": corpus.digest}
+        identity |= {"test": None if tested is None else tested.digest, "start": _digest(files.start)}
+        identity |= {"reward": _digest(files.reward)}
+    hosts.require_same("their data, weights or settings", identity)
+    with hosts.held_by_first(writing(out, out / LOCK / "lock")):
+        hosts.on_first(lambda: remove_temporaries(out))
         fit = partial(
             train,
             run,
@@ -157,7 +162,7 @@ def run_text(
             curve=trained.curve,
             **measured,
         )
-        write_report(out, report)
+        hosts.on_first(lambda: write_report(out, report))
     return report
 
 
@@ -180,15 +185,15 @@ def _check(run: TextRun, files: Files, sizes: ModelSettings, layout: Layout) -> 
         raise TrainingError(f"attention is {sizes.attention}, and only xla keeps packed texts from each other")
 
 
-def _begin(run: TextRun, start: Path | None, sizes: ModelSettings) -> Begun:
+def _begin(run: TextRun, start: Path | None, sizes: ModelSettings, mesh: Mesh) -> Begun:
     """The model to begin with: that of a directory, or a new one that reads bytes."""
     if start is None:
         vocabulary: Vocabulary = Bytes()
         context = run.context or DEFAULT_CONTEXT
         model = sizes.new(vocabulary.size, context)
-        begun = Begun(model, model.initial_weights(keys_of(run).weights), vocabulary, context)
+        begun = Begun(model, initial_weights(mesh, model, keys_of(run).weights), vocabulary, context)
     else:
-        loaded, weights = load_gpt(start)
+        loaded, weights = load_gpt(start, mesh)
         model = sizes.as_computed(loaded)
         if run.context is not None and run.context > model.context:
             raise TrainingError(f"context is {run.context}, and {model.context} of the weights to begin with")
@@ -198,9 +203,9 @@ def _begin(run: TextRun, start: Path | None, sizes: ModelSettings) -> Begun:
     return begun
 
 
-def _reward_model(directory: Path, begun: Begun, run: TextRun) -> LearnedReward:
+def _reward_model(directory: Path, begun: Begun, mesh: Mesh) -> LearnedReward:
     """The reward model of a directory, as it scores."""
-    body, weights = load_gpt(directory)
+    body, weights = load_gpt(directory, mesh)
     theirs = load_vocabulary(directory)
     if theirs.end != begun.vocabulary.end or dict(theirs.files()) != dict(begun.vocabulary.files()):
         raise TrainingError(f"{directory}: another tokenizer than that of the weights to begin with")

@@ -15,14 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.sharding import Mesh
 
+from seqrl_jax import hosts
 from seqrl_jax.checkpoint import load_tree, read_metadata, save_tree
 from seqrl_jax.keys import key_of
 from seqrl_jax.lm.policy_gradient import log_ratio
 from seqrl_jax.lm.training import falling_adam, gradient_step
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.networks.sharding import Layout, over_data, weight_shardings
+from seqrl_jax.networks.sharding import Layout, everywhere, laid_weights, over_data, weight_shardings
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.text.corpus import Part
 from seqrl_jax.text.encoding import TokenBatch, prompt_batch, token_batch
@@ -175,18 +177,17 @@ def train(
     """Make the steps that are missing, in a directory that this process alone writes to.
 
     Args: batch_of: the batch of a step. layout: of the devices over which weights and batches lie; a run may go on over
-        others.
+        others. Of several processes (`hosts`) all call this, with a directory that all see, and the first writes.
     Raises: TrainingError where the directory holds another run, or where the loss is no number (the last good
         checkpoint is kept); Interrupted, after a checkpoint.
     """
-    interrupt = Interrupt() if interrupt is None else interrupt
-    state, begun, curve, planned = _begun(run, stage, out, identity)
-    mesh, good = layout.mesh(), begun
-    lie = weight_shardings(mesh, state)
-    advance = jax.jit(stage.step, donate_argnums=0, out_shardings=(lie, None))
-    # The weights are also the reference: what is donated must not be the same buffers.
-    state = jax.tree.map(jnp.copy, jax.device_put(state, lie))
-    fixed = jax.device_put(stage.fixed, weight_shardings(mesh, stage.fixed))
+    interrupt, mesh = Interrupt() if interrupt is None else interrupt, layout.mesh()
+    with hosts.together():
+        state, begun, curve, planned = _begun(run, stage, out, identity, mesh)
+    hosts.require_same("the step that they begin at", begun)
+    good, lie = begun, weight_shardings(mesh, state)
+    advance = jax.jit(stage.step, donate_argnums=0, out_shardings=(lie, everywhere(mesh)))
+    fixed = laid_weights(mesh, stage.fixed)
     key, pending, clock = keys_of(run).steps, list[Metrics](), _Clock(begun)
     with interrupt.under_way():
         for number in range(begun, run.steps):
@@ -194,9 +195,12 @@ def train(
             state, metrics = advance(state, fixed, jax.random.fold_in(key, number), batch)
             pending.append(metrics)
             done = number + 1
-            ends = interrupt.requested
-            keeps = done % run.check_every == 0 or done == run.steps or ends
-            if not keeps and done % run.points_every:
+            keeps = done % run.check_every == 0 or done == run.steps
+            waits = keeps or done % run.points_every == 0
+            # Several processes agree only where they wait for the device anyway.
+            ends = interrupt.agree() if waits or not hosts.several() else False
+            keeps |= ends
+            if not waits and not ends:
                 # Nothing is asked of the device, which computes while the next batch is prepared.
                 continue
             last_good = f"the checkpoint of step {good} is kept in {out}" if good else "no checkpoint was written"
@@ -205,7 +209,7 @@ def train(
             curve.append(point)
             if keeps:
                 # The loss is that before the step: what it did to the weights is seen here.
-                if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state)):
+                if not _finite(state):
                     raise TrainingError(f"the weights are no numbers after step {number}; {last_good}")
                 save_tree(out / CHECKPOINT, state, {**identity, "step": done, "planned": planned, "curve": curve})
                 good = done
@@ -215,12 +219,25 @@ def train(
     return Trained(state[0], curve, planned)
 
 
-def _begun(run: TextRun, stage: Stage, out: Path, identity: Mapping[str, Any]) -> tuple[State, int, Curve, list[int]]:
+@jax.jit
+def _finite(tree: Any) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _begun(
+    run: TextRun, stage: Stage, out: Path, identity: Mapping[str, Any], mesh: Mesh
+) -> tuple[State, int, Curve, list[int]]:
     """The state to go on from, the steps that led to it, their curve, and the steps that were and are asked for."""
-    state = (stage.begin, stage.optimiser.init(stage.begin))
+
+    def begin(weights: Weights) -> State:
+        # The weights are also the reference: what is donated must not be the same buffers.
+        return jax.tree.map(jnp.copy, weights), stage.optimiser.init(weights)
+
+    shapes = jax.eval_shape(begin, stage.begin)
+    lie = weight_shardings(mesh, shapes)
     path = out / CHECKPOINT
     if not path.exists():
-        return state, 0, [], [run.steps]
+        return jax.jit(begin, out_shardings=lie)(laid_weights(mesh, stage.begin)), 0, [], [run.steps]
     written = read_metadata(path)
     if differences := _differences(written, identity):
         raise TrainingError(f"{out} belongs to another run: {differences}; give another directory")
@@ -229,7 +246,8 @@ def _begun(run: TextRun, stage: Stage, out: Path, identity: Mapping[str, Any]) -
     planned = written["planned"]
     # Adam's rate falls to 0 at the steps that were asked for last; a run that is extended goes on at the longer one's.
     planned = planned if planned[-1] == run.steps else [*planned, run.steps]
-    return load_tree(path, state), written["step"], written["curve"], planned
+    like = jax.tree.map(lambda leaf, lies: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=lies), shapes, lie)
+    return load_tree(path, like), written["step"], written["curve"], planned
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -11,11 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
+from jax.sharding import Mesh
 
+from seqrl_jax import hosts
 from seqrl_jax.files import write_whole
 from seqrl_jax.naming import SpecError
 from seqrl_jax.networks.gpt import GPT, Activation
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.networks.sharding import laid_weights
 from seqrl_jax.text.vocabulary import Vocabulary, vocabulary_of
 
 WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_config.json"
@@ -72,19 +75,24 @@ def by_name(weights: Weights) -> dict[str, Array]:
 
 
 def from_names(tensors: dict[str, np.ndarray], layers: int) -> Weights:
-    """The weights from arrays by GPT-2's names, as `by_name` gives them."""
-    around = {path: jnp.asarray(tensors[name]) for path, name in AROUND.items() if name in tensors}
-    stacked = lambda name: jnp.stack([jnp.asarray(tensors[f"h.{layer}.{name}"]) for layer in range(layers)])
+    """The weights from arrays by GPT-2's names, as `by_name` gives them, in this host's memory."""
+    around = {path: tensors[name] for path, name in AROUND.items() if name in tensors}
+    stacked = lambda name: np.stack([tensors[f"h.{layer}.{name}"] for layer in range(layers)])
     return {"params": unflatten_dict(around | {("h", *path): stacked(name) for path, name in OF_BLOCK.items()})}
 
 
 def save_gpt(directory: Path, model: GPT, weights: Weights, vocabulary: Vocabulary | None = None) -> None:
     """Write `model.safetensors` and `config.json` into a directory, each whole or not at all; with a vocabulary also
-    its files and the settings with which `transformers` generates and stops."""
+    its files and the settings with which `transformers` generates and stops. Of several processes (`hosts`) all call
+    this, and the first writes."""
+    tensors = {name: np.asarray(leaf, np.float32) for name, leaf in by_name(hosts.whole(weights)).items()}
+    hosts.on_first(lambda: _write(directory, model, tensors, vocabulary))
+
+
+def _write(directory: Path, model: GPT, tensors: dict[str, np.ndarray], vocabulary: Vocabulary | None) -> None:
     from safetensors.numpy import save
 
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {name: np.asarray(leaf, np.float32) for name, leaf in by_name(weights).items()}
     if not model.tied:
         # Of a body alone `transformers` also reads the bare names; beside an output it takes them for damage.
         tensors = {name if name == UNTIED else PREFIX + name: tensor for name, tensor in tensors.items()}
@@ -97,9 +105,10 @@ def save_gpt(directory: Path, model: GPT, weights: Weights, vocabulary: Vocabula
         write_whole(directory / GENERATION, as_json(ends(end)))
 
 
-def load_gpt(directory: Path) -> tuple[GPT, Weights]:
+def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
     """The model and its weights in float32, from files that `transformers` wrote of GPT-2 with its head, too.
 
+    mesh: over which they lie, each device with its part alone.
     Raises: ValueError, naming the file and what is missing, of another shape, or computed otherwise than here.
     """
     model = _model(directory / CONFIG)
@@ -114,7 +123,8 @@ def load_gpt(directory: Path) -> tuple[GPT, Weights]:
     head = tensors.get(UNTIED)
     if model.tied and head is not None and not np.array_equal(head, tensors["wte.weight"]):
         raise ValueError(f"{path}: {UNTIED} is not wte.weight, and {CONFIG} says that tie_word_embeddings is true")
-    return model, from_names({name: np.asarray(tensors[name], np.float32) for name in expected}, model.layers)
+    weights = from_names({name: np.asarray(tensors[name], np.float32) for name in expected}, model.layers)
+    return model, jax.tree.map(jnp.asarray, weights) if mesh is None else laid_weights(mesh, weights)
 
 
 def load_vocabulary(directory: Path) -> Vocabulary:
@@ -152,8 +162,7 @@ def as_json(value: Any) -> bytes:
 
 def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
     """By GPT-2's names, of any type, and the file that they or their index stand in."""
-    from safetensors import SafetensorError
-    from safetensors.flax import load_file
+    from safetensors import SafetensorError, safe_open
 
     path, index = directory / WEIGHTS, directory / INDEX
     names = [WEIGHTS]
@@ -165,11 +174,11 @@ def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
     tensors = dict[str, np.ndarray]()
     for name in names:
         try:
-            # flax's reader knows bfloat16.
-            read = load_file(directory / name)
+            # flax's reader knows bfloat16, and puts what it reads on a device: one array after another.
+            with safe_open(directory / name, framework="flax") as file:
+                tensors |= {key.removeprefix(PREFIX): np.asarray(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{directory / name}: not safetensors ({error})") from error
-        tensors |= {key.removeprefix(PREFIX): np.asarray(leaf) for key, leaf in read.items()}
     return path, tensors
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqrl_jax import hosts
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.devices import over_devices
 from seqrl_jax.keys import key_of
@@ -29,24 +30,24 @@ class RunAxis:
     def __init__(self, settings: int, tasks: int, seeds: Sequence[int]) -> None:
         self.shape = (settings, tasks, len(seeds))
         self.size = settings * tasks * len(seeds)
-        spread = over_devices(self.size)
-        self.sharding = spread.sharding
-        self.settings, self.task, number = np.unravel_index(spread.index, self.shape)
+        self._spread = over_devices(self.size)
+        self.sharding = self._spread.sharding
+        self.settings, self.task, number = np.unravel_index(self._spread.index, self.shape)
         self.seed = [seeds[n] for n in number]
 
     def placed(self) -> Where:
         """On the devices."""
         where = Where(jnp.asarray(self.settings, jnp.int32), jnp.asarray(self.task, jnp.int32))
-        return jax.device_put(where, self.sharding)
+        return hosts.lay(where, self.sharding)
 
     def keys(self) -> Array:
         """[R], one for each run, from its seed alone."""
-        return jax.device_put(jnp.stack([key_of(seed) for seed in self.seed]), self.sharding)
+        return hosts.lay(jnp.stack([key_of(seed) for seed in self.seed]), self.sharding)
 
     def split(self, values: Any) -> np.ndarray:
         """[R, ...] as [H, N, S, ...], without the padding."""
-        values = np.asarray(values)
-        return values[: self.size].reshape(*self.shape, *values.shape[1:])
+        values = self._spread.gather(values)
+        return values.reshape(*self.shape, *values.shape[1:])
 
 
 def over_runs(function: Callable[[Any, Any, Any], Any]) -> Callable[[Agent, Any, Where, Any], Any]:

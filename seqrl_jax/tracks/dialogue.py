@@ -248,10 +248,9 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
     game, seeds, clock = problem.known.game, budget.seeds, Clock()
     symbols = spelling(game, method.view)
     spread = over_devices(len(seeds))
-    laid = lambda tree: jax.device_put(jax.tree.map(lambda leaf: leaf[spread.index], tree), spread.sharding)
     logs = [data_of(problem.log(seed), symbols, game.task.discount, method.sees_state) for seed in seeds]
-    data: Data = laid(jax.tree.map(lambda *leaves: np.stack(leaves), *logs))
-    keys = laid(jnp.stack([key_of(seed) for seed in seeds]))
+    data: Data = spread.lay(jax.tree.map(lambda *leaves: np.stack(leaves), *logs))
+    keys = spread.lay(jnp.stack([key_of(seed) for seed in seeds]))
     ends = np.round(np.linspace(0, method.updates, max(1, min(budget.evaluations, method.updates)) + 1)).astype(int)
 
     def learn(runs: Training, data: Data, updates: Any) -> Training:
@@ -273,7 +272,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         look = jax.jit(judge).lower(runs, keys, 0).compile()
 
     def point(runs: Training, number: int) -> np.ndarray:
-        earned: np.ndarray = np.asarray(look(runs, keys, number).earned)[: len(seeds)].mean(1)
+        earned: np.ndarray = spread.gather(look(runs, keys, number).earned).mean(1)
         return earned
 
     with clock.evaluating():
@@ -297,8 +296,8 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
 
     row = loop(_Row(runs, curve, np.zeros((), int), np.zeros(3)), chunk, len(ends) - 1, watch)
     with clock.evaluating():
-        looks = [look(row.runs, keys, len(ends) + number) for number in range(POINTS)]
-        talks = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1)[: len(seeds)], *looks)
+        looks = [spread.gather(look(row.runs, keys, len(ends) + number)) for number in range(POINTS)]
+        talks = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *looks)
     means = {RETURN: talks.earned.mean(1), KL: talks.divergence.mean(1), TURNS: talks.turns.mean(1)}
     failures = {
         str(seed): "its return is not finite"
@@ -307,7 +306,7 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
     }
     metrics = {name: _finite(values) for name, values in means.items()}
     if talks.promised is not None:
-        metrics[CLAIM] = _finite(talks.promised.mean(1) * np.asarray(data.unit)[: len(seeds)])
+        metrics[CLAIM] = _finite(talks.promised.mean(1) * spread.gather(data.unit))
     metrics[USED] = [float(method.dialogues(problem.logged))] * len(seeds)
     metrics[LUCK] = [problem.luck] * len(seeds)
     metrics |= parameters.metric(parameters_of(method, game), metrics[RETURN])

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqrl_jax import hosts
 from seqrl_jax.agents.base import Agent, MemorylessAgent, Policy, horizon_class, updates_in
 from seqrl_jax.agents.rollout import first_inputs
 from seqrl_jax.exact.controller import Controller
@@ -104,7 +105,7 @@ def _exactly(env: Environment, tasks: Sequence[TabularPOMDP], axis: RunAxis, exa
     read_all = jax.jit(over_runs(read)).lower(*example).compile()
 
     def judge(settings: Agent, params: Any, where: Where, runs: Any, batches: range) -> Judged:
-        tables = np.asarray(read_all(settings, params, where, runs))
+        tables = hosts.whole(read_all(settings, params, where, runs))
         values = np.empty(len(tables))
         for number, task in enumerate(tasks):
             mine = axis.task == number
@@ -118,7 +119,7 @@ def _by_playing(env: Environment, axis: RunAxis, example: Any) -> Judge:
     horizon = horizon_class(env.longest)
     keys = jax.vmap(lambda key: jax.random.fold_in(key, STREAM))(axis.keys())
 
-    def play(settings: Agent, params: Any, where: Where, runs: Any, batch: Array | int) -> Array:
+    def play(settings: Agent, params: Any, where: Where, runs: Any, keys: Array, batch: Array | int) -> Array:
         def one(agent: Agent, params: Any, mine: tuple[Any, Array]) -> Array:
             state, key = mine
             policy = agent.policy(env, params, state)
@@ -127,10 +128,10 @@ def _by_playing(env: Environment, axis: RunAxis, example: Any) -> Judge:
 
         return over_runs(one)(settings, params, where, (runs, keys))
 
-    play_all = jax.jit(play).lower(*example, 0).compile()
+    play_all = jax.jit(play).lower(*example, keys, 0).compile()
 
     def judge(settings: Agent, params: Any, where: Where, runs: Any, batches: range) -> Judged:
-        parts = [np.asarray(play_all(settings, params, where, runs, batch)) for batch in batches]
+        parts = [hosts.whole(play_all(settings, params, where, runs, keys, batch)) for batch in batches]
         returns = np.concatenate(parts, axis=1).astype(np.float64)
         return Judged(returns.mean(1), returns.std(1, ddof=1) / np.sqrt(returns.shape[1]))
 

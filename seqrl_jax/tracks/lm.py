@@ -18,7 +18,7 @@ from seqrl_jax.descriptions import about_module
 from seqrl_jax.devices import over_devices
 from seqrl_jax.figures import new_figure, png, printable
 from seqrl_jax.lm import exact
-from seqrl_jax.lm.alignment import StagePrograms, compiled, first, keys_of, measure, references
+from seqrl_jax.lm.alignment import StagePrograms, compiled, gathered, keys_of, measure, references
 from seqrl_jax.lm.evaluation import Judge
 from seqrl_jax.lm.method import Method
 from seqrl_jax.lm.registry import (
@@ -229,8 +229,7 @@ def _outcome(method: Method, judge: Judge, budget: Budget, loop: Loop) -> Outcom
     clock, seconds, seeds = Clock(), np.zeros(3), budget.seeds
     stages = method.stages(judge.model, judge.task)
     spread = over_devices(len(seeds))
-    laid = lambda tree: jax.device_put(jax.tree.map(lambda leaf: leaf[spread.index], tree), spread.sharding)
-    keys, aligning = laid(keys_of(seeds)), laid(Aligning(judge.weights, judge.weights))
+    keys, aligning = spread.lay(keys_of(seeds)), spread.lay(Aligning(judge.weights, judge.weights))
     before = 0
     for number, stage in enumerate(stages):
         with clock.compiling():
@@ -242,7 +241,7 @@ def _outcome(method: Method, judge: Judge, budget: Budget, loop: Loop) -> Outcom
             aligning = jax.block_until_ready(programs.end(row.runs))
         seconds, before = row.seconds, before + stage.updates
     with clock.evaluating():
-        measured = measure(method, judge, seeds, first(aligning, len(seeds)))
+        measured = measure(method, judge, seeds, gathered(spread, aligning))
     count = parameters_of(method, judge.model, judge.task)
     return Outcome(
         metrics=measured.metrics | parameters.metric(count, measured.metrics["reward"]),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
+from seqrl_jax import hosts
 from seqrl_jax.failures import device_is_full
 from seqrl_jax.results import provenance, store
 from seqrl_jax.results.record import Record
@@ -40,7 +42,7 @@ def _run(table: Table, row: Row) -> Iterator[Record]:
         for identity, problem, outcome in zip(identities, row.problems, outcomes, strict=True):
             if problem.spec in row.missing:
                 record = _record(table.order, identity, problem, outcome, checkpoint, commit)
-                store.write(table.directory, record)
+                hosts.on_first(partial(store.write, table.directory, record))
                 yield record
         checkpoint.remove()
 
