@@ -16,7 +16,7 @@ import jax
 import numpy as np
 jax.config.update("jax_num_cpu_devices", 8)
 from seqrl_jax.networks.gpt import GPT
-from seqrl_jax.networks.sharding import Layout, bytes_on_each, over_data, weight_shardings
+from seqrl_jax.networks.sharding import Layout, bytes_on_each, initial_weights, over_data, weight_shardings
 from seqrl_jax.text.run import Files, run_text
 from seqrl_jax.text.settings import ModelSettings, TextRun
 from seqrl_jax.text.weights import load_gpt
@@ -26,10 +26,22 @@ data = here / "data.jsonl"
 data.write_text("".join(json.dumps({"text": f"{n} times {n} is {n * n}"}) + "\\n" for n in range(40)))
 run = TextRun("sft", steps=4, batch=8, context=32, learning_rate=0.01, log_every=1)
 sizes = ModelSettings(width=32, layers=2, heads=4)
-told = {}
-for name, layout in (("one", Layout()), ("eight", Layout(4, 2))):
-    report = run_text(run, Files(data), here / name, sizes, layout=layout)
+told = {"held": {}}
+def most_held():
+    # Bytes of all arrays that there are, on the device that has most of them.
+    held = {device: 0 for device in jax.devices()}
+    for array in jax.live_arrays():
+        for shard in array.addressable_shards:
+            held[shard.device] += shard.data.nbytes
+    return max(held.values())
+def learn(name, files, layout):
+    look = lambda moment: told["held"].setdefault(name, most_held())
+    given = sizes if files.start is None else ModelSettings()
+    report = run_text(run, files, here / name, given, progress=look, layout=layout)
     told[name] = [point["loss"] for point in report.curve]
+learn("eight", Files(data), Layout(4, 2))
+learn("eight from file", Files(data, start=here / "eight"), Layout(4, 2))
+learn("one", Files(data), Layout())
 # Both go on, on one device.
 longer = dataclasses.replace(run, steps=6)
 for name in ("one", "eight"):
@@ -38,9 +50,18 @@ for name in ("one", "eight"):
 weights = [load_gpt(here / name)[1] for name in ("one", "eight")]
 told["apart"] = max(float(abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, weights)))
 
-model = GPT(256, context=32, width=32, layers=2, heads=4)
+# Of bytes and an end, as above.
+model = GPT(257, context=32, width=32, layers=2, heads=4)
 weights = model.initial_weights(jax.random.key(0))
+told["initial"] = []
+for shape in ((1, 1), (8, 1), (1, 8), (4, 2)):
+    begun = initial_weights(Layout(*shape).mesh(), model, jax.random.key(0))
+    pairs = zip(jax.tree.leaves(weights), jax.tree.leaves(begun))
+    told["initial"].append(max(float(abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs))
 mesh = Layout(4, 2).mesh()
+needed = jax.jit(lambda key: initial_weights(mesh, model, key)).lower(jax.random.key(0)).compile().memory_analysis()
+told["whole"] = sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
+told["needed"] = needed.temp_size_in_bytes + needed.output_size_in_bytes
 spread = jax.device_put(weights, weight_shardings(mesh, weights))
 told["share"] = bytes_on_each(spread) / sum(leaf.nbytes for leaf in jax.tree.leaves(weights))
 kernel = spread["params"]["h"]["mlp"]["c_fc"]["kernel"]
@@ -68,6 +89,11 @@ def test_a_mesh_learns_what_one_device_learns(tmp_path):
     assert told["apart"] < 1e-3
     # An eighth of each matrix, and all of what is small: norms, biases and positions.
     assert 1 / 8 < told["share"] < 1 / 4
+    # The same of the reference, the weights and their two moments, whether they begin anew or from a file.
+    four = 4 * told["whole"]
+    assert told["held"]["one"] > four
+    assert max(told["held"]["eight"], told["held"]["eight from file"]) < 1.1 * told["share"] * four
+    assert told["initial"] == [0.0] * 4 and told["needed"] < 2 * told["share"] * told["whole"]
     assert told["kernel"] == [[2, 32, 128], [2, 8, 64]]
     assert told["gathers"] > 0
 
