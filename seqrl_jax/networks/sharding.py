@@ -48,9 +48,7 @@ class Layout:
         if count > len(devices):
             raise ValueError(f"a mesh of {self.data}x{self.model} needs {count} devices, and jax has {len(devices)}")
         if count < len(devices) and hosts.several():
-            raise ValueError(
-                f"a mesh of {self.data}x{self.model} is not all of the {len(devices)} devices there are"
-            )
+            raise ValueError(f"a mesh of {self.data}x{self.model} is not all of the {len(devices)} devices there are")
         shape, types = (self.data, self.model), (AxisType.Auto, AxisType.Auto)
         return jax.make_mesh(shape, (DATA, MODEL), axis_types=types, devices=devices[:count])
 

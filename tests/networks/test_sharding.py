@@ -93,7 +93,8 @@ def test_a_mesh_learns_what_one_device_learns(tmp_path):
     four = 4 * told["whole"]
     assert told["held"]["one"] > four
     assert max(told["held"]["eight"], told["held"]["eight from file"]) < 1.1 * told["share"] * four
-    assert told["initial"] == [0.0] * 4 and told["needed"] < 2 * told["share"] * told["whole"]
+    # To make them a device needs its share, and the random bits of one matrix.
+    assert told["initial"] == [0.0] * 4 and told["needed"] < told["whole"] / 2
     assert told["kernel"] == [[2, 32, 128], [2, 8, 64]]
     assert told["gathers"] > 0
 
