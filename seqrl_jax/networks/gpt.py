@@ -36,8 +36,10 @@ ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
 LayerNormEpsilon = Annotated[float, Meta(ge=1e-30, le=1e6)]
 """Added to a variance. Much smaller numbers are 0 in single precision."""
 INITIAL_DEVIATION = 0.02
+WRITTEN_OUT = 4
+"""So many blocks are no loop at all: one that keeps what its gradient needs costs a CPU up to a quarter of that."""
 UNROLLED = 2
-"""Blocks in a turn of the loop over them: turns cost a small model on a CPU a tenth of its gradient."""
+"""Blocks in a turn of the loop over more of them; more in a turn only take longer to compile."""
 
 
 class Cache(NamedTuple):
@@ -90,10 +92,11 @@ class GPT(LanguageModel):
         lifted: dict[str, Any] = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "length": self.layers}
         # Nothing is broadcast that the loop could change; checking that would trace every block twice.
         lifted["check_constancy_invariants"] = False
+        unrolled = self.layers if self.layers <= WRITTEN_OUT else UNROLLED
         blocks = nn.scan(
             nn.remat(Block) if self.remat else Block,
             methods={
-                "__call__": {**lifted, "in_axes": nn.broadcast, "unroll": UNROLLED},
+                "__call__": {**lifted, "in_axes": nn.broadcast, "unroll": unrolled},
                 "read": {**lifted, "in_axes": (0, nn.broadcast)},
             },
         )
