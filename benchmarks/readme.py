@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from alignment_page import alignment_table, estimators_table, overoptimisation_tables
+from capacity_page import capacity, sharding
 from dialogue_page import dialogue_facts, dialogue_table, longer_table, luck_table, offline_table
 from exact_page import finite_table, infinite_table
 from memory_page import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
@@ -99,6 +100,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "tiger": tiger_picture,
         "tiger beliefs": tiger_beliefs,
     },
+    "docs/capacity.md": {"capacity": capacity, "sharding": sharding},
     "docs/speed.md": {
         "steps": stepping_speed,
         "training": agents_speed,
