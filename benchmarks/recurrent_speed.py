@@ -97,7 +97,7 @@ def against_textbook(width: int, repeats: int, updates: int = 2) -> dict[str, An
 
 
 def over_seeds(repeats: int, counts: tuple[int, ...] = (1, 10, 50)) -> dict[str, Any]:
-    """The shipped PPO, runs laid over devices as `seqrl run` does; seconds per seed of the same number of updates."""
+    """The shipped PPO, runs over as many devices as divide them; seconds per seed of the same number of updates."""
     agent, updates = make_agent("ppo"), 4
     stacked = {str(count): programs({"ppo": agent}, updates, count)["ppo"] for count in counts}
     rows = measure(stacked, repeats)
@@ -105,6 +105,7 @@ def over_seeds(repeats: int, counts: tuple[int, ...] = (1, 10, 50)) -> dict[str,
     return {
         "what": f"recurrent PPO as shipped, {agent.num_envs} environments x {agent.rollout_length} steps",
         "warm_seconds_per_seed": per_seed,
+        "devices": {row.what: row.devices for row in rows},
         "share_of_a_single_run": {name: value / per_seed["1"] for name, value in per_seed.items()},
         "compile_seconds": {row.what: row.compile_seconds for row in rows},
         "steps_per_second": {name: updates * agent.steps_per_update / value for name, value in per_seed.items()},

@@ -213,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
         "--batch",
         nargs="+",
         type=_in("Count"),
-        help="so many side by side (2048; lm: 8; train: one a device)",
+        help="so many side by side (2048, or what devices divide; lm: 8; train: one a device)",
     )
     throughput.add_argument(
         "--devices", nargs="+", type=_in("Count"), help="spread over so many (all, of a CPU its cores; lm: 1)"

@@ -24,6 +24,7 @@ from jax.experimental import multihost_utils
 
 PATIENCE = 300.0
 """Seconds until all processes must have come."""
+LAST_PORT = 65535
 LEAVING = 60
 """Seconds that one which ends waits for the others, before jax ends them."""
 
@@ -39,7 +40,7 @@ class EndedElsewhere(OSError):
 
 
 @dataclass(frozen=True)
-class Place:
+class Member:
     """Which of so many processes this is. coordinator: HOST:PORT of the first."""
 
     coordinator: str
@@ -48,21 +49,22 @@ class Place:
 
     def __post_init__(self) -> None:
         host, _, port = self.coordinator.rpartition(":")
-        if not host or not port.isdecimal():
+        if not host or not port.isdecimal() or not 1 <= int(port) <= LAST_PORT:
             raise ValueError(f"the coordinator is {self.coordinator!r}, expected HOST:PORT or auto")
         if not 0 <= self.process < self.processes:
             raise ValueError(f"process {self.process} of {self.processes}: they are numbered from 0 on")
 
 
-def join(place: Place | None, patience: float = PATIENCE) -> None:
+def join(place: Member | None, patience: float = PATIENCE) -> None:
     """Be one of several processes, before jax is used for anything else. place: None asks what started this process:
     jax knows Slurm, Open MPI, Kubernetes and Cloud TPUs.
 
-    Raises: ValueError where nothing of that started it, Unreachable.
+    Raises: ValueError where nothing of that started it, Unreachable. If the others do not come, jax itself ends the
+    process when its patience is over.
     """
     start = partial(jax.distributed.initialize, initialization_timeout=int(patience), shutdown_timeout_seconds=LEAVING)
-    if place is not None and place.process:
-        _await(place.coordinator, patience)
+    if place is not None:
+        (_await if place.process else _require_free)(place.coordinator, patience)
     # Of SIGTERM `runs.interrupt` takes care.
     jax.config.update("jax_enable_preemption_service", False)
     if place is None:
@@ -170,6 +172,16 @@ def _whole(leaf: Any) -> np.ndarray:
     return np.asarray(leaf)
 
 
+def _require_free(coordinator: str, patience: float) -> None:
+    """For the first process, which listens there. Raises: Unreachable."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(coordinator.rpartition(":")[2])))
+        except OSError as error:
+            raise Unreachable(f"the coordinator {coordinator} cannot listen there: {error.strerror}") from error
+
+
 def _await(coordinator: str, patience: float) -> None:
     """Until something listens there: jax itself ends the process where nothing does. Raises: Unreachable."""
     host, _, port = coordinator.rpartition(":")
@@ -180,7 +192,7 @@ def _await(coordinator: str, patience: float) -> None:
             return
         except socket.gaierror as error:
             raise Unreachable(f"the coordinator {coordinator} has no address: {error.strerror}") from error
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             if time.monotonic() >= given_up_at:
                 raise Unreachable(f"the coordinator {coordinator} cannot be reached: {error}") from error
             time.sleep(0.2)

@@ -43,7 +43,9 @@ def by_itself(code, *arguments, devices=4):
 
 def in_two(code, *arguments, devices=2):
     """The same of a program that two processes run together, from each of them."""
-    join = "import sys; from seqrl_jax.hosts import Place, join; join(Place(sys.argv.pop(), 2, int(sys.argv.pop())))\n"
+    join = (
+        "import sys; from seqrl_jax.hosts import Member, join; join(Member(sys.argv.pop(), 2, int(sys.argv.pop())))\n"
+    )
     coordinator = f"localhost:{free_port()}"
     processes = [start(["-c", join + code, *arguments, str(k), coordinator], devices) for k in range(2)]
     results = ended(*processes)

@@ -7,7 +7,7 @@ import pytest
 from processes import free_port, in_two
 
 from seqrl_jax.cli import main
-from seqrl_jax.hosts import Place, Unreachable, join
+from seqrl_jax.hosts import Member, Unreachable, join
 
 AGREEING = """
 import json
@@ -115,7 +115,7 @@ def test_rows_elsewhere_are_no_program_of_several_hosts(capsys):
 def test_a_coordinator_that_does_not_listen_is_named():
     port = free_port()
     with pytest.raises(Unreachable, match=f"the coordinator localhost:{port} cannot be reached: .*refused"):
-        join(Place(f"localhost:{port}", 2, 1), patience=0.1)
+        join(Member(f"localhost:{port}", 2, 1), patience=0.1)
 
 
 def test_where_nothing_started_several_processes_that_is_said(tmp_path):

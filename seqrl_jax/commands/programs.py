@@ -41,7 +41,7 @@ def join_processes(options: argparse.Namespace) -> None:
         raise ValueError("--coordinator HOST:PORT needs --processes, how many there are, and --process, which this is")
     if options.coordinator is None:
         return
-    place = None if options.coordinator == AUTO else hosts.Place(options.coordinator, *numbers)
+    place = None if options.coordinator == AUTO else hosts.Member(options.coordinator, *numbers)
     hosts.join(place)
     _print_past_libraries()
 

@@ -137,7 +137,8 @@ def _in_turn(
     Args: programs: each of so many side by side, `devices=` given. batch: unless others are asked for.
     """
     devices = _devices(options)
-    batches = options.batch or [batch // lcm(*devices) * lcm(*devices)]
+    whole = lcm(*devices)
+    batches = options.batch or [whole * max(1, batch // whole)]
     # All of them are made before any is measured, so that what cannot be made is refused at once.
     sizes = [
         {name: program(size, devices=count) for name, program in programs.items()}
@@ -153,8 +154,10 @@ def _devices(options: argparse.Namespace) -> Sequence[int]:
 
 
 def _as_json(row: Measurement) -> dict[str, Any]:
-    more = {"share_of_peak": row.share_of_peak} if isinstance(row, TrainingSpeed) else {}
-    return asdict(row) | {"bound": row.bound, "share": row.share} | more
+    if isinstance(row, TrainingSpeed):
+        # Ceilings are of float32.
+        return asdict(row) | {"share_of_peak": row.share_of_peak}
+    return asdict(row) | {"bound": row.bound, "share": row.share}
 
 
 def _line(row: Measurement, options: argparse.Namespace) -> str:

@@ -52,10 +52,11 @@ class CheckpointedLoop:
 
     def _restored(self, loop: int, state: State, chunks: int) -> tuple[State, int]:
         """The state to go on from, and the chunk that it is at."""
-        try:
-            saved = self._checkpoint.restore(loop, state, chunks)
-        except ValueError as error:
-            self._observer.note(f"{error}; it begins anew")
-            saved = None
+        saved = None
+        with hosts.together():
+            try:
+                saved = self._checkpoint.restore(loop, state, chunks)
+            except ValueError as error:
+                self._observer.note(f"{error}; it begins anew")
         hosts.require_same("how far the row is", saved.chunk if saved else 0)
         return (saved.state, saved.chunk) if saved else (state, 0)

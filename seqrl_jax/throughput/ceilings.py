@@ -30,7 +30,7 @@ REPEATS = 7
 
 class Sizes(NamedTuple):
     """side: of square matrices. numbers: that are computed on. rounds: operations on each of them, so many that memory
-    is not what bounds, and so few that they overlap. drawn: words at once. copied: numbers that fit into no cache."""
+    is not what bounds, and so few that they overlap. drawn: keys at once. copied: numbers that fit into no cache."""
 
     side: int
     numbers: int
@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
 
 
 CPU = Sizes(side=2**10, numbers=2**20, rounds=16, drawn=2**14, copied=2**25)
-OTHERS = Sizes(side=2**13, numbers=2**24, rounds=64, drawn=2**24, copied=2**28)
+OTHERS = Sizes(side=2**13, numbers=2**24, rounds=256, drawn=2**24, copied=2**28)
 
 
 def peak_of(dtype: str) -> tuple[float, str]:
@@ -58,6 +58,8 @@ def ceilings(devices: int = 1) -> Work:
     """Of so many of the default devices together, all at once, in float32; products in jax's default precision."""
     sizes = _sizes()
     numbers, rounds = sizes.numbers, sizes.rounds
+    # Cores share a memory, other devices have one each.
+    copied = sizes.copied // devices if sizes is CPU else sizes.copied
 
     def repeated(step: Callable[[Array], Array]) -> Callable[[Array], Array]:
         def run(x: Array) -> Array:
@@ -68,11 +70,10 @@ def ceilings(devices: int = 1) -> Work:
         return run
 
     def drawn(key: Array) -> Array:
-        # Keys are words that nothing is done with: 2 each.
-        hashed = lambda key: jax.random.key_data(jax.random.split(key, sizes.drawn // 2))
-        one = lambda words, key: (words ^ hashed(key), None)
+        # Keys are hashes that nothing else is done with.
+        one = lambda words, key: (words ^ jax.random.key_data(jax.random.split(key, sizes.drawn)), None)
         keys = jax.random.split(jax.random.wrap_key_data(key), numbers // sizes.drawn)
-        return jax.lax.scan(one, jnp.zeros((sizes.drawn // 2, 2), jnp.uint32), keys)[0]
+        return jax.lax.scan(one, jnp.zeros((sizes.drawn, 2), jnp.uint32), keys)[0]
 
     some = jnp.full(numbers, 0.5)
     return Work(
@@ -80,7 +81,7 @@ def ceilings(devices: int = 1) -> Work:
         arithmetic=_rate(repeated(lambda x: x * 0.999 + 0.001), some, 2 * rounds * numbers, devices),
         transcendental=_rate(repeated(jnp.tanh), some, rounds * numbers, devices),
         random=_rate(drawn, jax.random.key_data(jax.random.key(0)), numbers, devices),
-        moved=_rate(lambda x: x + 1, jnp.zeros(sizes.copied), 8 * sizes.copied, devices),
+        moved=_rate(lambda x: x + 1, jnp.zeros(copied), 8 * copied, devices),
     )
 
 
@@ -97,7 +98,8 @@ def _sizes() -> Sizes:
 
 def _rate(run: Callable[[Array], Array], given: Array, amount: float, devices: int) -> float:
     """The amount per second, where each device does it on an array of its own: of the median of warm calls."""
-    arrays = jax.device_put(jnp.broadcast_to(given, (devices, *given.shape)), first_devices(devices))
+    spread = jax.jit(lambda: jnp.broadcast_to(given, (devices, *given.shape)), out_shardings=first_devices(devices))
+    arrays = spread()
     compiled = jax.jit(jax.vmap(run)).lower(arrays).compile()
     jax.block_until_ready(compiled(arrays))
     seconds = []

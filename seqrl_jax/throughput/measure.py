@@ -78,7 +78,7 @@ def measure(programs: Mapping[str, Program], repeats: int = 7) -> list[Measureme
         compiled[name] = traced.lower().compile()
         compilation[name] = time.perf_counter() - began
         first[name] = _seconds(compiled[name], program, keys[0])
-        work[name] = _beyond_caches(work_of(traced.jaxpr), _memory(compiled[name]))
+        work[name] = _beyond_caches(work_of(traced.jaxpr), _memory(compiled[name]), program.devices)
     warm: dict[str, list[float]] = {name: [] for name in programs}
     for key in keys[1:]:
         for name, program in programs.items():
@@ -126,8 +126,10 @@ def _seconds(compiled: jax.stages.Compiled, program: Program, key: Array) -> flo
     return time.perf_counter() - began
 
 
-def _beyond_caches(work: Work, memory: int | None) -> Work:
-    return replace(work, moved=0.0) if memory is not None and memory < CACHE else work
+def _beyond_caches(work: Work, memory: int | None, devices: int) -> Work:
+    # Cores share their last cache.
+    sharing = devices if jax.default_backend() == "cpu" else 1
+    return replace(work, moved=0.0) if memory is not None and memory * sharing < CACHE else work
 
 
 def _memory(compiled: jax.stages.Compiled) -> int | None:

@@ -1,8 +1,8 @@
 """What a program asks for, counted in its jaxpr before the compiler sees it.
 
 Each equation counts as often as the loops around it run; a loop of which nobody knows how often it runs counts once, of
-a branch the least of its ways. As moved counts what no fusion keeps from memory: what loops read and write step by
-step, and what the program is given and gives. What the compiler finds to be superfluous still counts.
+a branch the least of its ways, and what nobody reads not at all. As moved counts what no fusion keeps from memory: what
+loops read and write step by step, or what the program is given and gives, whichever is more.
 
 Source: Williams, Waterman & Patterson (2009), "Roofline".
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.interpreters.partial_eval import dce_jaxpr
 
 # fmt: off
 TRANSCENDENTAL = frozenset((
@@ -40,7 +41,7 @@ class Work:
     """Amounts of work, or what a device does of each in a second.
 
     products: operations of matrix products, two for a multiplication and its addition. arithmetic: other operations.
-    transcendental: exponentials, logarithms and their like. random: 32-bit words that are drawn, or hashed into keys.
+    transcendental: exponentials, logarithms and their like. random: blocks that are hashed, one for each number or key.
     moved: bytes that are read or written.
     """
 
@@ -62,7 +63,10 @@ class Work:
 
 
 def least_seconds(work: Work, ceilings: Work) -> tuple[float, str]:
-    """The time below which no order of doing this work is possible, and what takes it.
+    """How long the device needs for the kind of work that takes it longest, at full speed, and which that is.
+
+    An estimate: amounts are asked for, not what is left of them by the compiler, and a ceiling is what one program
+    reached.
 
     Args: ceilings: what the device does in a second.
     """
@@ -73,8 +77,11 @@ def least_seconds(work: Work, ceilings: Work) -> tuple[float, str]:
 
 def work_of(program: ClosedJaxpr) -> Work:
     """Of one call of a program."""
-    jaxpr = program.jaxpr
-    return _inside(jaxpr) + Work(moved=_bytes(jaxpr.invars) + _bytes(jaxpr.constvars) + _bytes(jaxpr.outvars))
+    jaxpr, _ = dce_jaxpr(program.jaxpr, [True] * len(program.jaxpr.outvars))
+    inside = _inside(jaxpr)
+    given = _bytes(jaxpr.invars) + _bytes(jaxpr.constvars) + _bytes(jaxpr.outvars)
+    # What loops read and write is mostly what the program is given and gives.
+    return replace(inside, moved=max(inside.moved, given))
 
 
 def _inside(jaxpr: Jaxpr) -> Work:
@@ -100,10 +107,8 @@ def _of_equation(equation: Any) -> Work:
     if name == "conv_general_dilated":
         kernel, numbers = equation.invars[1].aval.shape, params["dimension_numbers"]
         return Work(products=2.0 * made * math.prod(kernel) / kernel[numbers.rhs_spec[0]])
-    if name == "random_bits":
-        return Work(random=made * params["bit_width"] / 32)
-    if name in ("random_split", "random_fold_in"):
-        return Work(random=sum(var.aval.dtype.itemsize / 4 * math.prod(var.aval.shape) for var in equation.outvars))
+    if name in ("random_bits", "random_split", "random_fold_in"):
+        return Work(random=float(made))
     if name in TRANSCENDENTAL:
         return Work(transcendental=float(made))
     if name in ARITHMETIC:

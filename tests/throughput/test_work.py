@@ -35,18 +35,26 @@ def test_loops_count_as_often_as_they_run_and_move_what_they_read_and_write():
 
     work = asked(run, jnp.ones((3, 4)))
     assert work.transcendental == 3 * 7 * 4
-    # The program reads and writes what the loop does, and gives the carry.
-    assert work.moved == 2 * (2 * 3 * 4 * 4) + 4 * 4
+    # Nothing beyond what the program is given and gives, the carry among it.
+    assert work.moved == 2 * 3 * 4 * 4 + 4 * 4
     # One addition a number, and the count of the inner loop.
     assert work.arithmetic == 3 * (4 + 7)
 
 
-def test_words_are_those_that_are_drawn_or_hashed():
+def test_what_nobody_reads_does_not_count():
+    def run(x):
+        jnp.exp(x)
+        return jax.lax.scan(lambda carry, _: (carry, jnp.tanh(carry)), x, length=5)[0]
+
+    assert asked(run, jnp.ones(4)).transcendental == 0
+
+
+def test_a_number_or_a_key_takes_a_hash():
     def run(key):
         first, second = jax.random.split(key)
         return jax.random.bits(first, (10,)), jax.random.bits(jax.random.fold_in(second, 1), (3,), jnp.uint16)
 
-    assert asked(run, jax.random.key(0)).random == 2 * 2 + 10 + 2 + 3 / 2
+    assert asked(run, jax.random.key(0)).random == 2 + 10 + 1 + 3
 
 
 def test_of_a_branch_the_least_counts_and_inner_functions_are_looked_into():
@@ -73,6 +81,6 @@ def test_a_program_stays_under_the_roof_and_a_product_comes_near_it():
     multiply = jax.jit(lambda a, key: a @ a)
     row = measure({"product": Program(multiply, 1, 1, arguments=(jnp.ones((side, side)),))}, repeats=3)[0]
     assert row.work.products == 2 * side**3 and row.bound == "products"
-    # What fits into a cache moves nothing; the share says how near the roof it is, on a busy machine too.
-    assert row.work.moved == 0 and row.share > 0
+    # What fits into a cache moves nothing. The margin is that of a busy machine.
+    assert row.work.moved == 0 and 0 < row.share < 3
     assert row.share == pytest.approx(row.work.products / row.ceilings.products / sorted(row.seconds)[1])
