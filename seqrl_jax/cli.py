@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 
 from seqrl_jax import __version__
 from seqrl_jax.commands.console import note, one_line
-from seqrl_jax.failures import DISK_FAILURES, RowsFailed, device_is_full
-from seqrl_jax.runs.interrupt import Interrupted
+from seqrl_jax.failures import DISK_FAILURES, Interrupted, RowsFailed, device_is_full
 
 FAILED = 1
 BAD_INPUT = 2

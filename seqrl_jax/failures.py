@@ -1,11 +1,23 @@
-"""Failures that are the machine's and not the program's."""
+"""How a command ends that did not fail by itself: the machine failed, or somebody ended it."""
 
 from __future__ import annotations
 
 import errno
+import signal
 
 DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """A disk that is full or fails, as against a path that cannot be written to."""
+
+
+class Interrupted(BaseException):
+    """The run was asked to end and has kept what it had. Not an `Exception`, so that no method catches it.
+
+    exit_code: 128 + the number of the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"ended by {signal.Signals(signum).name}; the same command goes on from here")
+        self.exit_code = 128 + signum
 
 
 class RowsFailed(Exception):

@@ -15,7 +15,8 @@ import jax, jax.numpy as jnp, numpy as np
 from seqrl_jax import hosts
 from seqrl_jax.checkpoint import load_tree, save_tree
 from seqrl_jax.devices import over_devices
-from seqrl_jax.runs.interrupt import Interrupt, Interrupted
+from seqrl_jax.failures import Interrupted
+from seqrl_jax.runs.interrupt import Interrupt
 
 me = jax.process_index()
 spread = over_devices(3)

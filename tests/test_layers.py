@@ -8,7 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "seqrl_jax"
 LAYERS = (
-    {"descriptions", "devices", "estimators", "failures", "figures", "files", "keys", "naming", "settings"},
+    {"descriptions", "estimators", "failures", "figures", "files", "hosts", "keys", "naming", "settings"},
+    {"devices"},
     {"checkpoint", "parts", "results", "tasks"},
     {"exact", "networks"},
     {"agents", "lm"},

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from toy import SUITE, Toy
 
-from seqrl_jax.runs.interrupt import Interrupted, interruptible
+from seqrl_jax.failures import Interrupted
+from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.plan import Order
 from seqrl_jax.runs.runner import run
 from seqrl_jax.tracks.base import Budget

@@ -15,21 +15,11 @@ import threading
 from collections.abc import Callable, Iterator
 
 from seqrl_jax import hosts
+from seqrl_jax.failures import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = "\x1b[?25h"
 AFTER_THIS_CHUNK = "ending after this chunk, which is kept"
-
-
-class Interrupted(BaseException):
-    """The run was asked to end and has kept what it had. Not an `Exception`, so that no method catches it.
-
-    exit_code: 128 + the number of the signal, as shells have it: 130 for Ctrl-C, 143 for SIGTERM.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"ended by {signal.Signals(signum).name}; the same command goes on from here")
-        self.exit_code = 128 + signum
 
 
 class Interrupt:

@@ -8,8 +8,9 @@ import time
 import pytest
 from toy_process import begun
 
+from seqrl_jax.failures import Interrupted
 from seqrl_jax.results import store
-from seqrl_jax.runs.interrupt import Interrupt, Interrupted
+from seqrl_jax.runs.interrupt import Interrupt
 
 
 @pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -11,9 +11,10 @@ from toy import SUITE, Toy
 
 from seqrl_jax import files
 from seqrl_jax.checkpoint import save_tree
+from seqrl_jax.failures import Interrupted
 from seqrl_jax.results import provenance, store
 from seqrl_jax.runs.checkpoint import FOLDER, checkpoints_in
-from seqrl_jax.runs.interrupt import Interrupt, Interrupted
+from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.observer import Unwatched
 from seqrl_jax.runs.runner import run
 from seqrl_jax.tracks.base import plain_loop

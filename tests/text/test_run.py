@@ -12,10 +12,11 @@ import pytest
 
 from seqrl_jax.checkpoint import load_tree, read_metadata
 from seqrl_jax.commands.align import in_lines
+from seqrl_jax.failures import Interrupted
 from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.sampling import Completions
 from seqrl_jax.networks.gpt import GPT
-from seqrl_jax.runs.interrupt import Interrupt, Interrupted
+from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.text import training
 from seqrl_jax.text.corpus import scan
 from seqrl_jax.text.encoding import prompt_batch, token_batch

@@ -6,7 +6,8 @@ CODE = """
 import json, sys
 from pathlib import Path
 import jax
-from seqrl_jax.runs.interrupt import Interrupt, Interrupted
+from seqrl_jax.failures import Interrupted
+from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.observer import Unwatched
 from seqrl_jax.runs.plan import Order
 from seqrl_jax.runs.runner import run

@@ -5,14 +5,14 @@ import msgspec
 import pytest
 from toy import SUITE, Toy
 
-from seqrl_jax.failures import RowsFailed
+from seqrl_jax.failures import Interrupted, RowsFailed
 from seqrl_jax.results import store
 from seqrl_jax.runs.checkpoint import FOLDER
 from seqrl_jax.runs.executors import worker
 from seqrl_jax.runs.executors.job import Answer, decode_answer, decode_job, encode
 from seqrl_jax.runs.executors.pool import Report
 from seqrl_jax.runs.executors.remote import Remote
-from seqrl_jax.runs.interrupt import Interrupt, Interrupted
+from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.observer import Unwatched
 from seqrl_jax.runs.runner import run
 from seqrl_jax.tracks.registry import TRACKS
