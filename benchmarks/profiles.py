@@ -18,6 +18,7 @@ import argparse
 import os
 import statistics
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,15 @@ from recurrent_speed import TASK, Textbook, ppo
 from seqrl_jax.agents.learning import epochs_over
 from seqrl_jax.agents.network import acting
 from seqrl_jax.agents.rollout import collect, measured
-from seqrl_jax.lm.base import token_distribution
-from seqrl_jax.networks import GRU, Memory
+from seqrl_jax.networks import GRU
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.tasks.environment import AutoReset, Transition, auto_reset
 from seqrl_jax.tasks.environments import environment
 from seqrl_jax.text.vocabulary import Bytes
-from seqrl_jax.throughput.lm import step_of
+from seqrl_jax.throughput.lm import random_text_loss, step_of
 from seqrl_jax.throughput.measure import Program, measure
+from seqrl_jax.throughput.work import seconds_of
 
 ENVIRONMENTS, STEPS = 2048, 500
 MODEL = {"context": 128, "width": 128, "layers": 4, "heads": 4}
@@ -52,7 +53,7 @@ def total(tree: Any) -> Array:
     return jnp.stack([leaf.sum().astype(jnp.float32) for leaf in numbers]).sum()
 
 
-def update_parts(memory: Memory) -> Parts:
+def update_parts(memory: GRU | Textbook) -> Parts:
     """Of one update of PPO on a task."""
     ready, agent = environment(TASK), ppo(memory)
     env, params = ready.env, ready.params
@@ -106,6 +107,14 @@ def update_parts(memory: Memory) -> Parts:
         one = lambda train, _: (train.apply(agent.optimiser, gradient), None)
         return jax.lax.scan(one, state.train, length=agent.gradient_steps)[0]
 
+    def multiplied(key: Array) -> Array:
+        """As many products with recurrent weights as in `forward`, one behind the other, and nothing else."""
+        rows, width = agent.num_envs // agent.minibatches, memory.width
+        kernels = jax.random.normal(key, (3, width, width)) * 0.5 * width**-0.5
+        one = lambda state, _: (sum(state @ kernel for kernel in kernels), None)
+        steps = agent.rollout_length * agent.gradient_steps
+        return jax.lax.scan(one, jnp.ones((rows, width)), length=steps)[0]
+
     _, rollout = jax.jit(rolled)(state, jax.random.key(1))
     batch = jax.jit(prepared)(state, rollout)
     program = lambda run, *given: Program(
@@ -114,6 +123,7 @@ def update_parts(memory: Memory) -> Parts:
     return {
         "rollout": program(rolled, state),
         "advantages": program(lambda state, rollout, key: prepared(state, rollout), state, rollout),
+        "recurrent products of forward alone": program(multiplied),
         "forward": program(forward, state, batch),
         "forward, backward and optimiser": program(passes, state, batch),
         "optimiser": program(optimised, state),
@@ -168,12 +178,7 @@ def language_parts(remat: bool) -> Parts:
     model = GPT(Bytes().size, **MODEL, remat=remat)
     weights = model.initial_weights(jax.random.key(0))
     adam = optax.adam(1e-3)
-    texts = lambda key: jax.random.randint(key, (TEXTS, model.context + 1), 0, model.vocabulary)
-
-    def loss(weights: Any, key: Array) -> Array:
-        tokens = texts(key)
-        return -token_distribution(model.apply(weights, tokens[:, :-1])).log_prob(tokens[:, 1:]).mean()
-
+    loss = partial(random_text_loss, model, TEXTS)
     program = lambda run, *given: Program(
         jax.jit(lambda *given: total(run(*given))), TEXTS, TEXTS * model.context, arguments=given
     )
@@ -212,6 +217,10 @@ def profile(path: str, repeats: int) -> list[dict[str, Any]]:
                 "gflops": row.work.products / statistics.median(row.seconds) / 1e9,
                 "bound": row.bound,
                 "share": row.share,
+                "needed": {
+                    kind: seconds / statistics.median(row.seconds)
+                    for kind, seconds in seconds_of(row.work, row.ceilings).items()
+                },
                 "memory": row.memory,
                 "compile_seconds": row.compile_seconds,
             }
@@ -232,7 +241,7 @@ def main() -> None:
         for row in profile(path, options.repeats):
             rows.append(row)
             print(
-                f"{path:<9} {row['when']:<7} {row['part']:<32} {row['milliseconds']:9.2f} ms "
+                f"{path:<9} {row['when']:<7} {row['part']:<36} {row['milliseconds']:9.2f} ms "
                 f"{row['gflops']:7.1f} GFLOP/s {row['share']:6.0%} of {row['bound']}",
                 flush=True,
             )

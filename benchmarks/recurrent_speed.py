@@ -18,7 +18,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from functools import partial
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from peers.purejaxrl_ppo import ScannedGRU
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.base import updates_in
@@ -42,20 +42,6 @@ from seqrl_jax.throughput.training import training
 from seqrl_jax.tracks.evaluation import simulate
 
 TASK = "tmaze:length=10"
-
-
-class ScannedGRU(nn.Module):
-    """The textbook loop over [T, B, I]."""
-
-    width: int
-
-    @partial(nn.scan, variable_broadcast="params", in_axes=0, out_axes=0, split_rngs={"params": False})
-    @nn.compact
-    def __call__(self, carry: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
-        x, first = at
-        carry = jnp.where(first[:, None], jnp.zeros_like(carry), carry)
-        # The default initialiser, an orthogonal one, calls LAPACK, which must not run under `vmap` on a CPU.
-        return nn.GRUCell(self.width, recurrent_kernel_init=nn.initializers.lecun_normal())(carry, x)
 
 
 class Textbook(Memory):

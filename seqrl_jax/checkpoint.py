@@ -46,7 +46,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 def load_tree(path: Path, like: Any) -> Any:
     """The tree in the structure of `like`, each leaf of its kind and laid over its devices, read one after another.
 
-    like: arrays, or the `jax.ShapeDtypeStruct` of jax's.
+    like: arrays; of numbers of jax's that are not there yet, their `jax.ShapeDtypeStruct`.
     Raises: ValueError, naming the first leaf that is missing, too many, or of another shape or type.
     """
     from safetensors import SafetensorError, safe_open
@@ -98,9 +98,8 @@ def _restored(saved: np.ndarray, like: Any) -> Any:
     else:
         restored = saved.view(like.dtype) if _is_unnamed(like.dtype) else saved
     # A leaf that is free to go to any device stays so: bound to one, whatever reads it would be compiled again.
-    if like.sharding is None or not getattr(like, "committed", True):
-        return jax.device_put(restored)
-    return hosts.lay(restored, like.sharding)
+    free = not like.committed if isinstance(like, jax.Array) else like.sharding is None
+    return jax.device_put(restored) if free else hosts.lay(restored, like.sharding)
 
 
 def _is_key(leaf: Any) -> TypeGuard[jax.Array]:

@@ -71,6 +71,7 @@ class ScannedGRU(nn.Module):
     def __call__(self, carry: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
         x, first = at
         carry = jnp.where(first[:, None], jnp.zeros_like(carry), carry)
+        # The default initialiser, an orthogonal one, calls LAPACK, which must not run under `vmap` on a CPU.
         return nn.GRUCell(self.width, recurrent_kernel_init=nn.initializers.lecun_normal())(carry, x)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -51,18 +52,20 @@ def training_speed(model: GPT, batch: int, repeats: int) -> TrainingSpeed:
     )
 
 
+def random_text_loss(model: GPT, batch: int, weights: Weights, key: Array) -> Array:
+    """Nats per token of `batch` random texts as long as the context."""
+    tokens = jax.random.randint(key, (batch, model.context + 1), 0, model.vocabulary)
+    return -token_distribution(model.apply(weights, tokens[:, :-1])).log_prob(tokens[:, 1:]).mean()
+
+
 def step_of(model: GPT, weights: Weights, batch: int) -> Program:
     """A gradient step on `batch` random texts; every weight it gives has a part in the result."""
     adam = optax.adam(1e-3)
     state = adam.init(weights)
 
-    def loss(weights: Weights, tokens: Array) -> Array:
-        return -token_distribution(model.apply(weights, tokens[:, :-1])).log_prob(tokens[:, 1:]).mean()
-
     @jax.jit
     def step(weights: Weights, state: optax.OptState, key: Array) -> Array:
-        tokens = jax.random.randint(key, (batch, model.context + 1), 0, model.vocabulary)
-        value, gradient = jax.value_and_grad(loss)(weights, tokens)
+        value, gradient = jax.value_and_grad(partial(random_text_loss, model, batch))(weights, key)
         change, state = adam.update(gradient, state)
         after = optax.apply_updates(weights, change)
         totals = [leaf.sum().astype(jnp.float32) for leaf in jax.tree.leaves((after, state))]

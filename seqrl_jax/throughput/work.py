@@ -62,6 +62,12 @@ class Work:
         return tuple(asdict(self).values())
 
 
+def seconds_of(work: Work, ceilings: Work) -> dict[str, float]:
+    """How long the device needs for each kind of work by itself, at full speed."""
+    at_full_speed = asdict(ceilings)
+    return {kind: amount / at_full_speed[kind] for kind, amount in asdict(work).items()}
+
+
 def least_seconds(work: Work, ceilings: Work) -> tuple[float, str]:
     """How long the device needs for the kind of work that takes it longest, at full speed, and which that is.
 
@@ -70,9 +76,8 @@ def least_seconds(work: Work, ceilings: Work) -> tuple[float, str]:
 
     Args: ceilings: what the device does in a second.
     """
-    needed = {name: amount / getattr(ceilings, name) for name, amount in asdict(work).items()}
-    longest = max(needed, key=needed.__getitem__)
-    return needed[longest], longest
+    seconds, kind = max((seconds, kind) for kind, seconds in seconds_of(work, ceilings).items())
+    return seconds, kind
 
 
 def work_of(program: ClosedJaxpr) -> Work:

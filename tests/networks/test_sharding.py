@@ -1,11 +1,7 @@
 """A language model over a mesh learns what it learns on one device, and each device holds a part of it."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+from processes import by_itself
 
 from seqrl_jax.networks.sharding import Layout
 
@@ -14,7 +10,6 @@ import dataclasses, json, re, sys
 from pathlib import Path
 import jax
 import numpy as np
-jax.config.update("jax_num_cpu_devices", 8)
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.sharding import Layout, bytes_on_each, initial_weights, over_data, weight_shardings
 from seqrl_jax.text.run import Files, run_text
@@ -75,14 +70,7 @@ print(json.dumps(told))
 
 def test_a_mesh_learns_what_one_device_learns(tmp_path):
     """Eight virtual devices, in a process of their own; sums are reordered, and nothing else is different."""
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = by_itself(CODE, str(tmp_path), devices=8)
     assert told["eight"] == pytest.approx(told["one"], rel=1e-5)
     assert told["one"][-1] < told["one"][0]
     assert told["eight longer"] == pytest.approx(told["one longer"], rel=1e-4) and len(told["one longer"]) == 6

@@ -1,17 +1,12 @@
 """Every kind of run over a mesh of devices is that of one device; sums are reordered, and nothing else is different."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+from processes import by_itself
 
 CODE = """
 import json, sys
 from pathlib import Path
 import jax
-jax.config.update("jax_num_cpu_devices", 4)
 from seqrl_jax.networks.sharding import Layout
 from seqrl_jax.text.run import Files, run_text
 from seqrl_jax.text.settings import ModelSettings, TextRun
@@ -42,14 +37,7 @@ print(json.dumps(losses))
 
 
 def test_packed_texts_preferences_and_policy_gradients_learn_alike_over_a_mesh(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    losses = json.loads(done.stdout.splitlines()[-1])
+    losses = by_itself(CODE, str(tmp_path), devices=4)
     assert set(losses) == {"packed", "dpo", "rloo"}
     for one, four in losses.values():
         assert len(one) == 2 and one[0] != one[1]
