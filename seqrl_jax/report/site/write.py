@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -139,7 +140,12 @@ def _environment() -> Environment:
         loader=PackageLoader("seqrl_jax", "report/templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        two=words.two, figures=words.figures, duration=words.duration, shown=printable, breakable=_breakable
+        two=words.two,
+        figures=words.figures,
+        duration=words.duration,
+        shown=printable,
+        breakable=_breakable,
+        prose=prose,
     )
     environment.globals.update(
         dash=words.NONE,
@@ -157,6 +163,12 @@ def _environment() -> Environment:
         listed_at_most=LISTED,
     )
     return environment
+
+
+def prose(text: str) -> Markup:
+    """Text of a docstring, escaped; what stands there between backticks is code."""
+    shown = str(escape(printable(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", shown))
 
 
 def _breakable(text: str) -> Markup:

@@ -8,6 +8,7 @@ import pytest
 from seqrl_jax.report.sections import sections
 from seqrl_jax.report.site import sheets, write_site
 from seqrl_jax.report.site import write as module
+from seqrl_jax.report.site.write import prose
 from seqrl_jax.results import store
 from seqrl_jax.results.encoding import from_json
 from seqrl_jax.results.record import Bound, Curve
@@ -252,3 +253,9 @@ def test_the_recorded_suites_take_less_than_three_megabytes(site):
     pages = site(**found)
     assert sum(len(section.records) for made in found.values() for section in made) > 600
     assert sum(path.stat().st_size for path in pages.directory.rglob("*") if path.is_file()) < 3e6
+
+
+def test_code_in_a_definition_is_shown_as_code_and_nothing_else_is_markup():
+    assert prose("pays `cost` if a < b, `<i>`; a lone ` stays") == (
+        "pays <code>cost</code> if a &lt; b, <code>&lt;i&gt;</code>; a lone ` stays"
+    )
