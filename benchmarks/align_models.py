@@ -47,8 +47,8 @@ from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.judge import losses_and_preferences, share, summary
 from seqrl_jax.text.policy import answer
 from seqrl_jax.text.report import Report
-from seqrl_jax.text.run import Files, run_text
-from seqrl_jax.text.settings import ModelSettings, TextRun
+from seqrl_jax.text.run import run_text
+from seqrl_jax.text.settings import Files, ModelSettings, TextRun
 from seqrl_jax.text.training import Moment, descent, keys_of
 from seqrl_jax.text.vocabulary import Bytes, written
 from seqrl_jax.text.weights import HEAD, load_gpt

@@ -37,6 +37,7 @@ from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.tasks import LMTask
 from seqrl_jax.lm.tuned import PATH, with_settings
 from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.tracks.tuning import SEEDS
 
 TASKS: dict[str, Callable[[], LMTask]] = {
     "keyword of 7 words": lambda: tasks.keyword(size=7),
@@ -49,7 +50,6 @@ TASKS: dict[str, Callable[[], LMTask]] = {
 """A relative of each task that is reported."""
 FEWEST = 3
 """Tasks from which a method is chosen; each choice says which they were."""
-SEEDS = tuple(range(2000, 2003))
 WHOLE = 1_000_000
 """More updates than any stage makes."""
 PRICE = 0.05

@@ -20,8 +20,8 @@ from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.programs import keep_compiled_programs, use_cores
 from seqrl_jax.text.judge import Summary
 from seqrl_jax.text.report import LABELS, Report
-from seqrl_jax.text.run import Files, run_text
-from seqrl_jax.text.settings import ModelSettings, TextRun
+from seqrl_jax.text.run import run_text
+from seqrl_jax.text.settings import Files, ModelSettings, TextRun
 from seqrl_jax.text.training import Moment
 
 

@@ -14,6 +14,8 @@ def run(options: argparse.Namespace) -> None:
     """Score and print."""
     keep_compiled_programs()
     result = scored(options.directory, options.data, options.skip_bad)
+    for remark in result.remarks:
+        note(remark)
     if options.json:
         return print_json(result._asdict())
     if result.truncated:

@@ -26,6 +26,9 @@ from seqrl_jax.lm.tuned import with_settings
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
 
+REFERENCE_STREAM = 2**31
+"""Sets the training of references apart from all that begins with them."""
+
 
 def keys_of(seeds: Sequence[int]) -> Array:
     """[S]"""
@@ -36,7 +39,9 @@ def references(model: LanguageModel, task: LMTask, supervised: Supervised, seeds
     """pi_0 of every seed, trained, and the judge that knows them."""
     spread = over_devices(len(seeds))
     keys = spread.lay(keys_of(seeds))
-    train = jax.jit(jax.vmap(lambda key: supervised.train(key, model, task)[0]), out_shardings=spread.sharding)
+    # Not the key itself, from which the stages of the methods follow.
+    own = lambda key: jax.random.fold_in(key, REFERENCE_STREAM)
+    train = jax.jit(jax.vmap(lambda key: supervised.train(own(key), model, task)[0]), out_shardings=spread.sharding)
     return judge(model, task, gathered(spread, train(keys)))
 
 

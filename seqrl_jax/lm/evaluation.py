@@ -76,7 +76,9 @@ class Judge:
         return [*points, list(exact.limit(reference, self.rewards))]
 
     def best_objective(self, beta: float) -> list[float]:
-        """beta E[log Z] for each seed: what E[r] - beta KL can be at most."""
+        """beta E[log Z] for each seed: what E[r] - beta KL can be at most; where KL costs nothing, the best reward."""
+        if beta == 0:
+            return [exact.limit(before, self.rewards)[1] for before in self.references]
         return [beta * float(exact.log_partition(before, self.rewards, beta).mean()) for before in self.references]
 
 

@@ -175,10 +175,14 @@ class PolicyGradient(Method):
         require(not alone, "there is no other answer to compare with", group=self.group, advantage=self.advantage)
         beyond = self.clip is None and self.clip_high is not None
         require(not beyond, "nothing is clipped", clip=self.clip, clip_high=self.clip_high)
+        unclipped = self.ratio == "none" and self.clip is not None
+        require(not unclipped, "there is no ratio to clip", ratio=self.ratio, clip=self.clip)
 
     def optimal_beta(self, task: LMTask) -> float | None:
-        biased = self.divergence == "loss" or self.advantage == "group" or self.average != "sum" or self.candidates > 1
-        return None if biased else self.kl_coef
+        by_length = self.average != "sum" or self.ratio == "geometric"
+        unweighed = self.ratio == "none" and self.epochs * self.minibatches > 1
+        biased = self.divergence == "loss" or self.advantage == "group" or self.candidates > 1
+        return None if biased or by_length or unweighed else self.kl_coef
 
     @property
     def price(self) -> float | None:
@@ -304,7 +308,8 @@ class PolicyGradient(Method):
         mask = rollout.mask
         gain = surrogate(log_prob, rollout.log_prob, mask, rollout.advantage, self.ratio, self.clip, self.clip_high)
         if self.divergence == "loss":
-            gain = gain - self.kl_coef * k3(log_prob, rollout.ref_log_prob)
+            # Masked before the exponential: 0 times infinity has no gradient.
+            gain = gain - self.kl_coef * k3(jnp.where(mask, log_prob, rollout.ref_log_prob), rollout.ref_log_prob)
         if self.advantage == "value":
             old_value = rollout.value_target - rollout.advantage
             gain = gain - self.value_cost * clipped_value_loss(value, old_value, rollout.value_target, VALUE_CLIP)

@@ -31,6 +31,7 @@ class Corpus:
         vocabulary. form: `pair` or `label` where that is what is learned from.
         tokens: all of them, one after another; own: [same], which of them the model says, each text's `end` among them.
         bounds: [N, K + 2]: an example's prompt, first answer and so on lie between two of these.
+        begins: [N], whether it begins a text: a later piece of a long one has the token before it as its prompt.
         lengths: [N] tokens of the longest text, with the `end` that begins it; prompts: [N] the same of the prompt.
         topics: [N] uint64, equal where two examples must not stand on both sides of a split. good: [N] labels.
         duplicates: how many examples stand in the data before. skipped: bad lines that were left out. disliked: answers
@@ -43,6 +44,7 @@ class Corpus:
     tokens: np.ndarray
     own: np.ndarray
     bounds: np.ndarray
+    begins: np.ndarray
     lengths: np.ndarray
     prompts: np.ndarray
     topics: np.ndarray
@@ -61,6 +63,27 @@ class Corpus:
     def answers(self) -> int:
         """K."""
         return self.bounds.shape[1] - 2
+
+    @property
+    def whole(self) -> Part:
+        """All of its examples."""
+        return Part(self, np.arange(len(self)))
+
+    def remarks(self, path: Path) -> list[str]:
+        """A line for whatever of the data at a path is not read as it stands."""
+        said = []
+        if self.other_files:
+            said.append(f"{path}: files that are not read: {', '.join(self.other_files)}")
+        if self.unread:
+            counts = ", ".join(f"{name} ({count} times)" for name, count in sorted(self.unread.items()))
+            said.append(f"{path}: fields that are not read: {counts}")
+        if self.skipped:
+            said.append(f"{path}: {self.skipped} bad lines are left out")
+        if self.disliked:
+            said.append(f"{path}: {self.disliked} answers that are labelled bad are left out: these would be imitated")
+        if self.duplicates:
+            said.append(f"{path}: {self.duplicates} of {len(self)} examples stand there before")
+        return said
 
     def prompt(self, index: int) -> np.ndarray:
         """Its tokens, without the `end` that begins a text."""
@@ -92,6 +115,16 @@ class Part:
         """[n]"""
         return self.corpus.topics[self.indices]
 
+    @property
+    def rotated(self) -> Part:
+        """The same with the next example in the place of each, and the first in that of the last."""
+        return Part(self.corpus, np.roll(self.indices, -1))
+
+    def some(self, most: int) -> Part:
+        """At most so many of them, the same ones always, from all over it."""
+        order = np.random.default_rng(0).permutation(len(self))
+        return Part(self.corpus, self.indices[np.sort(order[:most])])
+
     def truncated(self, context: int) -> int:
         """How many a model that reads so many tokens does not see whole."""
         return int((self.corpus.lengths[self.indices] > context + 1).sum())
@@ -106,8 +139,8 @@ def scan(
 ) -> Corpus:
     """Read the data at a path.
 
-    Args: context: a text without a prompt that is longer is read in pieces of so many tokens, each predicted behind the
-        one before it. skip_bad: count bad lines instead of refusing them.
+    Args: context: a text to learn from without a prompt that is longer is read in pieces of so many tokens, each
+        predicted behind the one before it. skip_bad: count bad lines instead of refusing them.
     Raises: DataError, naming the first bad line, or the file where it holds no example. OSError. ImportError.
     """
     path = Path(path)
@@ -136,7 +169,7 @@ def scan(
             mark = hashlib.blake2b(repr(example).encode(), digest_size=16).digest()
             duplicates += mark in seen
             seen.add(mark)
-            layout.add(example, context)
+            layout.add(example, context if purpose == "texts" else None)
     if form is None:
         left_out = f" among {skipped + disliked} that were left out" if skipped + disliked else ""
         raise DataError(f"{path}: no example{left_out}")
@@ -178,22 +211,22 @@ class _Layout:
         self._vocabulary = vocabulary
         self._tokens, self._own = _Growing(np.int32), _Growing(np.bool_)
         self._bounds, self._lengths, self._prompts = list[list[int]](), list[int](), list[int]()
-        self._topics, self._good = list[int](), list[bool]()
+        self._topics, self._good, self._begins = list[int](), list[bool](), list[bool]()
 
-    def add(self, example: Example, context: int) -> None:
+    def add(self, example: Example, pieces: int | None) -> None:
+        """pieces: the most tokens of a text without a prompt, which is laid out in several where it has more."""
         prompt = self._vocabulary.encode(example.prompt)
         answers = [self._encoded(answer) for answer in example.answers]
-        if example.form == "text" and not example.prompt and len(answers[0][0]) > context:
+        if pieces is not None and not example.prompt and len(answers[0][0]) > pieces:
             tokens, own = answers[0]
-            for begin in range(0, len(tokens), context):
-                piece = slice(begin, begin + context)
-                self._put(example, tokens[max(0, begin - 1) : begin], [(tokens[piece], own[piece])], context + 1)
+            for begin in range(0, len(tokens), pieces):
+                piece, before = slice(begin, begin + pieces), tokens[max(0, begin - 1) : begin]
+                self._put(example, before, [(tokens[piece], own[piece])], begins=begin == 0)
         else:
-            longest = max(len(tokens) for tokens, _ in answers)
-            self._put(example, prompt, answers, len(prompt) + 1 + longest)
+            self._put(example, prompt, answers)
 
     def _put(
-        self, example: Example, prompt: np.ndarray, answers: list[tuple[np.ndarray, np.ndarray]], length: int
+        self, example: Example, prompt: np.ndarray, answers: list[tuple[np.ndarray, np.ndarray]], begins: bool = True
     ) -> None:
         bounds = [self._tokens.length, self._tokens.put(prompt)]
         self._own.put(np.zeros(len(prompt), bool))
@@ -201,8 +234,9 @@ class _Layout:
             bounds.append(self._tokens.put(tokens))
             self._own.put(own)
         self._bounds.append(bounds)
-        self._lengths.append(length)
-        self._prompts.append(len(prompt) + 1)
+        self._begins.append(begins)
+        self._prompts.append(begins + len(prompt))
+        self._lengths.append(self._prompts[-1] + max(len(tokens) for tokens, _ in answers))
         self._topics.append(topic_number(example.topic))
         self._good.append(example.good)
 
@@ -232,6 +266,7 @@ class _Layout:
             tokens=self._tokens.whole(),
             own=self._own.whole(),
             bounds=np.array(self._bounds),
+            begins=np.array(self._begins),
             lengths=np.array(self._lengths),
             prompts=np.array(self._prompts),
             topics=np.array(self._topics, np.uint64),

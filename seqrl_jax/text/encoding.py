@@ -31,23 +31,23 @@ class TokenBatch:
     given: int = field(default=1, metadata={"static": True})
 
 
+Indices = Sequence[int] | np.ndarray
+"""Of examples in a corpus, [B]."""
 Row = tuple[np.ndarray, np.ndarray]
 """The tokens of a text and which of them the model says."""
 
 
-def token_batch(corpus: Corpus, indices: Sequence[int] | np.ndarray, context: int, crossed: bool = False) -> TokenBatch:
+def token_batch(corpus: Corpus, indices: Indices, context: int, others: Indices | None = None) -> TokenBatch:
     """Examples, T at most `context`. A long text loses the left of its prompt, by the same cut in front of all answers;
     then an answer loses its right.
 
-    crossed: with K more answers each, those to the next example's prompt, behind one's own.
+    others: with K more answers each, those to the prompt of another example, behind one's own and cut apart from one's
+    own answers.
     """
     rows = list[Row]()
     for place, index in enumerate(indices):
-        answers = [corpus.answer(index, answer) for answer in range(corpus.answers)]
-        if crossed:
-            following = indices[(place + 1) % len(indices)]
-            answers += [corpus.answer(following, answer) for answer in range(corpus.answers)]
-        rows += _cut_alike(corpus, index, answers, context)
+        for of in (index,) if others is None else (index, others[place]):
+            rows += _cut_alike(corpus, index, [corpus.answer(of, answer) for answer in range(corpus.answers)], context)
     return _padded(rows, corpus, indices, context)
 
 
@@ -57,7 +57,7 @@ def text_row(corpus: Corpus, index: int, context: int) -> Row:
     return row
 
 
-def prompt_batch(corpus: Corpus, indices: Sequence[int] | np.ndarray, context: int, length: int) -> TokenBatch:
+def prompt_batch(corpus: Corpus, indices: Indices, context: int, length: int) -> TokenBatch:
     """Prompts alone, K = 1, with room behind each for an answer of so many tokens and its end; `mask` is that room.
 
     The last token stays `end`, so that an answer that fills its room is cut, and can still be read to its last token.
@@ -73,10 +73,14 @@ def prompt_batch(corpus: Corpus, indices: Sequence[int] | np.ndarray, context: i
 def batches_of(
     part: Part, size: int, context: int, crossed: bool = False, length: int | None = None
 ) -> list[TokenBatch]:
-    """All examples of a part, each once. length: of answers, where prompts are to be answered."""
+    """All examples of a part, each once. crossed: each also with the answers to the prompt of the next one. length: of
+    answers, where prompts are to be answered."""
     if length is not None:
         return [prompt_batch(part.corpus, indices, context, length) for indices in in_parts(part, size)]
-    return [token_batch(part.corpus, indices, context, crossed) for indices in in_parts(part, size)]
+    if crossed:
+        both = zip(in_parts(part, size), in_parts(part.rotated, size), strict=True)
+        return [token_batch(part.corpus, indices, context, others) for indices, others in both]
+    return [token_batch(part.corpus, indices, context) for indices in in_parts(part, size)]
 
 
 def _cut_alike(corpus: Corpus, index: int, answers: Sequence[Row], context: int) -> list[Row]:
@@ -88,10 +92,10 @@ def _cut_alike(corpus: Corpus, index: int, answers: Sequence[Row], context: int)
 
 
 def _begun(corpus: Corpus, index: int, room: int) -> np.ndarray:
-    """The right of the end token and a prompt, at least one token of them."""
+    """The right of a prompt with the end token that begins its text, at least one token of them."""
     prompt = corpus.prompt(index)
     kept = max(0, min(len(prompt), room))
-    end = [corpus.vocabulary.end] if len(prompt) < room or not kept else []
+    end = [corpus.vocabulary.end] if corpus.begins[index] and (len(prompt) < room or not kept) else []
     return np.concatenate([np.array(end, np.int32), prompt[len(prompt) - kept :]])
 
 
@@ -102,7 +106,7 @@ def _row(prompt: np.ndarray, said: np.ndarray, own: np.ndarray) -> Row:
 def _padded(
     rows: Sequence[Row],
     corpus: Corpus,
-    indices: Sequence[int] | np.ndarray,
+    indices: Indices,
     context: int,
     spare: int = 0,
     given: int = 1,

@@ -5,6 +5,7 @@ JSON Lines, JSON arrays, plain text (a paragraph is a text), each also behind gz
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import zlib
@@ -19,6 +20,8 @@ from seqrl_jax.text.formats import decoded
 
 ROWS_AT_ONCE = 1024
 """Of a Parquet file."""
+SPACE = codecs.BOM_UTF8 + b" \t\r\n"
+"""What may stand before JSON."""
 
 
 class Item(NamedTuple):
@@ -29,7 +32,7 @@ class Item(NamedTuple):
 
 
 def data_files(path: Path) -> tuple[list[Path], list[Path]]:
-    """The files of data at a path, in the order of their names, and what else its directory holds.
+    """The files of data at a path, in the order of their names, and what else its directory holds, directories too.
 
     Raises: DataError for a file of another kind, and a directory without data. OSError. ImportError for Parquet, where
     its reader is not installed.
@@ -41,9 +44,9 @@ def data_files(path: Path) -> tuple[list[Path], list[Path]]:
             raise DataError(f"{path}: expected a name that ends in {', '.join(READERS)}")
         files, others = [path], []
     else:
-        inside = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        files = [file for file in inside if _reader(file) is not None]
-        others = [file for file in inside if _reader(file) is None]
+        inside = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+        files = [file for file in inside if file.is_file() and _reader(file) is not None]
+        others = [file for file in inside if file not in files]
         if not files:
             raise DataError(f"{path}: no file whose name ends in {', '.join(READERS)}")
     if any(_reader(file) is _parquet for file in files):
@@ -80,7 +83,7 @@ def _lines(path: Path) -> Iterator[Item]:
 def _json(path: Path) -> Iterator[Item]:
     """A JSON array, or lines."""
     with _opened(path) as file:
-        begins_list = next((line.lstrip()[:1] == b"[" for line in file if line.strip()), False)
+        begins_list = next((line.lstrip(SPACE)[:1] == b"[" for line in file if line.strip(SPACE)), False)
     if not begins_list:
         yield from _lines(path)
         return

@@ -5,7 +5,8 @@
 
 Prompts, completions, chosen and rejected are strings or lists of messages, {"role", "content"} (TRL's conversational
 form). A dialogue is written as in the data of Bai et al. (2022): `\\n\\nHuman: ...\\n\\nAssistant: ...`, and a string
-that is written so is read as a dialogue. What people say within an answer is read by the model and not learned.
+that is written so is read as a dialogue. What people say within an answer is read by the model and not learned; a
+`text` is learned whole, whatever it says.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _text(fields: Fields) -> Example:
     text = _string("text", fields["text"])
     if not text:
         raise DataError("an empty text")
-    return Example("text", "", ((text,),), topic=text)
+    return Example("text", "", ((text,),), topic=_topic(text))
 
 
 def _prompt(fields: Fields) -> Example:
@@ -178,9 +179,9 @@ def shared_beginning(one: str, other: str) -> int:
 
 
 def _topic(prompt: str, answer: Answer = ()) -> str:
-    """The first human turn of a dialogue, else the prompt, else the text itself."""
+    """The first human turn of a dialogue, else the prompt, else the text itself; without space around it."""
     opening = OPENING.search(prompt)
-    return opening[1].strip() if opening else prompt or "".join(answer)
+    return (opening[1] if opening else prompt or "".join(answer)).strip()
 
 
 def _prompt_of(value: Any) -> str:

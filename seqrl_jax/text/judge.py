@@ -82,19 +82,17 @@ class Answered(NamedTuple):
     kl: np.ndarray
 
 
-def answering(
-    model: GPT, reference: Weights, reward: LearnedReward
-) -> Callable[[Weights, Sequence[TokenBatch]], Answered]:
-    """A judge of weights on prompts."""
+def answering(model: GPT, reference: Weights, reward: LearnedReward) -> Callable[..., Answered]:
+    """A judge of weights on prompts. Its third argument tells several answers to a prompt apart."""
 
-    def judge(weights: Weights, batches: Sequence[TokenBatch]) -> Answered:
+    def judge(weights: Weights, batches: Sequence[TokenBatch], draw: int = 0) -> Answered:
         parts = [
             _answered(
                 model,
                 weights,
                 reference,
                 reward,
-                jax.random.key(number),
+                jax.random.fold_in(jax.random.key(draw), number),
                 batch.tokens[:, 0],
                 batch.mask[:, 0],
                 given=batch.given,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.lm.base import token_distribution
-from seqrl_jax.lm.preference import dpo, ipo, kto
+from seqrl_jax.lm.preference import dpo, ipo, kto, kto_answers
 from seqrl_jax.lm.reward_model import plackett_luce
 from seqrl_jax.lm.sft import cross_entropy
 from seqrl_jax.networks.gpt import GPT
@@ -34,9 +34,9 @@ def losses_of(
     """The loss of every example, and by how much its first answer is preferred to its second: [B] and [B].
 
     Args: method: `sft`, `rm`, `dpo`, `ipo` or `kto`. weights: {"model"}, for `rm` also {"head"} [D]. For `kto` the
-        later half of the answers are those to another prompt (`token_batch`, crossed). Without pairs the second is the
-        mean log-probability of a token. good: [B], labels of single answers, of which `kto` then learns; the second is
-        by how much the label is agreed with. end: the token of `scores`, which `rm` needs.
+        later half of the answers are those to another prompt (`others` of `token_batch`). Without pairs the second is
+        the mean log-probability of a token. good: [B], labels of single answers, of which `kto` then learns; the second
+        is by how much the label is agreed with. end: the token of `scores`, which `rm` needs.
     """
     flat, wanted = tokens.reshape(-1, tokens.shape[-1]), mask.reshape(-1, mask.shape[-1])
     by_example = lambda values: values.reshape(tokens.shape[:2])
@@ -79,8 +79,8 @@ def judged_alone(h: Array, good: Array, beta: float, baseline: Array) -> tuple[A
     Returns: the losses, and h with its sign turned for bad answers, positive where the policy says a good answer more
     often than pi_0 does or a bad one less often; both [B].
     """
-    z = jax.lax.stop_gradient(jnp.maximum(baseline, 0.0))
-    return 1 - jax.nn.sigmoid(beta * jnp.where(good, h - z, z - h)), jnp.where(good, h, -h)
+    sign = jnp.where(good, 1.0, -1.0)
+    return jax.vmap(lambda h, sign: kto_answers(h, sign, beta, baseline))(h, sign), sign * h
 
 
 def scores(model: LanguageModel, weights: Weights, tokens: Array, mask: Array, end: int | None) -> Array:

@@ -53,9 +53,9 @@ class Packing:
 def pack(part: Part, context: int, seed: int) -> Packing:
     """Rows of `context` places. Texts that are longer are cut as `token_batch` cuts them. seed: of the order in which
     texts of one length are placed."""
-    bounds = part.corpus.bounds[part.indices]
+    bounds, begins = part.corpus.bounds[part.indices], part.corpus.begins[part.indices]
     # The token that begins a text follows none, and its last one is not read.
-    lengths = np.minimum(bounds[:, 2] - bounds[:, 0], context)
+    lengths = np.minimum(bounds[:, 2] - bounds[:, 0] - ~begins, context)
     order = np.random.default_rng(seed).permutation(len(part))
     order = order[np.argsort(-lengths[order], kind="stable")]
     rows = first_fit(lengths[order], context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -65,12 +64,13 @@ class Rewarded(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedReward:
-    """A reward model's scores, put to mean 0 and deviation 1, minus the price of an answer that does not end.
+    """A reward model's scores in deviations from their mean, minus the price of an answer that does not end.
 
     A pytree, so that compiled functions take it as an argument.
 
     Attributes: model, weights: {"model", "head"}. end: the token that ends an answer. mean, deviation: of the scores
-        of pi_0's answers. missing_end: the price, in such deviations.
+        of pi_0's answers, the deviation that of answers to one prompt: what a score says of a prompt, preferences leave
+        free. missing_end: the price, in such deviations.
     """
 
     model: LanguageModel = dataclasses.field(metadata={"static": True})
@@ -86,7 +86,8 @@ class LearnedReward:
         plain = (raw - self.mean) / self.deviation
         return Rewarded(plain, plain - jnp.where(ended, 0.0, self.missing_end), ended)
 
-    def normalised(self, raw: Sequence[float], missing_end: float) -> LearnedReward:
-        """The same with the mean and deviation of raw scores."""
-        mean, deviation = float(np.mean(raw)), max(float(np.std(raw)), 1e-6)
+    def normalised(self, one: np.ndarray, other: np.ndarray, missing_end: float) -> LearnedReward:
+        """The same with the mean and deviation of raw scores [n] of two answers to each of n prompts."""
+        deviation = np.sqrt(np.mean(np.square(one - other)) / 2)
+        mean, deviation = float(np.mean([one, other])), max(float(deviation), 1e-6)
         return dataclasses.replace(self, mean=mean, deviation=deviation, missing_end=missing_end)

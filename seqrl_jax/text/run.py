@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from functools import partial
@@ -23,15 +22,15 @@ from seqrl_jax.networks.sharding import Layout, initial_weights
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.lock import writing
 from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, preferring
-from seqrl_jax.text.corpus import Corpus, Part, scan
+from seqrl_jax.text.corpus import Part
 from seqrl_jax.text.encoding import batches_of
+from seqrl_jax.text.files import data_files, digest
 from seqrl_jax.text.judge import answering, losses_and_preferences, samples, share, summary
 from seqrl_jax.text.losses import REWARD_MODEL
-from seqrl_jax.text.packing import Packing, pack
 from seqrl_jax.text.policy import POLICY_GRADIENTS, LearnedReward
-from seqrl_jax.text.report import Report, as_good_as_counting, as_good_as_pairs, climbed, read_report, write_report
-from seqrl_jax.text.settings import DEFAULT_CONTEXT, ModelSettings, TextRun, TrainingError
-from seqrl_jax.text.splitting import shared, split
+from seqrl_jax.text.prepared import MOST_ANSWERED, prepare, remarks
+from seqrl_jax.text.report import Report, as_good_as_counting, as_good_as_pairs, climbed, write_report
+from seqrl_jax.text.settings import DEFAULT_CONTEXT, Files, ModelSettings, TextRun, TrainingError
 from seqrl_jax.text.training import (
     ONE_DEVICE,
     Moment,
@@ -43,23 +42,11 @@ from seqrl_jax.text.training import (
     policy_gradient,
     train,
 )
-from seqrl_jax.text.vocabulary import Bytes, Vocabulary
-from seqrl_jax.text.weights import CONFIG, HEAD, WEIGHTS, load_gpt, load_vocabulary, save_gpt
+from seqrl_jax.text.vocabulary import BESIDE, Bytes, Vocabulary
+from seqrl_jax.text.weights import CONFIG, HEAD, load_gpt, load_vocabulary, save_gpt, weight_files
 
-MOST_JUDGED, MOST_ANSWERED = 2000, 256
-"""Examples that judge at most, and prompts that are answered to judge or to normalise a reward."""
 LOCK = ".running"
 BY_DEFAULT = ModelSettings()
-
-
-class Files(NamedTuple):
-    """What a run reads. test: what judges, instead of a part of the data. start: a directory of weights to begin with.
-    reward: the directory of a run of `rm`, which a policy gradient climbs."""
-
-    data: Path
-    test: Path | None = None
-    start: Path | None = None
-    reward: Path | None = None
 
 
 class Begun(NamedTuple):
@@ -94,25 +81,14 @@ def run_text(
         (`hosts`) all call this and read the same files, and the first writes; EndedElsewhere where another one raised.
     """
     with hosts.together():
-        _check(run, files, sizes, layout)
+        _check(run, files, out, sizes, layout)
         begun = _begin(run, files.start, sizes, layout.mesh())
         reward_model = None if files.reward is None else _reward_model(files.reward, begun, layout.mesh())
-        corpus = scan(files.data, run.reads, begun.vocabulary, begun.context, skip_bad)
-        tested = None if files.test is None else scan(files.test, run.reads, begun.vocabulary, begun.context, skip_bad)
-        if tested is None:
-            training, held = split(corpus, run.held_out)
-        else:
-            if tested.form != corpus.form:
-                raise TrainingError(f"{files.test} holds {tested.form}s, where {files.data} holds {corpus.form}s")
-            training, held = _whole(corpus), _whole(tested)
-        overlap = 0 if tested is None else shared(corpus, tested)
-        judged = _some(held, MOST_ANSWERED if run.draws_answers else MOST_JUDGED)
-        truncated = _truncated(run, begun, training) + _truncated(run, begun, held)
-        packing = pack(training, begun.context, run.seed) if run.packing else None
-        for line in _remarks(run, begun, files, corpus, tested, truncated, overlap, packing):
+        data = prepare(run, files, begun.vocabulary, begun.context, skip_bad)
+        for line in remarks(run, files, data):
             tell(line)
-        identity: dict[str, Any] = {"run": run.identity(), "model": as_json(begun.model), "data": corpus.digest}
-        identity |= {"test": None if tested is None else tested.digest, "start": _digest(files.start)}
+        identity: dict[str, Any] = {"run": run.identity(), "model": as_json(begun.model), "data": data.corpus.digest}
+        identity |= {"test": None if data.tested is None else data.tested.digest, "start": _digest(files.start)}
         identity |= {"reward": _digest(files.reward)}
     hosts.require_same("their data, weights or settings", identity)
     with hosts.held_by_first(writing(out, out / LOCK / "lock")):
@@ -120,7 +96,7 @@ def run_text(
         fit = partial(
             train,
             run,
-            batch_of=partial(batch_of_step, run, training, begun.context, packing),
+            batch_of=partial(batch_of_step, run, data.training, begun.context, data.packing),
             out=out,
             identity=identity,
             progress=progress,
@@ -128,37 +104,37 @@ def run_text(
             layout=layout,
         )
         if reward_model is None:
-            if packing is None:
-                stage = descent(run, begun.model, begun.weights, training)
+            if data.packing is None:
+                stage = descent(run, begun.model, begun.weights, data.training)
             else:
-                stage = packed_descent(run, begun.model, begun.weights, training, packing)
+                stage = packed_descent(run, begun.model, begun.weights, data.training, data.packing)
             trained = fit(stage=stage)
-            measured = _judged(run, begun, trained, training, judged)
+            measured = _judged(run, begun, trained, data.training, data.judged)
         else:
-            reward = _normalised(run, begun, reward_model, _some(training, MOST_ANSWERED))
+            reward = _normalised(run, begun, reward_model, data.training.some(MOST_ANSWERED))
             trained = fit(stage=policy_gradient(run, begun.model, begun.weights, reward))
-            measured = _answers_judged(run, begun, trained, reward, judged)
+            measured = _answers_judged(run, begun, trained, reward, data.judged)
         learned = trained.weights["model"]
         save_gpt(out, begun.model, learned, begun.vocabulary)
         if run.method == REWARD_MODEL:
             save_tree(out / HEAD, trained.weights["head"], {})
         else:
-            measured["samples_before"] = samples(begun.model, begun.weights, judged, begun.context)
-            measured["samples_after"] = samples(begun.model, learned, judged, begun.context)
+            measured["samples_before"] = samples(begun.model, begun.weights, data.judged, begun.context)
+            measured["samples_after"] = samples(begun.model, learned, data.judged, begun.context)
         report = Report(
             method=run.method,
             steps=run.steps,
             planned=trained.planned,
-            examples=len(corpus),
-            prompts=len(np.unique(corpus.topics)),
-            duplicates=corpus.duplicates,
-            skipped=corpus.skipped,
-            disliked=corpus.disliked,
-            held_out=len(held),
-            judged=len(judged),
-            shared_prompts=overlap,
-            truncated=truncated,
-            padding=None if packing is None else packing.padding,
+            examples=len(data.corpus),
+            prompts=len(np.unique(data.corpus.topics)),
+            duplicates=data.corpus.duplicates,
+            skipped=data.corpus.skipped,
+            disliked=data.corpus.disliked,
+            held_out=len(data.held),
+            judged=len(data.judged),
+            shared_prompts=data.overlap,
+            truncated=data.truncated,
+            padding=None if data.packing is None else data.packing.padding,
             curve=trained.curve,
             **measured,
         )
@@ -166,8 +142,13 @@ def run_text(
     return report
 
 
-def _check(run: TextRun, files: Files, sizes: ModelSettings, layout: Layout) -> None:
+def _check(run: TextRun, files: Files, out: Path, sizes: ModelSettings, layout: Layout) -> None:
     """What can be refused before anything is read."""
+    for directory in (files.start, files.reward):
+        if directory is not None and directory.resolve() == out.resolve():
+            raise TrainingError(f"{out}: the run would write over the weights that it reads; name another directory")
+    if files.start is not None and (files.start / HEAD).exists():
+        raise TrainingError(f"{files.start}: a reward model says nothing, so that no run begins with it")
     if files.start is None and run.needs_start:
         raise TrainingError(f"{run.method} compares with a model: say which, by its directory (--init)")
     if files.reward is not None and not run.draws_answers:
@@ -183,6 +164,9 @@ def _check(run: TextRun, files: Files, sizes: ModelSettings, layout: Layout) -> 
     layout.mesh()
     if run.packing and sizes.attention != "xla":
         raise TrainingError(f"attention is {sizes.attention}, and only xla keeps packed texts from each other")
+    for path in (files.data, files.test):
+        if path is not None:
+            data_files(path)
 
 
 def _begin(run: TextRun, start: Path | None, sizes: ModelSettings, mesh: Mesh) -> Begun:
@@ -217,10 +201,11 @@ def _reward_model(directory: Path, begun: Begun, mesh: Mesh) -> LearnedReward:
 
 
 def _normalised(run: TextRun, begun: Begun, raw: LearnedReward, prompts: Part) -> LearnedReward:
-    """The reward in deviations of what it says of pi_0's answers to some prompts."""
+    """The reward in deviations of what it says of pi_0's answers to each of some prompts."""
     batches = batches_of(prompts, run.batch, begun.context, length=run.answer)
-    said = answering(begun.model, begun.weights, raw)(begun.weights, batches)
-    return raw.normalised(said.plain.tolist(), run.missing_end)
+    judge = answering(begun.model, begun.weights, raw)
+    one, other = (judge(begun.weights, batches, draw).plain for draw in range(2))
+    return raw.normalised(one, other, run.missing_end)
 
 
 def _judged(run: TextRun, begun: Begun, trained: Trained, training: Part, judged: Part) -> dict[str, Any]:
@@ -277,70 +262,9 @@ def _answers_judged(
     }
 
 
-def _remarks(
-    run: TextRun,
-    begun: Begun,
-    files: Files,
-    corpus: Corpus,
-    tested: Corpus | None,
-    truncated: int,
-    overlap: int,
-    packing: Packing | None,
-) -> list[str]:
-    """What a user should know of the data before the first step."""
-    remarks = []
-    for read in (corpus, tested):
-        if read is None:
-            continue
-        path = files.data if read is corpus else files.test
-        if read.other_files:
-            remarks.append(f"{path}: files that are not read: {', '.join(read.other_files)}")
-        if read.unread:
-            counts = ", ".join(f"{name} ({count} times)" for name, count in sorted(read.unread.items()))
-            remarks.append(f"{path}: fields that are not read: {counts}")
-        if read.skipped:
-            remarks.append(f"{path}: {read.skipped} bad lines are left out")
-        if read.disliked:
-            remarks.append(
-                f"{path}: {read.disliked} answers that are labelled bad are left out, as {run.method} imitates"
-            )
-        if read.duplicates:
-            remarks.append(f"{path}: {read.duplicates} of {len(read)} examples stand there before")
-    if truncated:
-        room = f" with room for answers of {run.answer}" if run.draws_answers else ""
-        remarks.append(f"{truncated} examples are longer than the context of {begun.context} tokens{room} and are cut")
-    if packing is not None:
-        rows = f"{len(packing)} rows of {begun.context} tokens, {packing.padding:.1%} of them padding"
-        remarks.append(f"{len(packing.texts)} texts are packed into {rows}")
-        if len(packing) < run.batch:
-            remarks.append(f"a batch of {run.batch} rows holds some of the {len(packing)} more than once")
-    if overlap:
-        remarks.append(f"{files.test}: {overlap} examples have prompts that are learned from")
-    advice = None if files.reward is None else (read_report(files.reward) or {}).get("verdict")
-    if advice:
-        remarks.append(f"{files.reward}: {advice}")
-    return remarks
-
-
-def _truncated(run: TextRun, begun: Begun, part: Part) -> int:
-    if run.draws_answers:
-        return part.truncated_prompts(begun.context, run.answer)
-    return part.truncated(begun.context)
-
-
-def _whole(corpus: Corpus) -> Part:
-    return Part(corpus, np.arange(len(corpus)))
-
-
-def _some(part: Part, most: int) -> Part:
-    """At most so many examples of a part, the same ones always, from all over it."""
-    order = np.random.default_rng(0).permutation(len(part))
-    return Part(part.corpus, part.indices[np.sort(order[:most])])
-
-
 def _digest(directory: Path | None) -> str | None:
-    """Of the weights in a directory."""
+    """Of all that makes the model in a directory."""
     if directory is None:
         return None
-    contents = [path.read_bytes() for path in (directory / name for name in (CONFIG, WEIGHTS, HEAD)) if path.exists()]
-    return hashlib.sha256(b"".join(contents)).hexdigest()
+    beside = (directory / name for name in (CONFIG, HEAD, *BESIDE))
+    return digest([*weight_files(directory), *(path for path in beside if path.exists())])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
-from seqrl_jax.lm.policy_gradient import PolicyGradient
+from seqrl_jax.lm.policy_gradient import GROUPED, PolicyGradient
 from seqrl_jax.naming import check, convert, require, settable
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.settings import AttentionKernel, Count, Depth, Dtype, Part, PositiveFloat, Seed, Several, Weight, Width
@@ -22,6 +24,16 @@ class TrainingError(ValueError):
     """A run that cannot begin or go on."""
 
 
+class Files(NamedTuple):
+    """What a run reads. test: what judges, instead of a part of the data. start: a directory of weights to begin with.
+    reward: the directory of a run of `rm`, which a policy gradient climbs."""
+
+    data: Path
+    test: Path | None = None
+    start: Path | None = None
+    reward: Path | None = None
+
+
 @dataclass(frozen=True)
 class TextRun:
     """What is trained, and how.
@@ -33,7 +45,7 @@ class TextRun:
             the model reads unless set. held_out: share of the prompts. seed: of weights and of the order of examples.
         check_every: steps between checkpoints. log_every: steps between points of the curve, a hundredth unless set.
         group, answer, missing_end: of the policy gradients: answers to each prompt, tokens of an answer at most, and
-            the price of one that does not end, in deviations of the reward under pi_0.
+            the price of one that does not end, in deviations of the reward among pi_0's answers to a prompt.
         packing: of `sft`: several short texts share a row of `context` tokens, none of which sees another text.
     """
 
@@ -60,8 +72,15 @@ class TextRun:
             # `check` leaves floats alone, as those of an agent may be traced.
             if isinstance(value := getattr(self, name), float):
                 convert(name, domain, repr(value))
-        if self.draws_answers and (self.group < 2 or self.batch % self.group):
-            raise TrainingError(f"a batch of {self.batch} answers has no groups of {self.group}, of two at least")
+        if self.draws_answers:
+            policy = POLICY_GRADIENTS[self.method]
+            fewest = 2 if policy.advantage in GROUPED else 1
+            if self.group < fewest or self.batch % self.group:
+                least = ", of two at least" if fewest == 2 else ""
+                raise TrainingError(f"a batch of {self.batch} answers has no groups of {self.group}{least}")
+            if self.batch % policy.minibatches:
+                parts = f"{policy.minibatches} equal parts, in which {self.method} learns from it"
+                raise TrainingError(f"a batch of {self.batch} answers does not divide into {parts}")
         why = "a preference loss of no price asks for nothing"
         require(self.method not in PREFERENCES or self.price >= SMALLEST_PRICE, why, method=self.method, beta=self.beta)
         why = "only texts that are imitated are packed"

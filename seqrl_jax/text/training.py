@@ -306,7 +306,7 @@ def batch_of_step(run: TextRun, training: Part, context: int, packing: Packing |
     indices = training.indices[places]
     if run.draws_answers:
         return prompt_batch(training.corpus, indices, context, run.answer)
-    return token_batch(training.corpus, indices, context, run.crosses)
+    return token_batch(training.corpus, indices, context, np.roll(indices, -1) if run.crosses else None)
 
 
 @lru_cache(2)

@@ -17,7 +17,7 @@ from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.lm.sampling import fill
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
-from seqrl_jax.text.corpus import Part, scan
+from seqrl_jax.text.corpus import scan
 from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.judge import Summary, share, summary
 from seqrl_jax.text.losses import scores
@@ -51,12 +51,13 @@ def continuations(
     return [written(vocabulary, row[len(read) - 1 :]) for row in np.asarray(drawn.tokens)]
 
 
-class Scored(NamedTuple):
-    """Of N examples with K answers each.
+class Scores(NamedTuple):
+    """Of N examples with K answers each, in the order of their data.
 
     what: `reward`, what a reward model says; `log_prob`, in nats, what a language model says. values: [N, K]. mean: of
     the first answers, over prompts. preferred: how often what was chosen has the larger value; None without pairs.
-    truncated: examples that are longer than the model's context.
+    truncated: examples that are longer than the model's context, which are cut. skipped: bad lines that were left out,
+    so that no value is theirs. remarks: what else of the data was not read as it stands, in lines.
     """
 
     what: str
@@ -64,14 +65,16 @@ class Scored(NamedTuple):
     mean: Summary
     preferred: Summary | None
     truncated: int
+    skipped: int
+    remarks: list[str]
 
 
-def scored(directory: Path, data: Path, skip_bad: bool = False) -> Scored:
+def scored(directory: Path, data: Path, skip_bad: bool = False) -> Scores:
     """What the model of a directory says of the answers in a file. Raises: DataError, ValueError, ImportError."""
     model, weights = load_gpt(directory)
     vocabulary = load_vocabulary(directory)
     corpus = scan(data, "scores", vocabulary, model.context, skip_bad)
-    part = Part(corpus, np.arange(len(corpus)))
+    part = corpus.whole
     is_reward = (directory / HEAD).exists()
     if is_reward:
         head = load_tree(directory / HEAD, jnp.zeros(model.width))
@@ -82,12 +85,14 @@ def scored(directory: Path, data: Path, skip_bad: bool = False) -> Scored:
     batches = batches_of(part, AT_ONCE, model.context)
     values = np.concatenate([np.asarray(read(learned, batch.tokens, batch.mask), np.float64) for batch in batches])
     preferred = 0.5 + 0.5 * np.sign(values[:, 0] - values[:, -1]) if corpus.form == "pair" else None
-    return Scored(
+    return Scores(
         what="reward" if is_reward else "log_prob",
         values=values.tolist(),
         mean=summary(values[:, 0], part.topics),
         preferred=None if preferred is None else share(preferred, part.topics),
         truncated=part.truncated(model.context),
+        skipped=corpus.skipped,
+        remarks=corpus.remarks(data),
     )
 
 

@@ -100,7 +100,7 @@ class Tokenizer:
         return self._files
 
 
-def vocabulary_of(directory: Path, tokens: int, end: int | None) -> Vocabulary:
+def vocabulary_of(directory: Path, tokens: int, end: Any) -> Vocabulary:
     """That of a model's directory. tokens: of the model. end: the end token that its configuration names.
 
     Raises: ValueError where there is none, or where model and tokenizer do not belong together; ImportError.
@@ -111,8 +111,8 @@ def vocabulary_of(directory: Path, tokens: int, end: int | None) -> Vocabulary:
         return byte
     if not own.exists() and not ((directory / WORDS).exists() and (directory / MERGES).exists()):
         raise ValueError(f"{directory}: {tokens} tokens and no tokenizer ({TOKENIZER}, or {WORDS} and {MERGES})")
-    if end is None or not 0 <= end < tokens:
-        raise ValueError(f"{directory}: eos_token_id is {end}, expected one of the {tokens} tokens")
+    if not isinstance(end, int) or not 0 <= end < tokens:
+        raise ValueError(f"{directory}: eos_token_id is {end!r}, expected one of the {tokens} tokens")
     vocabulary = Tokenizer(directory, end)
     if vocabulary.size > tokens:
         raise ValueError(f"{directory}: a tokenizer of {vocabulary.size} tokens beside a model of {tokens}")

@@ -129,9 +129,10 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
 
 def load_vocabulary(directory: Path) -> Vocabulary:
     """That of the model in a directory. Raises: ValueError; ImportError without the library of its tokenizer."""
-    config = _config(directory / CONFIG)
-    end = config.get("eos_token_id")
-    return vocabulary_of(directory, _model(directory / CONFIG).vocabulary, end[0] if isinstance(end, list) else end)
+    end = _config(directory / CONFIG).get("eos_token_id")
+    if isinstance(end, list):
+        end = end[0] if end else None
+    return vocabulary_of(directory, _model(directory / CONFIG).vocabulary, end)
 
 
 def configuration(model: GPT, end: int | None = None) -> dict[str, Any]:
@@ -160,26 +161,36 @@ def as_json(value: Any) -> bytes:
     return (json.dumps(value, indent=1) + "\n").encode()
 
 
+def weight_files(directory: Path) -> list[Path]:
+    """The files that hold a model's weights, and before several of them their index.
+
+    Raises: ValueError for an index that names none, and where there are only weights that are not read.
+    """
+    whole, index = directory / WEIGHTS, directory / INDEX
+    if whole.exists() or not (index.exists() or (directory / PICKLED).exists()):
+        return [whole]
+    if not index.exists():
+        raise ValueError(f"{directory}: only {PICKLED}, which is not read; save it again as {WEIGHTS}")
+    named = _config(index).get("weight_map")
+    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
+        raise ValueError(f"{index}: without weight_map, which names the file of each array")
+    return [index, *(directory / name for name in sorted(set(named.values())))]
+
+
 def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
     """By GPT-2's names, of any type, and the file that they or their index stand in."""
     from safetensors import SafetensorError, safe_open
 
-    path, index = directory / WEIGHTS, directory / INDEX
-    names = [WEIGHTS]
-    if not path.exists() and index.exists():
-        path = index
-        names = sorted(set(_config(index).get("weight_map", {}).values()))
-    elif not path.exists() and (directory / PICKLED).exists():
-        raise ValueError(f"{directory}: only {PICKLED}, which is not read; save it again as {WEIGHTS}")
+    paths = weight_files(directory)
     tensors = dict[str, np.ndarray]()
-    for name in names:
+    for path in paths if len(paths) == 1 else paths[1:]:
         try:
             # flax's reader knows bfloat16, and puts what it reads on a device: one array after another.
-            with safe_open(directory / name, framework="flax") as file:
+            with safe_open(path, framework="flax") as file:
                 tensors |= {key.removeprefix(PREFIX): np.asarray(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise ValueError(f"{directory / name}: not safetensors ({error})") from error
-    return path, tensors
+            raise ValueError(f"{path}: not safetensors ({error})") from error
+    return paths[0], tensors
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -200,10 +211,10 @@ def _model(path: Path) -> GPT:
         if value not in COMPUTED[name]:
             computed = " or ".join(map(str, COMPUTED[name]))
             raise ValueError(f"{path}: {name} is {value}, and only {computed} is computed here")
-    try:
-        vocabulary, context, width, layers, heads = (config[name] for name in SIZES)
-    except KeyError as error:
-        raise ValueError(f"{path}: without {error}") from error
+    for name in SIZES:
+        if config.get(name) is None:
+            raise ValueError(f"{path}: without {name!r}")
+    vocabulary, context, width, layers, heads = (config[name] for name in SIZES)
     inner = config.get("n_inner")
     if inner not in (None, 4 * width):
         raise ValueError(f"{path}: n_inner is {inner}, and only 4 n_embd is computed here")

@@ -251,6 +251,18 @@ def test_before_the_first_step_every_surrogate_has_the_policy_gradient(drawn, ra
     np.testing.assert_allclose(jax.grad(climbed)(old), jnp.where(mask, advantage * weight, 0.0), atol=1e-5)
 
 
+def test_what_stands_outside_the_mask_has_no_gradient_however_unlikely():
+    mask, zeros = jnp.array([[True, False]]), jnp.zeros((1, 2))
+    rollout = Rollout(zeros, zeros, mask, zeros, zeros, jnp.zeros(1), jnp.ones((1, 2)), zeros)
+    slope = jax.grad(lambda log_prob: DR_GRPO.token_loss(log_prob, zeros, rollout))(jnp.array([[0.0, -1e3]]))
+    np.testing.assert_array_equal(slope, [[-1.0, 0.0]])
+
+
+def test_a_clip_without_a_ratio_is_refused():
+    with pytest.raises(ValueError, match="there is no ratio to clip"):
+        PolicyGradient(clip=0.2)
+
+
 def test_the_value_loss_is_pessimistic():
     value, old, target = jnp.array([1.0, 1.0, 0.1]), jnp.zeros(3), jnp.array([1.0, -1.0, 0.0])
     np.testing.assert_allclose(

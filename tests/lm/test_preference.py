@@ -238,6 +238,8 @@ def test_only_faithful_labels_lead_dpo_to_the_optimum_of_the_gold_reward():
     assert make_method("dpo").optimal_beta(keyword) == 0.1 and make_method("dpo").optimal_beta(hacked) is None
     assert make_method("ipo").optimal_beta(keyword) is None and make_method("grpo").optimal_beta(keyword) is None
     assert make_method("rloo:kl_coef=0.2").optimal_beta(hacked) == 0.2
+    assert make_method("lm_importance:ratio=geometric").optimal_beta(keyword) is None, "a long answer counts less"
+    assert make_method("rloo:epochs=2").optimal_beta(keyword) is None, "old answers count as new ones"
     assert (
         make_method("rdpo").optimal_beta(keyword) == 0.1 and make_method("rdpo:flip=0.2").optimal_beta(keyword) is None
     )

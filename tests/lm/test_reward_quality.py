@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,9 +7,11 @@ import pytest
 from scipy.special import log_softmax
 
 from seqrl_jax.lm import exact, tasks
+from seqrl_jax.lm.alignment import measure
 from seqrl_jax.lm.distillation import BestOfDistilled
 from seqrl_jax.lm.evaluation import judge
 from seqrl_jax.lm.labels import Labeller
+from seqrl_jax.lm.registry import RLOO
 from seqrl_jax.lm.reward_quality import accuracy, correlation_within, known_of_pairs, known_of_texts
 from seqrl_jax.lm.stage import Aligning
 from seqrl_jax.networks.gpt import GPT
@@ -39,6 +43,18 @@ def test_correlation_is_within_prompts():
 
 def test_pairs_are_ranked_right_wrong_or_neither():
     assert float(accuracy(jnp.array([[2.0, 1.0], [0.0, 1.0], [1.0, 1.0], [3.0, 1.0]]))) == pytest.approx(2.5 / 4)
+
+
+def test_where_kl_costs_nothing_the_best_reward_is_the_optimum(judged):
+    one, aligning = judged
+    best = np.where(np.isfinite(one.references[0]), one.rewards, -np.inf).max(1).mean()
+    assert one.best_objective(0.0) == pytest.approx([best, best])
+    for beta in (1e-3, 0.3):
+        assert max(one.best_objective(beta)) <= best
+    free = dataclasses.replace(RLOO, kl_coef=0.0)
+    measured = measure(free, one, [0, 1], aligning)
+    expected = [best - exact.expected(law, one.rewards) for law in one.references]
+    assert not measured.failures and measured.metrics["shortfall"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_gold_reward_knows_everything_and_its_opposite_the_contrary(judged):

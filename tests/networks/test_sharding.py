@@ -12,8 +12,8 @@ import jax
 import numpy as np
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.sharding import Layout, bytes_on_each, initial_weights, over_data, weight_shardings
-from seqrl_jax.text.run import Files, run_text
-from seqrl_jax.text.settings import ModelSettings, TextRun
+from seqrl_jax.text.run import run_text
+from seqrl_jax.text.settings import Files, ModelSettings, TextRun
 from seqrl_jax.text.weights import load_gpt
 
 here = Path(sys.argv[1])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqrl_jax.text.corpus import scan
-from seqrl_jax.text.encoding import prompt_batch, token_batch
+from seqrl_jax.text.encoding import batches_of, prompt_batch, token_batch
 from seqrl_jax.text.vocabulary import Bytes
 
 END = Bytes().end
@@ -84,10 +84,37 @@ def test_an_empty_answer_is_its_end(tmp_path):
 def test_answers_of_others_stand_behind_one_s_own(tmp_path):
     pairs = [{"prompt": word, "chosen": word * 2, "rejected": word * 3} for word in "abc"]
     corpus = corpus_of(tmp_path, *pairs, purpose="pairs")
-    batch = token_batch(corpus, [2, 0], 64, crossed=True)
+    batch = token_batch(corpus, [2, 0], 64, [0, 2])
     rows = [parts(*row) for row in zip(batch.tokens.reshape(8, -1), batch.mask.reshape(8, -1))]
     assert rows[:4] == [(b".c", b"cc."), (b".c", b"ccc."), (b".c", b"aa."), (b".c", b"aaa.")]
     assert rows[6:] == [(b".a", b"cc."), (b".a", b"ccc.")]
+
+
+def test_one_s_own_answers_are_cut_as_if_no_other_stood_there(tmp_path):
+    lines = [
+        {"prompt": "p" * 20, "completion": "y", "label": True},
+        {"prompt": "q", "completion": "n" * 40, "label": True},
+    ]
+    corpus = corpus_of(tmp_path, *lines, purpose="labels")
+    first = token_batch(corpus, [0, 1], 32, [1, 0])
+    rows = [parts(*row) for row in zip(first.tokens[0], first.mask[0])]
+    assert rows[0] == (b"." + b"p" * 20, b"y.") and rows[1] == (b".", b"n" * 32)
+
+
+def test_crossed_batches_of_a_part_have_no_example_that_is_its_own_other(tmp_path):
+    lines = [{"prompt": word, "completion": word * 2, "label": True} for word in "abc"]
+    part = corpus_of(tmp_path, *lines, purpose="labels").whole
+    batches = batches_of(part, 2, 64, crossed=True)
+    said = [parts(row, mask)[1] for batch in batches for row, mask in zip(batch.tokens[:, 1], batch.mask[:, 1])]
+    assert said == [b"bb.", b"cc.", b"aa."]
+
+
+def test_a_later_piece_of_a_text_does_not_begin_one(tmp_path):
+    (tmp_path / "data.jsonl").write_text(json.dumps({"text": "a" * 32 + "b" * 10}))
+    corpus = scan(tmp_path / "data.jsonl", "texts", Bytes(), 32)
+    batch = token_batch(corpus, [0, 1], 32)
+    rows = [parts(*row) for row in zip(batch.tokens[:, 0], batch.mask[:, 0])]
+    assert rows == [(b".", b"a" * 32), (b"a", b"b" * 10 + b".")]
 
 
 def test_prompts_leave_room_and_say_what_is_read_in_one_pass(tmp_path):

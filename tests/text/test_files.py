@@ -45,8 +45,10 @@ def test_parquet_is_read_by_rows(tmp_path):
 def test_a_directory_is_its_files_in_order(tmp_path):
     for name in ("b.jsonl", "a.txt", "README.md", ".hidden.jsonl"):
         (tmp_path / name).write_text("x")
+    (tmp_path / "more.jsonl").mkdir()
     files, others = data_files(tmp_path)
-    assert [file.name for file in files] == ["a.txt", "b.jsonl"] and [file.name for file in others] == ["README.md"]
+    assert [file.name for file in files] == ["a.txt", "b.jsonl"]
+    assert [file.name for file in others] == ["README.md", "more.jsonl"], "a directory is not looked into"
     with pytest.raises(DataError, match=r"README\.md: expected a name that ends in \.jsonl, "):
         data_files(tmp_path / "README.md")
     (tmp_path / "empty").mkdir()

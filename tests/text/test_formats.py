@@ -19,7 +19,7 @@ def read(fields):
 
 def test_plain_formats_are_read():
     assert read({"text": "once"}) == Example("text", "", (("once",),), "once")
-    assert read({"prompt": "Q: "}) == Example("prompt", "Q: ", (), "Q: ")
+    assert read({"prompt": "Q: "}) == Example("prompt", "Q: ", (), "Q:")
     assert read({"prompt": "Q: ", "completion": "A"}) == Example("answer", "Q: ", (("A",),), "Q: ")
     assert read({"prompt": "Q", "chosen": "yes", "rejected": "no"}) == Example("pair", "Q", (("yes",), ("no",)), "Q")
 
@@ -84,7 +84,7 @@ def test_dialogues_that_part_early_share_only_what_stands_before():
 
 def test_an_empty_answer_is_an_answer():
     assert read({"prompt": "Q", "chosen": "a", "rejected": ""}).answers == (("a",), ("",))
-    assert read({"chosen": "so it is", "rejected": "so "}) == Example("pair", "so ", (("it is",), ("",)), "so ")
+    assert read({"chosen": "so it is", "rejected": "so "}) == Example("pair", "so ", (("it is",), ("",)), "so")
     assert read({"prompt": "Q", "completion": ""}).answers == (("",),)
 
 

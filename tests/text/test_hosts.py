@@ -16,8 +16,8 @@ from pathlib import Path
 import jax
 from seqrl_jax import hosts
 from seqrl_jax.networks.sharding import Layout
-from seqrl_jax.text.run import Files, run_text
-from seqrl_jax.text.settings import ModelSettings, TextRun
+from seqrl_jax.text.run import run_text
+from seqrl_jax.text.settings import Files, ModelSettings, TextRun
 
 here, data = Path(sys.argv[1]), Path(sys.argv[2])
 texts, pairs, prompts = (data / f"{name}.jsonl" for name in ("texts", "pairs", "prompts"))

@@ -8,8 +8,8 @@ import json, sys
 from pathlib import Path
 import jax
 from seqrl_jax.networks.sharding import Layout
-from seqrl_jax.text.run import Files, run_text
-from seqrl_jax.text.settings import ModelSettings, TextRun
+from seqrl_jax.text.run import run_text
+from seqrl_jax.text.settings import Files, ModelSettings, TextRun
 
 here = Path(sys.argv[1])
 texts, pairs, prompts = (here / f"{name}.jsonl" for name in ("texts", "pairs", "prompts"))

@@ -4,6 +4,7 @@ import math
 import re
 import signal
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +26,8 @@ from seqrl_jax.text.losses import losses_of
 from seqrl_jax.text.page import write_text_page
 from seqrl_jax.text.policy import LearnedReward
 from seqrl_jax.text.report import read_report
-from seqrl_jax.text.run import Files, run_text
-from seqrl_jax.text.settings import ModelSettings, TextRun, TrainingError
+from seqrl_jax.text.run import run_text
+from seqrl_jax.text.settings import Files, ModelSettings, TextRun, TrainingError
 from seqrl_jax.text.training import CHECKPOINT
 from seqrl_jax.text.vocabulary import Bytes
 from seqrl_jax.text.weights import load_gpt, save_gpt
@@ -202,11 +203,37 @@ def test_what_a_climb_lacks_is_said_before_anything_is_read(data, taught, judge,
     with pytest.raises(TrainingError, match=r"no reward model, for want of head\.safetensors"):
         run_text(run, nothing._replace(start=taught[0], reward=taught[0]), tmp_path)
     with pytest.raises(TrainingError, match="a context of 32 has no room for answers of 31 tokens"):
-        climb = nothing._replace(start=taught[0], reward=judge)
+        climb = data._replace(start=taught[0], reward=judge)
         run_text(dataclasses.replace(run, answer=31), climb, tmp_path)
     with pytest.raises(TrainingError, match="a batch of 32 answers has no groups of 5"):
         dataclasses.replace(run, group=5)
+    with pytest.raises(TrainingError, match="a batch of 6 answers does not divide into 4 equal parts"):
+        dataclasses.replace(run, method="grpo", batch=6, group=2)
+    assert dataclasses.replace(run, method="ppo", batch=4, group=1).policy.group == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_no_run_writes_over_what_it_reads_or_begins_with_a_judge(data, taught, judge):
+    before = (taught[0] / "model.safetensors").read_bytes()
+    run = dataclasses.replace(RUN, method="dpo")
+    with pytest.raises(TrainingError, match="the run would write over the weights that it reads"):
+        run_text(run, data._replace(start=taught[0]), taught[0] / ".." / taught[0].name)
+    with pytest.raises(TrainingError, match="a reward model says nothing"):
+        run_text(run, data._replace(start=judge), taught[0])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        run_text(run, data._replace(start=taught[0], test=Path("nowhere.jsonl")), taught[0] / "other")
+    assert (taught[0] / "model.safetensors").read_bytes() == before and not (taught[0] / "other").exists()
+
+
+def test_a_reward_is_in_deviations_within_prompts(judge):
+    """What a score says of a prompt, whichever the answer, is free in preferences, and does not move the unit."""
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 100_000))
+    for free in (0.0, 10.0):
+        of_prompt = free * rng.normal(size=len(one))
+        body, weights = load_gpt(judge)
+        reward = LearnedReward(body, END, {"model": weights}).normalised(one + of_prompt, other + of_prompt, 1.0)
+        assert reward.deviation == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_reward_is_read_at_the_last_byte_and_an_answer_without_end_pays(judge, tmp_path):
@@ -453,7 +480,7 @@ def test_losses_are_those_of_the_texts_one_by_one(taught, tmp_path):
 
     crossed = [[h(texts[i][0], text) for text in texts[1 - i][1]] for i in (0, 1)]
     z = max(np.mean(crossed), 0)
-    four = token_batch(corpus, [0, 1], model.context, crossed=True)
+    four = token_batch(corpus, [0, 1], model.context, [1, 0])
     loss, _ = LOSSES("kto", 0.3, model, {"model": weights}, reference, four.tokens, four.mask)
     sigmoid = lambda x: 1 / (1 + np.exp(-x))
     expected = [1 - 0.5 * (sigmoid(0.3 * (w - z)) + sigmoid(0.3 * (z - r))) for w, r in pairs]

@@ -35,6 +35,14 @@ def test_turns_that_follow_do_not_hide_the_same_dialogue(tmp_path):
     assert corpus.topics[0] == corpus.topics[1] != corpus.topics[2]
 
 
+def test_a_dialogue_is_about_its_first_turn_however_it_is_written(tmp_path):
+    first = "\n\nHuman: What? \n\nAssistant:"
+    lines = [{"text": first + " x"}, {"text": first + " y"}, {"prompt": "What?", "completion": "z"}]
+    lines += [{"messages": [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "z"}]}]
+    lines += [{"prompt": "What? ", "completion": "z"}]
+    assert len(set(corpus_of(tmp_path, *lines, purpose="texts").topics.tolist())) == 1
+
+
 def test_a_prompt_that_is_held_out_once_is_held_out_always(tmp_path):
     """Whatever else is in the file, and whatever it is read for."""
     prompts = [f"prompt {n}" for n in range(200)]

@@ -10,8 +10,8 @@ import pytest
 from seqrl_jax import cli
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.text.page import is_text_run, write_text_page
-from seqrl_jax.text.run import Files, run_text
-from seqrl_jax.text.settings import TextRun
+from seqrl_jax.text.run import run_text
+from seqrl_jax.text.settings import Files, TextRun
 from seqrl_jax.text.use import continuations, scored
 from seqrl_jax.text.vocabulary import Bytes, byte_characters
 from seqrl_jax.text.weights import load_gpt, load_vocabulary, save_gpt
@@ -96,6 +96,16 @@ def test_scores_are_log_probabilities_of_answers(ours, tmp_path):
     assert result.preferred["mean"] == 1 and result.preferred["low"] < 1
     (tmp_path / "texts.jsonl").write_text('{"text": "a"}\n')
     assert scored(ours, tmp_path / "texts.jsonl").preferred is None
+
+
+def test_a_line_has_one_score_however_long_and_what_is_left_out_is_said(ours, tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text("\n".join([json.dumps({"text": "a" * 100}), "nothing", json.dumps({"text": "a", "more": 1})]))
+    result = scored(ours, path, skip_bad=True)
+    np.testing.assert_allclose(result.values, np.log(0.5) * np.array([[32], [2]]), atol=1e-3)
+    assert result.truncated == 1 and result.skipped == 1
+    left_out = ["fields that are not read: more (1 times)", "1 bad lines are left out"]
+    assert result.remarks == [f"{path}: {what}" for what in left_out]
 
 
 class Stop(Exception):

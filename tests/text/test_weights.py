@@ -10,7 +10,7 @@ from safetensors.flax import save_file as save_any
 from safetensors.numpy import load_file, save_file
 
 from seqrl_jax.networks.gpt import GPT
-from seqrl_jax.text.weights import by_name, load_gpt, save_gpt
+from seqrl_jax.text.weights import by_name, load_gpt, load_vocabulary, save_gpt, weight_files
 
 MODEL = GPT(11, context=12, width=16, layers=3, heads=4)
 
@@ -88,6 +88,9 @@ def test_damage_is_named(saved):
     config.write_text(json.dumps({key: value for key, value in content.items() if key != "n_head"}))
     with pytest.raises(ValueError, match="without 'n_head'"):
         load_gpt(directory)
+    config.write_text(json.dumps(content | {"n_layer": None}))
+    with pytest.raises(ValueError, match="without 'n_layer'"):
+        load_gpt(directory)
     config.write_text("{")
     with pytest.raises(ValueError, match="not JSON"):
         load_gpt(directory)
@@ -115,6 +118,21 @@ def test_parts_of_a_checkpoint_are_put_together(saved):
         save_file({name: tensors[name] for name in names if where[name] == part}, directory / part)
     (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
     jax.tree.map(np.testing.assert_array_equal, load_gpt(directory)[1], weights)
+    index = directory / "model.safetensors.index.json"
+    assert weight_files(directory) == [index, directory / "part-0.safetensors", directory / "part-1.safetensors"]
+    for damage in ({}, {"weight_map": {}}, {"weight_map": ["part-0.safetensors"]}, {"weight_map": {"wte.weight": 1}}):
+        index.write_text(json.dumps(damage))
+        with pytest.raises(ValueError, match="without weight_map"):
+            load_gpt(directory)
+
+
+@pytest.mark.parametrize("end", [None, [], "x", -1, 10**6])
+def test_an_end_that_is_no_token_is_refused(saved, end):
+    directory, _ = saved
+    (directory / "tokenizer.json").write_text("{}")
+    configure(directory, {"eos_token_id": end})
+    with pytest.raises(ValueError, match=r"eos_token_id is .*, expected one of the 11 tokens"):
+        load_vocabulary(directory)
 
 
 @pytest.mark.parametrize(
