@@ -148,9 +148,7 @@ class Anchored(Advantage):
         alike = (came[..., None] == came[..., None, :]) & talked[..., None] & talked[..., None, :]
         alike &= ~jnp.eye(members, dtype=bool)
         count = alike.sum(-1)
-        mean = jnp.sum(jnp.where(alike, to_go[..., None, :], 0.0), -1) / jnp.maximum(count, 1).astype(
-            jnp.float32
-        ).astype(jnp.float32)
+        mean = jnp.sum(jnp.where(alike, to_go[..., None, :], 0.0), -1) / jnp.maximum(count, 1).astype(jnp.float32)
         step = jnp.where(count > 0, to_go - mean, 0.0)
         return (episode[None] + self.step_weight * step).reshape(turns.reward.shape)
 

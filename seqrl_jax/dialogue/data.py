@@ -44,8 +44,9 @@ class Data(NamedTuple):
     standard deviation, so that a temperature means the same in every game.
 
     onward: the discount up to the next own symbol, 0 where none follows. merit: [N], the share of all whose return is
-    no higher. earned: [N], the return. alike: dialogues with the same opening. unit: a scalar. least, most: scalars,
-    between which every return to go lies, in these units. hidden: for methods that see it, else None.
+    no higher. earned: [N], the return, discounted from turn to turn. alike: dialogues with the same opening. unit: a
+    scalar. least, most: scalars, between which every return to go lies, in these units. hidden: for methods that see
+    it, else None.
     """
 
     symbol: Any
@@ -87,8 +88,11 @@ class Batch(NamedTuple):
 def data_of(log: Log, spelling: Spelling, discount: float, sees_state: bool = False) -> Data:
     """What is learned from, numpy. sees_state: whether by a method that looks at the user's states."""
     said = spelled(log, spelling)
-    unit = float(log.returns.std()) or 1.0
-    to_go = np.cumsum(log.reward[:, ::-1], 1) / unit
+    earned = log.returns(discount)
+    unit = float(earned.std()) or 1.0
+    to_go = np.zeros((len(earned), log.reward.shape[1] + 1))
+    for t in reversed(range(log.reward.shape[1])):
+        to_go[:, t] = log.reward[:, t] / unit + discount * to_go[:, t + 1]
     # An utterance's last own symbol is followed by the user's, if anything follows.
     ends_turn = said.own & ~np.pad(said.own, ((0, 0), (0, 1)))[:, 1:]
     goes_on = said.turn < log.length[:, None] - 1
@@ -102,12 +106,12 @@ def data_of(log: Log, spelling: Spelling, discount: float, sees_state: bool = Fa
         turn=said.turn,
         reward=number(said.reward / unit),
         onward=number(onward),
-        merit=number(rankdata(log.returns, "max") / len(log.returns)),
-        earned=number(log.returns / unit),
+        merit=number(rankdata(earned, "max") / len(earned)),
+        earned=number(earned / unit),
         alike=_groups(opening),
         unit=number(unit),
-        least=number(to_go.min()),
-        most=number(to_go.max()),
+        least=number(to_go[:, :-1].min()),
+        most=number(to_go[:, :-1].max()),
         hidden=Hidden(log.state[:, :-1].astype(np.int32), _groups(opening + (opening.max() + 1) * start))
         if sees_state
         else None,

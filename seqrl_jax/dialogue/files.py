@@ -11,14 +11,14 @@ What a line holds, and the columns of Parquet (one row for each turn, `dialogue`
                 its words and its end, and `reply` (none behind the last turn)
     terminated, truncated   how it ended: the game was over, or the turns were
 
-Logs of others may leave out seed, number and probabilities.
+Logs of others may leave out seed, number and probabilities. What they say has to be possible in the game.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,11 @@ from seqrl_jax import naming
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.logs import Log, spelled, symbol_log_probs
 from seqrl_jax.dialogue.minari_store import read_minari, write_minari
+from seqrl_jax.dialogue.possible import impossible
 from seqrl_jax.dialogue.registry import TASK
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.files import write_whole
+from seqrl_jax.tasks.registry import FILE
 
 MINARI = "minari:"
 TOLERANCE = 1e-4
@@ -70,31 +72,35 @@ def write_log(path: Path, spec: str, game: Game, log: Log, seed: int) -> None:
 
     Raises: ValueError for another ending, or a dataset that cannot be made.
     """
+    check_ending(path)
     if name := _dataset(path):
         try:
             return write_minari(name, spec, game, log, seed)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     dialogues = _dialogues(spec, game, log, seed)
-    if path.suffix == ".jsonl":
-        return write_whole(path, b"".join(msgspec.json.encode(each) + b"\n" for each in dialogues))
     if path.suffix == ".parquet":
         return write_whole(path, _parquet(dialogues))
-    raise ValueError(f"{path}: a log is written to a path that ends in .jsonl or .parquet, or to {MINARI}NAME")
+    write_whole(path, b"".join(msgspec.json.encode(each) + b"\n" for each in dialogues))
+
+
+def check_ending(path: Path) -> None:
+    """Raises: ValueError for a path to which no log is written."""
+    if not _dataset(path) and path.suffix not in (".jsonl", ".parquet"):
+        raise ValueError(f"{path}: a log is written to a path that ends in .jsonl or .parquet, or to {MINARI}NAME")
 
 
 def read_log(path: Path, game: Game) -> Log:
     """A log of this game from a file. Probabilities that it does not hold are 0; states are not in files, and 0.
 
     Raises: LogError, naming the line (or row): not JSON, fields that are missing, unknown or of another type, numbers
-        that are not finite, words that are not the game's, an end that is none.
+        that are not finite, words that are not the game's, an end that is none, and what cannot happen in the game.
     """
     dialogues = list(_from_anything(path))
     if not dialogues:
         raise LogError(f"{path}: no dialogues")
     horizon, num_a = game.task.horizon, game.task.num_actions
-    say = {_text(name): number for number, name in enumerate(game.task.actions)}
-    hear = {_text(name): number for number, name in enumerate(game.task.observations)}
+    say, hear = _Names(game.task.actions), _Names(game.task.observations)
     count = len(dialogues)
     log = Log(
         utterance=np.zeros((count, horizon), int),
@@ -107,13 +113,16 @@ def read_log(path: Path, game: Game) -> Log:
     )
     for row, (where, each) in enumerate(dialogues):
         _check(where, each, game)
-        log.reply[row, 0] = _known(where, "opening", each.opening, hear)
+        log.reply[row, 0] = hear.number(where, "opening", each.opening)
         for t, turn in enumerate(each.turns):
-            said = _known(where, f"turn {t}", turn.said, say)
+            said = say.number(where, f"turn {t}", turn.said)
             log.utterance[row, t], log.reward[row, t] = said, turn.reward
             log.probability[row, t, said] = turn.probability or 0.0
             if turn.reply is not None:
-                log.reply[row, t + 1] = _known(where, f"reply {t}", turn.reply, hear)
+                log.reply[row, t + 1] = hear.number(where, f"reply {t}", turn.reply)
+    if fault := impossible(game, log):
+        row, why = fault
+        raise LogError(f"{dialogues[row][0]}: {why}")
     return log
 
 
@@ -161,7 +170,7 @@ def _from_minari(path: Path, name: str) -> Iterator[tuple[str, Dialogue]]:
     except ValueError as error:
         raise LogError(f"{path}: {error}") from None
     for number, dialogue in found:
-        yield _decoded(f"{path}, episode {number}", json.dumps(dialogue).encode())
+        yield _converted(f"{path}, episode {number}", dialogue)
 
 
 def _from_lines(path: Path) -> Iterator[tuple[str, Dialogue]]:
@@ -179,10 +188,17 @@ def _decoded(where: str, line: bytes) -> tuple[str, Dialogue]:
         raise LogError(f"{where}: not JSON ({error})") from None
 
 
+def _converted(where: str, fields: dict[str, Any]) -> tuple[str, Dialogue]:
+    try:
+        return where, msgspec.convert(fields, Dialogue)
+    except msgspec.ValidationError as error:
+        raise LogError(f"{where}: {error}") from None
+
+
 def _check(where: str, dialogue: Dialogue, game: Game) -> None:
     """Raises: LogError."""
     horizon, turns = game.task.horizon, dialogue.turns
-    if naming.base(dialogue.game.removeprefix(f"{TASK}:")) != naming.base(game.task.name):
+    if _title(dialogue.game.removeprefix(f"{TASK}:")) != _title(game.task.name):
         raise LogError(f"{where}: a dialogue of {naming.shown(dialogue.game)}, not of {game.task.name}")
     if not turns:
         raise LogError(f"{where}: no turns")
@@ -200,6 +216,12 @@ def _check(where: str, dialogue: Dialogue, game: Game) -> None:
         _check_probabilities(f"{where}: turn {t}", turn)
 
 
+def _title(spec: str) -> str:
+    """What a game or a task is called without its settings; a task of a file as the file, wherever that lies."""
+    file = FILE.fullmatch(spec)
+    return Path(file["path"]).stem if file else naming.base(spec)
+
+
 def _check_probabilities(where: str, turn: Turn) -> None:
     for value in [turn.probability, *(turn.token_probabilities or [])]:
         if value is not None and not 0 < value <= 1 + TOLERANCE:
@@ -214,15 +236,21 @@ def _check_probabilities(where: str, turn: Turn) -> None:
         raise LogError(f"{where} is said with probability {turn.probability:.6g}, its words with {product:.6g}")
 
 
-def _known(where: str, what: str, text: str, names: dict[str, int]) -> int:
-    """The number of an utterance or a reply. Raises: LogError with the word that nobody says, or the nearest ones."""
-    vocabulary = {word for name in names for word in name.split()}
-    if strange := [word for word in text.split() if word not in vocabulary]:
-        raise LogError(f"{where}: {what} has the word {naming.shown(strange[0])}, which is not of this game")
-    try:
-        return naming.lookup(what, text, names)
-    except naming.SpecError as error:
-        raise LogError(f"{where}: {error}") from None
+class _Names:
+    """Utterances or replies by what they say."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._numbers = {_text(name): number for number, name in enumerate(names)}
+        self._words = {word for name in self._numbers for word in name.split()}
+
+    def number(self, where: str, what: str, text: str) -> int:
+        """Of one of them. Raises: LogError with the word that nobody says, or the nearest ones."""
+        if strange := [word for word in text.split() if word not in self._words]:
+            raise LogError(f"{where}: {what} has the word {naming.shown(strange[0])}, which is not of this game")
+        try:
+            return naming.lookup(what, text, self._numbers)
+        except naming.SpecError as error:
+            raise LogError(f"{where}: {error}") from None
 
 
 COLUMNS = ("dialogue", "turn", "said", "reward", "reply", "probability", "token_probabilities")
@@ -258,6 +286,8 @@ def _from_parquet(path: Path) -> Iterator[tuple[str, Dialogue]]:
     for number, row in enumerate(rows):
         if missing := [name for name in ("dialogue", "turn") if name not in row]:
             raise LogError(f"{path}: no column {missing[0]!r}")
+        if not isinstance(row["turn"], int):
+            raise LogError(f"{path}, row {number}: turn is {naming.shown(str(row['turn']))}, no number")
         grouped.setdefault(row["dialogue"], []).append((number, row))
     for parts in grouped.values():
         parts.sort(key=lambda part: part[1]["turn"])
@@ -267,10 +297,13 @@ def _from_parquet(path: Path) -> Iterator[tuple[str, Dialogue]]:
         known = {*COLUMNS, *WHOLE}
         if strange := [name for name in first if name not in known]:
             raise LogError(f"{path}: unknown column {strange[0]!r}")
+        for number, row in parts:
+            if others := [name for name in WHOLE if row.get(name) != first.get(name)]:
+                raise LogError(f"{path}, row {number}: {others[0]} is another one than in row {parts[0][0]}")
         inner = [name for name in COLUMNS[2:] if name in first]
         turns = [{name: row[name] for name in inner if row[name] is not None} for _, row in parts]
         whole = {name: first[name] for name in WHOLE if first.get(name) is not None}
-        yield _decoded(where, json.dumps({**whole, "turns": turns}).encode())
+        yield _converted(where, {**whole, "turns": turns})
 
 
 def _pyarrow() -> Any:

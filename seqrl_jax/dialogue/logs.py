@@ -37,10 +37,10 @@ class Log(NamedTuple):
     length: np.ndarray
     terminated: np.ndarray
 
-    @property
-    def returns(self) -> np.ndarray:
-        """[N], without a discount."""
-        return self.reward.sum(1)
+    def returns(self, discount: float) -> np.ndarray:
+        """[N]: what a dialogue earned, later turns discounted."""
+        earned: np.ndarray = self.reward @ discount ** np.arange(self.reward.shape[1])
+        return earned
 
 
 def logged(game: Game, episodes: int, seed: int) -> Log:

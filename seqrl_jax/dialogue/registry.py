@@ -44,6 +44,8 @@ def make_game(spec: str) -> Game:
     if name == TASK:
         return _of_task(spec, rest)
     name, settings = naming.parse(spec)
+    if name in tasks.TASKS:
+        raise naming.SpecError(f"{naming.shown(spec)} is a task; as a game of dialogues it is {TASK}:{spec}")
     function = naming.lookup("game", name, GAMES)
     return naming.made(spec, lambda: function(**naming.arguments(spec, settings, naming.settable(function))))
 

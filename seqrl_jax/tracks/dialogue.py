@@ -98,13 +98,11 @@ class DialogueProblem:
         return logger(self.known.game)
 
     def log(self, seed: int) -> Log:
-        """What was said in the log of this seed. Laws of what might have been, most of a log, are left out: no method
-        reads them."""
+        """What was said in the log of this seed."""
         if self.given is not None:
             return self.given
         if seed not in self._logs:
-            whole = self._logger(LOGGED, seed)
-            self._logs[seed] = whole._replace(probability=whole.probability[..., :0].copy())
+            self._logs[seed] = _what_was_said(self._logger(LOGGED, seed))
         return self._logs[seed]
 
     def supported(self, seed: int) -> float:
@@ -177,7 +175,7 @@ class DialogueTrack:
         problems = []
         for spec in specs:
             known = Known(make_game(spec))
-            given = None if self.log is None else read_log(self.log, known.game)
+            given = None if self.log is None else _what_was_said(read_log(self.log, known.game))
             problems.append(DialogueProblem(spec, known, given))
             _ = problems[-1].bounds
             progress(len(problems), len(specs))
@@ -190,6 +188,9 @@ class DialogueTrack:
     def code(self, method: str) -> Sequence[str]:
         chosen = make_method(method)
         return (type(chosen).__module__, type(chosen.memory).__module__, "seqrl_jax.dialogue.talking")
+
+    def task_code(self, task: str) -> Sequence[str]:
+        return ()
 
     def row(self, method: str, problems: Sequence[DialogueProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen = self._method(method, budget)
@@ -231,6 +232,11 @@ class DialogueTrack:
 
 
 DIALOGUE = DialogueTrack()
+
+
+def _what_was_said(log: Log) -> Log:
+    """A log without the laws of what might have been said, which are most of it and which no method reads."""
+    return log._replace(probability=log.probability[..., :0].copy())
 
 
 class _Row(NamedTuple):
@@ -324,7 +330,16 @@ def _outcome(method: Method, problem: DialogueProblem, budget: Budget, loop: Loo
         steps_made=method.updates,
         spent=clock.spent(row.seconds),
         failures=failures,
+        warnings=_whose_scale(problem),
     )
+
+
+def _whose_scale(problem: DialogueProblem) -> list[str]:
+    """Of a log of others, that they are not who 0 and the divergence are of."""
+    if problem.given is None:
+        return []
+    mean = float(problem.given.returns(problem.known.game.task.discount).mean())
+    return [f"0 and KL are of the game's own speakers; the log that was given earns {mean:.4g} on average"]
 
 
 def parameters_of(method: Method, game: Game) -> int:

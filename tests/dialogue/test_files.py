@@ -9,7 +9,10 @@ import pytest
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.files import LogError, read_log, write_log
 from seqrl_jax.dialogue.logs import logged
+from seqrl_jax.dialogue.possible import impossible
 from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.tasks import make
+from seqrl_jax.tasks.pomdp_file import write_pomdp
 
 SPEC = "negotiation:turns=4"
 
@@ -88,6 +91,96 @@ def test_a_bad_line_is_named(tmp_path, game, log, change, why):
     with pytest.raises(LogError, match=r"log\.jsonl, line 2") as error:
         read_log(path, game)
     assert why in str(error.value) and "\n" not in str(error.value)
+
+
+QUESTIONS = "twenty_questions:objects=4"
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A log about four objects, as lines, and its game."""
+    game, path = make_game(QUESTIONS), tmp_path_factory.mktemp("asked") / "log.jsonl"
+    write_log(path, QUESTIONS, game, logged(game, 200, 2), 2)
+    return game, [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("spec", ["wordle:words=8", "visual_dialogue", "text_maze", "task:tmaze:length=3", QUESTIONS])
+def test_what_was_said_in_a_game_can_be_said_there(spec):
+    game = make_game(spec)
+    assert impossible(game, logged(game, 300, 5)) is None
+
+
+def contradicted(dialogue):
+    """The first question once more, with the contrary answer."""
+    first, second = dialogue["turns"][:2]
+    second.update(said=first["said"], reply={"yes": "no", "no": "yes"}[first["reply"]])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda d: d.update(opening="yes"), "no dialogue opens so"),
+        (lambda d: d["turns"][0].update(reply="hello"), "reply 0 is none that the user gives there"),
+        (contradicted, "reply 1 is none that the user gives there"),
+        (lambda d: d["turns"][0].update(reward=17.0), "turn 0 pays what it cannot pay there"),
+        (lambda d: d.update(turns=[{**d["turns"][0], "reply": None}], terminated=True, truncated=False), "is not over"),
+    ],
+)
+def test_what_cannot_happen_in_the_game_is_refused(tmp_path, asked, change, why):
+    """An opening that is a reply elsewhere, answers that contradict each other, a reward of another game, an end in the
+    middle."""
+    game, dialogues = asked
+    asks_first = lambda each: len(each["turns"]) > 2 and each["turns"][0]["said"].startswith("is it")
+    place = next(row for row, each in enumerate(dialogues) if row and asks_first(each))
+    changed = json.loads(json.dumps(dialogues[place]))
+    for turn in changed["turns"]:
+        del turn["token_probabilities"]
+    change(changed)
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*dialogues[:place], changed, *dialogues[place + 1 :]])))
+    with pytest.raises(LogError, match=rf"log\.jsonl, line {place + 1}: .*{why}"):
+        read_log(path, game)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda rows: rows[1].update(turn=None), "row 1: turn is 'None', no number"),
+        (lambda rows: rows[1].update(opening="bid 100"), "row 1: opening is another one than in row 0"),
+        (lambda rows: rows[1].update(terminated=None), "row 1: terminated is another one than in row 0"),
+        (lambda rows: rows[0].update(reward=float("nan")), "row 0: reward of turn 0 is nan, no finite number"),
+        (lambda rows: rows[0].update(reward=None), "row 0: Object missing required field `reward`"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path, game, log, change, why):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path, several = tmp_path / "log.parquet", log.length > 1
+    write_log(path, SPEC, game, type(log)(*(leaf[several] for leaf in log)), 11)
+    table = parquet.read_table(path)
+    rows = table.to_pylist()
+    change(rows)
+    parquet.write_table(type(table).from_pylist(rows, schema=table.schema), path)
+    with pytest.raises(LogError) as error:
+        read_log(path, game)
+    assert why in str(error.value) and "\n" not in str(error.value)
+
+
+def test_words_that_are_bytes_are_no_words(tmp_path, game, log):
+    parquet, path = pytest.importorskip("pyarrow.parquet"), tmp_path / "log.parquet"
+    write_log(path, SPEC, game, log, 11)
+    table = parquet.read_table(path)
+    said = table.column("said").cast("binary")
+    parquet.write_table(table.set_column(table.column_names.index("said"), "said", said), path)
+    with pytest.raises(LogError, match="Expected `str`, got `bytes`"):
+        read_log(path, game)
+
+
+def test_a_log_of_a_task_in_a_file_comes_back(tmp_path):
+    write_pomdp(make("tiger"), tmp_path / "machine.1.POMDP")
+    spec = f"task:{tmp_path / 'machine.1.POMDP'}:horizon=4"
+    game = make_game(spec)
+    write_log(tmp_path / "log.jsonl", spec, game, logged(game, 20, 0), 0)
+    np.testing.assert_array_equal(read_log(tmp_path / "log.jsonl", game).reply, logged(game, 20, 0).reply)
 
 
 @pytest.mark.parametrize("line", [b"{", b"[" * 5000, b"\xff", b'{"game": NaN}', b"null", b'"text"'])

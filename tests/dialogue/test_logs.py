@@ -31,7 +31,7 @@ def test_logs_earn_what_their_speakers_earn(case):
     """The mean return within 5 standard errors of the exact one (false alarm 6e-7), and so the mean length."""
     known, log = case
     for sampled, exact in (
-        (log.returns, known.value(known.logged)),
+        (log.returns(known.game.task.discount), known.value(known.logged)),
         (log.length, turns(known.beliefs.graph, known.logged.policy)),
     ):
         assert sampled.mean() == pytest.approx(exact, abs=5 * float(sampled.std()) / EPISODES**0.5 + 1e-6)
@@ -79,7 +79,7 @@ def test_spelled_dialogues_say_the_same(case, view):
     known, log = case
     game, symbols = known.game, spelling(known.game, view)
     said = spelled(log, symbols)
-    np.testing.assert_allclose(said.reward.sum(1), log.returns, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(said.reward.sum(1), log.returns(1.0), rtol=1e-5, atol=1e-5)
     assert (said.own <= said.valid).all() and not said.reward[~said.own].any()
     # Legal at every place, and as likely in all as the utterances were.
     rows, places = np.nonzero(said.own)

@@ -347,13 +347,27 @@ def test_filtered_imitation_copies_the_best_alone():
     data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0))
     _, batch = batch_of(data, symbols, jnp.arange(200))
     outputs = {"policy": jnp.asarray(np.random.default_rng(0).normal(size=(*batch.symbol.shape, symbols.num_symbols)))}
-    best = np.argsort(-log.returns, kind="stable")[:40]
+    best = np.argsort(-log.returns(1.0), kind="stable")[:40]
     _, chosen = batch_of(data, symbols, jnp.asarray(np.flatnonzero(np.asarray(data.merit) >= 0.8)))
     kept = {"policy": outputs["policy"][:, np.flatnonzero(np.asarray(data.merit) >= 0.8)]}
     np.testing.assert_allclose(
         Imitation(best=0.2).loss(outputs, outputs, batch).loss, Imitation().loss(kept, kept, chosen).loss, rtol=1e-5
     )
-    assert log.returns[np.asarray(data.merit) >= 0.8].min() >= log.returns[best].min() - 1e-6
+    assert log.returns(1.0)[np.asarray(data.merit) >= 0.8].min() >= log.returns(1.0)[best].min() - 1e-6
+
+
+def test_dialogues_are_ranked_by_what_the_objective_counts():
+    """Of two equal sums the one that is paid sooner is worth more; and returns to go are between their ends."""
+    game = make_game("task:tiger_repeated:horizon=6,discount=0.5")
+    log = logged(game, 300, 1)
+    data = data_of(log, spelling(game, "utterance"), 0.5)
+    earned = [sum(0.5**t * float(reward) for t, reward in enumerate(row)) for row in log.reward]
+    np.testing.assert_allclose(data.earned * data.unit, earned, rtol=1e-4, atol=1e-4)
+    order = np.argsort(data.merit, kind="stable")
+    assert np.diff(np.array(earned)[order]).min() > -1e-4 and len(set(data.merit.tolist())) > 10
+    rewards = [row[begin:] for row in log.reward for begin in range(6)]
+    to_go = [sum(0.5**t * float(reward) for t, reward in enumerate(left)) for left in rewards]
+    np.testing.assert_allclose([data.least * data.unit, data.most * data.unit], [min(to_go), max(to_go)], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "view"), [(name, ("utterance", "token")[i % 2]) for i, name in enumerate(METHODS)])

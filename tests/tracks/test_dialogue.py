@@ -46,7 +46,7 @@ def test_what_is_claimed_is_in_units_of_the_return():
     outcome = DIALOGUE.row("mc_q:view=utterance", [problem], Budget(300, 1, (3000,)), plain_loop)[0]
     graph = known.beliefs.graph
     exact = float(graph.start @ action_values(graph, known.logged.values[1]).max(1))
-    unit = float(problem.log(3000).returns.std())
+    unit = float(problem.log(3000).returns(1.0).std())
     assert unit > 4 and abs(exact) > 1
     assert outcome.metrics["claim"][0] == pytest.approx(exact, abs=0.3 * unit)
 
@@ -95,6 +95,7 @@ def test_a_log_of_somebody_else_is_what_every_seed_learns_from(problem, tmp_path
     assert reading.config(METHOD, read, BUDGET)["logged"] == 50
     outcome = reading.row(METHOD, [read], BUDGET, plain_loop)[0]
     assert outcome.metrics["dialogues"] == [50, 50] and len(set(outcome.metrics["supported"])) == 1
+    assert any("the game's own speakers" in text for text in outcome.warnings), "whose 0 it is"
     kept = reading.row(METHOD, [DialogueProblem(GAME, problem.known, log)], BUDGET, plain_loop)[0]
     assert kept.metrics["return"] == pytest.approx(outcome.metrics["return"], abs=1e-3)
     with pytest.raises(ValueError, match="sweet learns from the user's states"):

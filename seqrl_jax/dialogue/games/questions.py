@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from seqrl_jax.dialogue.game import Game, anything, checked, speaker
-from seqrl_jax.settings import Horizon, Probability
+from seqrl_jax.settings import Horizon, Probability, Weight
 from seqrl_jax.tasks.build import Outcome, build, chance, ends, goes, uniform
 
 Objects = Annotated[int, Meta(ge=2, le=16)]
@@ -62,7 +62,7 @@ def twenty_questions(objects: Objects = 16, turns: Horizon = 8, noise: Probabili
     return checked(Game(task, speakers))
 
 
-def visual_dialogue(turns: Horizon = 8, noise: Probability = 0.0, yes_no_cost: float = 2.0) -> Game:
+def visual_dialogue(turns: Horizon = 8, noise: Probability = 0.0, yes_no_cost: Weight = 2.0) -> Game:
     """As `twenty_questions`, about a picture: 4 colours, 4 shapes. Questions that are answered by yes or no cost
     `yes_no_cost` more, open ones do not.
 
