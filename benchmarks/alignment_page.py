@@ -26,7 +26,7 @@ def alignment_table() -> str:
         lines.append(f"| `{method}` | {' | '.join(shown)} |")
     best = ", ".join(f"`{task}` {two(section.bounds(task)['best'].lower)}" for task in tasks)
     first = section.records[0]
-    origin = f"`seqrl run lm`: {len(first.seeds)} seeds, {where(first)}."
+    origin = f"`seqrl run lm`: {len(first.seeds)} seeds, {where(section)}."
     told = [f"Largest gold reward: {best}.", _far(section), _with_more(), origin, _not_recorded(section)]
     table = "\n".join([*lines, "", " ".join(filter(None, told))])
     return "\n\n".join(filter(None, [table, reward_models_table(section)]))

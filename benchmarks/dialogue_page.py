@@ -87,7 +87,7 @@ def dialogue_table() -> str:
         lines.append(f"| `{method}` | {' | '.join(map(' / '.join, pairs))} | {used[method]:,.0f} |")
     lines.append(f"| *best in the logs* | {' | '.join(two(talks.supported(game)) for game in talks.games)} | |")
     first = talks.section.records[0]
-    origin = f"{len(first.seeds)} seeds, at most {first.steps_asked:,} updates, {where(first)}"
+    origin = f"{len(first.seeds)} seeds, at most {first.steps_asked:,} updates, {where(talks.section)}"
     planned, made = suite("dialogue").methods, set(talks.section.methods)
     absent = f" {len(made)} of {len(planned)} methods and views are recorded so far." if made < set(planned) else ""
     return "\n".join([*lines, "", f"`seqrl run dialogue`: {origin}.{absent}"])
@@ -111,7 +111,7 @@ def _by_utterances(name: str) -> str:
         scores = " | ".join(talks.shown(method, UTTERANCE, game) for game in talks.games)
         lines.append(f"| `{naming.base(method)}` | {scores} |")
     first = talks.section.records[0]
-    origin = f"{len(first.seeds)} seeds, {first.steps_made:,} updates, {where(first)}"
+    origin = f"{len(first.seeds)} seeds, {first.steps_made:,} updates, {where(talks.section)}"
     return "\n".join([*lines, "", f"`seqrl run {name}`: {origin}."])
 
 

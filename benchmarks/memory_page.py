@@ -91,9 +91,8 @@ def suite_table() -> str:
             for task in section.tasks
         )
         lines.append(f"| `{memory}` | {' | '.join(cells)} |")
-    made = list(dict.fromkeys(map(where, section.records)))
     first = section.records[0]
-    budget = f"{len(first.seeds)} seeds, {first.steps_made:,} steps per run, {' and '.join(made)}"
+    budget = f"{len(first.seeds)} seeds, {first.steps_made:,} steps per run, {where(section)}"
     return "\n".join([*lines, "", f"`seqrl run memory`, {' / '.join(f'`{agent}`' for agent in agents)}: {budget}."])
 
 
@@ -111,8 +110,8 @@ def gymnax_table() -> str:
             trained = "" if seconds is None else f", {seconds.compilation + seconds.training:.0f} s"
             cells.append(NONE if row is None else with_interval(row.score) + trained)
         lines.append(f"| `{task}` | {' | '.join(cells)} |")
-    made, first = list(dict.fromkeys(map(where, section.records))), section.records[0]
-    budget = f"{len(first.seeds)} seeds in one program, {first.steps_made:,} steps per run, {' and '.join(made)}"
+    first = section.records[0]
+    budget = f"{len(first.seeds)} seeds in one program, {first.steps_made:,} steps per run, {where(section)}"
     return "\n".join([*lines, "", f"`seqrl run gymnax`: return, and seconds with compilation; {budget}."])
 
 

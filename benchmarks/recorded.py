@@ -9,7 +9,6 @@ from typing import Any
 from seqrl_jax.report.sections import Section, sections
 from seqrl_jax.results import store
 from seqrl_jax.results.provenance import read_measurement
-from seqrl_jax.results.record import Record
 from seqrl_jax.tracks.registry import TRACKS
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +38,7 @@ def recorded_rows(path: Path | None, **budget: int) -> list[dict[str, Any]]:
     return measured["rows"] if {key: measured[key] for key in budget} == budget else []
 
 
-def where(record: Record) -> str:
-    """On what it was made."""
-    return f"on {record.device}, jax {record.versions['jax']}"
+def where(section: Section) -> str:
+    """On what its records were made."""
+    made = (f"on {record.device}, jax {record.versions['jax']}" for record in section.records)
+    return " and ".join(dict.fromkeys(made))

@@ -153,4 +153,4 @@ def _head(method: str, marked_wrong: bool = False) -> str:
 def _origin(suite: str, section: Section) -> str:
     """What was run, from the record of a method that learns."""
     first = next(record for record in section.records if record.steps_asked)
-    return f"`seqrl run {suite}`: {len(first.seeds)} seeds, {first.steps_asked:,} steps per run, {where(first)}."
+    return f"`seqrl run {suite}`: {len(first.seeds)} seeds, {first.steps_asked:,} steps per run, {where(section)}."
