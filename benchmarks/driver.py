@@ -63,6 +63,9 @@ class Simulated:
     def code(self, method: str) -> Sequence[str]:
         return ["seqrl_jax.tracks.training"]
 
+    def task_code(self, task: str) -> Sequence[str]:
+        return ()
+
 
 def record(cell: Identity) -> Record:
     """That of a cell which was run."""

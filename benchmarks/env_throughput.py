@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ import gymnax
 import jax
 
 from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.tasks.environment import Discrete
 from seqrl_jax.tasks.environments import environment
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
-from seqrl_jax.throughput.env import random_policy_rollout, rollout
+from seqrl_jax.throughput.env import random_policy_rollout, rollout, uniform_actions
 from seqrl_jax.throughput.measure import Measurement, Program, measure
 
 LENGTH = 30
@@ -47,7 +49,7 @@ def gymnax_program(batch: int, steps: int) -> Program:
     return rollout(
         lambda keys: jax.vmap(env.reset, in_axes=(0, None))(keys, params),
         lambda keys, state, action: step(keys, state, action, params)[:3],
-        env.num_actions,
+        partial(uniform_actions, Discrete(env.num_actions)),
         batch,
         steps,
     )

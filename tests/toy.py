@@ -31,6 +31,7 @@ class Toy:
     )
     config = lambda self, method, coin, budget: {"rate": 3.6 + len(method) / 50, "steps": budget.steps}
     code = lambda self, method: ["seqrl_jax.tracks.base"]
+    task_code = lambda self, task: []
     task_facts = method_facts = lambda self, name: {}
     notes = errors = pictures = lambda self, records: []
 

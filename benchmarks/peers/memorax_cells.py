@@ -7,7 +7,7 @@
 Each model reads random inputs as a whole, as in training, and step by step with its carry handed on, as in acting; and
 what follows a reset is read again without what went before it. Printed are the largest differences relative to the
 largest output. A right model shows rounding, 1e-6 or so. For this suite's memories a test holds the same differences to
-1e-10 in double precision (`tests/memory`).
+1e-10 in double precision (`tests/networks/test_memories.py`).
 """
 
 from __future__ import annotations

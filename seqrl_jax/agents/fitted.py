@@ -32,11 +32,13 @@ KIND = "fitted agent"
 
 
 class Remembered(NamedTuple):
-    """What stands between two steps of B episodes: carry, action (the last one) and key, [B, ...] each."""
+    """What stands between two steps of B episodes, [B, ...] each: carry, action (the last one), key, and whether they
+    have yet to begin."""
 
     carry: Any
     action: Array
     key: Array
+    begins: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ class Fitted:
             carry=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), carry),
             action=zeros_in(self._ready.env.action_space, batch),
             key=jax.random.split(key_of(seed), batch),
+            begins=jnp.ones(batch, bool),
         )
 
     def predict(
@@ -76,7 +79,7 @@ class Fitted:
     ) -> tuple[np.ndarray, Remembered]:
         """Actions for observations [B, ...], and what is remembered then.
 
-        Args: first: [B] bool, where an episode begins, whatever was remembered; None: where nothing has been seen.
+        Args: first: [B] bool, where an episode begins whatever is remembered, beside those where nothing has been seen.
             reward: [B], what the last actions were paid, for agents that read it.
         Raises: ValueError for observations of another shape.
         """
@@ -85,7 +88,7 @@ class Fitted:
         expected = (batch,) if isinstance(space, Discrete) else (batch, *space.shape)
         if seen.shape != expected:
             raise ValueError(f"observations of shape {seen.shape}, expected {expected}")
-        begins = jnp.zeros(batch, bool) if first is None else jnp.asarray(first, bool)
+        begins = state.begins if first is None else state.begins | jnp.asarray(first, bool)
         paid = jnp.broadcast_to(jnp.asarray(reward, jnp.float32), (batch,))
         return self._act(seen, state, begins, paid)
 
@@ -96,7 +99,7 @@ class Fitted:
             fresh = self.policy.initial_carry()
             carry = jax.tree.map(lambda new, old: jnp.where(first, new, old), fresh, state.carry)
             carry, action = self.policy.act(key, carry, StepInput(obs, first, state.action, reward))
-            return action, Remembered(carry, action, following)
+            return action, Remembered(carry, action, following, jnp.bool_(False))
 
         def act(*arguments: Any) -> tuple[np.ndarray, Remembered]:
             action, state = stepped(*arguments)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from seqrl_jax import naming
 from seqrl_jax.commands.console import print_columns, print_json
 from seqrl_jax.report.words import DAGGER
+from seqrl_jax.tasks.environments import GYMNAX, named_by_origin, settings_of
 from seqrl_jax.tasks.facts import facts
 from seqrl_jax.tasks.registry import FILE, make, refuse_other_file
 from seqrl_jax.tracks.base import Entry, Suite, Track
@@ -60,6 +61,8 @@ def _describe(spec: str, as_json: bool) -> None:
     if FILE.fullmatch(spec):
         return _describe_file(spec, as_json)
     name = naming.base(spec)
+    if named_by_origin(spec):
+        return _describe_environment(spec, as_json)
     refuse_other_file(name)
     entries: dict[str, tuple[Track, Entry]] = {}
     for track in TRACKS.values():
@@ -76,8 +79,7 @@ def _describe(spec: str, as_json: bool) -> None:
     if entry.detail:
         print(f"\n{entry.detail}")
     if entry.settings:
-        rows = [(setting.key, f"{setting.domain} (default: {setting.default})") for setting in entry.settings]
-        print_columns(f"\nsettings ({name}:key=value,...)", rows)
+        _print_settings(name, entry.settings)
 
 
 def _describe_file(spec: str, as_json: bool) -> None:
@@ -86,6 +88,23 @@ def _describe_file(spec: str, as_json: bool) -> None:
     if as_json:
         return print_json({"name": spec, "track": "pomdp", "about": about, "facts": consists_of})
     print_columns(f"{spec} (pomdp): {about}", list(consists_of.items()))
+
+
+def _describe_environment(spec: str, as_json: bool) -> None:
+    """{"name", "track", "about", "settings"}: of an environment of gymnax, or of one's own."""
+    name = ":".join(spec.split(":")[:2])
+    about = "an environment of gymnax" if naming.base(spec) == GYMNAX else "an environment by the path of its function"
+    settings = settings_of(spec)
+    if as_json:
+        described = [asdict(setting) for setting in settings]
+        return print_json({"name": name, "track": "environments", "about": about, "settings": described})
+    print(f"{name} (environments): {about}")
+    _print_settings(name, settings)
+
+
+def _print_settings(name: str, settings: Sequence[naming.Setting]) -> None:
+    rows = [(setting.key, f"{setting.domain} (default: {setting.default})") for setting in settings]
+    print_columns(f"\nsettings ({name}:key=value,...)", rows)
 
 
 def _describe_suite(suite: Suite, as_json: bool) -> None:

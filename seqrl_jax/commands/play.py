@@ -11,7 +11,7 @@ from seqrl_jax.commands.watch import believed, discounted, parted
 from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.figures import printable
 from seqrl_jax.naming import SpecError, lookup
-from seqrl_jax.tasks.registry import make
+from seqrl_jax.tasks.environments import table
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.episode import Moment, Step, episode
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     """Ask for each action on stdin, a name or a number; `?` shows the belief. Raises: SpecError with --json."""
     if options.json:
         raise SpecError("play is for people: `seqrl watch --json` has the same fields")
-    task = make(options.task)
+    task = table(options.task)
     history = solve(task, cache_directory()).values["history"].lower
     print(f"{printable(task.name)}: {task.horizon} steps at most. {BELIEF} shows what a perfect memory believes.")
     steps: list[Step] = []

@@ -7,9 +7,10 @@ from dataclasses import asdict
 
 from seqrl_jax.commands.console import note, one_line, print_json
 from seqrl_jax.commands.table import read
-from seqrl_jax.release import AUTHORS, ReleaseError, release
+from seqrl_jax.release import AUTHORS, ReleaseError, Tuned, release
 from seqrl_jax.report.check import findings
 from seqrl_jax.tracks.suites import SUITES
+from seqrl_jax.tracks.sweeps import sweeps
 from seqrl_jax.tracks.tuning import SEEDS
 
 
@@ -21,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
         if finding.kind == "error":
             raise ReleaseError(f"{options.directory} is not released: {one_line(finding.text)}")
         note(finding.text)
-    made = release(sections, options.out, options.author or AUTHORS, SEEDS)
+    made = release(sections, options.out, options.author or AUTHORS, Tuned(sweeps().keys(), SEEDS))
     if options.json:
         return print_json({"directory": str(options.out), **asdict(made)})
     print(f"{options.out}: {made.records:,} records, sha256:{made.name}")

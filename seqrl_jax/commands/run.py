@@ -30,6 +30,8 @@ from seqrl_jax.tracks.registry import TRACKS
 from seqrl_jax.tracks.suites import SUITES, check, suite
 
 OWN = "own"
+SEEDS, STEPS = 5, 10_000
+"""Of each cell, and of each run, in a track that has no suite."""
 """What records and their directory say where tasks or agents are chosen and no suite is: they are cells of none."""
 
 
@@ -105,11 +107,13 @@ def _reading(track: Track, log: Path | None) -> Track:
 
 
 def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:
-    """The first suite of the track that has most of the names; where none has any, of the first track, which then says
-    what they might have been."""
+    """The first suite of the track that has most of the names, or all that it has; where none has any, of the first
+    track, which then says what they might have been."""
 
     def named(track: Track) -> tuple[int, int]:
         return sum(track.knows(task) for task in tasks), sum(base(agent) in track.methods for agent in agents)
 
-    name = max(TRACKS.values(), key=named).name
-    return next(suite for suite in SUITES.values() if suite.track == name)
+    track = max(TRACKS.values(), key=named)
+    names = tuple(track.tasks), tuple(track.methods)
+    everything = Suite(OWN, "every method on every task", track.name, *names, seeds=SEEDS, steps=STEPS)
+    return next((suite for suite in SUITES.values() if suite.track == track.name), everything)

@@ -24,6 +24,10 @@ from seqrl_jax.tracks.registry import TRACKS
 def run(options: argparse.Namespace) -> None:
     """Print the table of a directory; or what is asked for instead: rows of some columns, profiles, probabilities of
     improvement."""
+    if options.format in ("text", "json"):
+        # Other names for what is printed unless a form is asked for, and for --json.
+        as_json = options.json or options.format == "json"
+        options = argparse.Namespace(**vars(options) | {"json": as_json, "format": None})
     if options.columns or options.sort:
         return _show_rows(options)
     if options.format:

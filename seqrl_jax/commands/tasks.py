@@ -5,7 +5,7 @@ from __future__ import annotations
 from seqrl_jax import naming
 from seqrl_jax.dialogue import registry as games
 from seqrl_jax.tasks import tabular
-from seqrl_jax.tasks.registry import make
+from seqrl_jax.tasks.environments import table
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 
@@ -18,7 +18,7 @@ def named(spec: str, horizon: int | None = None, discount: float | None = None) 
     if not games.known(spec):
         for key, value in settings.items():
             spec = spec if value is None else naming.with_setting(spec, key, value)
-        return make(spec)
+        return table(spec)
     task = games.make_game(spec).task
     task = task if horizon is None else tabular.with_horizon(task, horizon)
     return task if discount is None else tabular.with_discount(task, discount)

@@ -18,7 +18,7 @@ from seqrl_jax.files import write_whole
 from seqrl_jax.naming import SpecError
 from seqrl_jax.report.film import film
 from seqrl_jax.runs.programs import keep_compiled_programs
-from seqrl_jax.tasks.registry import make
+from seqrl_jax.tasks.environments import table
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tracks.episode import Moment, Step, by_policy, episode
 from seqrl_jax.tracks.evaluation import controller_policy
@@ -30,7 +30,7 @@ WORTH_SAYING = 1e-6
 
 def run(options: argparse.Namespace) -> None:
     """Print the episode, or its JSON; write the film."""
-    task = make(options.task)
+    task = table(options.task)
     keep_compiled_programs()
     chooser = _random(task, options.seed) if options.random else by_policy(task, _policy(task, options), options.seed)
     steps = list(episode(task, chooser, options.seed))

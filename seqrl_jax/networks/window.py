@@ -52,7 +52,8 @@ class Window(Memory):
 class ShortConvolution(nn.Module):
     """A causal convolution of each channel by itself, over the last `size` inputs of the episode.
 
-    `y_t = bias + sum_k kernel_k x_{t-k}`: a carry [B, size - 1, F] and inputs [T, B, F] -> the carry, and [T, B, F].
+    `y_t = bias + sum_k kernel_k x_{t - (size - 1) + k}`: a carry [B, size - 1, F] and inputs [T, B, F] -> the carry,
+    and [T, B, F].
     """
 
     size: int

@@ -49,16 +49,18 @@ class Row:
 
 def cells_of(order: Order, fingerprint: Callable[[Sequence[str]], str]) -> dict[Cell, Identity]:
     """What makes each cell, method by method. fingerprint: of the code of modules."""
-    code = {method: fingerprint(order.track.code(method)) for method in order.methods}
+    track = order.track
+    of_task = {problem.spec: track.task_code(problem.spec) for problem in order.problems}
+    of_method = {method: track.code(method) for method in order.methods}
     return {
         (method, problem.spec): Identity(
-            track=order.track.name,
+            track=track.name,
             method=method,
             task=problem.spec,
-            config=as_json(order.track.config(method, problem, order.budget)),
+            config=as_json(track.config(method, problem, order.budget)),
             seeds=list(order.budget.seeds),
             task_fingerprint=problem.fingerprint,
-            code_fingerprint=code[method],
+            code_fingerprint=fingerprint([*of_method[method], *of_task[problem.spec]]),
         )
         for method in order.methods
         for problem in order.problems

@@ -66,7 +66,7 @@ def multi_armed_bandit(arms: Arms = 2, horizon: Pulls = 20) -> Ready:
     Seed idea: exploration is a matter of memory. The best policy is known, and counts.
     Source: Duan et al. (2016), RL^2, sec. 3.1.
     Optimum: by induction over the counts of all arms, where they can be listed: of two arms up to 80 pulls, of three up
-    to 28. Beyond, an interval. Memoryless: at least win-stay, lose-shift; at most the optimum.
+    to 27. Beyond, an interval. Memoryless: at least win-stay, lose-shift; at most the optimum.
     """
     blind = win_stay_lose_shift(arms, horizon)
     history = _history(arms, horizon, blind)

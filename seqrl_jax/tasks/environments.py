@@ -6,16 +6,19 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from seqrl_jax import naming
-from seqrl_jax.settings import Discount
+from seqrl_jax.settings import Count, Discount, Horizon, Number
 from seqrl_jax.tasks import bandit, battleship, cards, catch, chain, concentration, demand, key_door, minesweeper, tmaze
-from seqrl_jax.tasks.environment import Environment
+from seqrl_jax.tasks.contract import broken
 from seqrl_jax.tasks.gymnax_adapter import from_gymnax
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, TASKS, make, refuse_other_file
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
+from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tasks.wrappers.mask import GROUPS
 from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapped_environment, wrapper_settings
 
@@ -23,6 +26,9 @@ GYMNAX = "gymnax"
 DISCOUNT = 0.99
 """Of environments that have none of their own. They are scored without it."""
 PLAIN = (bool, int, float)
+MAX_STEPS = "max_steps_in_episode"
+WholeNumber = Annotated[int, Meta(ge=0, le=1_000_000)]
+"""Of settings of gymnax that may be 0."""
 PATH = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)(:(?P<settings>.*))?", re.DOTALL)
 
 
@@ -80,11 +86,76 @@ def environment(spec: str) -> Ready:
     return naming.lookup("environment", name, {**TASKS, **ENVIRONMENTS, GYMNAX: None})
 
 
+def modules_of(spec: str) -> list[str]:
+    """The modules, by name, whose code makes the environment that `spec` names; none of a table, which is data."""
+    name, path = naming.base(spec), PATH.fullmatch(spec)
+    if name in TASKS or FILE.fullmatch(spec):
+        return []
+    wrappers = [from_gymnax.__module__] if name == GYMNAX else []
+    if re.search(rf"[:,]({'|'.join(ENVIRONMENT_WRAPPERS)})=", spec):
+        wrappers.append(wrapped_environment.__module__)
+    if name in ENVIRONMENTS:
+        return [ENVIRONMENTS[name].__module__, *wrappers]
+    return [path["module"], *wrappers] if path and name != GYMNAX else wrappers
+
+
 def environment_settings(name: str) -> list[naming.Setting]:
     """What can be set of an environment: its own keys and the wrappers. Raises SpecError for an unknown name."""
     own = naming.describe_settings(naming.lookup("environment", name, ENVIRONMENTS))
     known = {setting.key for setting in own}
     return [*own, *(setting for setting in wrapper_settings(ENVIRONMENT_WRAPPERS) if setting.key not in known)]
+
+
+def settings_of(spec: str) -> list[naming.Setting]:
+    """What can be set of an environment that is named by `gymnax:NAME` or `MODULE:FUNCTION`. Raises SpecError."""
+    if naming.base(spec) == GYMNAX:
+        import gymnax
+
+        name = spec.partition(":")[2].partition(":")[0]
+        naming.lookup("environment of gymnax", name, dict.fromkeys(gymnax.registered_envs))
+        env, params = gymnax.make(name)
+        plain = {**_plain(_defaults(type(env))), **_plain(vars(params)), "discount": DISCOUNT}
+        domain = lambda key, value: naming.in_words(Discount if key == "discount" else _domain(key, value))
+        own = [naming.Setting(key, domain(key, value), str(value).lower()) for key, value in plain.items()]
+    else:
+        path = PATH.fullmatch(spec)
+        assert path
+        own = naming.describe_settings(_imported(spec, path["module"], path["function"]))
+    known = {setting.key for setting in own}
+    return [*own, *(setting for setting in wrapper_settings(ENVIRONMENT_WRAPPERS) if setting.key not in known)]
+
+
+def named_by_origin(spec: str) -> bool:
+    """Whether this is `gymnax:NAME` or `MODULE:FUNCTION`, settings or not."""
+    if spec.startswith(f"{GYMNAX}:"):
+        return True
+    return bool(PATH.fullmatch(spec)) and not FILE.fullmatch(spec)
+
+
+def table(spec: str) -> TabularPOMDP:
+    """The task that `spec` names, as `make` has it. Raises: SpecError also for an environment that is no table."""
+    name = naming.base(spec)
+    if name in (*ENVIRONMENTS, GYMNAX) or (named_by_origin(spec) and name not in TASKS):
+        tells = "seqrl list tells of it" if name in ENVIRONMENTS else "nothing is computed of it"
+        raise naming.SpecError(f"{naming.shown(spec)} is an environment, and no table that could be solved: {tells}")
+    return make(spec)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if type(value) in PLAIN}
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    return {key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()}
+
+
+def _domain(key: str, value: Any) -> Any:
+    """What a setting of gymnax may be, which has a default and no domain."""
+    if isinstance(value, bool):
+        return bool
+    if key == MAX_STEPS:
+        return Horizon
+    return (Count if value > 0 else WholeNumber) if isinstance(value, int) else Number
 
 
 def _called(spec: str, function: Callable[..., Any], settings: Mapping[str, str]) -> Ready:
@@ -98,12 +169,17 @@ def _called(spec: str, function: Callable[..., Any], settings: Mapping[str, str]
 
 
 def _ready(spec: str, made: Any) -> Ready:
-    if isinstance(made, Ready):
-        return made
-    if isinstance(made, tuple) and len(made) == 2:
+    """Raises: SpecError for what is no environment with its params, or one that breaks its contract."""
+    if not isinstance(made, Ready):
+        if not isinstance(made, tuple) or len(made) != 2:
+            expected = "expected an environment and its params"
+            raise naming.SpecError(f"{naming.shown(spec)} made {type(made).__name__}, {expected}")
         env, params = made
-        return Ready(env, params) if isinstance(env, Environment) else Ready(*from_gymnax(env, params, DISCOUNT))
-    raise naming.SpecError(f"{naming.shown(spec)} made {type(made).__name__}, expected an environment and its params")
+        of_gymnax = hasattr(env, "reset_env") and hasattr(env, "step_env")
+        made = Ready(*from_gymnax(env, params, DISCOUNT)) if of_gymnax else Ready(env, params)
+    if wrong := broken(made):
+        raise naming.SpecError(f"{naming.shown(spec)}: {wrong}")
+    return made
 
 
 def _values(spec: str, settings: Mapping[str, str], own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -135,14 +211,13 @@ def _of_gymnax(spec: str) -> Ready:
     name, _, rest = spec.partition(":")[2].partition(":")
     naming.lookup("environment of gymnax", name, dict.fromkeys(gymnax.registered_envs))
     env, params = gymnax.make(name)
-    of_params = {key: type(value) for key, value in vars(params).items() if type(value) in PLAIN}
-    parameters = inspect.signature(type(env)).parameters.items()
-    of_env = {key: type(parameter.default) for key, parameter in parameters if type(parameter.default) in PLAIN}
+    of_params, of_env = _plain(vars(params)), _plain(_defaults(type(env)))
+    domains = {key: _domain(key, value) for key, value in {**of_env, **of_params}.items()}
     settings = naming.read_settings(spec, rest) if rest else {}
-    values, wrappers = _values(spec, settings, {**of_env, **of_params, "discount": Discount})
+    values, wrappers = _values(spec, settings, {**domains, "discount": Discount})
     env, params = gymnax.make(name, **{key: value for key, value in values.items() if key in of_env})
     params = params.replace(**{key: value for key, value in values.items() if key in of_params})
-    ready = Ready(*from_gymnax(env, params, values.get("discount", DISCOUNT)))
+    ready = _ready(spec, Ready(*from_gymnax(env, params, values.get("discount", DISCOUNT))))
     if "mask" in wrappers:
         wrappers["mask"] = GROUPS.get(name, {}).get(wrappers["mask"], wrappers["mask"])
     return naming.made(spec, lambda: wrapped_environment(ready, wrappers))

@@ -71,9 +71,10 @@ class ToGymnasium(_Stepped, gymnasium.Env[Any, Any]):
         """Raises: ResetNeeded before an episode and behind one, InvalidAction."""
         if self._state is None:
             raise gymnasium.error.ResetNeeded("call reset() before step(): no episode is going on")
-        if not self.action_space.contains(action):
+        chosen = _taken(action, self.action_space)
+        if chosen is None:
             raise gymnasium.error.InvalidAction(f"{action!r} is not in {self.action_space}")
-        after, self._key = self._go_on(self._key, self._state, np.asarray(action, _dtype(self.env.action_space)))
+        after, self._key = self._go_on(self._key, self._state, chosen)
         self._state = None if after.terminated | after.truncated else after.state
         ends = bool(after.terminated), bool(after.truncated)
         return self._seen(after.obs), float(after.reward), *ends, {}
@@ -154,10 +155,11 @@ class ToGymnasiumVector(_Stepped, gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Raises: ResetNeeded before the first episodes, InvalidAction for actions of another shape or value."""
         if self._state is None:
             raise gymnasium.error.ResetNeeded("call reset() before the first step()")
-        chosen = np.asarray(actions)
-        if chosen.shape != self.action_space.shape or not self.action_space.contains(_as(chosen, self.action_space)):
-            raise gymnasium.error.InvalidAction(f"actions of shape {chosen.shape} are not all in {self.action_space}")
-        made = self._go_on(self._key, self._state, chosen.astype(_dtype(self.env.action_space)), self._ended)
+        chosen = _taken(actions, self.action_space)
+        if chosen is None:
+            shape = np.shape(actions)
+            raise gymnasium.error.InvalidAction(f"actions of shape {shape} are not all in {self.action_space}")
+        made = self._go_on(self._key, self._state, chosen, self._ended)
         self._obs, self._state, self._key, reward, *ends = made
         terminated, truncated = (np.array(end) for end in ends)
         self._ended = terminated | truncated
@@ -223,13 +225,17 @@ def _gymnasium_space(space: Space, end: float) -> Any:
     return gymnasium.spaces.Box(-end, end, space.shape, np.float32)
 
 
-def _as(actions: np.ndarray, space: Any) -> np.ndarray:
-    """Actions in a space's own type, where that changes none of them."""
-    return actions.astype(space.dtype) if np.can_cast(actions.dtype, space.dtype, "same_kind") else actions
-
-
-def _dtype(space: Space) -> Any:
-    return np.int32 if isinstance(space, Discrete) else np.float32
+def _taken(action: Any, space: Any) -> np.ndarray | None:
+    """Actions as environments take them; None for what is none. Numbers beyond an end count as the end, as they do in
+    gymnasium's own environments: the law of a policy knows no ends."""
+    chosen = np.asarray(action)
+    if not np.can_cast(chosen.dtype, space.dtype, "same_kind") or chosen.shape != space.shape:
+        return None
+    if isinstance(space, gymnasium.spaces.Box):
+        taken = np.clip(chosen, space.low, space.high).astype(np.float32)
+        return taken if np.isfinite(chosen).all() else None
+    taken = chosen.astype(space.dtype)
+    return taken.astype(np.int32) if space.contains(taken if chosen.ndim else taken[()]) else None
 
 
 def _spec(name: str, settings: dict[str, Any]) -> str:

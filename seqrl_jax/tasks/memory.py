@@ -21,7 +21,7 @@ def repeat_previous(symbols: Several = 2, delay: Delay = 2, horizon: Horizon = 1
         asked     ? ? b a a b       (delay = 2)
 
     Seed idea: a short window is enough, if it is long enough. After RepeatPrevious, Morad et al. (2023).
-    Optimum: (horizon - delay) + delay (2 / symbols - 1); memoryless horizon (2 / symbols - 1).
+    Optimum: (horizon - delay) + delay (2 / symbols - 1); memoryless horizon (2 / symbols - 1) unless delay is 0.
     Endless (`endless=true,discount=0.9`): (discount^delay + (1 - discount^delay) (2 / symbols - 1)) / (1 - discount);
     memoryless (2 / symbols - 1) / (1 - discount). What is remembered must go on being dropped for what is new.
     """

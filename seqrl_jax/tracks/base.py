@@ -186,6 +186,10 @@ class Track(Protocol):
         """The modules that a method's numbers come from, by name; what they import follows from them."""
         ...
 
+    def task_code(self, task: str) -> Sequence[str]:
+        """The same of what a task is, where its fingerprint is not of all its data; nothing where it is."""
+        ...
+
     def row(self, method: str, problems: Sequence[Any], budget: Budget, loop: Loop) -> Sequence[Outcome]:
         """Run a method on problems of equal `program` with all seeds, as one compiled program: an outcome for each."""
         ...

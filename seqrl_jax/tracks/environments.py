@@ -16,7 +16,7 @@ from seqrl_jax.agents.registry import AGENTS, make_agent
 from seqrl_jax.descriptions import described
 from seqrl_jax.naming import SpecError
 from seqrl_jax.results.record import Bound, Record
-from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, environment_settings, known
+from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, environment_settings, known, modules_of
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapper_settings
 from seqrl_jax.tracks.agents import RETURN, agent_entry, agent_facts, outcome_of, parameters_in
@@ -111,6 +111,9 @@ class EnvironmentTrack:
 
     def code(self, method: str) -> Sequence[str]:
         return ["seqrl_jax.tracks.training", *modules(make_agent(method))]
+
+    def task_code(self, task: str) -> Sequence[str]:
+        return modules_of(task)
 
     def row(self, method: str, problems: Sequence[EnvironmentProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         agent = make_agent(method)

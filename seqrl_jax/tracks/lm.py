@@ -159,6 +159,9 @@ class LMTrack:
         models = ("seqrl_jax.networks.gpt", "seqrl_jax.networks.rnn")
         return (type(make_method(method)).__module__, "seqrl_jax.lm.alignment", *models)
 
+    def task_code(self, task: str) -> Sequence[str]:
+        return ()
+
     def row(self, method: str, problems: Sequence[LMProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen, supervised = self._settings(method, budget)
         return [_outcome(chosen, problem.judge(supervised, budget.seeds), budget, loop) for problem in problems]

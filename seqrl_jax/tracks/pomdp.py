@@ -142,6 +142,9 @@ class PomdpTrack:
             return ["seqrl_jax.tracks.oracles"]
         return ["seqrl_jax.tracks.training", *modules(make_agent(method))]
 
+    def task_code(self, task: str) -> Sequence[str]:
+        return ()
+
     def row(self, method: str, problems: Sequence[PomdpProblem], budget: Budget, loop: Loop) -> Sequence[Outcome]:
         if method in ORACLES:
             return [_oracle(method, problem, budget) for problem in problems]

@@ -23,7 +23,7 @@ def episode(fitted, env, seed):
     obs, _ = env.reset(seed=seed)
     state, total, ended, actions = fitted.begin(seed=seed), 0.0, False, []
     while not ended:
-        action, state = fitted.predict([obs], state, first=[not actions])
+        action, state = fitted.predict([obs], state)
         actions.append(int(action[0]))
         obs, reward, terminated, truncated, _ = env.step(actions[-1])
         total, ended = total + reward, terminated or truncated
@@ -64,6 +64,50 @@ def test_episodes_of_a_batch_are_their_own_and_a_first_step_forgets(fitted):
     jax.tree.map(np.testing.assert_array_equal, forgot.carry, fresh.carry)
     _, went_on = fitted.predict(obs[0], state)
     assert any((one != other).any() for one, other in zip(jax.tree.leaves(went_on.carry), jax.tree.leaves(fresh.carry)))
+
+
+def test_what_has_yet_to_begin_begins(fitted):
+    """Its own last action is none, as where it was trained, and not the first of all actions."""
+    _, plain = fitted.predict([0], fitted.begin(seed=7))
+    _, said = fitted.predict([0], fitted.begin(seed=7), first=[True])
+    jax.tree.map(np.testing.assert_array_equal, plain.carry, said.carry)
+    _, after = fitted.predict([0], plain)
+    _, again = fitted.predict([0], plain, first=[False])
+    jax.tree.map(np.testing.assert_array_equal, after.carry, again.carry)
+    assert not plain.begins.any()
+
+
+def test_an_agent_of_continuous_actions_plays_in_gymnasium():
+    pytest.importorskip("gymnasium")
+    from seqrl_jax.tasks.gymnasium_adapter import to_gymnasium, to_gymnasium_vector
+
+    spec = "gymnax:Pendulum-v1:max_steps_in_episode=40"
+    pendulum, ready = fit("ppo:width=8", spec, 200), environment(spec)
+    env = to_gymnasium(ready.env, ready.params)
+    obs, _ = env.reset(seed=0)
+    state, beyond, ended = pendulum.begin(), 0, False
+    while not ended:
+        action, state = pendulum.predict(obs[None], state)
+        beyond += abs(action[0]) > 1
+        obs, *_, terminated, truncated, _ = env.step(action[0])
+        ended = terminated or truncated
+    assert beyond, "a Gaussian knows no ends"
+    one, many = to_gymnasium(ready.env, ready.params), to_gymnasium_vector(ready.env, ready.params, 1)
+    starts = one.reset(seed=3)[0], many.reset(seed=3)[0][0]
+    np.testing.assert_allclose(*starts, atol=1e-6)
+    for action in (np.array([0.5]), np.array([7.0]), np.array([1.0], np.float32)):
+        (obs, reward, *_), (others, rewards, *_) = one.step(action), many.step(action[None])
+        np.testing.assert_allclose(obs, others[0], atol=1e-5)
+        assert reward == pytest.approx(rewards[0], abs=1e-5)
+    for wrong in (np.array([np.nan]), np.array([0.5, 0.5]), 0.5, None):
+        with pytest.raises(gymnasium_error()):
+            one.step(wrong)
+
+
+def gymnasium_error():
+    import gymnasium
+
+    return gymnasium.error.InvalidAction
 
 
 def test_it_comes_back_from_a_file(fitted, tmp_path):

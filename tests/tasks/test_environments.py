@@ -1,6 +1,7 @@
 """What every environment of the suite that is no table promises, whatever its rules."""
 
 import inspect
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from seqrl_jax import naming
 from seqrl_jax.descriptions import described
 from seqrl_jax.naming import SpecError
 from seqrl_jax.tasks.environment import Box, auto_reset
-from seqrl_jax.tasks.environments import ENVIRONMENTS, environment
+from seqrl_jax.tasks.environments import ENVIRONMENTS, environment, modules_of, settings_of, table
 
 SMALL = {
     "memory_chain": "memory_chain:length=5,bits=2",
@@ -119,3 +120,111 @@ def test_no_mean_of_random_play_exceeds_what_is_certified(played):
         assert proved.lower <= proved.upper
         assert returns.mean() <= proved.upper + 5 * returns.std() / EPISODES**0.5 + 1e-6
     assert ready.certified["memoryless_stochastic"].lower <= ready.certified["history"].upper
+
+
+FORGOT = """
+import jax.numpy as jnp
+from dataclasses import dataclass
+from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole
+from seqrl_jax.tasks.ready import Certificate, Ready
+
+@dataclass(frozen=True)
+class Sound(Whole):
+    longest: int = 3
+    action_space = Discrete(2)
+    observation_space = Discrete(3)
+
+    def reset(self, key, params):
+        return jnp.int32(0), jnp.int32(0)
+
+    def step(self, key, state, action, params):
+        return Transition(jnp.int32(0), state + 1, jnp.float32(0), state > 1, jnp.bool_(False), {})
+
+class Unlike(Sound):
+    def step(self, key, state, action, params):
+        return self.changed(super().step(key, state, action, params))
+
+class Bare:
+    longest, action_space, observation_space = 3, Discrete(2), Discrete(3)
+    reset, step = Sound.reset, Sound.step
+
+def of(name, change):
+    return lambda: (type(name, (Unlike,), {"changed": lambda self, after: change(after)})(), None)
+
+def sound(): return Sound(), None
+def pair(): return 1, 2
+def bare(): return Bare(), None
+def ready(): return Ready(Bare(), None)
+def kind(): return Sound, None
+def shape(): return type("S", (Sound,), {"observation_space": Box((4,))})(), None
+def name(): return Ready(Sound(), None, {"best": Certificate(0, 1, "")})
+def ends(): return Ready(Sound(), None, {"history": Certificate(1, 0, "")})
+def raises(): return type("S", (Sound,), {"reset": lambda self, key, params: params["x"]})(), None
+reward = of("Reward", lambda after: after._replace(reward=jnp.int32(1)))
+five = of("Five", tuple)
+state = of("State", lambda after: after._replace(state=jnp.float32(1)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        ("pair", "int has no action_space"),
+        ("bare", "Bare has no action_mask, observation_mask, discount, horizon"),
+        ("ready", "Bare has no action_mask"),
+        ("kind", "Sound is a class"),
+        ("shape", r"reset's observation is int32\[\], expected float32\[4\]"),
+        ("name", "'best' is certified, expected memoryless_stochastic or history"),
+        ("ends", "history is certified to lie between 1 and 0"),
+        ("raises", "reset fails: TypeError"),
+        ("reward", r"step's reward is int32\[\], expected float32\[\]"),
+        ("five", "step returns tuple, expected a Transition"),
+        ("state", r"reset's state is \(int32\[\]\), step's is \(float32\[\]\)"),
+    ],
+)
+def test_what_breaks_the_contract_is_said_in_one_line(tmp_path, monkeypatch, function, why):
+    (tmp_path / "forgot.py").write_text(FORGOT)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "forgot", raising=False)
+    assert environment("forgot:sound").env.longest == 3
+    with pytest.raises(SpecError, match=f"'forgot:{function}': {why}") as refused:
+        environment(f"forgot:{function}")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("CartPole-v1:max_steps_in_episode=0", "expected a whole number >= 1"),
+        ("CartPole-v1:max_steps_in_episode=-5", "expected a whole number >= 1"),
+        ("MemoryChain-bsuite:memory_length=-1", "expected a whole number >= 1"),
+        ("MemoryChain-bsuite:num_bits=0", "num_bits is 0"),
+        ("Pendulum-v1:dt=nan", "expected a number"),
+    ],
+)
+def test_settings_of_gymnax_have_domains(setting, why):
+    with pytest.raises(SpecError, match=why):
+        environment(f"gymnax:{setting}")
+
+
+def test_what_is_no_table_is_not_solved_and_says_so():
+    for spec in ("memory_chain:length=5", "gymnax:CartPole-v1", "forgot:sound"):
+        with pytest.raises(SpecError, match="is an environment, and no table that could be solved"):
+            table(spec)
+    with pytest.raises(SpecError, match="did you mean tiger"):
+        table("tigre")
+    assert table("tiger").name == "tiger"
+
+
+def test_what_can_be_set_of_others_is_told():
+    told = {setting.key: setting for setting in settings_of("gymnax:CartPole-v1")}
+    assert told["max_steps_in_episode"].default == "500" and "gravity" in told and "flicker" in told
+    with pytest.raises(SpecError, match="unknown environment of gymnax 'Nonsense-v7'"):
+        settings_of("gymnax:Nonsense-v7")
+
+
+def test_the_code_of_an_environment_is_part_of_what_it_is():
+    assert modules_of("tiger:flicker=0.5") == [] and modules_of("forgot:sound") == ["forgot"]
+    assert modules_of("memory_chain:length=5") == ["seqrl_jax.tasks.chain"]
+    both = modules_of("gymnax:CartPole-v1:flicker=0.5")
+    assert both == ["seqrl_jax.tasks.gymnax_adapter", "seqrl_jax.tasks.wrappers.registry"]

@@ -78,7 +78,7 @@ def records(job: Job, folder: Path) -> list[Record]:
     first, tasks = job.cells[0], [cell.task for cell in job.cells]
     chosen = track(first.track)
     chosen.check(tasks, [first.method])
-    if fingerprint(chosen.code(first.method)) != first.code_fingerprint:
+    if fingerprint([*chosen.code(first.method), *chosen.task_code(first.task)]) != first.code_fingerprint:
         raise OtherCode(f"other code of seqrl_jax makes {first.method} there; install the same version on both sides")
     budget = Budget(job.steps, job.evaluations, tuple(first.seeds))
     problems = chosen.problems(tasks, lambda done, total: None)

@@ -1,0 +1,84 @@
+"""Whether an environment of anybody's own is one: what `reset` and `step` return, without computing anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqrl_jax.tasks.environment import Discrete, Environment, Space, Transition
+from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
+
+MEMBERS = tuple(name for name in vars(Environment) if not name.startswith("_"))
+"""What an environment has."""
+
+
+def broken(ready: Ready) -> str | None:
+    """What of its contract an environment, its params or its certificates break, in words; None where all is well."""
+    env = ready.env
+    if isinstance(env, type):
+        return f"{env.__name__} is a class, expected one of its objects"
+    if missing := [name for name in MEMBERS if not hasattr(env, name)]:
+        return f"{type(env).__name__} has no {', '.join(missing)} (`Whole` has those beside spaces, reset and step)"
+    for name, proved in ready.certified.items():
+        if name not in (MEMORYLESS, HISTORY):
+            return f"{name!r} is certified, expected {MEMORYLESS} or {HISTORY}"
+        if not (np.isfinite([proved.lower, proved.upper]).all() and proved.lower <= proved.upper):
+            return f"{name} is certified to lie between {proved.lower} and {proved.upper}"
+    return _returned(env, ready.params)
+
+
+def _returned(env: Environment, params: Any) -> str | None:
+    key = jax.random.key(0)
+    try:
+        begun = jax.eval_shape(env.reset, key, params)
+    # Whatever the code of others raises.
+    except Exception as error:
+        return f"reset fails: {_line(error)}"
+    if not isinstance(begun, tuple) or len(begun) != 2:
+        return f"reset returns {type(begun).__name__}, expected an observation and a state"
+    obs, state = begun
+    if wrong := _unlike("reset's observation", obs, env.observation_space):
+        return wrong
+    try:
+        after = jax.eval_shape(env.step, key, state, _example(env.action_space), params)
+    except Exception as error:
+        return f"step fails: {_line(error)}"
+    if not isinstance(after, Transition):
+        return f"step returns {type(after).__name__}, expected a Transition"
+    if wrong := _unlike("step's observation", after.obs, env.observation_space):
+        return wrong
+    for name, dtype in (("reward", "float32"), ("terminated", "bool"), ("truncated", "bool")):
+        if (found := _told(getattr(after, name))) != f"{dtype}[]":
+            return f"step's {name} is {found}, expected {dtype}[]"
+    told = lambda tree: [_told(leaf) for leaf in jax.tree.leaves(tree)]
+    before, behind = jax.tree.structure(state), jax.tree.structure(after.state)
+    if (before, told(state)) != (behind, told(after.state)):
+        return f"reset's state is ({', '.join(told(state))}), step's is ({', '.join(told(after.state))})"
+    return None
+
+
+def _unlike(what: str, obs: Any, space: Space) -> str | None:
+    expected = _example(space)
+    kind = jnp.integer if isinstance(space, Discrete) else jnp.floating
+    if jnp.shape(obs) == expected.shape and jnp.issubdtype(jnp.result_type(obs), kind):
+        return None
+    return f"{what} is {_told(obs)}, expected {_told(expected)}"
+
+
+def _example(space: Space) -> jax.ShapeDtypeStruct:
+    """What an element of a space is like."""
+    if isinstance(space, Discrete):
+        return jax.ShapeDtypeStruct((), jnp.int32)
+    return jax.ShapeDtypeStruct(space.shape, jnp.float32)
+
+
+def _told(leaf: Any) -> str:
+    """`float32[2,3]`"""
+    return f"{jnp.result_type(leaf)}[{','.join(map(str, jnp.shape(leaf)))}]"
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
