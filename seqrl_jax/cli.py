@@ -164,7 +164,8 @@ def parser() -> argparse.ArgumentParser:
 
     table = command("table", "Print the table of a directory of results.")
     table.add_argument("directory", type=_path)
-    table.add_argument("--format", choices=("md", "latex", "html", "csv"), help="write it so, with the best in bold")
+    forms = ("text", "md", "latex", "html", "csv", "json")
+    table.add_argument("--format", choices=forms, help="write it so, with the best in bold where it can be")
     table.add_argument("--columns", nargs="+", metavar="COLUMN", help="instead: row by row, such as task agent score")
     table.add_argument("--sort", nargs="+", metavar="COLUMN", help="row by row: numbers best first, texts by name")
     table.add_argument("--profile", action="store_true", help="instead: the share of runs above each score")

@@ -22,6 +22,8 @@ COLOURS = (
     "#e41a72",
 )
 PANEL_INCHES = (5.6, 3.4)
+NONE = "–"
+"""A value that is missing, or has no meaning."""
 
 
 def printable(text: str) -> str:

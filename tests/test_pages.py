@@ -14,6 +14,7 @@ import pytest
 from seqrl_jax import cli
 from seqrl_jax.networks.registry import MEMORIES
 from seqrl_jax.tasks.registry import TASKS
+from seqrl_jax.tracks.registry import TRACKS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -22,10 +23,10 @@ DOCS = Path(__file__).parents[1] / "docs"
 def followed(tmp_path, monkeypatch):
     """The module of a page, with its line run on a table; both as short as promised."""
 
-    def followed(page, name, table):
+    def followed(page, name, table, longest=40):
         text = (DOCS / page).read_text(encoding="utf-8")
         module, line = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-        assert len(module.splitlines()) <= 40 and len(line.splitlines()) == 1
+        assert len(module.splitlines()) <= longest and len(line.splitlines()) == 1
         path = tmp_path / f"{name}.py"
         path.write_text(module, encoding="utf-8")
         found = importlib.util.spec_from_file_location(name, path)
@@ -65,3 +66,21 @@ def test_a_memory_is_added_and_keeps_its_promises(followed, tmp_path, capsys):
     run = ["run", "--tasks", "tiger", "--agents", agent, "--steps", "2000", "--seeds", "1", "--json"]
     assert cli.main([*run, "--out", str(tmp_path / "run")]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][-1]["failed"] == 0
+
+
+def test_a_track_is_added_run_gone_on_with_and_checked(followed, tmp_path, capsys):
+    followed("add_a_track.md", "bandits", ("TRACKS", TRACKS), longest=110)
+    run = ["run", "--tasks", "close", "apart", "--agents", "greedy", "epsilon_greedy", "--steps", "400", "--seeds", "3"]
+    assert cli.main([*run, "--out", str(tmp_path / "run"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    rows = {(row["task"], row["agent"]): row["score"]["mean"] for row in told["rows"] if row["kind"] == "agent"}
+    assert len(rows) == 4 and told["errors"] == []
+    # Who knows the better arm by then draws it but for every tenth time, when any arm is drawn.
+    assert rows["apart", "epsilon_greedy"] == pytest.approx(0.9 * 0.8 + 0.1 * 0.5) and rows["close", "greedy"] <= 0.6
+    alone = [*run[:2], "apart", *run[4:], "--out", str(tmp_path / "alone"), "--json"]
+    assert cli.main(alone) == 0
+    for row in json.loads(capsys.readouterr().out)["rows"]:
+        if row["kind"] == "agent":
+            assert row["score"]["mean"] == rows["apart", row["agent"]], "a run is what it would be alone"
+    assert cli.main(["check", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == 0

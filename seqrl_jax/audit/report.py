@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqrl_jax.audit.audit import VALID, Audit, Row, summary_rows
-from seqrl_jax.figures import COLOURS, new_figure, png, printable
+from seqrl_jax.figures import COLOURS, NONE, new_figure, png, printable
 from seqrl_jax.results.provenance import write_measurement
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-NONE = "–"
 
 
 def as_json(result: Audit) -> dict[str, Any]:

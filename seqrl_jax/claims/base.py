@@ -236,6 +236,8 @@ def score_of(
     """The mean score of a method over tasks (None: of the suite), and what that was measured on."""
     scores = {task: evidence.scores(suite, method, task, scale) for task in tasks or SUITES[suite].tasks}
     samples = {task: list(of_seed.values()) for task, of_seed in scores.items() if of_seed}
+    if not samples:
+        raise Missing(f"no task of the suite {suite} has bounds for the score {scale} of {method}")
     return over_tasks(list(samples.values()), mean_over_tasks), f"`seqrl run {suite}`: {method} on {_named(samples)}"
 
 

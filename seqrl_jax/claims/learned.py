@@ -82,15 +82,17 @@ def _flicker(evidence: Evidence) -> Measured:
 
 
 def _stale(first: str, second: str) -> Callable[[Evidence], Measured]:
-    """The least advantage of one start over another at any age."""
+    """The least that one start's advantage over another may be at any age."""
 
     def measure(evidence: Evidence) -> Measured:
         fields = (first, second, f"{first}_error", f"{second}_error")
         rows = evidence.rows(*STALE, fields)
-        least = min(rows, key=lambda row: row[first] - row[second])
-        gap, error = least[first] - least[second], hypot(least[f"{first}_error"], least[f"{second}_error"])
-        found = Estimate(gap, gap - NORMAL * error, gap + NORMAL * error)
-        on = f"`{STALE[1]}`: error from {first} less from {second}, at the age of {len(rows)} where it is least"
+        gaps = list[Estimate]()
+        for row in rows:
+            gap, error = row[first] - row[second], NORMAL * hypot(row[f"{first}_error"], row[f"{second}_error"])
+            gaps.append(Estimate(gap, gap - error, gap + error))
+        found = min(gaps, key=lambda gap: gap.low or 0.0)
+        on = f"`{STALE[1]}`: error from {first} less from {second}, at the age of {len(rows)} where it is least sure"
         return decided(found, above(0.0), "standard deviations of the true values", on)
 
     return measure

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,8 @@ from seqrl_jax.claims.base import (
     Estimate,
     Evidence,
     Measured,
+    Missing,
+    Rule,
     above,
     below,
     decided,
@@ -26,6 +30,7 @@ from seqrl_jax.claims.base import (
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.preference import dpo
 from seqrl_jax.lm.reward_model import plackett_luce
+from seqrl_jax.tracks.suites import SUITES
 
 BETA, OUTCOMES, PROMPTS = 0.1, 64, 3
 DRAWS = 16
@@ -146,9 +151,25 @@ def _gain(
     return Claim(id_, statement, source, f"the whole 95% interval of the difference lies {side} 0", measure)
 
 
-def _frontier(evidence: Evidence) -> Measured:
-    found, on = metric_gain(evidence, "lm", ("rloo", "regret"), ("sft", "regret"), ("keyword",))
-    return decided(found, within(-0.05, 0.05), GOLD, on)
+def _on_every_task(
+    first: tuple[str, str], second: tuple[str, str], rule: Rule, unit: str
+) -> Callable[[Evidence], Measured]:
+    """The difference of two metrics, paired by seed, on the task of all that have both where it speaks most against the
+    claim: where the rule says no, else nothing, and there the largest."""
+
+    def measure(evidence: Evidence) -> Measured:
+        found = list[Measured]()
+        for task in SUITES["lm"].tasks:
+            # Some tasks have no such metric, as their optimum is not known.
+            with contextlib.suppress(Missing):
+                gain, on = metric_gain(evidence, "lm", first, second, (task,))
+                found.append(decided(gain, rule, unit, on))
+        if not found:
+            raise Missing(f"{first[0]} and {second[0]} have {first[1]} on no task of the suite lm in common")
+        worst = min(found, key=lambda each: ((False, None, True).index(each.holds), -each.value if each.value else 0.0))
+        return replace(worst, evidence=f"{worst.evidence}, the worst of the {len(found)} that have it")
+
+    return measure
 
 
 def _falls(evidence: Evidence) -> Measured:
@@ -206,15 +227,14 @@ CLAIMS = (
         "the bound exceeds the KL",
         _best_of,
     ),
-    _gain(
+    Claim(
         "baseline_helps",
         "With a baseline REINFORCE ends closer to the optimum.",
         ALIGNMENT,
-        ("lm_reinforce_baseline", "shortfall"),
-        ("lm_reinforce", "shortfall"),
-        ("keyword",),
-        positive=False,
-        unit="reward short of J*",
+        "the whole 95% interval of the difference lies below 0 on every task",
+        _on_every_task(
+            ("lm_reinforce_baseline", "shortfall"), ("lm_reinforce", "shortfall"), below(0.0), "reward short of J*"
+        ),
     ),
     _gain(
         "learned_reward_costs",
@@ -260,8 +280,8 @@ CLAIMS = (
         "policy_gradient_on_frontier",
         "RLOO trades reward against KL as well as any policy can.",
         ALIGNMENT,
-        "the whole 95% interval of its regret, less that of the reference, lies within .05 of 0",
-        _frontier,
+        "the whole 95% interval of its regret, less that of the reference, lies within .05 of 0 on every task",
+        _on_every_task(("rloo", "regret"), ("sft", "regret"), within(-0.05, 0.05), GOLD),
     ),
     Claim(
         "proxy_is_over_optimised",

@@ -16,6 +16,7 @@ The same records give the same files with the same version of pyarrow, whenever 
 
 from seqrl_jax.release.citation import AUTHORS, bibtex, citation
 from seqrl_jax.release.directory import MANIFEST, Release, ReleaseError, checked, refuse_within
+from seqrl_jax.release.methods import Tuned
 from seqrl_jax.release.packing import release
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MANIFEST",
     "Release",
     "ReleaseError",
+    "Tuned",
     "bibtex",
     "checked",
     "citation",

@@ -29,14 +29,14 @@ def citation() -> str:
 
 
 def bibtex(release: Release) -> str:
-    """The entry by which results are cited: with the version of the software and the release's name."""
+    """The entry by which results are cited: with the versions of the software that made them and the release's name."""
     authors = " and ".join(f"{{{_latex(author)}}}" for author in release.authors)
     return (
         f"@misc{{seqrl_jax_{release.name[:8]},\n"
         f"  title = {{{{{TITLE}}}}},\n"
         f"  author = {{{authors}}},\n"
         f"  year = {{{release.created[:4]}}},\n"
-        f"  version = {{{__version__}}},\n"
+        f"  version = {{{', '.join(map(_latex, release.versions))}}},\n"
         f"  note = {{Results of {release.records:,} cells, release sha256:{release.name}}},\n"
         "}\n"
     )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -26,12 +26,13 @@ class ReleaseError(ValueError):
 @dataclass(frozen=True)
 class Release:
     """A release as it was checked. name: SHA-256 of its manifest, in hexadecimal. records: how many. created: when the
-    last of them was made, ISO 8601. authors: of the results."""
+    last of them was made, ISO 8601. authors: of the results. versions: of the software that made them."""
 
     name: str
     records: int
     created: str
     authors: tuple[str, ...]
+    versions: tuple[str, ...]
 
 
 def refuse_existing(directory: Path) -> None:
@@ -48,14 +49,18 @@ def refuse_within(place: Path) -> None:
             raise ReleaseError(f"{directory} is a release, which never changes: name another place by --out")
 
 
-def seal(files: Files, directory: Path, records: int, created: str, authors: Sequence[str]) -> Release:
+def seal(
+    files: Files, directory: Path, records: int, created: str, authors: Sequence[str], versions: Iterable[str]
+) -> Release:
     """Write files and their manifest; the directory, which must not exist, appears whole or not at all.
 
+    Args: records, created, authors, versions: see `Release`.
     Raises: ReleaseError if it exists; OSError.
     """
     refuse_existing(directory)
     hashes = {name: {"sha256": sha256(content), "bytes": len(content)} for name, content in sorted(files.items())}
-    manifest = {"records": records, "created": created, "authors": list(authors), "files": hashes}
+    about = {"records": records, "created": created, "authors": list(authors), "versions": sorted(versions)}
+    manifest = {**about, "files": hashes}
     unfinished = directory.with_name(f".{directory.name}.{uuid4().hex}.tmp")
     unfinished.mkdir(parents=True)
     try:
@@ -75,8 +80,13 @@ def checked(directory: Path) -> Release:
         content = (directory / MANIFEST).read_bytes()
         manifest = json.loads(content)
         hashes = {name: str(said["sha256"]) for name, said in manifest["files"].items()}
-        authors = tuple(map(str, manifest["authors"]))
-        release = Release(sha256(content), int(manifest["records"]), str(manifest["created"]), authors)
+        release = Release(
+            name=sha256(content),
+            records=int(manifest["records"]),
+            created=str(manifest["created"]),
+            authors=tuple(map(str, manifest["authors"])),
+            versions=tuple(map(str, manifest["versions"])),
+        )
     except OSError as error:
         raise ReleaseError(f"{directory} is no release: its {MANIFEST} cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
+from seqrl_jax.naming import base
 from seqrl_jax.release.tables import TABLES
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.words import counted, duration, listed
@@ -15,20 +17,25 @@ from seqrl_jax.results.scores import reach
 from seqrl_jax.results.statistics import RESAMPLES
 
 
-def about(sections: Sequence[Section], tuning_seeds: Collection[int]) -> str:
-    """The page of a release, Markdown. tuning_seeds: on which settings were chosen; no record has one of them."""
+class Tuned(NamedTuple):
+    """What settings were chosen by. methods: (track, method) of those that were swept. seeds: of the sweeps' runs; no
+    record has one of them."""
+
+    methods: Collection[tuple[str, str]]
+    seeds: Collection[int]
+
+
+NOTHING_TUNED = Tuned((), ())
+
+
+def about(sections: Sequence[Section], tuned: Tuned = NOTHING_TUNED) -> str:
+    """The page of a release, Markdown."""
     records = [record for section in sections for record in section.records]
     tracks = listed([section.track.name for section in sections])
-    chosen = (
-        f"Settings that the package ships with were chosen on the seeds {_numbers(tuning_seeds)}, of which no run here "
-        "is. "
-        if tuning_seeds
-        else ""
-    )
     lines = [f"# {counted(len(records), 'cell')} of {tracks}", "", "## Methods", ""]
     for section in sections:
-        lines += [f"**{section.track.name}.** {paragraph(section)}", ""]
-    lines += [f"{chosen}{coverage()} They are of {RESAMPLES:,} resamples.", ""]
+        lines += [f"**{section.track.name}.** {paragraph(section, tuned)}", ""]
+    lines += [f"{coverage()} They are of {RESAMPLES:,} resamples.", ""]
     lines += ["## Commands", "", *sorted({f"    {record.command or 'unknown'}" for record in records}), ""]
     lines += [
         "## Tables",
@@ -40,7 +47,7 @@ def about(sections: Sequence[Section], tuning_seeds: Collection[int]) -> str:
     return "\n".join([*lines, ""])
 
 
-def paragraph(section: Section) -> str:
+def paragraph(section: Section, tuned: Tuned = NOTHING_TUNED) -> str:
     """How the numbers of one track came about."""
     records = section.records
     runs, failed = sum(len(record.seeds) for record in records), sum(record.failed for record in records)
@@ -50,6 +57,7 @@ def paragraph(section: Section) -> str:
         f"{_span({len(record.seeds) for record in records})} seeds in each of {counted(len(records), 'cell')} "
         f"(seeds {_numbers(seeds)}; {counted(runs, 'run')}, {failed} failed)",
         _training(records),
+        _choosing(section, tuned),
         _judging(section),
         _proofs(section),
         _costs(records),
@@ -70,6 +78,20 @@ def _training(records: Sequence[Record]) -> str:
     return (
         f"A run of the {methods} that train makes {_span({record.steps_made for record in trained})} steps, with the "
         f"settings in the column config of the table cells{marked}"
+    )
+
+
+def _choosing(section: Section, tuned: Tuned) -> str:
+    """Which methods' settings were chosen by their scores on runs that are not here."""
+    methods = {record.method for record in section.records if record.steps_made}
+    swept = sorted(method for method in methods if (section.track.name, base(method)) in tuned.methods)
+    if not swept:
+        return "No sweep chose settings" if methods else ""
+    others = len(methods) - len(swept)
+    rest = f"; those of the other {counted(others, 'method')} were not swept" * bool(others)
+    return (
+        f"Settings that {listed(swept)} ship with were chosen by sweeps on the seeds {_numbers(tuned.seeds)}, of which "
+        f"no run here is{rest}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqrl_jax.release.citation import AUTHORS, citation
@@ -10,7 +10,7 @@ from seqrl_jax.release.crate import CRATE, crate
 from seqrl_jax.release.croissant import CROISSANT, croissant
 from seqrl_jax.release.directory import Release, ReleaseError, as_json, refuse_existing, seal
 from seqrl_jax.release.every_eval import evaluations
-from seqrl_jax.release.methods import about
+from seqrl_jax.release.methods import NOTHING_TUNED, Tuned, about
 from seqrl_jax.release.parquet import as_parquet, require_pyarrow
 from seqrl_jax.release.tables import TABLES, as_csv, dictionary
 from seqrl_jax.report.sections import Section
@@ -22,11 +22,11 @@ def release(
     sections: Sequence[Section],
     directory: Path,
     authors: Sequence[str] = AUTHORS,
-    tuning_seeds: Collection[int] = (),
+    tuned: Tuned = NOTHING_TUNED,
 ) -> Release:
     """Write a release of all records of some sections.
 
-    Args: authors: of the results. tuning_seeds: on which settings were chosen; no record has one of them.
+    Args: authors: of the results. tuned: what settings were chosen by.
     Raises: ReleaseError if there is nothing to release, or the directory exists; ImportError without pyarrow; OSError.
     """
     records = [record for section in sections for record in section.records]
@@ -38,7 +38,7 @@ def release(
     ordered = sorted(records, key=lambda record: (record.track, record.method, record.task))
     files = {
         PACKED: b"".join(to_line(record) + b"\n" for record in ordered),
-        "README.md": about(sections, tuning_seeds).encode(),
+        "README.md": about(sections, tuned).encode(),
         "CITATION.cff": citation().encode(),
         "dictionary.csv": dictionary(),
         **{f"tables/{table.name}.csv": as_csv(table, sections) for table in TABLES},
@@ -47,4 +47,5 @@ def release(
     }
     files[CROISSANT] = as_json(croissant(files, len(records), created, authors))
     files[CRATE] = as_json(crate(files, ordered, created, authors))
-    return seal(files, directory, len(records), created, authors)
+    versions = {record.versions.get("seqrl_jax", "unknown") for record in records}
+    return seal(files, directory, len(records), created, authors, versions)

@@ -95,16 +95,24 @@ def _other_code(section: Section) -> Iterator[str]:
     cells, methods = 0, []
     for method, records in section.methods.items():
         try:
-            here = fingerprint(section.track.code(method))
+            code = section.track.code(method)
         except ValueError as error:
             yield f"{method} is not known here: {error}"
             continue
-        if other := sum(record.code_fingerprint != here for record in records):
+        if other := sum(not _is_of(record, [*code, *section.track.task_code(record.task)]) for record in records):
             cells += other
             methods.append(method)
     if methods:
         made = f"{cells} of {words.counted(len(section.records), 'cell')} made by other code than is installed"
         yield f"{section.track.name}: {made}, of {words.listed(methods)}"
+
+
+def _is_of(record: Record, modules: Sequence[str]) -> bool:
+    """Whether these modules, as they are here, made a record; not where one of them is not here."""
+    try:
+        return record.code_fingerprint == fingerprint(modules)
+    except ValueError:
+        return False
 
 
 def _unlike(section: Section) -> Iterator[str]:
@@ -113,9 +121,11 @@ def _unlike(section: Section) -> Iterator[str]:
     for record in section.records:
         suites.setdefault(record.suite, []).append(record)
     for name, records in suites.items():
-        seeds = {len(record.seeds) for record in records}
-        if len(seeds) > 1:
-            yield f"suite {name}: cells of {words.number_range(list(seeds))} seeds"
+        counts = {len(record.seeds) for record in records}
+        if len(counts) > 1:
+            yield f"suite {name}: cells of {words.number_range(list(counts))} seeds"
+        elif len({frozenset(record.seeds) for record in records}) > 1:
+            yield f"suite {name}: cells of as many seeds, which are not the same"
         trained = {record.steps_asked for record in records if record.steps_made}
         if len(trained) > 1:
             yield f"suite {name}: runs of {words.number_range(list(trained))} steps"

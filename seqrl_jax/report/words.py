@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seqrl_jax.figures import NONE as NONE
 from seqrl_jax.figures import printable
 from seqrl_jax.results.statistics import Estimate
 
-NONE = "–"
 DAGGER = "†"
 WRONG = f"{DAGGER}: wrong on purpose, the theory says that it falls short"
 

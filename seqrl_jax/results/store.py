@@ -21,6 +21,8 @@ from seqrl_jax.results.record import Record, RecordError
 
 PACKED = "records.jsonl"
 """A file of many records, one a line, which stands for all others where it is there, see `release`."""
+CELL = re.compile(r".*--.*--[0-9a-f]{16}\.json")
+"""The name of a cell's file."""
 SLUG_LENGTH = 60
 REASON_LENGTH = 300
 Directory = str | os.PathLike[str]
@@ -95,17 +97,23 @@ def _read_files(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:
 
 
 def _read_packed(path: Path) -> tuple[list[Record], list[str]]:
-    records, damage = [], []
+    records, damage, places = list[Record](), list[str](), dict[tuple[str, str, str], int]()
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise RecordError(_line(f"no results: {path} cannot be read ({error.strerror})")) from error
     for number, content in enumerate(lines, 1):
         try:
-            records.append(from_line(content))
+            record = from_line(content)
+            cell = (record.track, record.method, record.task)
+            if cell in places:
+                raise RecordError(f"{record.method} on {record.task} stands in line {places[cell]} already")
+            places[cell] = number
+            records.append(record)
         except RecordError as error:
             damage.append(_line(f"{path.name}, line {number}: {error}"))
-    return records, damage
+    beside = [file.name for file in _files(path.parent) if CELL.fullmatch(file.name)]
+    return records, damage + [_line(f"{name}: not read beside {path.name}") for name in beside]
 
 
 @contextlib.contextmanager

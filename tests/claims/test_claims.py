@@ -134,6 +134,29 @@ def test_two_methods_are_paired_by_seed(tmp_path, make_record, shift, holds):
     assert found.value == pytest.approx(shift) and found.holds is holds
 
 
+def test_a_claim_of_every_task_is_that_of_its_worst(tmp_path, make_record):
+    """What has no such metric is left out; one task against it is enough, however well it does on others."""
+    claim = BY_ID["baseline_helps"]
+    lm_record = lambda task, method, **metrics: make_record(track="lm", task=task, method=method, metrics=metrics)
+    for task, gain in (("keyword", -0.5), ("mod_sum", -0.1)):
+        for method, shift in (("lm_reinforce", 0.0), ("lm_reinforce_baseline", gain)):
+            values = [value + shift for value in (1.0, 1.1, 1.3)]
+            store.write(tmp_path / "lm", lm_record(task, method, shortfall=values, reward=values))
+            store.write(tmp_path / "lm", lm_record("overopt", method, reward=values))
+    found = judged(claim, Evidence(tmp_path))
+    assert found.holds and found.value == pytest.approx(-0.1) and "mod_sum" in found.evidence
+    store.write(tmp_path / "lm", lm_record("mod_sum", "lm_reinforce_baseline", shortfall=[1.2, 1.3, 1.5]))
+    found = judged(claim, Evidence(tmp_path))
+    assert found.holds is False and found.value == pytest.approx(0.2) and "the worst of the 2" in found.evidence
+    assert judged(BY_ID["policy_gradient_on_frontier"], Evidence(tmp_path)).holds is None
+
+
+def test_a_score_that_no_task_allows_is_missing(tmp_path, make_record):
+    store.write(tmp_path / "quick", make_record(bounds={}, bounded_by=[]))
+    with pytest.raises(Missing, match="no task of the suite quick has bounds"):
+        base.score_of(Evidence(tmp_path), "quick", "ppo", "normalised", ["tmaze:length=10"])
+
+
 def test_failed_seeds_leave_a_metric_undecided(tmp_path, make_record):
     store.write(tmp_path / "quick", make_record(failures={"1": "diverged"}, metrics={"return": [0.2, None, 0.3]}))
     with pytest.raises(Missing, match="some seeds"):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from seqrl_jax.release import release
+from seqrl_jax.release import Tuned, release
 from seqrl_jax.report.sections import sections
 from seqrl_jax.results import store
 from seqrl_jax.tracks.registry import TRACKS
@@ -32,5 +32,5 @@ def in_sections():
 def written(records, in_sections, tmp_path_factory):
     """A release that nobody changes, by two people."""
     directory = tmp_path_factory.mktemp("release") / "made"
-    release(in_sections(records), directory, ("Ada", "Bo"), (2000, 2001, 2002))
+    release(in_sections(records), directory, ("Ada", "Bo"), Tuned({("pomdp", "drqn")}, (2000, 2001, 2002)))
     return directory

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,13 @@ def test_a_release_is_named_by_its_manifest(made, capsys):
     output = json.loads(capsys.readouterr().out)
     assert output["name"] == release.name and output["bibtex"] == bibtex(release)
     assert release.name in bibtex(release) and bibtex(release).count("{") == bibtex(release).count("}")
+
+
+def test_the_entry_says_which_version_made_the_results_whichever_is_installed(made, monkeypatch):
+    release, directory = made
+    made_by = {record.versions["seqrl_jax"] for record in store.read(directory)[0]}
+    monkeypatch.setattr(import_module("seqrl_jax.release.citation"), "__version__", "99.0")
+    assert set(release.versions) == made_by and f"version = {{{', '.join(sorted(made_by))}}}" in bibtex(release)
 
 
 def test_authors_are_cited_and_end_no_field_of_the_entry(sections, tmp_path):

@@ -53,7 +53,11 @@ def test_the_page_of_recorded_results_names_their_origin(records, written):
         if error
     ]
     assert f"{runs:,} runs" in text and f"{statistics.median(errors):.2g}" in text
-    assert "seeds 2000 to 2002, of which no run here is" in text and "1,999 resamples" in text
+    assert "1,999 resamples" in text
+    swept = "drqn:exploration=epsilon and drqn:exploration=ez ship with were chosen by sweeps on the seeds 2000 to 2002"
+    others = len({record.method for record in records if record.track == "pomdp"}) - 2
+    assert f"{swept}, of which no run here is; those of the other {others} methods were not swept" in text
+    assert text.count("were chosen by sweeps") == 1 and text.count("No sweep chose settings") == 1
     for record in records:
         assert record.command in text and record.commit in text and record.device in text
         assert all(f"{name} {version}" in text for name, version in record.versions.items())

@@ -80,6 +80,12 @@ def test_other_code_seeds_and_budgets_are_told(found):
     ]
 
 
+def test_seeds_that_differ_are_told_though_they_are_as_many(found):
+    assert found({}, {"method": "bad", "seeds": [2, 1, 0]}) == {}
+    (text,) = found({}, {"method": "bad", "seeds": [10, 11, 12]})["warning", "runs"]
+    assert text == "suite test: cells of as many seeds, which are not the same"
+
+
 def test_errors_come_first_and_are_the_exit_code(tmp_path, record, capsys):
     high = record(track="pomdp", task="tiger", method="ppo", metrics={"return": [2.0, 2.0, 2.0]})
     store.write(tmp_path, high)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrl_jax.results import store
+from seqrl_jax.results.encoding import to_line
 from seqrl_jax.results.record import RecordError
 from seqrl_jax.results.scores import exceeds_bound
 
@@ -19,6 +20,21 @@ def test_a_record_comes_back_as_it_was_written(tmp_path, make_record):
     path = store.write(tmp_path / "new" / "folder", record)
     assert path == store.path_of(tmp_path / "new" / "folder", record)
     assert store.read(path.parent) == ([record], []) and store.read_file(path) == record
+
+
+def test_a_cell_stands_once_in_a_file_of_many_and_no_other_file_counts(tmp_path, make_record):
+    one, other = make_record(), make_record(method="dqn")
+    lines = [to_line(record) for record in (one, other, one)]
+    (tmp_path / store.PACKED).write_bytes(b"\n".join(lines))
+    (tmp_path / "MANIFEST.json").write_text("{}")
+    left = store.write(tmp_path, make_record(method="q_obs"))
+    assert store.read(tmp_path) == (
+        [one, other],
+        [
+            "records.jsonl, line 3: ppo on tmaze:length=10 stands in line 1 already",
+            f"{left.name}: not read beside records.jsonl",
+        ],
+    )
 
 
 @settings(max_examples=50, deadline=None)

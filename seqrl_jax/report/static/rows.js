@@ -38,9 +38,10 @@ globalThis.rows = (() => {
     }).map(([, row]) => row);
   }
 
-  /* What a cell of a table is sorted by: a name, or the number that its text begins with; null where there is none. */
+  /* What a cell of a table is sorted by: a name, or the number that its text begins with, whose thousands may be set
+     apart by commas; null where there is none. */
   function value(text, named) {
-    const shown = text.trim(), number = parseFloat(shown);
+    const shown = text.trim(), number = parseFloat(shown.replace(/(\d),(?=\d{3})/g, "$1"));
     if (named) return shown;
     return shown === "" || shown === "–" || shown === "failed" ? null : Number.isNaN(number) ? shown : number;
   }

@@ -88,7 +88,7 @@ def test_pages_end_where_the_rows_do(script):
 
 
 def test_text_is_sorted_by_the_number_that_it_begins_with(script):
-    texts = ["0.53* [0.50, 0.56]", " -1.2e+05 – ", "failed", "–", "", "9 of 10", "greedy"]
+    texts = ["0.53* [0.50, 0.56]", " -1.2e+05 – ", "failed", "–", "", "9 of 10", "greedy", "1,234,567", "3, 4"]
     assert script(f"{json.dumps(texts)}.map((text) => rows.value(text, false))") == [
         0.53,
         -1.2e5,
@@ -97,6 +97,8 @@ def test_text_is_sorted_by_the_number_that_it_begins_with(script):
         None,
         9,
         "greedy",
+        1234567,
+        3,
     ]
     assert script('rows.value(" 3d_maze ", true)') == "3d_maze"
     assert script("rows.nearest([0, 10, 30], 19)") == 1
