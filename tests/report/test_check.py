@@ -24,6 +24,9 @@ def found(track, record):
         def code(self, method):
             return CODE
 
+        def task_code(self, task):
+            return ()
+
     def found(*changes, skipped=(), suites=None, tuning_seeds=(2000,)):
         made = [record(**{"code_fingerprint": fingerprint(CODE), **fields}) for fields in changes]
         section = Section(Coded(), in_order(made, Coded()))

@@ -20,7 +20,7 @@ def read(fields):
 def test_plain_formats_are_read():
     assert read({"text": "once"}) == Example("text", "", (("once",),), "once")
     assert read({"prompt": "Q: "}) == Example("prompt", "Q: ", (), "Q:")
-    assert read({"prompt": "Q: ", "completion": "A"}) == Example("answer", "Q: ", (("A",),), "Q: ")
+    assert read({"prompt": "Q: ", "completion": "A"}) == Example("answer", "Q: ", (("A",),), "Q:")
     assert read({"prompt": "Q", "chosen": "yes", "rejected": "no"}) == Example("pair", "Q", (("yes",), ("no",)), "Q")
 
 
