@@ -71,7 +71,8 @@ def multi_armed_bandit(arms: Arms = 2, horizon: Pulls = 20) -> Ready:
     blind = win_stay_lose_shift(arms, horizon)
     history = _history(arms, horizon, blind)
     how = "lower: win-stay, lose-shift; upper: the history value"
-    memoryless = Certificate(blind, history.upper, how)
+    # Of two pulls both are the same, but for rounding.
+    memoryless = Certificate(min(blind, history.upper), history.upper, how)
     return Ready(Bandit(arms, horizon), (), {MEMORYLESS: memoryless, HISTORY: history})
 
 

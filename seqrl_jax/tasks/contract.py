@@ -13,6 +13,8 @@ from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 
 MEMBERS = tuple(name for name in vars(Environment) if not name.startswith("_"))
 """What an environment has."""
+ROUNDING = 1e-9
+"""Relative, by which the ends of a value may cross that were computed apart."""
 
 
 def broken(ready: Ready) -> str | None:
@@ -25,7 +27,8 @@ def broken(ready: Ready) -> str | None:
     for name, proved in ready.certified.items():
         if name not in (MEMORYLESS, HISTORY):
             return f"{name!r} is certified, expected {MEMORYLESS} or {HISTORY}"
-        if not (np.isfinite([proved.lower, proved.upper]).all() and proved.lower <= proved.upper):
+        rounding = ROUNDING * max(1.0, abs(proved.upper))
+        if not (np.isfinite([proved.lower, proved.upper]).all() and proved.lower <= proved.upper + rounding):
             return f"{name} is certified to lie between {proved.lower} and {proved.upper}"
     return _returned(env, ready.params)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.tasks.bandit import belief_value, win_stay_lose_shift
+from seqrl_jax.tasks.bandit import _listable, belief_value, multi_armed_bandit, win_stay_lose_shift
 from seqrl_jax.tasks.build import build, goes
 from seqrl_jax.tasks.environments import environment
 
@@ -196,3 +196,8 @@ def test_where_beliefs_are_too_many_the_value_lies_in_an_interval():
     assert many["memoryless_stochastic"].lower == many["history"].lower < many["history"].upper < 300 * 10 / 11
     with pytest.raises(ValueError, match="horizon is 1001, expected a whole number >= 1 and <= 1000"):
         environment("multi_armed_bandit:horizon=1001")
+
+
+def test_how_far_the_optimum_is_computed_is_what_the_docstring_says():
+    said = " ".join(multi_armed_bandit.__doc__.split())
+    assert f"of two arms up to {_listable(2)} pulls, of three up to {_listable(3)}" in said
