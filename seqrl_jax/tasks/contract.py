@@ -53,13 +53,14 @@ def _returned(env: Environment, params: Any) -> str | None:
         return f"step returns {type(after).__name__}, expected a Transition"
     if wrong := _unlike("step's observation", after.obs, env.observation_space):
         return wrong
-    for name, dtype in (("reward", "float32"), ("terminated", "bool"), ("truncated", "bool")):
-        if (found := _told(getattr(after, name))) != f"{dtype}[]":
-            return f"step's {name} is {found}, expected {dtype}[]"
-    told = lambda tree: [_told(leaf) for leaf in jax.tree.leaves(tree)]
+    ends = ("terminated", after.terminated, "bool[]"), ("truncated", after.truncated, "bool[]")
+    for name, leaf, expected in (("reward", after.reward, "float32[]"), *ends):
+        if (found := _aval(leaf)) != expected:
+            return f"step's {name} is {found}, expected {expected}"
+    avals = lambda tree: [_aval(leaf) for leaf in jax.tree.leaves(tree)]
     before, behind = jax.tree.structure(state), jax.tree.structure(after.state)
-    if (before, told(state)) != (behind, told(after.state)):
-        return f"reset's state is ({', '.join(told(state))}), step's is ({', '.join(told(after.state))})"
+    if (before, avals(state)) != (behind, avals(after.state)):
+        return f"reset's state is ({', '.join(avals(state))}), step's is ({', '.join(avals(after.state))})"
     return None
 
 
@@ -68,7 +69,7 @@ def _unlike(what: str, obs: Any, space: Space) -> str | None:
     kind = jnp.integer if isinstance(space, Discrete) else jnp.floating
     if jnp.shape(obs) == expected.shape and jnp.issubdtype(jnp.result_type(obs), kind):
         return None
-    return f"{what} is {_told(obs)}, expected {_told(expected)}"
+    return f"{what} is {_aval(obs)}, expected {_aval(expected)}"
 
 
 def _example(space: Space) -> jax.ShapeDtypeStruct:
@@ -78,8 +79,8 @@ def _example(space: Space) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(space.shape, jnp.float32)
 
 
-def _told(leaf: Any) -> str:
-    """`float32[2,3]`"""
+def _aval(leaf: Any) -> str:
+    """Type and shape, `float32[2,3]`."""
     return f"{jnp.result_type(leaf)}[{','.join(map(str, jnp.shape(leaf)))}]"
 
 

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
@@ -14,7 +14,7 @@ from seqrl_jax import naming
 from seqrl_jax.settings import Count, Discount, Horizon, Number
 from seqrl_jax.tasks import bandit, battleship, cards, catch, chain, concentration, demand, key_door, minesweeper, tmaze
 from seqrl_jax.tasks.contract import broken
-from seqrl_jax.tasks.gymnax_adapter import from_gymnax
+from seqrl_jax.tasks.gymnax_adapter import OfGymnax, from_gymnax
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, TASKS, make, refuse_other_file
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
@@ -101,26 +101,22 @@ def modules_of(spec: str) -> list[str]:
 
 def environment_settings(name: str) -> list[naming.Setting]:
     """What can be set of an environment: its own keys and the wrappers. Raises SpecError for an unknown name."""
-    own = naming.describe_settings(naming.lookup("environment", name, ENVIRONMENTS))
-    known = {setting.key for setting in own}
-    return [*own, *(setting for setting in wrapper_settings(ENVIRONMENT_WRAPPERS) if setting.key not in known)]
+    return _and_wrappers(naming.describe_settings(naming.lookup("environment", name, ENVIRONMENTS)))
 
 
 def settings_of(spec: str) -> list[naming.Setting]:
     """What can be set of an environment that is named by `gymnax:NAME` or `MODULE:FUNCTION`. Raises SpecError."""
     if naming.base(spec) == GYMNAX:
-        import gymnax
+        shipped = _shipped(spec.partition(":")[2].partition(":")[0])
+        domains = {key: naming.in_words(domain) for key, domain in shipped.domains.items()}
+        values = {**shipped.of_env, **shipped.of_params, "discount": DISCOUNT}
+        return _and_wrappers([naming.Setting(key, domains[key], str(value).lower()) for key, value in values.items()])
+    path = PATH.fullmatch(spec)
+    assert path
+    return _and_wrappers(naming.describe_settings(_imported(spec, path["module"], path["function"])))
 
-        name = spec.partition(":")[2].partition(":")[0]
-        naming.lookup("environment of gymnax", name, dict.fromkeys(gymnax.registered_envs))
-        env, params = gymnax.make(name)
-        plain = {**_plain(_defaults(type(env))), **_plain(vars(params)), "discount": DISCOUNT}
-        domain = lambda key, value: naming.in_words(Discount if key == "discount" else _domain(key, value))
-        own = [naming.Setting(key, domain(key, value), str(value).lower()) for key, value in plain.items()]
-    else:
-        path = PATH.fullmatch(spec)
-        assert path
-        own = naming.describe_settings(_imported(spec, path["module"], path["function"]))
+
+def _and_wrappers(own: list[naming.Setting]) -> list[naming.Setting]:
     known = {setting.key for setting in own}
     return [*own, *(setting for setting in wrapper_settings(ENVIRONMENT_WRAPPERS) if setting.key not in known)]
 
@@ -141,12 +137,30 @@ def table(spec: str) -> TabularPOMDP:
     return make(spec)
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if type(value) in PLAIN}
+class _Shipped(NamedTuple):
+    """An environment of gymnax with its params as it ships. of_env, of_params: what can be set of its constructor and
+    of its params, which are plain values with defaults."""
+
+    env: Any
+    params: Any
+    of_env: dict[str, Any]
+    of_params: dict[str, Any]
+
+    @property
+    def domains(self) -> dict[str, Any]:
+        plain = {**self.of_env, **self.of_params}
+        return {**{key: _domain(key, value) for key, value in plain.items()}, "discount": Discount}
 
 
-def _defaults(kind: type) -> dict[str, Any]:
-    return {key: parameter.default for key, parameter in inspect.signature(kind).parameters.items()}
+def _shipped(name: str) -> _Shipped:
+    """Raises: SpecError for a name that gymnax does not know, with the nearest."""
+    import gymnax
+
+    naming.lookup("environment of gymnax", name, dict.fromkeys(gymnax.registered_envs))
+    env, params = gymnax.make(name)
+    defaults = {key: parameter.default for key, parameter in inspect.signature(type(env)).parameters.items()}
+    plain = lambda values: {key: value for key, value in values.items() if type(value) in PLAIN}
+    return _Shipped(env, params, plain(defaults), plain(vars(params)))
 
 
 def _domain(key: str, value: Any) -> Any:
@@ -175,8 +189,7 @@ def _ready(spec: str, made: Any) -> Ready:
             expected = "expected an environment and its params"
             raise naming.SpecError(f"{naming.shown(spec)} made {type(made).__name__}, {expected}")
         env, params = made
-        of_gymnax = hasattr(env, "reset_env") and hasattr(env, "step_env")
-        made = Ready(*from_gymnax(env, params, DISCOUNT)) if of_gymnax else Ready(env, params)
+        made = Ready(*from_gymnax(env, params, DISCOUNT)) if isinstance(env, OfGymnax) else Ready(env, params)
     if wrong := broken(made):
         raise naming.SpecError(f"{naming.shown(spec)}: {wrong}")
     return made
@@ -209,14 +222,11 @@ def _of_gymnax(spec: str) -> Ready:
     import gymnax
 
     name, _, rest = spec.partition(":")[2].partition(":")
-    naming.lookup("environment of gymnax", name, dict.fromkeys(gymnax.registered_envs))
-    env, params = gymnax.make(name)
-    of_params, of_env = _plain(vars(params)), _plain(_defaults(type(env)))
-    domains = {key: _domain(key, value) for key, value in {**of_env, **of_params}.items()}
+    shipped = _shipped(name)
     settings = naming.read_settings(spec, rest) if rest else {}
-    values, wrappers = _values(spec, settings, {**domains, "discount": Discount})
-    env, params = gymnax.make(name, **{key: value for key, value in values.items() if key in of_env})
-    params = params.replace(**{key: value for key, value in values.items() if key in of_params})
+    values, wrappers = _values(spec, settings, shipped.domains)
+    env, params = gymnax.make(name, **{key: value for key, value in values.items() if key in shipped.of_env})
+    params = params.replace(**{key: value for key, value in values.items() if key in shipped.of_params})
     ready = _ready(spec, Ready(*from_gymnax(env, params, values.get("discount", DISCOUNT))))
     if "mask" in wrappers:
         wrappers["mask"] = GROUPS.get(name, {}).get(wrappers["mask"], wrappers["mask"])

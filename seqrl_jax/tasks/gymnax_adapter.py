@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +17,15 @@ from seqrl_jax.tasks.wrappers.frame_stack import FrameStack
 
 if TYPE_CHECKING:
     from gymnax.environments import environment, spaces
+
+
+@runtime_checkable
+class OfGymnax(Protocol):
+    """What we ask of an environment of gymnax's."""
+
+    def reset_env(self, key: Array, params: Any) -> Any: ...
+
+    def step_env(self, key: Array, state: Any, action: Any, params: Any) -> Any: ...
 
 
 class GymnaxParams(NamedTuple):
