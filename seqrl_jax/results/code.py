@@ -43,6 +43,9 @@ def _fingerprint(modules: tuple[str, ...]) -> str:
 @functools.cache
 def _package(name: str) -> Package:
     spec = importlib.util.find_spec(name)
+    if spec is not None and spec.origin is None and spec.submodule_search_locations:
+        # A folder without `__init__.py`.
+        return Package(name, Path(next(iter(spec.submodule_search_locations))))
     if spec is None or spec.origin is None:
         raise ValueError(f"there is no module {name}")
     file = Path(spec.origin)

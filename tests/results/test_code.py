@@ -161,6 +161,19 @@ def test_modules_of_several_packages_count_together(folder, monkeypatch):
         code.fingerprint(["seqrl_no_method"])
 
 
+def test_a_folder_without_an_init_is_a_package_too(tmp_path, monkeypatch):
+    """Where somebody's own environment may stand."""
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "signals.py").write_text("from loose.help import x\n")
+    (tmp_path / "loose" / "help.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code.fingerprint(["loose.signals"])
+    (tmp_path / "loose" / "help.py").write_text("x = 2\n")
+    code._package.cache_clear()
+    code._fingerprint.cache_clear()
+    assert code.fingerprint(["loose.signals"]) != before
+
+
 def test_nothing_is_imported(folder):
     change(folder, "base.py", "class", "raise SystemExit\nclass")
     assert of(folder, "pack.base")
