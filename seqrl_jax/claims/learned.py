@@ -87,11 +87,9 @@ def _stale(first: str, second: str) -> Callable[[Evidence], Measured]:
     def measure(evidence: Evidence) -> Measured:
         fields = (first, second, f"{first}_error", f"{second}_error")
         rows = evidence.rows(*STALE, fields)
-        gaps = list[Estimate]()
-        for row in rows:
-            gap, error = row[first] - row[second], NORMAL * hypot(row[f"{first}_error"], row[f"{second}_error"])
-            gaps.append(Estimate(gap, gap - error, gap + error))
-        found = min(gaps, key=lambda gap: gap.low or 0.0)
+        reach = lambda row: NORMAL * hypot(row[f"{first}_error"], row[f"{second}_error"])
+        gap, error = min(((row[first] - row[second], reach(row)) for row in rows), key=lambda each: each[0] - each[1])
+        found = Estimate(gap, gap - error, gap + error)
         on = f"`{STALE[1]}`: error from {first} less from {second}, at the age of {len(rows)} where it is least sure"
         return decided(found, above(0.0), "standard deviations of the true values", on)
 

@@ -166,7 +166,7 @@ def _on_every_task(
                 found.append(decided(gain, rule, unit, on))
         if not found:
             raise Missing(f"{first[0]} and {second[0]} have {first[1]} on no task of the suite lm in common")
-        worst = min(found, key=lambda each: ((False, None, True).index(each.holds), -each.value if each.value else 0.0))
+        worst = min(found, key=lambda each: ((False, None, True).index(each.holds), -(each.value or 0.0)))
         return replace(worst, evidence=f"{worst.evidence}, the worst of the {len(found)} that have it")
 
     return measure
