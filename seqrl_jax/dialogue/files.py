@@ -286,8 +286,9 @@ def _from_parquet(path: Path) -> Iterator[tuple[str, Dialogue]]:
     for number, row in enumerate(rows):
         if missing := [name for name in ("dialogue", "turn") if name not in row]:
             raise LogError(f"{path}: no column {missing[0]!r}")
-        if not isinstance(row["turn"], int):
-            raise LogError(f"{path}, row {number}: turn is {naming.shown(str(row['turn']))}, no number")
+        for name in ("dialogue", "turn"):
+            if not isinstance(row[name], int):
+                raise LogError(f"{path}, row {number}: {name} is {naming.shown(str(row[name]))}, no whole number")
         grouped.setdefault(row["dialogue"], []).append((number, row))
     for parts in grouped.values():
         parts.sort(key=lambda part: part[1]["turn"])

@@ -85,7 +85,8 @@ def checked(directory: Path) -> Release:
             records=int(manifest["records"]),
             created=str(manifest["created"]),
             authors=tuple(map(str, manifest["authors"])),
-            versions=tuple(map(str, manifest["versions"])),
+            # Manifests of before do not say it.
+            versions=tuple(map(str, manifest.get("versions", ["unknown"]))),
         )
     except OSError as error:
         raise ReleaseError(f"{directory} is no release: its {MANIFEST} cannot be read ({error.strerror})") from error

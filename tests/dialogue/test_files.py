@@ -145,7 +145,7 @@ def test_what_cannot_happen_in_the_game_is_refused(tmp_path, asked, change, why)
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda rows: rows[1].update(turn=None), "row 1: turn is 'None', no number"),
+        (lambda rows: rows[1].update(turn=None), "row 1: turn is 'None', no whole number"),
         (lambda rows: rows[1].update(opening="bid 100"), "row 1: opening is another one than in row 0"),
         (lambda rows: rows[1].update(terminated=None), "row 1: terminated is another one than in row 0"),
         (lambda rows: rows[0].update(reward=float("nan")), "row 0: reward of turn 0 is nan, no finite number"),
