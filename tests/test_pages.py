@@ -72,9 +72,9 @@ def test_a_track_is_added_run_gone_on_with_and_checked(followed, tmp_path, capsy
     followed("add_a_track.md", "bandits", ("TRACKS", TRACKS), longest=110)
     run = ["run", "--tasks", "close", "apart", "--agents", "greedy", "epsilon_greedy", "--steps", "400", "--seeds", "3"]
     assert cli.main([*run, "--out", str(tmp_path / "run"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    rows = {(row["task"], row["agent"]): row["score"]["mean"] for row in told["rows"] if row["kind"] == "agent"}
-    assert len(rows) == 4 and told["errors"] == []
+    output = json.loads(capsys.readouterr().out)
+    rows = {(row["task"], row["agent"]): row["score"]["mean"] for row in output["rows"] if row["kind"] == "agent"}
+    assert len(rows) == 4 and output["errors"] == []
     # Who knows the better arm by then draws it but for every tenth time, when any arm is drawn.
     assert rows["apart", "epsilon_greedy"] == pytest.approx(0.9 * 0.8 + 0.1 * 0.5) and rows["close", "greedy"] <= 0.6
     alone = [*run[:2], "apart", *run[4:], "--out", str(tmp_path / "alone"), "--json"]

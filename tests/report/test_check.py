@@ -83,7 +83,7 @@ def test_other_code_seeds_and_budgets_are_told(found):
     ]
 
 
-def test_seeds_that_differ_are_told_though_they_are_as_many(found):
+def test_seeds_that_differ_are_a_warning_though_they_are_as_many(found):
     assert found({}, {"method": "bad", "seeds": [2, 1, 0]}) == {}
     (text,) = found({}, {"method": "bad", "seeds": [10, 11, 12]})["warning", "runs"]
     assert text == "suite test: cells of as many seeds, which are not the same"

@@ -216,9 +216,9 @@ def test_what_is_no_table_is_not_solved_and_says_so():
     assert table("tiger").name == "tiger"
 
 
-def test_what_can_be_set_of_others_is_told():
-    told = {setting.key: setting for setting in settings_of("gymnax:CartPole-v1")}
-    assert told["max_steps_in_episode"].default == "500" and "gravity" in told and "flicker" in told
+def test_what_can_be_set_of_others_is_listed():
+    found = {setting.key: setting for setting in settings_of("gymnax:CartPole-v1")}
+    assert found["max_steps_in_episode"].default == "500" and "gravity" in found and "flicker" in found
     with pytest.raises(SpecError, match="unknown environment of gymnax 'Nonsense-v7'"):
         settings_of("gymnax:Nonsense-v7")
 
