@@ -24,6 +24,17 @@ def memorax_table() -> str:
     return "\n".join([*lines, "", f"`{measured['command']}`, jax {measured['versions']['jax']}."])
 
 
+def memax_table() -> str:
+    """How far its layers are from what they should be, and from ours."""
+    measured = measurement("peers/memax_cells.json")
+    lines = ["| layer | steps | reset | states, from ours |", "|---|---:|---:|---:|"]
+    for row in measured["rows"]:
+        ours = "" if row["ours"] is None else f"{row['ours']:.1e}"
+        lines.append(f"| {row['cell']} | {row['steps']:.1e} | {row['reset']:.1e} | {ours} |")
+    where = f"memax {measured['memax']}, jax {measured['versions']['jax']}"
+    return "\n".join([*lines, "", f"`{measured['command']}`: {where}."])
+
+
 def stepping() -> str:
     """Environment steps, beside those of others' same tasks."""
     measured = measurement("env_throughput_cpu.json")

@@ -16,7 +16,7 @@ from capacity_page import capacity, sharding
 from dialogue_page import dialogue_facts, dialogue_table, longer_table, luck_table, offline_table
 from exact_page import finite_table, infinite_table
 from memory_page import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
-from peers_page import memorax_table, popjaxrl_table, stepping
+from peers_page import memax_table, memorax_table, popjaxrl_table, stepping
 from pomdp_page import line_picture, line_values, tiger_beliefs, tiger_picture
 from recorded import ROOT
 from results_page import (
@@ -93,7 +93,12 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "estimators": estimators_table,
     },
     "docs/exact.md": {"finite": finite_table, "infinite": infinite_table},
-    "docs/peers.md": {"popjaxrl": popjaxrl_table, "memorax": memorax_table, "speed": stepping},
+    "docs/peers.md": {
+        "popjaxrl": popjaxrl_table,
+        "memorax": memorax_table,
+        "memax": memax_table,
+        "speed": stepping,
+    },
     "docs/what_is_a_pomdp.md": {
         "line": line_picture,
         "line values": line_values,

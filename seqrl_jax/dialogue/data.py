@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.stats import rankdata
 
 from seqrl_jax.dialogue.logs import Log, spelled
 from seqrl_jax.dialogue.views import Spelling
@@ -106,7 +105,7 @@ def data_of(log: Log, spelling: Spelling, discount: float, sees_state: bool = Fa
         turn=said.turn,
         reward=number(said.reward / unit),
         onward=number(onward),
-        merit=number(rankdata(earned, "max") / len(earned)),
+        merit=number(np.searchsorted(np.sort(earned), earned, "right") / len(earned)),
         earned=number(earned / unit),
         alike=_groups(opening),
         unit=number(unit),

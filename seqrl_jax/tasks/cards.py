@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.stats import hypergeom
 
 from seqrl_jax.naming import require
 from seqrl_jax.settings import Delay, Depth
@@ -315,6 +314,9 @@ def count_recall_cards(decks: Depth = 1, kinds: Kinds = "colours") -> Ready:
 
 def _counted_blindly(env: CountRecall) -> float:
     """What the best policy of card and question earns: the likeliest count of all steps, by whether they are alike."""
+    # Takes most of a second to import, which every command would wait for.
+    from scipy.stats import hypergeom
+
     times, counts = np.arange(1, env.cards)[:, None], np.arange(env.copies + 1)
     # How many of the asked kind are among the t - 1 cards before the one that is shown.
     alike = hypergeom(env.cards - 1, env.copies - 1, times - 1).pmf(counts - 1).mean(0).max()
