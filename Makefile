@@ -19,7 +19,7 @@ smoke: .venv/installed
 	$(BIN)/seqrl run quick --steps 4000 --seeds 2 --out runs/smoke
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=5
 
 lint: .venv/tested
 	$(BIN)/ruff check .

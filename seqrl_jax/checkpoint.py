@@ -103,7 +103,7 @@ def _restored(saved: np.ndarray, like: Any) -> Any:
 
 
 def _is_key(leaf: Any) -> TypeGuard[jax.Array]:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, prng_key)
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, prng_key)
 
 
 def _is_unnamed(dtype: np.dtype) -> bool:

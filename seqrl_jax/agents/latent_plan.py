@@ -29,7 +29,6 @@ from seqrl_jax.agents.replay import Replay, Uniform
 from seqrl_jax.agents.rollout import (
     Magnitude,
     Rollout,
-    StepInput,
     begin,
     collect,
     first_inputs,
@@ -39,6 +38,7 @@ from seqrl_jax.agents.rollout import (
 from seqrl_jax.naming import check, require
 from seqrl_jax.networks import Latent
 from seqrl_jax.networks.distributions import masked
+from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.parts import Choice
 from seqrl_jax.settings import Count, PositiveFloat

@@ -19,9 +19,10 @@ from jax import Array
 from seqrl_jax.agents.action_values import CLAIM_RESETS, first_observations, greedy
 from seqrl_jax.agents.base import Agent, Policy, Reads, horizon_class, refuse_short
 from seqrl_jax.agents.hyperparameters import hyperparameters
-from seqrl_jax.agents.rollout import Position, StepInput, begin, collect
+from seqrl_jax.agents.rollout import Position, begin, collect
 from seqrl_jax.naming import check
 from seqrl_jax.networks.distributions import masked, uniform
+from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.settings import Count, Depth, Horizon
 from seqrl_jax.tasks.environment import Discrete, Environment, num_actions
 

@@ -40,7 +40,6 @@ from seqrl_jax.agents.reading import MemoryField, ReadingAgent
 from seqrl_jax.agents.rollout import (
     Magnitude,
     Rollout,
-    StepInput,
     begin,
     bootstrap_discount,
     collect,
@@ -51,6 +50,7 @@ from seqrl_jax.agents.rollout import (
 from seqrl_jax.agents.weights import Evidence, RewardToGo, WeightField
 from seqrl_jax.naming import check, require
 from seqrl_jax.networks import Table
+from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.settings import Count, PositiveFloat, Weight
 from seqrl_jax.tasks.environment import Discrete, Environment

@@ -10,7 +10,6 @@ from seqrl_jax.claims.base import (
     METHODS,
     MODELS,
     Claim,
-    Estimate,
     Evidence,
     Measured,
     Rule,
@@ -23,6 +22,7 @@ from seqrl_jax.claims.base import (
     score_of,
     within,
 )
+from seqrl_jax.results.statistics import Estimate
 
 FLICKER = ("flicker_cpu.json", "python benchmarks/flicker.py")
 

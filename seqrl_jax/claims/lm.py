@@ -15,7 +15,6 @@ from seqrl_jax.claims.base import (
     DPO,
     VALID,
     Claim,
-    Estimate,
     Evidence,
     Measured,
     Missing,
@@ -30,6 +29,7 @@ from seqrl_jax.claims.base import (
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.preference import dpo
 from seqrl_jax.lm.reward_model import plackett_luce
+from seqrl_jax.results.statistics import Estimate
 from seqrl_jax.tracks.suites import SUITES
 
 BETA, OUTCOMES, PROMPTS = 0.1, 64, 3

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from seqrl_jax.claims.base import (
     HISTORIES,
     Claim,
-    Estimate,
     Evidence,
     Measured,
     Rule,
@@ -18,6 +17,7 @@ from seqrl_jax.claims.base import (
     paired,
     score_of,
 )
+from seqrl_jax.results.statistics import Estimate
 from seqrl_jax.tracks.suites import KEEPING
 
 HORIZON = ("horizon_generalisation_cpu.json", "python benchmarks/horizon_generalisation.py --seeds 10")

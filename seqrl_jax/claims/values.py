@@ -9,7 +9,6 @@ from seqrl_jax.claims.base import (
     STATES,
     VALID,
     Claim,
-    Estimate,
     Evidence,
     Measured,
     Rule,
@@ -24,6 +23,7 @@ from seqrl_jax.exact.interval import Interval
 from seqrl_jax.exact.memoryless import memoryless_deterministic
 from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.exact.state import start_value, state_values
+from seqrl_jax.results.statistics import Estimate
 from seqrl_jax.tasks.registry import make
 
 RETURN = "return"

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -78,7 +78,7 @@ class Checkpoint:
         """What makes the cells of the row, in their order."""
         return self.manifest.cells
 
-    def save(self, loop: int, snapshot: Snapshot, chunks: int) -> None:
+    def save(self, loop: int, snapshot: Snapshot[Any], chunks: int) -> None:
         """Write the state of a loop of `chunks`, in place of an earlier one, which stands if this raises OSError."""
         from seqrl_jax.checkpoint import save_tree
 

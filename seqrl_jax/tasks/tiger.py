@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from seqrl_jax.settings import Horizon, Probability
-from seqrl_jax.tasks.build import build, chance, ends, goes, uniform
+from seqrl_jax.tasks.build import Outcome, build, chance, ends, goes, uniform
 from seqrl_jax.tasks.tabular import TabularPOMDP
 
 SIDES = ("left", "right")
@@ -40,7 +42,9 @@ def tiger_repeated(accuracy: Probability = 0.85, horizon: Horizon = 20) -> Tabul
     return _tiger("tiger_repeated", accuracy, horizon, lambda reward: {goes(side, reward): 0.5 for side in SIDES})
 
 
-def _tiger(name: str, accuracy: float, horizon: int, opened) -> TabularPOMDP:
+def _tiger(
+    name: str, accuracy: float, horizon: int, opened: Callable[[float], Outcome | Mapping[Outcome, float]]
+) -> TabularPOMDP:
     other = {"left": "right", "right": "left"}
 
     def step(side, action):
