@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.preference import compared
 from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.sft import Supervised
-from seqrl_jax.lm.tasks import make_task
+from seqrl_jax.lm.tasks import LMTask, make_task
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.results.provenance import write_measurement
 
@@ -57,58 +59,68 @@ def main() -> None:
     options = parser.parse_args()
 
     task = make_task("overopt")
-    gold = exact.outcome_rewards(task)
-    texts = jnp.asarray(exact.completions(task.size, task.length, task.end))
     rows: list[dict[str, Any]] = []
     for width in dict.fromkeys(PROXIES[name][1] for name in options.proxies):
-        model = GPT(task.size, 1 + task.length, width=width)
-        train = jax.jit(lambda key, model=model: Supervised().train(key, model, task)[0])
-        weights = [train(jax.random.key(seed)) for seed in range(options.seeds)]
-        laws = [exact.normalised(exact.law_of(model, task, one)) for one in weights]
+        references = References.trained(task, width, options.seeds)
         for name in options.proxies:
-            if PROXIES[name][1] != width:
-                continue
-            for pairs in options.pairs:
-                for noise in NOISES:
-                    curves = [
-                        trace(PROXIES[name][0], model, task, weights[seed], laws[seed], gold, texts, pairs, noise, seed)
-                        for seed in range(options.seeds)
-                    ]
-                    row = {"proxy": name, "pairs": pairs, "noise": noise, **summary(curves)}
-                    rows.append(row)
-                    shown = {key: value for key, value in row.items() if key not in ("optima", "best_of_n")}
-                    print(shown, flush=True)
+            proxy, its_width = PROXIES[name]
+            for pairs, noise in product(options.pairs, NOISES) if its_width == width else ():
+                rows.append({"proxy": name, "pairs": pairs, "noise": noise, **traced(proxy, references, pairs, noise)})
+                shown = {key: value for key, value in rows[-1].items() if key not in ("optima", "best_of_n")}
+                print(shown, flush=True)
     if options.out:
         write_measurement(options.out, {"rows": rows, "seeds": options.seeds})
         write_whole(options.out.with_suffix(".png"), picture(rows))
 
 
-def trace(
-    proxy: RewardModel,
-    model: GPT,
-    task: Any,
-    weights: Any,
-    law: np.ndarray,
-    gold: np.ndarray,
-    texts: Any,
-    pairs: int,
-    noise: float,
-    seed: int,
-) -> dict[str, Any]:
-    """KL, gold and proxy reward of the optima and of the best of n, for one set of labels."""
-    data_key, fit_key = jax.random.split(jax.random.key(1000 + seed))
+@dataclass(frozen=True)
+class References:
+    """pi_0 of each seed. weights: [S, ...]. laws: [S], of all completions each."""
 
-    @jax.jit
-    def fit(data_key: Any, fit_key: Any) -> Any:
+    task: LMTask
+    model: GPT
+    weights: Any
+    laws: Sequence[np.ndarray]
+
+    @classmethod
+    def trained(cls, task: LMTask, width: int, seeds: int) -> References:
+        """Models of this width that imitate the task's texts."""
+        model = GPT(task.size, 1 + task.length, width=width)
+        train = lambda seed: Supervised().train(jax.random.key(seed), model, task)[0]
+        weights = jax.jit(jax.vmap(train))(jnp.arange(seeds))
+        law = lambda seed: exact.law_of(model, task, jax.tree.map(lambda leaf: leaf[seed], weights))
+        return cls(task, model, weights, [exact.normalised(law(seed)) for seed in range(seeds)])
+
+
+def traced(proxy: RewardModel, references: References, pairs: int, noise: float) -> dict[str, Any]:
+    """What becomes of a proxy that is fitted to so many pairs, for each seed of labels and reference."""
+    curves = [
+        trace(law, references.task, score)
+        for law, score in zip(references.laws, scores(proxy, references, pairs, noise))
+    ]
+    return summary(curves)
+
+
+def scores(proxy: RewardModel, references: References, pairs: int, noise: float) -> np.ndarray:
+    """[S, N]: what the proxy of each seed says of every completion. All seeds are one program."""
+    task, model = references.task, references.model
+    texts = jnp.asarray(exact.completions(task.size, task.length, task.end))
+
+    def fit(seed: Any, weights: Any) -> Any:
+        data_key, fit_key = jax.random.split(jax.random.key(1000 + seed))
         rankings = compared(data_key, model, task, weights, pairs, 2, Labeller(noise=noise))
         fitted, _ = proxy.train(fit_key, model, task, weights, rankings)
         reward = proxy.reward(model, task, fitted)
         score = lambda text: reward(jnp.zeros((1, 1), jnp.int32), text[None])[0]
-        return jax.lax.map(score, texts, batch_size=exact.CHUNK)[None]
+        return jax.lax.map(score, texts, batch_size=exact.CHUNK)
 
-    score = np.asarray(fit(data_key, fit_key), np.float64)
+    return np.asarray(jax.jit(jax.vmap(fit))(jnp.arange(len(references.laws)), references.weights), np.float64)
+
+
+def trace(law: np.ndarray, task: LMTask, score: np.ndarray) -> dict[str, Any]:
+    """KL, gold and proxy reward of the optima and of the best of n, for one set of labels. law, score: [1, N], [N]."""
     # To mean 0 and deviation 1 under pi_0, exactly.
-    score = score - exact.expected(law, score)
+    gold, score = exact.outcome_rewards(task), score[None] - exact.expected(law, score[None])
     score = score / np.sqrt(exact.expected(law, np.square(score)))
     rewards = lambda policy: [
         exact.divergence(policy, law),
@@ -121,8 +133,8 @@ def trace(
     }
 
 
-def summary(curves: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds of the curves, where gold peaks and ends, and the fits."""
+def summary(curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds of the curves, the fits to these, and where gold peaks and ends, in the mean and by seed."""
     optima = np.mean([curve["optima"] for curve in curves], 0)
     best = np.mean([curve["best_of_n"] for curve in curves], 0)
     peaks = [max(point[1] for point in curve["optima"]) for curve in curves]
@@ -131,6 +143,8 @@ def summary(curves: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "gold_peak": float(np.mean(peaks)),
         "gold_end": float(np.mean(ends)),
+        "gold_peaks": peaks,
+        "gold_ends": ends,
         "proxy_end": float(optima[-1, 2]),
         "kl_end": float(optima[-1, 0]),
         "fit_optima": fitted(optima, start, np.log),

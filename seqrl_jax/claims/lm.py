@@ -29,7 +29,7 @@ from seqrl_jax.claims.base import (
 from seqrl_jax.lm import exact
 from seqrl_jax.lm.preference import dpo
 from seqrl_jax.lm.reward_model import plackett_luce
-from seqrl_jax.results.statistics import Estimate
+from seqrl_jax.results.statistics import difference
 from seqrl_jax.tracks.suites import SUITES
 
 BETA, OUTCOMES, PROMPTS = 0.1, 64, 3
@@ -173,10 +173,11 @@ def _on_every_task(
 
 
 def _falls(evidence: Evidence) -> Measured:
-    rows = evidence.rows(*PROXIES, ("gold_peak", "gold_end"), proxy="unigram")
-    least = min(rows, key=lambda row: row["gold_peak"] - row["gold_end"])
-    on = f"`{PROXIES[1]}`: unigram proxy, the least fall of {len(rows)} settings, {least['pairs']} pairs"
-    return decided(exactly(least["gold_peak"] - least["gold_end"]), above(0.5), f"{GOLD}, peak less end", on)
+    rows = evidence.rows(*PROXIES, ("gold_peaks", "gold_ends"), proxy="unigram")
+    falls = [np.stack([row["gold_peaks"], row["gold_ends"]], 1) for row in rows]
+    least = min(range(len(rows)), key=lambda index: np.mean(falls[index][:, 0] - falls[index][:, 1]))
+    on = f"`{PROXIES[1]}`: unigram proxy, the least fall of {len(rows)} settings, {rows[least]['pairs']} pairs"
+    return decided(difference([falls[least]]), above(0.5), f"{GOLD}, peak less end", on)
 
 
 def _shape(evidence: Evidence) -> Measured:
@@ -187,10 +188,10 @@ def _shape(evidence: Evidence) -> Measured:
 
 
 def _labels(evidence: Evidence) -> Measured:
-    rows = evidence.rows(*PROXIES, ("pairs", "gold_peak"), proxy="unigram + bigram", noise=0.25)
+    rows = evidence.rows(*PROXIES, ("pairs", "gold_peaks"), proxy="unigram + bigram", noise=0.25)
     few, many = (pick(rows, key=lambda row: row["pairs"]) for pick in (min, max))
-    on = f"`{PROXIES[1]}`: peak on {many['pairs']} noisy pairs less on {few['pairs']}, no interval kept"
-    return decided(Estimate(many["gold_peak"] - few["gold_peak"], None, None), above(0.0), GOLD, on)
+    on = f"`{PROXIES[1]}`: peak on {many['pairs']} noisy pairs less on {few['pairs']}, by seed"
+    return decided(difference([np.stack([many["gold_peaks"], few["gold_peaks"]], 1)]), above(0.0), GOLD, on)
 
 
 CLAIMS = (
@@ -287,7 +288,7 @@ CLAIMS = (
         "proxy_is_over_optimised",
         "Climbed to the end, a proxy's gold reward falls behind its peak.",
         ALIGNMENT,
-        "the gold reward falls by more than .5 in every recorded setting of the simplest proxy",
+        "the whole 95% interval of its least fall in any recorded setting of the simplest proxy lies above .5",
         _falls,
     ),
     Claim(
