@@ -41,7 +41,7 @@ def test_agents_that_are_killed_learn_what_they_would_have(tmp_path, numbers, un
 
     def seqrl(directory):
         command = [sys.executable, "-m", "seqrl_jax.cli", "run", "--tasks", "tiger", "aliased_line", "--seeds", "2"]
-        command += ["--agents", "q_obs", "drqn", "--steps", "6000", "--out", str(directory)]
+        command += ["--agents", "q_obs", "drqn", "--steps", "20000", "--out", str(directory)]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def finished(directory):
