@@ -329,7 +329,7 @@ def test_a_tiny_world_is_learned(rounds, optimum):
     """Two attributes of two values, both of which each task needs: one answer of two symbols halves what is left, and a
     second one to another question tells the rest. Of 8 seeds half reach the optimum, and none exceeds it."""
     team = Team(World(2, 2), questions=2, answers=2, rounds=rounds, width=32)
-    method = Reinforce(updates=800, cases=16, entropy_cost=0.3)
+    method = Reinforce(learning_rate=0.03, updates=800, cases=16, entropy_cost=0.3)
     objects = jnp.asarray(team.world.objects)
 
     @jax.jit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,7 +44,8 @@ def uniform_chances(key: Array, team: Team, batch: int) -> Chances:
 
 
 class Utterance(NamedTuple):
-    """[..., B] each: a symbol, its log-probability, and the entropy of its distribution, in nats."""
+    """[..., B] each: a symbol, its log-probability, and the entropy of its distribution, as a share of the largest that
+    so many symbols allow."""
 
     symbol: Array
     log_prob: Array
@@ -64,7 +66,7 @@ class Dialogue(NamedTuple):
 
     @property
     def entropy(self) -> Array:
-        """[B]: sums over all that was said."""
+        """[B]: sums of these shares over all that was said."""
         return self.question.entropy.sum(0) + self.answer.entropy.sum(0) + self.guess.entropy.sum(0)
 
 
@@ -80,7 +82,7 @@ def converse(
         log_probs = jax.nn.log_softmax(logits)
         symbol = choose(log_probs, chance)
         log_prob = jnp.take_along_axis(log_probs, symbol[..., None], -1)[..., 0]
-        return Utterance(symbol, log_prob, -jnp.sum(jnp.exp(log_probs) * log_probs, -1))
+        return Utterance(symbol, log_prob, -jnp.sum(jnp.exp(log_probs) * log_probs, -1) / math.log(logits.shape[-1]))
 
     def one_round(position: Any, chance: tuple[Array, Array]) -> tuple[Any, tuple[Utterance, Utterance]]:
         (asks, answers), question, answer = position

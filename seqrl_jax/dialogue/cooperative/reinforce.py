@@ -55,13 +55,14 @@ class Reinforce:
     Attributes:
         learning_rate: of Adam, falling to a tenth over the updates.
         updates: gradient steps. cases: objects, each with a task, in an update; members: dialogues about each of them.
-        entropy_cost: weight of the entropies of all that is said, each given what was said before; it falls to 0 over
-            the updates. At first nothing but noise is worth saying, and a language grows as the weight falls: too soon
+        entropy_cost: weight of the entropies of all that is said, each given what was said before, and as a share of
+            what its symbols allow, so that it means the same for many symbols as for few; it falls to 0 over the
+            updates. At first nothing but noise is worth saying, and a language grows as the weight falls: too soon
             without it, and symbols are shared by chance.
     """
 
-    learning_rate: PositiveFloat = 0.03
-    updates: Count = 4000
+    learning_rate: PositiveFloat = 0.01
+    updates: Count = 20_000
     cases: Count = 64
     members: Several = 8
     entropy_cost: Weight = 0.2
