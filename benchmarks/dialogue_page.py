@@ -103,6 +103,21 @@ def offline_table() -> str:
     return _by_utterances("offline")
 
 
+def language_table() -> str:
+    """What the languages are good for that two agents invent."""
+    measured = measurement("task_and_talk_cpu.json")
+    columns = {"train": "trained on", "held_out": "held out", "held_out_one": "of these one attribute"}
+    columns |= {"disentanglement": "disentangled", "information": "told by one question"}
+    heads = ["questions, answers", "answerer remembers", *columns.values(), "paper, held out"]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    for row in measured["rows"]:
+        ends = [" ".join((two(row[c]["value"]), f"[{two(row[c]['low'])}, {two(row[c]['high'])}]")) for c in columns]
+        team = f"{row['questions']}, {row['answers']} | {'yes' if row['memory'] else 'no'}"
+        lines.append(f"| {team} | {' | '.join(ends)} | {two(row['paper'])} |")
+    origin = f"{measured['seeds']} seeds, {measured['updates']:,} updates, on {measured['device']}"
+    return "\n".join([*lines, "", f"`{measured['command']}`: {origin}, jax {measured['versions']['jax']}."])
+
+
 def _by_utterances(name: str) -> str:
     talks = Talks(section_of(name))
     heads = " | ".join(f"`{game}`" for game in talks.games)
