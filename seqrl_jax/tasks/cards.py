@@ -314,7 +314,7 @@ def count_recall_cards(decks: Depth = 1, kinds: Kinds = "colours") -> Ready:
 
 def _counted_blindly(env: CountRecall) -> float:
     """What the best policy of card and question earns: the likeliest count of all steps, by whether they are alike."""
-    # Takes most of a second to import, which every command would wait for.
+    # Its import takes .4 s, for which every command would wait.
     from scipy.stats import hypergeom
 
     times, counts = np.arange(1, env.cards)[:, None], np.arange(env.copies + 1)

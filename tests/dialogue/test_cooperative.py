@@ -121,6 +121,16 @@ def test_teams_written_by_hand_score_what_they_must(team, both, one, informed):
     np.testing.assert_allclose(means.share, 1 / 3, atol=1e-6)
 
 
+@pytest.mark.parametrize("symbols", [(3, 4), (64, 64)], ids=str)
+def test_entropies_are_shares_of_what_the_symbols_allow(symbols):
+    """Who says anything with equal chance has a share of one in each of two questions, answers and guesses."""
+    team = Team(questions=symbols[0], answers=symbols[1])
+    weights = jax.tree.map(jnp.zeros_like, team.first_weights(jax.random.key(0)))
+    objects, tasks = jnp.zeros((5, 3), jnp.int32), jnp.arange(5)
+    dialogue = converse(team, weights, objects, tasks, uniform_chances(jax.random.key(1), team, 5))
+    np.testing.assert_allclose(dialogue.entropy, 6, rtol=1e-6)
+
+
 def test_worlds_are_those_of_the_paper():
     world = World()
     assert len(world.objects) == 64 and world.num_guesses == 12
