@@ -77,18 +77,42 @@ def _recur_backward(cell: Cell, block: int, residuals: Any, gradient: tuple[Stat
 
     d_start, (d_drive, d_hidden) = jax.lax.scan(step, d_last, (pulls, first, d_carries), reverse=True, unroll=block)
     before = cleared(jnp.concatenate([start[None], states[:-1]]), first)
-    flat = lambda array: array.reshape(-1, array.shape[-1])
-    # One wide product for all gates.
-    wide = _dot(flat(before).T, flat(jnp.concatenate(d_hidden, -1)).astype(recurrent[0].dtype))
-    d_recurrent = tuple(part.astype(recurrent[0].dtype) for part in jnp.split(wide, len(recurrent), -1))
-    return d_recurrent, tuple(d.sum((0, 1)) for d in d_hidden), d_start, d_drive, None
+    return *_share_gradients(before, recurrent, d_hidden), d_start, d_drive, None
 
 
 recur.defvjp(_recur_forward, _recur_backward)
 
 
-def _share(state: Array, recurrent: Gates, bias: Gates) -> Gates:
-    return tuple(_dot(state, kernel) + offset for kernel, offset in zip(recurrent, bias, strict=True))
+def _share(value: Array, kernel: Gates, bias: Gates) -> Gates:
+    """What a value [..., D] brings to each gate [..., H]. kernel: [D, H] for each. bias: [H] for each."""
+    return tuple(_dot(value, one) + offset for one, offset in zip(kernel, bias, strict=True))
+
+
+def _share_gradients(value: Array, kernel: Gates, gradient: Gates) -> tuple[Gates, Gates]:
+    """Those of kernels and biases, from those of the shares."""
+    flat = lambda array: array.reshape(-1, array.shape[-1])
+    # One wide product for all gates: each of its own is as narrow as the gate, and slow.
+    wide = _dot(flat(value).T, flat(jnp.concatenate(gradient, -1)).astype(kernel[0].dtype))
+    d_kernel = tuple(part.astype(kernel[0].dtype) for part in jnp.split(wide, len(kernel), -1))
+    return d_kernel, tuple(flat(d).sum(0) for d in gradient)
+
+
+@jax.custom_vjp
+def _input_share(code: Array, kernel: Gates, bias: Gates) -> Gates:
+    return _share(code, kernel, bias)
+
+
+def _input_share_forward(code: Array, kernel: Gates, bias: Gates) -> tuple[Gates, tuple[Array, Gates]]:
+    return _share(code, kernel, bias), (code, kernel)
+
+
+def _input_share_backward(residuals: tuple[Array, Gates], gradient: Gates) -> tuple[Array, Gates, Gates]:
+    code, kernel = residuals
+    d_code = sum(_dot(d, one.T) for d, one in zip(gradient, kernel, strict=True))
+    return d_code, *_share_gradients(code, kernel, gradient)
+
+
+_input_share.defvjp(_input_share_forward, _input_share_backward)
 
 
 def _dot(left: Array, right: Array) -> Array:
@@ -157,7 +181,7 @@ class Gated(Memory):
         by_gate = lambda stacked: tuple(stacked.astype(self.dtype) if self.dtype == "bfloat16" else stacked)
         inputs = [weights(f"input_kernel_{k}", input_init, self.gates, x.shape[-1]) for k, x in enumerate(xs)]
         input_bias = tuple(weights("input_bias", keeping, self.gates))
-        drive = _share(jnp.concatenate(xs, -1), by_gate(jnp.concatenate(inputs, 1)), input_bias)
+        drive = _input_share(jnp.concatenate(xs, -1), by_gate(jnp.concatenate(inputs, 1)), input_bias)
         recurrent = by_gate(weights("recurrent_kernel", GATE_INIT, self.recurrent_gates, self.width))
         recurrent_bias = tuple(weights("recurrent_bias", nn.initializers.zeros, self.recurrent_gates))
         carry, states = recur(type(self).cell, self.block, recurrent, recurrent_bias, carry, drive, firsts)
