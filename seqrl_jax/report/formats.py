@@ -22,11 +22,12 @@ MARKED = "In bold: better than every other trained method, by the 95% intervals 
 @dataclass(frozen=True)
 class Markup:
     """How a table is written. escape: text of any origin. bold: escaped text. table: title, header and lines, all
-    escaped."""
+    escaped. needs: what a reader of the source has to know, before the first table."""
 
     escape: Callable[[str], str]
     bold: Callable[[str], str]
     table: Callable[[str, Sequence[str], Sequence[Sequence[str]]], str]
+    needs: str = ""
 
 
 def written(sections: Sequence[Section], format: str) -> str:
@@ -36,14 +37,17 @@ def written(sections: Sequence[Section], format: str) -> str:
 
 def written_rows(table: Sequence[Fields], format: str) -> str:
     """Chosen rows in one of `FORMATS`."""
-    return _csv_of(table) if format == CSV else _table(chosen_grid(table), MARKUPS[format]) + "\n"
+    if format == CSV:
+        return _csv_of(table)
+    markup = MARKUPS[format]
+    return markup.needs + _table(chosen_grid(table), markup) + "\n"
 
 
 def _in(markup: Markup) -> Callable[[Sequence[Section]], str]:
     def write(sections: Sequence[Section]) -> str:
         tables = [_table(grid, markup) for section in sections for grid in grids(section, rows(section), best(section))]
         marked = any(best(section) for section in sections)
-        return "\n\n".join([*tables, *([markup.escape(MARKED)] if marked else [])]) + "\n"
+        return markup.needs + "\n\n".join([*tables, *([markup.escape(MARKED)] if marked else [])]) + "\n"
 
     return write
 
@@ -67,16 +71,17 @@ def _markdown_table(title: str, header: Sequence[str], lines: Sequence[Sequence[
 
 
 def _latex_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """With the rules of booktabs."""
+    """With the rules of booktabs, made smaller where it is wider than a line."""
     row = lambda entries: " & ".join(entries) + r" \\"
     top = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{title}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
     ]
     body = [r"\toprule", row(header), r"\midrule", *map(row, lines), r"\bottomrule"]
-    return "\n".join([*top, *body, r"\end{tabular}", r"\end{table}"])
+    return "\n".join([*top, *body, r"\end{tabular}}", r"\end{table}"])
 
 
 def _html_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -137,7 +142,7 @@ def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
 CSV = "csv"
 MARKUPS = {
     "md": Markup(_markdown, "**{}**".format, _markdown_table),
-    "latex": Markup(_latex, r"\textbf{{{}}}".format, _latex_table),
+    "latex": Markup(_latex, r"\textbf{{{}}}".format, _latex_table, "% \\usepackage{booktabs, graphicx}\n"),
     "html": Markup(html.escape, "<strong>{}</strong>".format, _html_table),
 }
 FORMATS: Mapping[str, Callable[[Sequence[Section]], str]] = {

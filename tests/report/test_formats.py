@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -56,6 +58,19 @@ def test_latex_has_one_row_for_each_line_and_escapes_what_is_special(named):
         rows = [line for line in table.splitlines() if line.endswith(r"\\")]
         assert rows and all(len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1 for row in rows)
     assert r"\textbf{0.30$\pm$" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_latex_is_set_within_the_line_whatever_a_name_holds(section, tmp_path):
+    long = scores(0.1, 0.2, 0.3, method=" ".join([NAME] * 20))
+    text = written([section({}, long, scores(0.1, 0.2, 0.3, method="‘é’ – ±†~"))], "latex")
+    packages = re.match(r"% (\\usepackage{.*})\n", text)[1]
+    page = "\n".join([r"\documentclass{article}", packages, r"\begin{document}", text, r"\end{document}"])
+    (tmp_path / "table.tex").write_text(page, "utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert made.returncode == 0, made.stdout
+    assert "Overfull" not in made.stdout
 
 
 def test_markdown_keeps_its_columns_whatever_a_name_holds(named):
