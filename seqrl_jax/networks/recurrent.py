@@ -1,4 +1,4 @@
-"""Gated recurrent cells. What depends on the input alone is computed for all steps at once, before the loop.
+"""Gated recurrent memories. What depends on the input alone is computed for all steps at once, before the loop.
 
 The gradient is written by hand for the same reason: the loop backward carries only the state's gradient, and those of
 the recurrent weights, which automatic differentiation would accumulate matrix by matrix inside the loop, are one
@@ -7,8 +7,8 @@ product over all steps behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -17,14 +17,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.base import Codes, Memory, cleared, input_init
+from seqrl_jax.networks.gated_cells import GRU_CELL, LSTM_CELL, NBRC_CELL, Cell, Gates, States
 from seqrl_jax.settings import Depth, Dtype, Number, Width
-
-States = tuple[Array, ...]
-Gates = tuple[Array, ...]
-"""One array [..., B, H] for every gate. Slices of one wide array would keep the compiler from vectorising the cell."""
-
-Cell = Callable[[Gates, Gates, States], States]
-"""(input's share, state's share, carry) -> carry. Elementwise; carry[0] is the state h [B, H]."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -43,7 +37,7 @@ def recur(
     def step(carry: States, at: tuple[Gates, Array]) -> tuple[States, States]:
         drive_t, first_t = at
         carry = cleared(carry, first_t)
-        carry = cell(drive_t, _share(carry[0], recurrent, bias), carry)
+        carry, _ = cell.forward(drive_t, _share(carry[0], recurrent, bias), carry)
         return carry, carry
 
     return jax.lax.scan(step, start, (drive, first), unroll=block)
@@ -52,32 +46,35 @@ def recur(
 def _recur_forward(
     cell: Cell, block: int, recurrent: Gates, bias: Gates, start: States, drive: Gates, first: Array
 ) -> tuple[tuple[States, States], Any]:
-    """The same, keeping what the cell's own derivative needs at every step."""
+    """The same, keeping what the cell's derivative needs of every step."""
 
-    def step(carry: States, at: tuple[Gates, Array]) -> tuple[States, tuple[States, Any]]:
+    def step(carry: States, at: tuple[Gates, Array]) -> tuple[States, tuple[States, Gates]]:
         drive_t, first_t = at
         carry = cleared(carry, first_t)
-        carry, pull = jax.vjp(cell, drive_t, _share(carry[0], recurrent, bias), carry)
-        return carry, (carry, pull)
+        carry, kept = cell.forward(drive_t, _share(carry[0], recurrent, bias), carry)
+        return carry, (carry, kept)
 
-    last, (carries, pulls) = jax.lax.scan(step, start, (drive, first), unroll=block)
-    return (last, carries), (recurrent, start[0], first, carries[0], pulls)
+    last, (carries, kept) = jax.lax.scan(step, start, (drive, first), unroll=block)
+    return (last, carries), (recurrent, start, first, carries, kept)
 
 
 def _recur_backward(cell: Cell, block: int, residuals: Any, gradient: tuple[States, States]) -> tuple[Any, ...]:
-    recurrent, start, first, states, pulls = residuals
+    recurrent, start, first, carries, kept = residuals
     d_last, d_carries = gradient
     transposed = tuple(kernel.T for kernel in recurrent)
+    before = jax.tree.map(lambda one, later: jnp.concatenate([one[None], later[:-1]]), start, carries)
+    before = cleared(before, first)
 
-    def step(d_carry: States, at: Any) -> tuple[States, tuple[Gates, Gates]]:
-        pull, first_t, d_carry_t = at
-        d_drive, d_hidden, (d_state, *d_rest) = pull(jax.tree.map(jnp.add, d_carry, d_carry_t))
+    def step(d_carry: States, at: Any) -> tuple[States, Gates]:
+        kept_t, before_t, first_t, d_carry_t = at
+        d_drive, (d_state, *d_rest) = cell.backward(kept_t, before_t, jax.tree.map(jnp.add, d_carry, d_carry_t))
+        d_hidden = cell.state_share(kept_t, d_drive)
         d_state = d_state + sum(_dot(d, kernel) for d, kernel in zip(d_hidden, transposed, strict=True))
-        return cleared((d_state, *d_rest), first_t), (d_drive, d_hidden)
+        return cleared((d_state, *d_rest), first_t), d_drive
 
-    d_start, (d_drive, d_hidden) = jax.lax.scan(step, d_last, (pulls, first, d_carries), reverse=True, unroll=block)
-    before = cleared(jnp.concatenate([start[None], states[:-1]]), first)
-    return *_share_gradients(before, recurrent, d_hidden), d_start, d_drive, None
+    along = (kept, before, first, d_carries)
+    d_start, d_drive = jax.lax.scan(step, d_last, along, reverse=True, unroll=block)
+    return *_share_gradients(before[0], recurrent, cell.state_share(kept, d_drive)), d_start, d_drive, None
 
 
 recur.defvjp(_recur_forward, _recur_backward)
@@ -108,7 +105,7 @@ def _input_share_forward(code: Array, kernel: Gates, bias: Gates) -> tuple[Gates
 
 def _input_share_backward(residuals: tuple[Array, Gates], gradient: Gates) -> tuple[Array, Gates, Gates]:
     code, kernel = residuals
-    d_code = sum(_dot(d, one.T) for d, one in zip(gradient, kernel, strict=True))
+    d_code = reduce(add, (_dot(d, one.T) for d, one in zip(gradient, kernel, strict=True)))
     return d_code, *_share_gradients(code, kernel, gradient)
 
 
@@ -118,35 +115,6 @@ _input_share.defvjp(_input_share_forward, _input_share_backward)
 def _dot(left: Array, right: Array) -> Array:
     """A product in the precision of `right`, accumulated in that of `left`."""
     return jnp.dot(left.astype(right.dtype), right, preferred_element_type=left.dtype)
-
-
-def gru_cell(drive: Gates, hidden: Gates, carry: States) -> States:
-    """`h' = (1 - z) n + z h`, the reset gate applied behind the product. Source: Cho et al. (2014), as in cuDNN."""
-    (state,) = carry
-    reset = jax.nn.sigmoid(drive[0] + hidden[0])
-    update = jax.nn.sigmoid(drive[1] + hidden[1])
-    new = jnp.tanh(drive[2] + reset * hidden[2])
-    return (new + update * (state - new),)
-
-
-def lstm_cell(drive: Gates, hidden: Gates, carry: States) -> States:
-    """`c' = f c + i g`, `h' = o tanh(c')`. Source: Hochreiter & Schmidhuber (1997); Gers et al. (2000)."""
-    _, cell = carry
-    into, forget, out, new = (d + h for d, h in zip(drive, hidden, strict=True))
-    cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(into) * jnp.tanh(new)
-    return jax.nn.sigmoid(out) * jnp.tanh(cell), cell
-
-
-def nbrc_cell(drive: Gates, hidden: Gates, carry: States) -> States:
-    """`h' = (1 - c) tanh(U x + a h) + c h` with the feedback `a = 1 + tanh(..)` and `c = sigmoid(..)` of x and h.
-
-    Source: Vecoven, Ernst & Drion (2021), the recurrently neuromodulated bistable recurrent cell (nBRC).
-    """
-    (state,) = carry
-    feedback = 1 + jnp.tanh(drive[0] + hidden[0])
-    keep = jax.nn.sigmoid(drive[1] + hidden[1])
-    new = jnp.tanh(drive[2] + feedback * state)
-    return (new + keep * (state - new),)
 
 
 class Gated(Memory):
@@ -163,7 +131,7 @@ class Gated(Memory):
     dtype: Dtype = "float32"
     gate_bias: Number = 1.0
 
-    cell: ClassVar[Any]
+    cell: ClassVar[Cell]
     gates: ClassVar[int]
     recurrent_gates: ClassVar[int]
     """How many of them see the state through weights of their own; they come first."""
@@ -184,7 +152,7 @@ class Gated(Memory):
         drive = _input_share(jnp.concatenate(xs, -1), by_gate(jnp.concatenate(inputs, 1)), input_bias)
         recurrent = by_gate(weights("recurrent_kernel", GATE_INIT, self.recurrent_gates, self.width))
         recurrent_bias = tuple(weights("recurrent_bias", nn.initializers.zeros, self.recurrent_gates))
-        carry, states = recur(type(self).cell, self.block, recurrent, recurrent_bias, carry, drive, firsts)
+        carry, states = recur(self.cell, self.block, recurrent, recurrent_bias, carry, drive, firsts)
         return carry, states[0]
 
 
@@ -194,7 +162,7 @@ GATE_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "normal", batch_axis
 class GRU(Gated):
     """Gated recurrent unit. Carry: (h [B, H],). Gates: reset, update, new."""
 
-    cell = staticmethod(gru_cell)
+    cell = GRU_CELL
     gates = recurrent_gates = 3
     keep_gate = 1
     states = 1
@@ -203,7 +171,7 @@ class GRU(Gated):
 class LSTM(Gated):
     """Long short-term memory. Carry: (h, c), both [B, H]. Gates: input, forget, output, new."""
 
-    cell = staticmethod(lstm_cell)
+    cell = LSTM_CELL
     gates = recurrent_gates = 4
     keep_gate = 1
     states = 2
@@ -217,7 +185,7 @@ class NBRC(Gated):
     like the GRU.
     """
 
-    cell = staticmethod(nbrc_cell)
+    cell = NBRC_CELL
     gates = 3
     recurrent_gates = 2
     keep_gate = 1
