@@ -40,7 +40,7 @@ def stepping() -> str:
     measured = measurement("env_throughput_cpu.json")
     shown = ", ".join(f"{row['what']} {row['steps_per_second'] / 1e6:.1f} M steps/s" for row in measured["rows"])
     ratios = ", ".join(f"{name} {ratio:.1f}" for name, ratio in measured["ratios"].items())
-    versions = measured["gymnax"]["versions"] | measured["popgym"]["versions"]
+    versions = measured["gymnax"]["versions"] | measured["popgym"]["versions"] | measured["pobax"]["versions"]
     peers = ", ".join(f"{name} {version}" for name, version in versions.items())
     lines = [
         f"- Stepping under random actions, {measured['rows'][0]['batch']} environments: {shown}.",

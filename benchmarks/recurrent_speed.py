@@ -5,7 +5,7 @@
 `textbook` is the same PPO, update for update, with the GRU that the JAX libraries share: flax's cell inside `nn.scan`,
 input projections in the loop, the carry reset by `where`, gradients by automatic differentiation. All programs of one
 size run in this process, alternating; cold and warm times stand apart. With --peers sb3-contrib's RecurrentPPO trains
-on the same task through gymnasium (`benchmarks/peers/sb3_recurrent_ppo.py`, which see).
+on the same task through gymnasium (`benchmarks/peers/sb3_recurrent_ppo.py`, which see), in an environment of its own.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import argparse
 import dataclasses
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from math import gcd
@@ -26,6 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from peers.environment import printed_by
 from peers.purejaxrl_ppo import ScannedGRU
 
 from seqrl_jax.agents import make_agent, train
@@ -128,19 +127,11 @@ def recall(steps: int = 1_000_000, length: int = 98, seeds: int = 10) -> dict[st
     }
 
 
-def peer(python: str, width: int) -> dict[str, Any]:
-    script = Path(__file__).parent / "peers" / "sb3_recurrent_ppo.py"
-    arguments = ["--num-envs", "64", "--rollout-length", "128", "--width", str(width)]
-    done = subprocess.run([python, script, *arguments], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--widths", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--peer-python", default=sys.executable, help="the interpreter that has the extra `peers`")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     use_every_core()
@@ -151,7 +142,8 @@ def main() -> None:
     if options.peers:
         measured["peers"] = []
         for width, ours in zip(options.widths, textbook, strict=True):
-            theirs = peer(options.peer_python, width)
+            sizes = ["--num-envs", "64", "--rollout-length", "128", "--width", str(width)]
+            theirs = printed_by("sb3", "sb3_recurrent_ppo.py", *sizes)
             ratio = ours["steps_per_second"]["seqrl_jax"] / theirs["steps_per_second"]
             measured["peers"].append({"what": ours["what"], "ratio": ratio, **theirs})
         print(json.dumps(measured["peers"], indent=1), flush=True)

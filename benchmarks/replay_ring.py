@@ -1,7 +1,6 @@
 """The replay's ring of blocks against flashbax's trajectory buffer: same shapes, same capacity, stacked and donated.
 
-    pip install -e '.[peers]'
-    python benchmarks/replay_ring.py --out benchmarks/results/replay_ring_cpu.json
+    python benchmarks/peers/environment.py flashbax benchmarks/replay_ring.py --out replay_ring_cpu.json
 
 Both hold 64 rollouts of 16 environments x 32 steps per run; one iteration adds a rollout and draws 4 batches of 32
 sequences. Runs are stacked by `vmap`, iterations are a `scan`, and the state is donated.

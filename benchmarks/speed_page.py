@@ -13,6 +13,7 @@ from recorded import measurement
 ACCELERATOR = "accelerator_h200.json"
 RECURRENT = ("recurrent_speed_cpu.json", "recurrent_speed_h200.json")
 STEPPING, PUREJAXRL, PROFILES = "env_throughput_cpu.json", "peers/purejaxrl_ppo_cpu.json", "profiles_cpu.json"
+REJAX = "rejax_speed_cpu.json"
 Row = dict[str, Any]
 
 
@@ -90,7 +91,7 @@ def measurements() -> str:
         ]
     for name in RECURRENT:
         lines += _recurrent_speed(name)
-    return "\n".join([*lines, _against_purejaxrl(), *_replay(), *_history_memory(), *_against_trl()])
+    return "\n".join([*lines, _against_purejaxrl(), _against_rejax(), *_replay(), *_history_memory(), *_against_trl()])
 
 
 def _against_purejaxrl() -> str:
@@ -99,6 +100,15 @@ def _against_purejaxrl() -> str:
     return (
         f"- PPO on {measured['task']} against PureJaxRL's, written anew, at equal networks, updates and losses; "
         f"times as fast, by runs in one program: {ratios}.\n  `{measured['command']}`, {measured['device']}."
+    )
+
+
+def _against_rejax() -> str:
+    measured = measurement(REJAX)
+    ratios = ", ".join(f"{row['ratio']:.2f} with {row['agents']}" for row in measured["rows"])
+    return (
+        f"- PPO on CartPole-v1 against rejax {measured['rejax']}, at equal sizes; times as fast, by runs in one "
+        f"program: {ratios}.\n  `{measured['command']}`, {measured['device']}."
     )
 
 
@@ -148,9 +158,12 @@ def goals() -> str:
 def _goals_on_cores() -> Iterator[tuple[str, str, str, str]]:
     env, recurrent, peer = (measurement(name) for name in (STEPPING, RECURRENT[0], PUREJAXRL))
     on = lambda measured: str(measured["device"])
-    cards = [ratio for name, ratio in env["ratios"].items() if name != "memory_chain"]
+    cards = env["popgym"]["ratios"].values()
+    rooms = {name.partition(":")[0]: f"{ratio:.1f}x" for name, ratio in env["pobax"]["ratios"].items()}
     yield "`memory_chain` against gymnax's, steps/s", "2x", f"{env['ratios']['memory_chain']:.1f}x", on(env)
     yield "card tasks against POPGym's", "30x", f"{min(cards):.0f}x to {max(cards):.0f}x", on(env)
+    yield "`tmaze` against pobax's", "3x", rooms["tmaze"], on(env)
+    yield "`rock_sample` of 7 x 7 cells and 8 rocks against pobax's", "4x", rooms["rock_sample"], on(env)
     names = {("ppo", 1): "1.2x", ("ppo", 16): "1.2x", ("ppo_rnn", 1): "1.5x", ("ppo_rnn", 10): "2.5x"}
     for row in peer["rows"]:
         what = f"`{row['what']}` of PureJaxRL on CartPole, equal networks, {row['agents']} runs"

@@ -1,7 +1,6 @@
 """Whether memax's layers act as they train, forget what a reset ends, and hold what the cells of their names hold.
 
-    pip install memax equinox
-    python benchmarks/peers/memax_cells.py --out benchmarks/results/peers/memax_cells.json
+    python benchmarks/peers/environment.py memax benchmarks/peers/memax_cells.py --out memax_cells.json
 
 Each layer reads random inputs as a whole, as in training, and step by step with its state handed on, as in acting; and
 what follows a reset is read again without what went before it. Where this suite has the same cell, it takes the layer's

@@ -1,8 +1,7 @@
 """Whether memorax's sequence models act as they train, and forget what a reset ends.
 
     git clone https://github.com/memory-rl/memorax
-    pip install flashbax
-    python benchmarks/peers/memorax_cells.py --path memorax --out benchmarks/results/peers/memorax_cells.json
+    python benchmarks/peers/environment.py flashbax benchmarks/peers/memorax_cells.py --path memorax
 
 Each model reads random inputs as a whole, as in training, and step by step with its carry handed on, as in acting; and
 what follows a reset is read again without what went before it. Printed are the largest differences relative to the

@@ -1,7 +1,6 @@
 """How fast POPGym's card games step: its own numpy environments in a loop, as its documentation runs them.
 
-    pip install popgym
-    python benchmarks/peers/popgym_steps.py --steps 100000
+    python benchmarks/peers/environment.py popgym benchmarks/peers/popgym_steps.py --steps 100000
 
 Actions are drawn beforehand, so that the time is the environment's alone. One line of JSON: seconds of each pass by
 environment, episodes included that begin again.

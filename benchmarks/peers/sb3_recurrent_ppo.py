@@ -1,13 +1,11 @@
 """sb3-contrib's RecurrentPPO on a task of ours, as fast as it can be fed.
 
-    pip install -e '.[peers]'
-    python benchmarks/peers/sb3_recurrent_ppo.py --num-envs 64 --rollout-length 128 --width 128
+    python benchmarks/peers/environment.py sb3 benchmarks/peers/sb3_recurrent_ppo.py --width 128
 
 All environments are stepped in one compiled call behind stable_baselines3's own `VecEnv`, with gymnasium's spaces, so
 that the time measured is the peer's. One LSTM is shared by policy and value, heads are linear, and epochs and
 minibatches are those of the shipped PPO. The LSTM has four gates where a GRU has three. One update is made before the
-clock starts;
-1 and 2 torch threads are tried, and the better one counts.
+clock starts; 1 and 2 torch threads are tried, and the better one counts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Whether `transformers` loads what `save_gpt` writes, and says the same.
 
-    python benchmarks/peers/transformers_gpt2.py --out benchmarks/results/transformers_gpt2_cpu.json
-
-Needs the extra `peers`.
+python benchmarks/peers/environment.py trl benchmarks/peers/transformers_gpt2.py --out transformers_gpt2_cpu.json
 """
 
 from __future__ import annotations

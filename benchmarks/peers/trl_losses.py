@@ -1,11 +1,11 @@
 """Losses and gradients of this suite against TRL's, on shared weights and random batches with padding.
 
-    python benchmarks/peers/trl_losses.py --out benchmarks/results/trl_losses_cpu.json
+    python benchmarks/peers/environment.py trl benchmarks/peers/trl_losses.py --out trl_losses_cpu.json
 
-Needs the extra `peers`: TRL 1.16.0 compares DPO, IPO, KTO, RLOO, GRPO and Dr. GRPO. PPO left TRL after 1.12.0, which
-compares PPO alone. TRL's own code turns completions and rewards into advantages, then computes the loss for a policy
-that has moved on since, so that ratios and clips count. Where TRL's loss is another by design, what stands between
-them is said here, and nothing else:
+TRL 1.16.0 compares DPO, IPO, KTO, RLOO, GRPO and Dr. GRPO. PPO left TRL after 1.12.0, which compares PPO alone
+(environment `trl_ppo`). TRL's own code turns completions and rewards into advantages, then computes the loss for a
+policy that has moved on since, so that ratios and clips count. Where TRL's loss is another by design, what stands
+between them is said here, and nothing else:
 
 - IPO: TRL divides h by the completion's length. On completions of one length n its loss with beta is ours with
   beta / n, divided by n^2.

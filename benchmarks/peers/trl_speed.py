@@ -1,8 +1,8 @@
 """How long an update takes here and in TRL, on the task `keyword` and its transformer, with equal work on both sides.
 
-    python benchmarks/peers/trl_speed.py --out benchmarks/results/trl_speed_cpu.json
+    python benchmarks/peers/environment.py trl benchmarks/peers/trl_speed.py --out benchmarks/results/trl_speed_cpu.json
 
-Needs the extra `peers`: TRL 1.16.0 times DPO, RLOO and GRPO; 1.12.0, the last with PPO, times PPO. An update is 128
+TRL 1.16.0 times DPO, RLOO and GRPO; 1.12.0, the last with PPO, times PPO (environment `trl_ppo`). An update is 128
 pairs, or 128 completions sampled, judged and learned from; PPO passes four times over them in four parts each, and a
 reward model of the policy's size judges. TRL's PPO keeps a value model of its own body, ours a head on the policy's:
 that is the libraries' difference, not the benchmark's. Both start from the same weights, in float32, with Adam and a
