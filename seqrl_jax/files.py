@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -31,12 +32,17 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def remove_temporaries(directory: Path, pattern: str = "*", older_than: float = 0.0) -> None:
-    """Remove what writers of files called `pattern` left that were killed, if it is older than so many seconds.
+    """Remove what writers of files, or of directories, called `pattern` left that were killed, if it is older than so
+    many seconds.
 
     Without an age only where nobody else writes such files.
     """
     now = time.time()
     for path in directory.glob(f".{pattern}.{'[0-9a-f]' * 32}.tmp"):
         with contextlib.suppress(FileNotFoundError):
-            if now - path.stat().st_mtime >= older_than:
+            if now - path.lstat().st_mtime < older_than:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
                 path.unlink()

@@ -39,6 +39,10 @@ class Missing(Exception):
     """Evidence that was not recorded; the message says what, and which command records it."""
 
 
+class NotMeasured(Missing):
+    """A cell that is recorded, and of which there is no such metric: nothing that could be recorded is missing."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a claim comes to.
@@ -127,6 +131,8 @@ def judged(claim: Claim, evidence: Evidence) -> Measured:
     except KeyError as missing:
         # Measurements are files of many forms, which other versions may have written.
         return Measured(None, None, None, None, "", f"a recorded measurement has no {missing}; record it again")
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        return Measured(None, None, None, None, "", f"a recorded measurement is of another form ({error})")
 
 
 def summary(claims: Iterable[Claim], directory: Path | None = None) -> str:
@@ -202,9 +208,12 @@ class Evidence:
         return rows
 
     def by_seed(self, suite: str, method: str, task: str, metric: str) -> dict[int, float]:
-        """Seed -> a metric of a cell. Raises: Missing, also where a seed failed: the others alone would flatter it."""
+        """Seed -> a metric of a cell. Raises: Missing, also where a seed failed: the others alone would flatter it;
+        NotMeasured where the cell has no such metric."""
         record = self.record(suite, method, task)
-        values = record.metrics.get(metric, [])
+        if metric not in record.metrics:
+            raise NotMeasured(f"{method} on {task} in the suite {suite} has no {metric}")
+        values = record.metrics[metric]
         found = {seed: value for seed, value in zip(record.seeds, values, strict=False) if value is not None}
         if len(found) < len(record.seeds):
             raise Missing(f"{method} on {task} in the suite {suite} has no {metric} of some seeds")

@@ -154,4 +154,5 @@ def _uncertainty(finished: Sequence[float], value: Estimate, most: float) -> dic
 def _component(method: str) -> str:
     """The method as one part of a path: distinct for distinct methods, and itself where it can be."""
     plain = re.sub(r"[^A-Za-z0-9.=,_-]+", "_", method)[:LONGEST]
-    return plain if plain == method else f"{plain}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"
+    itself = plain == method and plain.strip(".")
+    return plain if itself else f"{plain}-{hashlib.sha256(method.encode()).hexdigest()[:8]}"

@@ -11,7 +11,8 @@ Cell = tuple[str, str]
 
 def best(section: Section) -> frozenset[Cell]:
     """The trained method with the best mean score on each task, if it is better than every other trained one: the 95%
-    interval of each paired difference lies on its side of 0. On a task without such a method there is none."""
+    interval of each paired difference lies on its side of 0. On a task without such a method there is none, and none
+    where a seed failed that no scale of the task says how to count."""
     score = section.track.columns[0]
     sign = -1 if score.better == "lower" else 1
     marked = set()
@@ -22,7 +23,8 @@ def best(section: Section) -> frozenset[Cell]:
         mean = lambda record: sign * sum(record.finished(score.metric)) / len(record.finished(score.metric))
         first = max(trained.values(), key=mean)
         against = [(other, first) for other in trained.values() if other is not first]
-        differences = [row.scaled or row.difference for row in compare(section, against)]
+        failed = any(record.failed for record in trained.values())
+        differences = [row.scaled or (None if failed else row.difference) for row in compare(section, against)]
         ends = [None if found is None else found.low if sign > 0 else found.high for found in differences]
         if all(end is not None and sign * end > 0 for end in ends):
             marked.add((task, first.method))

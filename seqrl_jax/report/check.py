@@ -9,7 +9,7 @@ from typing import Literal
 from seqrl_jax.report import table, words
 from seqrl_jax.report.sections import Section, mixtures, warnings
 from seqrl_jax.results.code import fingerprint
-from seqrl_jax.results.record import TOLERANCE, Bound, Record
+from seqrl_jax.results.record import Record
 from seqrl_jax.tracks.base import Suite
 
 
@@ -35,8 +35,10 @@ def findings(
     """
     found = [Finding("error", "files", line) for line in skipped]
     for section in sections:
-        found += [Finding("error", "bounds", line) for line in [*table.errors(section), *_apart(section)]]
-        found += [Finding("error", "seeds", line) for line in _tuned_on(section.records, tuning_seeds)]
+        bounds = [*table.errors(section), *_apart(section), *_out_of_order(section)]
+        seeds = [*_tuned_on(section.records, tuning_seeds), *_unexplained(section)]
+        found += [Finding("error", "bounds", line) for line in bounds]
+        found += [Finding("error", "seeds", line) for line in seeds]
         found += [Finding("warning", "cells", line) for line in _missing(section, suites)]
         found += [Finding("warning", "code", line) for line in _other_code(section)]
         found += [Finding("warning", "versions", line) for line in mixtures(section)]
@@ -54,7 +56,7 @@ def _apart(section: Section) -> Iterator[str]:
         for (_, name), alike in values.items():
             below = min(alike, key=lambda record: record.bounds[name].upper)
             above = max(alike, key=lambda record: record.bounds[name].lower)
-            if not _meet(below.bounds[name], above.bounds[name]):
+            if not below.bounds[name].meets(above.bounds[name]):
                 first, second = sorted((below, above), key=alike.index)
                 one, other = first.bounds[name], second.bounds[name]
                 yield (
@@ -64,9 +66,32 @@ def _apart(section: Section) -> Iterator[str]:
                 break
 
 
-def _meet(one: Bound, other: Bound) -> bool:
-    slack = TOLERANCE * max(1.0, abs(one.upper), abs(other.upper))
-    return max(one.lower, other.lower) <= min(one.upper, other.upper) + slack
+def _out_of_order(section: Section) -> Iterator[str]:
+    """Certified values that cannot be: of another name than the track proves, or the top of a scale below its foot."""
+    known = section.track.bounds
+    for task, records in section.tasks.items():
+        if foreign := sorted({name for record in records for name in record.bounds} - set(known)):
+            yield f"{task}: the track {section.track.name} proves nothing that is called {words.listed(foreign)}"
+        bounds = section.bounds(task)
+        for scale in section.track.scales:
+            if scale.zero not in bounds or scale.one not in bounds:
+                continue
+            zero, one = bounds[scale.zero], bounds[scale.one]
+            if one.upper < zero.lower and not one.meets(zero):
+                yield (
+                    f"{task}: {words.bound(scale.one)} is at most {one.upper:.8g}, and "
+                    f"{words.bound(scale.zero)}, which it cannot fall below, at least {zero.lower:.8g}"
+                )
+
+
+def _unexplained(section: Section) -> Iterator[str]:
+    """Seeds without a score that nothing says have failed: they would be left out of every mean in silence."""
+    metric = section.track.columns[0].metric
+    for record in section.records:
+        pairs = zip(record.seeds, record.metrics.get(metric, []))
+        silent = [str(seed) for seed, value in pairs if value is None and str(seed) not in record.failures]
+        if silent:
+            yield f"{record.method} on {record.task}: no {metric} and no failure of seed {words.listed(silent)}"
 
 
 def _tuned_on(records: Sequence[Record], tuning_seeds: Collection[int]) -> Iterator[str]:

@@ -56,6 +56,11 @@ class Bound(Struct, frozen=True, forbid_unknown_fields=True):
         """Whether the ends agree to 1e-6, relative where the value exceeds 1."""
         return self.upper - self.lower <= TOLERANCE * max(1.0, abs(self.upper))
 
+    def meets(self, other: Bound) -> bool:
+        """Whether both may be of one value: their intervals meet, but for rounding."""
+        slack = TOLERANCE * max(1.0, abs(self.upper), abs(other.upper))
+        return max(self.lower, other.lower) <= min(self.upper, other.upper) + slack
+
 
 class Curve(Struct, frozen=True, forbid_unknown_fields=True):
     """A quantity along another: values [E][N] at increasing places [E]; x: what the places are, with their unit."""

@@ -139,12 +139,7 @@ def _shown(record: Record, metric: str, index: int) -> list[float]:
 
 def _exact_above(record: Record, metric: str, limit: float) -> str | None:
     values = record.metrics.get(metric, [])
-    errors = record.standard_errors.get(metric, [0.0] * len(values))
-    exact = [
-        value
-        for value, error, episodes in zip(values, errors, record.episodes)
-        if value is not None and episodes is None and error == 0
-    ]
+    exact = [value for value, episodes in zip(values, record.episodes) if value is not None and episodes is None]
     return f"a seed scores {max(exact):.8g}" if exact and max(exact) > limit else None
 
 

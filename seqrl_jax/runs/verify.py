@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,8 +23,9 @@ from seqrl_jax.tracks.base import Budget, Track
 class Verdict:
     """What became of a cell that was run again.
 
-    verdict: `same`: every number of every metric, bit for bit; `inside`: the new mean of the score lies in the recorded
-    95% interval; `different`: it does not; `other`: the cell cannot be run as it was. why: a sentence.
+    verdict: `same`: every number of every metric, bit for bit; `inside`: the means of the score differ by no more than
+    95 of 100 pairs of such cells do; `different`: they differ by more, or something else that is told of the cell is
+    not so, as what is proved; `other`: the cell cannot be run as it was. why: a sentence.
     """
 
     method: str
@@ -49,7 +51,10 @@ def verify(record: Record, tracks: Mapping[str, Track], observer: Observer | Non
     track = tracks.get(record.track)
     if track is None:
         return say("other", f"there is no track {record.track!r} here")
-    budget = Budget(record.steps_asked, record.config.get("evaluations", 1), tuple(record.seeds))
+    evaluations = record.config.get("evaluations", 1)
+    if type(evaluations) is not int or evaluations < 1:
+        return say("other", f"evaluations is {evaluations!r}, expected a whole number of 1 or more")
+    budget = Budget(record.steps_asked, evaluations, tuple(record.seeds))
     try:
         track.check([record.task], [record.method])
         (problem,) = track.problems([record.task], lambda done, total: None)
@@ -68,6 +73,8 @@ def verify(record: Record, tracks: Mapping[str, Track], observer: Observer | Non
 
 def compared(record: Record, again: Record, metric: str) -> tuple[Literal["same", "inside", "different"], str]:
     """How the same cell of another run stands to a record, by the metric that is its score."""
+    if untrue := sorted(_untrue(record, again)):
+        return "different", f"not what it was: {', '.join(untrue)}"
     # What is measured now may be more than an older record says.
     measured = {name: values for name, values in again.metrics.items() if name in record.metrics}
     if (record.metrics, record.failures) == (measured, again.failures):
@@ -75,13 +82,27 @@ def compared(record: Record, again: Record, metric: str) -> tuple[Literal["same"
     values, fresh = record.finished(metric), again.finished(metric)
     if not values or not fresh:
         return "different", f"{len(fresh)} seeds finished, {len(values)} had"
-    was, mean = estimate(values), estimate(fresh).value
-    if was.low is None or was.high is None:
-        return "different", f"{metric} {mean:.6g}, was {was.value:.6g}, and one seed has no interval"
-    scores = f"{metric} {mean:.6g}, was {was.value:.6g} [{was.low:.6g}, {was.high:.6g}]"
+    was, now = estimate(values), estimate(fresh)
+    if was.low is None or was.high is None or now.low is None or now.high is None:
+        return "different", f"{metric} {now.value:.6g}, was {was.value:.6g}, and one seed has no interval"
+    scores = f"{metric} {now.value:.6g}, was {was.value:.6g} [{was.low:.6g}, {was.high:.6g}]"
+    # Both means vary: of two independent ones the sides of the intervals that face each other add as squares do.
+    upper, lower = (now, was) if now.value > was.value else (was, now)
+    room = math.hypot((upper.value - (upper.low or 0.0)), ((lower.high or 0.0) - lower.value))
     # Where all seeds score alike the interval is a point, and rounding is no difference.
-    slack = TOLERANCE * max(1.0, abs(mean))
-    return ("inside" if was.low - slack <= mean <= was.high + slack else "different"), scores
+    slack = TOLERANCE * max(1.0, abs(now.value))
+    return ("inside" if upper.value - lower.value <= room + slack else "different"), scores
+
+
+def _untrue(record: Record, again: Record) -> Iterator[str]:
+    """What a record says beside its numbers, and a run of the same cell says otherwise."""
+    for name in ("bounded_by", "marked_wrong", "policy", "episodes"):
+        if getattr(record, name) != getattr(again, name):
+            yield name
+    for name in record.bounds.keys() | again.bounds.keys():
+        one, other = record.bounds.get(name), again.bounds.get(name)
+        if one is None or other is None or not one.meets(other):
+            yield f"bounds.{name}"
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object], prefix: str = "") -> set[str]:

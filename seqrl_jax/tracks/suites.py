@@ -36,16 +36,24 @@ WORD_BY_WORD = (
     "filtered_bc",
     "decision_transformer",
     "mc_q",
+    "sarsa",
     "offline_q",
     "cql",
+    "iql",
     "ilql",
+    "kl_control",
+    "awac",
+    "chai",
+    "best_of_q",
     "multi_turn_dpo",
+    "pg_return",
     "pg_group",
     "ppo_talk",
     "ppo_turns",
 )
-"""Of every kind of method those that the table has word by word as well, where a cell takes three times as long: all of
-them would take it beyond four hours of two cores. The others are run by name, `--agents sarsa:view=token`."""
+"""Methods that the table has word by word as well, where a cell takes one to four minutes of a core. Of the others some
+learn what one of these learns and say it otherwise (`beam_q`, `digi_q`, other temperatures of `ilql`), and some take
+ten minutes and more (`sweet`, `archer`, `iterative_ppo`). They are run by name, `--agents sweet:view=token`."""
 WHOLE_TURNS = "ppo_turns"
 """By whole utterances, where a turn is one symbol, it is `ppo_talk`: not run there."""
 
@@ -151,7 +159,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="dialogue",
-            about="every game, every method that learns from logs or by talking, by whole utterances; eleven by words",
+            about="every game, every method that learns from logs or by talking, by utterances; eighteen by words too",
             track=DIALOGUE.name,
             tasks=tuple(DIALOGUE.tasks),
             methods=(

@@ -9,6 +9,7 @@ from seqrl_jax.claims import base, dialogue, gradients, learned, lm, memory, val
 from seqrl_jax.claims.base import SOURCES, Claim, Estimate, Evidence, Missing, above, below, decided, judged, within
 from seqrl_jax.claims.registry import CLAIMS
 from seqrl_jax.results import store
+from seqrl_jax.tracks.suites import SUITES
 
 RECORDED = Path(__file__).parents[2] / "benchmarks" / "results"
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -114,14 +115,17 @@ def test_a_bias_on_one_task_decides(tmp_path):
     assert found.holds is False and found.value == 0.2 and "bad" in found.evidence
 
 
-def test_a_measurement_of_another_form_is_not_decided_and_no_json_is_refused(tmp_path):
+def test_a_measurement_of_another_form_leaves_its_claim_alone_undecided(tmp_path):
     write(tmp_path, learned.STALE[0], rows=[{"age": 0}])
     write(tmp_path, learned.FLICKER[0], rows=[])
     for name in ("stored_beats_zero", "drqn_equals_dqn_when_observed"):
         assert judged(BY_ID[name], Evidence(tmp_path)).holds is None
     (tmp_path / learned.LATENT[0]).write_text("{")
-    with pytest.raises(ValueError, match=learned.LATENT[0]):
-        judged(BY_ID["learned_model_predicts"], Evidence(tmp_path))
+    found = judged(BY_ID["learned_model_predicts"], Evidence(tmp_path))
+    assert found.holds is None and learned.LATENT[0] in found.evidence
+    for rows in ([1], "x", [{"gold_peaks": "x", "gold_ends": 3, "proxy": "unigram"}]):
+        write(tmp_path, lm.PROXIES[0], rows=rows)
+        assert judged(BY_ID["proxy_is_over_optimised"], Evidence(tmp_path)).holds is None
 
 
 @pytest.mark.parametrize(("shift", "holds"), [(0.1, True), (-0.1, False), (0.0, False)])
@@ -138,16 +142,21 @@ def test_a_claim_of_every_task_is_that_of_its_worst(tmp_path, make_record):
     """What has no such metric is left out; one task against it is enough, however well it does on others."""
     claim = BY_ID["baseline_helps"]
     lm_record = lambda task, method, **metrics: make_record(track="lm", task=task, method=method, metrics=metrics)
+    for task in SUITES["lm"].tasks:
+        for method in ("lm_reinforce", "lm_reinforce_baseline"):
+            store.write(tmp_path / "lm", lm_record(task, method, reward=[1.0, 1.1, 1.3]))
     for task, gain in (("keyword", -0.5), ("mod_sum", -0.1)):
         for method, shift in (("lm_reinforce", 0.0), ("lm_reinforce_baseline", gain)):
             values = [value + shift for value in (1.0, 1.1, 1.3)]
             store.write(tmp_path / "lm", lm_record(task, method, shortfall=values, reward=values))
-            store.write(tmp_path / "lm", lm_record("overopt", method, reward=values))
     found = judged(claim, Evidence(tmp_path))
     assert found.holds and found.value == pytest.approx(-0.1) and "mod_sum" in found.evidence
     store.write(tmp_path / "lm", lm_record("mod_sum", "lm_reinforce_baseline", shortfall=[1.2, 1.3, 1.5]))
     found = judged(claim, Evidence(tmp_path))
     assert found.holds is False and found.value == pytest.approx(0.2) and "the worst of the 2" in found.evidence
+    diverged = {"shortfall": [1.2, None, 1.5], "reward": [1.2, None, 1.5]}
+    store.write(tmp_path / "lm", lm_record("mod_sum", "lm_reinforce_baseline", **diverged))
+    assert judged(claim, Evidence(tmp_path)).holds is None, "a seed that failed is no reason to leave out its task"
     assert judged(BY_ID["policy_gradient_on_frontier"], Evidence(tmp_path)).holds is None
 
 

@@ -62,6 +62,26 @@ def test_two_intervals_of_one_value_have_to_meet(found):
     assert "has changed" in text
 
 
+def test_certified_values_stand_in_their_order_under_names_that_are_known(found):
+    bounds = {"random": Bound(0, 0, ""), "plain": Bound(0.5, 0.5, ""), "best": Bound(1, 1, "")}
+    (text,) = found({"bounds": {**bounds, "random": Bound(1.5, 2, "")}})["error", "bounds"]
+    assert "is at most 1" in text and "at least 1.5" in text
+    (text,) = found({"bounds": {**bounds, "zz": Bound(0, 9, "")}, "bounded_by": ["zz"]})["error", "bounds"]
+    assert "zz" in text
+
+
+def test_a_seed_without_a_score_says_why(found):
+    silent = {"metrics": {"return": [0.2, None, 0.3]}}
+    (text,) = found({**silent, "failures": {}})["error", "seeds"]
+    assert "no return and no failure of seed 1" in text
+    assert ("error", "seeds") not in found({**silent, "failures": {"1": "its return is not finite"}})
+
+
+def test_an_exact_score_above_what_is_proved_is_an_error_whatever_its_error_is_said_to_be(found):
+    for errors in ({"return": [0.1] * 3}, {"return": [None] * 3}):
+        assert found({"metrics": {"return": [0.2, 0.3, 1.1]}, "standard_errors": errors})["error", "bounds"]
+
+
 def test_seeds_that_settings_were_chosen_on_are_not_reported(found):
     (text,) = found({"seeds": [1999, 2000, 2001]}, tuning_seeds=(2000, 2001, 2002))["error", "seeds"]
     assert text == "good on first reports seeds that settings were chosen on: 2000 and 2001"
@@ -96,7 +116,7 @@ def test_errors_come_first_and_are_the_exit_code(tmp_path, record, capsys):
     assert cli.main(["check", str(tmp_path), "--json"]) == 1
     output = json.loads(capsys.readouterr().out)
     kinds = [finding["kind"] for finding in output["findings"]]
-    assert output["records"] == 1 and output["errors"] == 2 and kinds == sorted(kinds)
+    assert output["records"] == 1 and output["errors"] == 3 and kinds == sorted(kinds)
     assert cli.main(["check", str(tmp_path)]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].startswith("1 record, 2 errors, ")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 record, 3 errors, ")
     assert cli.main(["check", str(tmp_path / "nowhere")]) == 2

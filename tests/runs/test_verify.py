@@ -3,10 +3,12 @@
 import json
 
 import msgspec
+import numpy as np
 import pytest
 
 from seqrl_jax import cli
 from seqrl_jax.results import store
+from seqrl_jax.results.record import Bound
 from seqrl_jax.runs.verify import compared, sampled, verify
 from seqrl_jax.tracks.registry import TRACKS
 
@@ -73,6 +75,44 @@ def test_a_score_outside_the_recorded_interval_is_different(records):
         tiger, metrics={name: [None] * 3 for name in tiger.metrics}, failures={"0": "a", "1": "a", "2": "a"}
     )
     assert compared(tiger, failed, "return")[0] == "different"
+
+
+def test_what_is_told_beside_the_numbers_is_held_to_the_run(records):
+    tiger = records["tiger"]
+    bounds = dict(tiger.bounds)
+    forged = {name: Bound(3 * bound.lower + 1, 3 * bound.upper + 1, "") for name, bound in bounds.items()}
+    name, bound = next((name, bound) for name, bound in bounds.items() if name not in tiger.bounded_by)
+    for fields, place in (
+        ({"bounds": {**bounds, name: forged[name]}}, f"bounds.{name}"),
+        ({"bounds": {key: value for key, value in bounds.items() if key != name}}, f"bounds.{name}"),
+        ({"bounded_by": []}, "bounded_by"),
+        ({"marked_wrong": not tiger.marked_wrong}, "marked_wrong"),
+        ({"episodes": [7] * 3}, "episodes"),
+    ):
+        verdict, why = compared(changed(tiger, **fields), tiger, "return")
+        assert (verdict, place in why) == ("different", True)
+    wider = {**bounds, name: Bound(bound.lower - 1, bound.upper + 1, "")}
+    assert compared(changed(tiger, bounds=wider), tiger, "return")[0] == "same", "both may be of one value"
+    for odd in ("x", None, [1], 1.5, 0, True):
+        made = changed(tiger, config={**tiger.config, "evaluations": odd})
+        assert verify(made, TRACKS).verdict == "other"
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_honest_cells_are_seldom_called_different(records, seeds):
+    """In 5 of 100 pairs or so; the interval of one side alone would be left by 10 to 15."""
+    rng, count, tiger = np.random.default_rng(0), 400, records["tiger"]
+    record = lambda scores: changed(
+        tiger,
+        seeds=list(range(seeds)),
+        metrics={"return": scores.tolist()},
+        standard_errors={},
+        curves={},
+        episodes=[None] * seeds,
+        failures={},
+    )
+    pairs = [(record(rng.normal(size=seeds)), record(rng.normal(size=seeds))) for _ in range(count)]
+    assert sum(compared(*pair, "return")[0] == "different" for pair in pairs) < 0.08 * count
 
 
 def test_the_same_seed_chooses_the_same_cells(records):

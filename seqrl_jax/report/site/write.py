@@ -35,6 +35,8 @@ from seqrl_jax.tracks.suites import shipped
 
 INDEX = "index.html"
 STATIC = ("site.css", "rows.js", "site.js")
+TOP = frozenset({"index.html", "record.html", "data", "records", "tables", "tasks", "agents", "pictures", *STATIC})
+"""What a site has at its top; whatever else stands there is somebody's."""
 SHOWN = 50
 """Rows of the leaderboard at a time, and where no script runs."""
 LISTED = 100
@@ -65,8 +67,8 @@ def write_site(
     mark = _mark(made, skipped, audited)
     if keep_current and _made_of(directory) == mark:
         return directory / INDEX
-    if directory.exists() and not _replaceable(directory):
-        raise SiteError(f"{directory} holds other files than a site; give an empty or a new directory")
+    if foreign := _foreign(directory):
+        raise SiteError(f"{directory} holds other files than a site ({foreign}); give an empty or a new directory")
     target = directory.resolve()
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -195,6 +197,11 @@ def _made_of(directory: Path) -> str | None:
     return rest.partition('"')[0] if found else None
 
 
-def _replaceable(directory: Path) -> bool:
-    """Whether nothing is lost with what a directory holds: nothing, or a site."""
-    return directory.is_dir() and (_made_of(directory) is not None or not any(directory.iterdir()))
+def _foreign(directory: Path) -> str | None:
+    """What would be lost with a directory, by name: what a site does not have at its top; anything where it is none."""
+    if not directory.exists():
+        return None
+    if not directory.is_dir():
+        return "a file of that name"
+    held = sorted(entry.name for entry in directory.iterdir())
+    return next((name for name in held if _made_of(directory) is None or name not in TOP), None)

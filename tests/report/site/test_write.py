@@ -33,6 +33,7 @@ def test_every_task_agent_and_table_has_a_page(site, section, record, picture):
         notes_below=("n.b.",),
     )
     pages = site(quick=[made], skipped=["torn.json: not JSON"], command="seqrl report here")
+    assert {path.partition("/")[0] for path in pages} <= module.TOP
     assert sorted(path.partition("/")[0] for path in pages) == [
         *["agents"] * 2,
         "index.html",
@@ -225,6 +226,10 @@ def test_a_site_replaces_a_site_whole_and_nothing_else(tmp_path, section, record
     with pytest.raises(ValueError, match="holds other files"):
         write_site(one, tmp_path / "mine")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+    (tmp_path / "site" / "CNAME").write_text("example.org")
+    with pytest.raises(ValueError, match="CNAME"):
+        write_site(one, tmp_path / "site")
+    assert (tmp_path / "site" / "CNAME").read_text() == "example.org"
     (tmp_path / "empty").mkdir()
     assert write_site(one, tmp_path / "empty").is_file()
 
