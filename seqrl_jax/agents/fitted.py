@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 from jax import Array
 
@@ -24,11 +25,21 @@ from seqrl_jax.agents.registry import make_agent
 from seqrl_jax.checkpoint import load_tree, read_metadata, save_tree
 from seqrl_jax.keys import key_of
 from seqrl_jax.networks.experience import StepInput
+from seqrl_jax.settings import Count
 from seqrl_jax.tasks.environment import Discrete, zeros_in
-from seqrl_jax.tasks.environments import environment
+from seqrl_jax.tasks.environments import GYMNAX, environment, named_by_origin
 from seqrl_jax.tasks.ready import Ready
 
 KIND = "fitted agent"
+
+
+class _About(msgspec.Struct, forbid_unknown_fields=True):
+    """What stands beside the arrays of a file."""
+
+    kind: Literal["fitted agent"]
+    agent: str
+    environment: str
+    steps: Count
 
 
 class Remembered(NamedTuple):
@@ -65,7 +76,12 @@ class Fitted:
         return self._agent.policy(self._ready.env, self._ready.params, self.state)
 
     def begin(self, batch: int = 1, seed: int = 0) -> Remembered:
-        """Before the first observation of so many episodes. seed: of what a stochastic policy draws."""
+        """Before the first observation of so many episodes. seed: of what a stochastic policy draws.
+
+        Raises: ValueError for fewer than one.
+        """
+        if batch < 1:
+            raise ValueError(f"{batch} episodes, expected one or more")
         carry = self.policy.initial_carry()
         return Remembered(
             carry=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), carry),
@@ -81,9 +97,15 @@ class Fitted:
 
         Args: first: [B] bool, where an episode begins whatever is remembered, beside those where nothing has been seen.
             reward: [B], what the last actions were paid, for agents that read it.
-        Raises: ValueError for observations of another shape.
+        Raises: ValueError for observations of another shape, and for numbers that are none.
         """
         space, batch = self._ready.env.observation_space, len(state.key)
+        if isinstance(space, Discrete):
+            number = np.asarray(obs)
+            if number.dtype.kind not in "iu" or not ((number >= 0) & (number < space.size)).all():
+                raise ValueError(f"observations are whole numbers from 0 to {space.size - 1}, not {number.tolist()}")
+        if first is not None and np.shape(first) not in ((), (batch,)):
+            raise ValueError(f"first of shape {np.shape(first)}, expected ({batch},)")
         seen = jnp.asarray(obs, jnp.int32 if isinstance(space, Discrete) else jnp.float32)
         expected = (batch,) if isinstance(space, Discrete) else (batch, *space.shape)
         if seen.shape != expected:
@@ -115,22 +137,34 @@ class Fitted:
         save_tree(Path(path), self.state, about)
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
-        """What `save` wrote. Raises: ValueError for another file, and where names mean other shapes now."""
-        about = read_metadata(Path(path))
-        if about.get("kind") != KIND:
-            raise ValueError(f"{path}: no {KIND}")
-        empty = cls(about["agent"], about["environment"], about["steps"], None)
+    def load(cls, path: Path | str, imports: bool = False) -> Self:
+        """What `save` wrote. imports: whether the file may name an environment `MODULE:FUNCTION`, whose code then runs.
+
+        Raises: ValueError for another file, and where names mean other shapes now.
+        """
+        try:
+            about = msgspec.convert(read_metadata(Path(path)), _About, strict=True)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{path}: no {KIND} ({error})") from error
+        if named_by_origin(about.environment) and not about.environment.startswith(f"{GYMNAX}:") and not imports:
+            raise ValueError(f"{path}: its environment is code of {about.environment}, which imports=True would run")
+        empty = cls(about.agent, about.environment, about.steps, None)
         env, params = empty._ready.env, empty._ready.params
         like = jax.jit(lambda key: empty._agent.init(key, env, params))(key_of(0))
-        return cls(empty.agent, empty.environment, empty.steps, load_tree(Path(path), like))
+        state = load_tree(Path(path), like)
+        numbers = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        if not all(np.isfinite(leaf).all() for leaf in numbers):
+            raise ValueError(f"{path}: holds numbers that are not finite")
+        return cls(empty.agent, empty.environment, empty.steps, state)
 
 
 def fit(agent: str, environment: str, steps: int, seed: int = 0) -> Fitted:
     """Train an agent, both by their names (see `seqrl list`), in one compiled run.
 
-    Raises: SpecError for names that are none, ValueError for an agent that cannot learn there.
+    Raises: SpecError for names that are none, ValueError for an agent that cannot learn there, and for no steps.
     """
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps is {steps!r}, expected a whole number of 1 or more")
     untrained = Fitted(agent, environment, steps, None)
     env, params = untrained._ready.env, untrained._ready.params
     state, _ = jax.jit(lambda key: train(untrained._agent, env, params, key, steps))(key_of(seed))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqrl_jax.tasks.environment import Discrete, Environment, Space, Transition
+from seqrl_jax.tasks.environment import Box, Discrete, Environment, Space, Transition
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 
 MEMBERS = tuple(name for name in vars(Environment) if not name.startswith("_"))
@@ -24,6 +24,11 @@ def broken(ready: Ready) -> str | None:
         return f"{env.__name__} is a class, expected one of its objects"
     if missing := [name for name in MEMBERS if not hasattr(env, name)]:
         return f"{type(env).__name__} has no {', '.join(missing)} (`Whole` has those beside spaces, reset and step)"
+    for name, space in (("observation", env.observation_space), ("action", env.action_space)):
+        if not (isinstance(space, Box) or (isinstance(space, Discrete) and _counts(space.size))):
+            return f"the {name} space is {space!r}, expected a Box or a Discrete of one element or more"
+    if not _counts(env.longest):
+        return f"longest is {env.longest!r}, expected a whole number of 1 or more"
     for name, proved in ready.certified.items():
         if name not in (MEMORYLESS, HISTORY):
             return f"{name!r} is certified, expected {MEMORYLESS} or {HISTORY}"
@@ -33,8 +38,19 @@ def broken(ready: Ready) -> str | None:
     return _returned(env, ready.params)
 
 
+def _counts(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool) and bool(number >= 1)
+
+
 def _returned(env: Environment, params: Any) -> str | None:
     key = jax.random.key(0)
+    for name, of in (("discount", env.discount), ("horizon", env.horizon)):
+        try:
+            found = jax.eval_shape(lambda params, of=of: jnp.asarray(of(params)), params)
+        except Exception as error:
+            return f"{name} fails: {_line(error)}"
+        if found.shape:
+            return f"{name} is {_aval(found)}, expected one number"
     try:
         begun = jax.eval_shape(env.reset, key, params)
     # Whatever the code of others raises.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import Meta
 
 from seqrl_jax import naming
-from seqrl_jax.settings import Count, Discount, Horizon, Number
+from seqrl_jax.settings import Count, Discount, Horizon, Number, PositiveFloat
 from seqrl_jax.tasks import bandit, battleship, cards, catch, chain, concentration, demand, key_door, minesweeper, tmaze
 from seqrl_jax.tasks.contract import broken
 from seqrl_jax.tasks.gymnax_adapter import OfGymnax, from_gymnax
@@ -169,7 +169,9 @@ def _domain(key: str, value: Any) -> Any:
         return bool
     if key == MAX_STEPS:
         return Horizon
-    return (Count if value > 0 else WholeNumber) if isinstance(value, int) else Number
+    if isinstance(value, int):
+        return Count if value > 0 else WholeNumber
+    return PositiveFloat if value > 0 else Number
 
 
 def _called(spec: str, function: Callable[..., Any], settings: Mapping[str, str]) -> Ready:
@@ -188,11 +190,21 @@ def _ready(spec: str, made: Any) -> Ready:
         if not isinstance(made, tuple) or len(made) != 2:
             expected = "expected an environment and its params"
             raise naming.SpecError(f"{naming.shown(spec)} made {type(made).__name__}, {expected}")
-        env, params = made
-        made = Ready(*from_gymnax(env, params, DISCOUNT)) if isinstance(env, OfGymnax) else Ready(env, params)
+        made = _adapted(spec, *made)
     if wrong := broken(made):
         raise naming.SpecError(f"{naming.shown(spec)}: {wrong}")
     return made
+
+
+def _adapted(spec: str, env: Any, params: Any) -> Ready:
+    """Raises: SpecError for an environment of gymnax's that ours cannot be made of."""
+    adapted = env, params
+    if isinstance(env, OfGymnax) and not isinstance(env, type):
+        try:
+            adapted = from_gymnax(env, params, DISCOUNT)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise naming.SpecError(f"{naming.shown(spec)}: {error}") from error
+    return Ready(*adapted)
 
 
 def _values(spec: str, settings: Mapping[str, str], own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqrl_jax.tasks.environment import Discrete, Environment, Space, split_key_cheaply
+from seqrl_jax.tasks.environment import Discrete, Environment, Space
 from seqrl_jax.tasks.environments import ENVIRONMENTS, environment
 from seqrl_jax.tasks.registry import TASKS
 
@@ -117,7 +117,7 @@ class ToGymnasiumVector(_Stepped, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
         def one_step(key: Array, state: Any, action: Array, ended: Array) -> tuple[Any, ...]:
             after, following = _step(self.env, self.params, key, state, action)
-            first, begun, resumed = _begin(self.env, self.params, split_key_cheaply(_wrapped(key)))
+            first, begun, resumed = _begin(self.env, self.params, key)
             on = after.obs, after.state, following
             obs, state, following = _chosen(ended, (first, begun, resumed), on)
             reward = jnp.where(ended, 0.0, after.reward)
@@ -229,6 +229,8 @@ def _taken(action: Any, space: Any) -> np.ndarray | None:
     """Actions as environments take them; None for what is none. Numbers beyond an end count as the end, as they do in
     gymnasium's own environments: the law of a policy knows no ends."""
     chosen = np.asarray(action)
+    if chosen.dtype.kind == "b":
+        return None
     if not np.can_cast(chosen.dtype, space.dtype, "same_kind") or chosen.shape != space.shape:
         return None
     if isinstance(space, gymnasium.spaces.Box):

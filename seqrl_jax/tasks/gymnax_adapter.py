@@ -110,16 +110,19 @@ def _space(theirs: Any, what: str) -> Space:
 
 @struct.dataclass
 class ToGymnaxState:
-    """time: steps taken in this episode. inner: our state. terminated: whether it was entered by terminating."""
+    """time: steps taken in this episode. inner: our state. terminated, truncated: whether the environment itself ended
+    the episode here."""
 
     time: Array
     inner: Any
     terminated: Array
+    truncated: Array
 
 
 @struct.dataclass
 class ToGymnaxParams:
-    """max_steps_in_episode: our horizon. inner: our params."""
+    """max_steps_in_episode: our horizon, beyond which an environment that ends itself there does not go. inner: our
+    params."""
 
     max_steps_in_episode: int
     inner: Any
@@ -138,20 +141,20 @@ class ToGymnax:
 
     def reset_env(self, key: Array, params: ToGymnaxParams) -> tuple[Array, ToGymnaxState]:
         obs, state = self.env.reset(key, params.inner)
-        return obs, ToGymnaxState(time=jnp.int32(0), inner=state, terminated=jnp.bool_(False))
+        return obs, ToGymnaxState(jnp.int32(0), state, jnp.bool_(False), jnp.bool_(False))
 
     def step_env(
         self, key: Array, state: ToGymnaxState, action: Any, params: ToGymnaxParams
     ) -> tuple[Array, ToGymnaxState, Array, Array, dict[Any, Any]]:
         after = self.env.step(key, state.inner, action, params.inner)
-        entered = ToGymnaxState(time=state.time + 1, inner=after.state, terminated=after.terminated)
+        entered = ToGymnaxState(state.time + 1, after.state, after.terminated, after.truncated)
         return after.obs, entered, after.reward, after.terminated, dict(after.info)
 
     def is_terminated(self, state: ToGymnaxState, params: ToGymnaxParams) -> Array:
         return state.terminated
 
     def is_truncated(self, state: ToGymnaxState, params: ToGymnaxParams) -> Array:
-        return (state.time >= params.max_steps_in_episode) & ~state.terminated
+        return (state.truncated | (state.time >= params.max_steps_in_episode)) & ~state.terminated
 
     @property
     def num_actions(self) -> int:

@@ -133,6 +133,36 @@ def test_wrong_files_names_and_observations_are_refused(fitted, tmp_path):
         fitted.predict([0, 1], fitted.begin())
     with pytest.raises(ValueError, match="did you mean tmaze"):
         fit("ppo", "tmaz", 1000)
+    for number in (99, -1, 0.5, 2**40):
+        with pytest.raises(ValueError, match="whole numbers from 0 to"):
+            fitted.predict([number], fitted.begin())
+    with pytest.raises(ValueError, match=r"first of shape \(3,\)"):
+        fitted.predict([0, 0], fitted.begin(2), first=[True] * 3)
+    with pytest.raises(ValueError, match="0 episodes"):
+        fitted.begin(0)
+    for steps in (0, -5, 10.5):
+        with pytest.raises(ValueError, match="steps is"):
+            fit("ppo", TASK, steps)
+
+
+def test_a_file_that_was_changed_is_refused_and_runs_nobodys_code(fitted, tmp_path):
+    path = tmp_path / "agent.safetensors"
+    about = {"kind": "fitted agent", "agent": fitted.agent, "environment": TASK, "steps": STEPS}
+    for change in ({"steps": "200"}, {"steps": 0}, {"steps": True}, {"agent": 3}, {"environment": None}, {"more": 1}):
+        save_tree(path, fitted.state, about | change)
+        with pytest.raises(ValueError, match="no fitted agent"):
+            Fitted.load(path)
+    for lacking in about:
+        save_tree(path, fitted.state, {name: value for name, value in about.items() if name != lacking})
+        with pytest.raises(ValueError, match="no fitted agent"):
+            Fitted.load(path)
+    save_tree(path, fitted.state, about | {"environment": "antigravity:fly"})
+    with pytest.raises(ValueError, match="imports=True would run"):
+        Fitted.load(path)
+    spoiled = jax.tree.map(lambda leaf: leaf * np.nan if leaf.dtype == np.float32 else leaf, fitted.state)
+    save_tree(path, spoiled, about)
+    with pytest.raises(ValueError, match="not finite"):
+        Fitted.load(path)
 
 
 def test_a_memoryless_agent_and_one_that_acts_in_numbers_are_agents_as_well():

@@ -214,3 +214,14 @@ def test_names_of_environments_bring_neither_package_until_they_are_used():
         "sys.exit(bool({'gymnax', 'gymnasium'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_environment_that_ends_itself_sooner_ends_there_in_gymnax_too():
+    """As where params of a shorter task are laid in the place of those that it was adapted with."""
+    short, long = (make(f"repeat_previous:horizon={horizon}") for horizon in (3, 6))
+    adapted, params = to_gymnax(tabular_env(long), tabular_params(long))
+    _, state = adapted.reset_env(jax.random.key(0), params)
+    inner = tabular_params(short)
+    for t in range(3):
+        _, state, *_ = adapted.step_env(jax.random.key(t), state, 0, params.replace(inner=inner))
+        assert bool(adapted.is_truncated(state, params)) == (t == 2) and not adapted.is_terminated(state, params)

@@ -123,6 +123,7 @@ def test_no_mean_of_random_play_exceeds_what_is_certified(played):
 
 
 FORGOT = """
+import gymnax
 import jax.numpy as jnp
 from dataclasses import dataclass
 from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole
@@ -163,6 +164,15 @@ def raises(): return type("S", (Sound,), {"reset": lambda self, key, params: par
 reward = of("Reward", lambda after: after._replace(reward=jnp.int32(1)))
 five = of("Five", tuple)
 state = of("State", lambda after: after._replace(state=jnp.float32(1)))
+changed = lambda **fields: lambda: (type("S", (Sound,), fields)(), None)
+actions = changed(action_space=Discrete(0))
+text = changed(observation_space="four numbers")
+worth = changed(discount=lambda self, params: "much")
+
+def long(): return Sound(2.5), None
+def never(): return Sound(0), None
+def classic(): return type(gymnax.make("CartPole-v1")[0]), gymnax.make("CartPole-v1")[1]
+def nothing(): return gymnax.make("CartPole-v1")[0], None
 """
 
 
@@ -179,6 +189,13 @@ state = of("State", lambda after: after._replace(state=jnp.float32(1)))
         ("raises", "reset fails: TypeError"),
         ("reward", r"step's reward is int32\[\], expected float32\[\]"),
         ("five", "step returns tuple, expected a Transition"),
+        ("actions", "the action space is Discrete"),
+        ("text", "the observation space is 'four numbers'"),
+        ("long", "longest is 2.5"),
+        ("never", "longest is 0"),
+        ("worth", "discount fails"),
+        ("classic", "CartPole is a class"),
+        ("nothing", "'NoneType' object has no attribute"),
         ("state", r"reset's state is \(int32\[\]\), step's is \(float32\[\]\)"),
     ],
 )
@@ -200,6 +217,8 @@ def test_what_breaks_the_contract_is_said_in_one_line(tmp_path, monkeypatch, fun
         ("MemoryChain-bsuite:memory_length=-1", "expected a whole number >= 1"),
         ("MemoryChain-bsuite:num_bits=0", "num_bits is 0"),
         ("Pendulum-v1:dt=nan", "expected a number"),
+        ("Pendulum-v1:max_torque=-2", "expected a number >= 1e-08"),
+        ("CartPole-v1:length=0", "expected a number >= 1e-08"),
     ],
 )
 def test_settings_of_gymnax_have_domains(setting, why):

@@ -144,14 +144,22 @@ def test_environment_i_of_a_vector_is_the_single_one_of_the_next_seeds():
     obs, _ = envs.reset(seed=2**70)
     assert [single.reset(seed=2**70 + i)[0] for i, single in enumerate(singles)] == list(obs)
     rng = np.random.default_rng(0)
-    for _ in range(4):
-        actions = rng.choice(3, 3, p=[0.9, 0.05, 0.05])
+    ended = np.zeros(3, bool)
+    for _ in range(40):
+        actions = rng.choice(3, 3, p=[0.8, 0.1, 0.1])
         obs, reward, terminated, truncated, _ = envs.step(actions)
         for i, single in enumerate(singles):
-            if single is not None:
-                out = single.step(int(actions[i]))
-                assert out[:4] == (obs[i], reward[i], terminated[i], truncated[i])
-                singles[i] = None if out[2] or out[3] else single
+            out = (single.reset()[0], 0.0, False, False) if ended[i] else single.step(int(actions[i]))[:4]
+            assert out == (obs[i], reward[i], terminated[i], truncated[i])
+        ended = terminated | truncated
+
+
+@pytest.mark.parametrize("action", [True, np.True_, np.array(1.0), 3, -1])
+def test_what_is_no_action_is_refused(action):
+    env = gymnasium.make("seqrl/tiger-v0").unwrapped
+    env.reset(seed=0)
+    with pytest.raises(gymnasium.error.InvalidAction):
+        env.step(action)
 
 
 def test_seeds_are_one_for_each_or_counted_up_and_others_are_refused():
