@@ -12,6 +12,9 @@ from jax import Array
 from seqrl_jax.dialogue.logs import Log, spelled
 from seqrl_jax.dialogue.views import Spelling
 
+ROUNDING = 1e-6
+"""Relative, by which returns differ that are the same."""
+
 
 class Groups(NamedTuple):
     """N dialogues, those that are alike in a group. order: [N], in which groups stand together. first, count: [N],
@@ -88,7 +91,9 @@ def data_of(log: Log, spelling: Spelling, discount: float, sees_state: bool = Fa
     """What is learned from, numpy. sees_state: whether by a method that looks at the user's states."""
     said = spelled(log, spelling)
     earned = log.returns(discount)
-    unit = float(earned.std()) or 1.0
+    # Equal floats have a deviation of their rounding, which is no unit.
+    spread = float(earned.std())
+    unit = spread if spread > ROUNDING * max(1.0, float(np.abs(earned).max())) else 1.0
     to_go = np.zeros((len(earned), log.reward.shape[1] + 1))
     for t in reversed(range(log.reward.shape[1])):
         to_go[:, t] = log.reward[:, t] / unit + discount * to_go[:, t + 1]

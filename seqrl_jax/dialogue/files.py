@@ -161,7 +161,7 @@ def _dataset(path: Path) -> str | None:
 def _from_anything(path: Path) -> Iterator[tuple[str, Dialogue]]:
     if name := _dataset(path):
         return _from_minari(path, name)
-    return _from_lines(path) if path.suffix == ".jsonl" else _from_parquet(path)
+    return _from_lines(path) if path.suffix.lower() == ".jsonl" else _from_parquet(path)
 
 
 def _from_minari(path: Path, name: str) -> Iterator[tuple[str, Dialogue]]:
@@ -280,7 +280,7 @@ def _from_parquet(path: Path) -> Iterator[tuple[str, Dialogue]]:
     pyarrow = _pyarrow()
     try:
         rows = pyarrow.parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise LogError(f"{path}: not Parquet ({error})") from None
     grouped: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
     for number, row in enumerate(rows):

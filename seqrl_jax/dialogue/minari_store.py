@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,12 @@ def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
     about = dataset.storage.metadata
     if missing := [name for name in (GAME, SAID, REPLIED) if name not in about]:
         raise ValueError(f"its metadata says nothing of {missing[0]!r}: a dataset of no game")
-    said, replied = ([name.replace("_", " ") for name in about[key]] for key in (SAID, REPLIED))
+    said, replied = (_words(about, key) for key in (SAID, REPLIED))
     for episode in dataset.iterate_episodes():
-        replies = [replied[number] for number in episode.observations[:-1]]
+        replies = _named(episode.id, "observation", episode.observations[:-1], replied)
         turns = [
-            {"said": said[action], "reward": float(reward)}
-            for action, reward in zip(episode.actions, episode.rewards, strict=True)
+            {"said": word, "reward": float(reward)}
+            for word, reward in zip(_named(episode.id, "action", episode.actions, said), episode.rewards, strict=True)
         ]
         for turn, reply in zip(turns, replies[1:], strict=False):
             turn["reply"] = reply
@@ -133,3 +133,20 @@ def _minari() -> tuple[Any, Any, Any]:
     except ModuleNotFoundError as error:
         raise ImportError(f'{error}; for Minari: pip install "seqrl_jax[minari]"') from error
     return minari, spaces, EpisodeBuffer
+
+
+def _words(about: Mapping[str, Any], key: str) -> list[str]:
+    names = about[key]
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{key!r} of its metadata is no list of words")
+    return [name.replace("_", " ") for name in names]
+
+
+def _named(episode: int, what: str, numbers: Any, names: Sequence[str]) -> list[str]:
+    """What numbers stand for."""
+    numbers = np.asarray(numbers)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        raise ValueError(f"episode {episode}: an {what} is no whole number")
+    if strange := [number for number in numbers.tolist() if not 0 <= number < len(names)]:
+        raise ValueError(f"episode {episode}: {what} {strange[0]} is none of the {len(names)} that it names")
+    return [names[number] for number in numbers]

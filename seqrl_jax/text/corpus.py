@@ -198,7 +198,10 @@ def _read_for(purpose: Purpose, example: Example) -> Example:
         if example.form == "text":
             raise DataError("a text has no prompt that could be answered")
         earlier = "".join(example.answers[0][:-1]) if example.answers else ""
-        return example._replace(form="prompt", prompt=example.prompt + earlier, answers=((),))
+        prompt = example.prompt + earlier
+        if not prompt:
+            raise DataError("an empty prompt asks for nothing")
+        return example._replace(form="prompt", prompt=prompt, answers=((),))
     if not example.answers:
         raise DataError("a prompt without a completion has nothing to learn")
     return example._replace(form="text", answers=example.answers[:1], good=True)

@@ -114,7 +114,8 @@ def _paragraphs(path: Path) -> Iterator[Item]:
 def _paragraph(lines: list[bytes], begun: int) -> Item:
     def read() -> dict[str, str]:
         try:
-            return {"text": b"".join(lines).decode().strip()}
+            text = b"".join(lines).decode("utf-8-sig")
+            return {"text": text.replace("\r\n", "\n").replace("\r", "\n").strip()}
         except UnicodeDecodeError as error:
             raise DataError(f"not UTF-8 ({error.reason})") from None
 

@@ -24,7 +24,7 @@ MODEL = "assistant"
 ASKED, UNANSWERED = "\n\nAssistant:", "\n\nHuman:"
 OTHERS = re.compile(r"(\n\n(?:Human|System):.*?\n\nAssistant:)", re.DOTALL)
 """What stands between two answers of the model."""
-OPENING = re.compile(r"\n\nHuman:(.*?)(?:\n\nAssistant:|\Z)", re.DOTALL)
+OPENING = re.compile(r"(?:\A|\n\n)Human:(.*?)(?:\n\nAssistant:|\Z)", re.DOTALL)
 
 
 class Format(NamedTuple):

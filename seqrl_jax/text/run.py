@@ -32,6 +32,7 @@ from seqrl_jax.text.prepared import MOST_ANSWERED, prepare, remarks
 from seqrl_jax.text.report import Report, as_good_as_counting, as_good_as_pairs, climbed, write_report
 from seqrl_jax.text.settings import DEFAULT_CONTEXT, Files, ModelSettings, TextRun, TrainingError
 from seqrl_jax.text.training import (
+    CHECKPOINT,
     ONE_DEVICE,
     Moment,
     Trained,
@@ -43,7 +44,7 @@ from seqrl_jax.text.training import (
     train,
 )
 from seqrl_jax.text.vocabulary import BESIDE, Bytes, Vocabulary
-from seqrl_jax.text.weights import CONFIG, HEAD, load_gpt, load_vocabulary, save_gpt, weight_files
+from seqrl_jax.text.weights import CONFIG, HEAD, WEIGHTS, load_gpt, load_vocabulary, save_gpt, weight_files
 
 LOCK = ".running"
 BY_DEFAULT = ModelSettings()
@@ -144,6 +145,8 @@ def run_text(
 
 def _check(run: TextRun, files: Files, out: Path, sizes: ModelSettings, layout: Layout) -> None:
     """What can be refused before anything is read."""
+    if not (out / CHECKPOINT).exists() and (foreign := [name for name in (WEIGHTS, CONFIG) if (out / name).exists()]):
+        raise TrainingError(f"{out}: holds {foreign[0]}, which no run here wrote; name another directory")
     for directory in (files.start, files.reward):
         if directory is not None and directory.resolve() == out.resolve():
             raise TrainingError(f"{out}: the run would write over the weights that it reads; name another directory")

@@ -120,6 +120,10 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
             raise ValueError(f"{path}: without {name}{why}")
         if tensors[name].shape != shape:
             raise ValueError(f"{path}: {name} is {list(tensors[name].shape)}, expected {list(shape)}")
+        if not jnp.issubdtype(tensors[name].dtype, jnp.floating):
+            raise ValueError(f"{path}: {name} is of {tensors[name].dtype}, expected floating-point numbers")
+    if more := next((name for name in tensors if name.startswith(f"h.{model.layers}.")), None):
+        raise ValueError(f"{path}: {more} is of a block more than the {model.layers} of {CONFIG}")
     head = tensors.get(UNTIED)
     if model.tied and head is not None and not np.array_equal(head, tensors["wte.weight"]):
         raise ValueError(f"{path}: {UNTIED} is not wte.weight, and {CONFIG} says that tie_word_embeddings is true")
@@ -129,10 +133,17 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
 
 def load_vocabulary(directory: Path) -> Vocabulary:
     """That of the model in a directory. Raises: ValueError; ImportError without the library of its tokenizer."""
-    end = _config(directory / CONFIG).get("eos_token_id")
+    path = directory / CONFIG
+    config = _config(path)
+    end = config.get("eos_token_id")
     if isinstance(end, list):
+        if len(end) > 1:
+            raise ValueError(f"{path}: eos_token_id is {end}, and a text has one end here")
         end = end[0] if end else None
-    return vocabulary_of(directory, _model(directory / CONFIG).vocabulary, end)
+    begin = config.get("bos_token_id", end)
+    if begin not in (None, end):
+        raise ValueError(f"{path}: bos_token_id is {begin} and eos_token_id {end}: a text begins with its end here")
+    return vocabulary_of(directory, _model(path).vocabulary, end)
 
 
 def configuration(model: GPT, end: int | None = None) -> dict[str, Any]:
@@ -211,9 +222,13 @@ def _model(path: Path) -> GPT:
         if value not in COMPUTED[name]:
             computed = " or ".join(map(str, COMPUTED[name]))
             raise ValueError(f"{path}: {name} is {value}, and only {computed} is computed here")
+    if config.get("quantization_config") is not None:
+        raise ValueError(f"{path}: its weights are quantised, and only numbers as they are are read here")
     for name in SIZES:
         if config.get(name) is None:
             raise ValueError(f"{path}: without {name!r}")
+        if type(config[name]) is not int or config[name] < 1:
+            raise ValueError(f"{path}: {name} is {config[name]!r}, expected a whole number of 1 or more")
     vocabulary, context, width, layers, heads = (config[name] for name in SIZES)
     inner = config.get("n_inner")
     if inner not in (None, 4 * width):

@@ -165,6 +165,8 @@ class DialogueTrack:
         for spec in tasks:
             make_game(spec)
         for spec in methods:
+            if self.log is not None and make_method(spec).sees_state:
+                raise ValueError(f"{self.log}: {spec} learns from the user's states, which are in no file")
             make_method(spec)
 
     def problems(
@@ -194,8 +196,6 @@ class DialogueTrack:
 
     def row(self, method: str, problems: Sequence[DialogueProblem], budget: Budget, loop: Loop) -> list[Outcome]:
         chosen = self._method(method, budget)
-        if self.log is not None and chosen.sees_state:
-            raise ValueError(f"{self.log}: {method} learns from the user's states, which are in no file")
         return [_outcome(chosen, problem, budget, loop) for problem in problems]
 
     def task_facts(self, task: str) -> Mapping[str, str]:

@@ -257,3 +257,20 @@ def test_a_dataset_that_is_none_of_this_game_is_refused(minari, game, log):
         )
     with pytest.raises(LogError, match=r"^minari:strange-v0: its metadata says nothing of 'game'"):
         read_log(Path("minari:strange-v0"), game)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"utterances": "abc"}, "'utterances' of its metadata is no list of words"),
+        ({"replies": [1, 2, 3]}, "'replies' of its metadata is no list of words"),
+        ({"utterances": ["one"]}, "is none of the 1 that it names"),
+        ({"replies": ["one"]}, "is none of the 1 that it names"),
+    ],
+)
+def test_a_dataset_whose_words_are_not_those_of_its_numbers_is_refused(minari, game, log, change, why):
+    path = Path("minari:seqrl/negotiation-v0")
+    write_log(path, "negotiation:turns=4", game, log, 3)
+    minari.load_dataset("seqrl/negotiation-v0").storage.update_metadata(change)
+    with pytest.raises(LogError, match=f"^minari:seqrl/negotiation-v0: .*{why}"):
+        read_log(path, game)

@@ -1,6 +1,9 @@
 """What is known of each game, by closed forms and by a second count."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -146,7 +149,7 @@ def test_unknown_games_and_settings_are_named(spec):
 
 @pytest.mark.parametrize("name", GAMES)
 def test_a_game_is_the_same_in_every_process(name):
-    """Two makes agree, tables and speakers."""
+    """Two makes agree, tables and speakers; for processes see below."""
     one, two = make_game(name), make_game(name)
     assert all(
         np.array_equal(getattr(one.task, field), getattr(two.task, field))
@@ -154,3 +157,30 @@ def test_a_game_is_the_same_in_every_process(name):
     )
     belief = np.random.default_rng(0).dirichlet(np.ones(one.task.num_states), 5)
     np.testing.assert_array_equal(behaviour(one, belief), behaviour(two, belief))
+
+
+DIGESTS = """
+import hashlib
+from seqrl_jax.dialogue.logs import logger
+from seqrl_jax.dialogue.registry import GAMES, make_game
+from seqrl_jax.tasks.tabular import fingerprint
+for name in GAMES:
+    game = make_game(name)
+    log = logger(game)(3, 5)
+    digest = hashlib.sha256(log.utterance.tobytes() + log.reply.tobytes())
+    print(name, fingerprint(game.task), game.task.actions[:5], digest.hexdigest())
+"""
+
+
+def test_games_and_logs_do_not_depend_on_the_order_of_a_process():
+    """Sets and hashes of words are in another order in every process."""
+    run = lambda order: (
+        subprocess.run(
+            [sys.executable, "-c", DIGESTS],
+            env={**os.environ, "PYTHONHASHSEED": order, "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    assert run("1") == run("2") != ""

@@ -356,6 +356,16 @@ def test_filtered_imitation_copies_the_best_alone():
     assert log.returns(1.0)[np.asarray(data.merit) >= 0.8].min() >= log.returns(1.0)[best].min() - 1e-6
 
 
+@pytest.mark.parametrize("number", [16, 30, 60, 64])
+def test_returns_that_are_all_equal_are_measured_by_one(number):
+    """Equal floats have a deviation of 1e-16 or none, by their number, and what an expert logged is of no such unit."""
+    game = make_game("negotiation")
+    log = logged(game, number, 1)
+    equal = log._replace(reward=np.zeros_like(log.reward))
+    equal.reward[:, 0] = 0.98
+    assert data_of(equal, spelling(game, "utterance"), 1.0).unit == 1.0
+
+
 def test_dialogues_are_ranked_by_what_the_objective_counts():
     """Of two equal sums the one that is paid sooner is worth more; and returns to go are between their ends."""
     game = make_game("task:tiger_repeated:horizon=6,discount=0.5")

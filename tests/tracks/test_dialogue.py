@@ -99,7 +99,7 @@ def test_a_log_of_somebody_else_is_what_every_seed_learns_from(problem, tmp_path
     kept = reading.row(METHOD, [DialogueProblem(GAME, problem.known, log)], BUDGET, plain_loop)[0]
     assert kept.metrics["return"] == pytest.approx(outcome.metrics["return"], abs=1e-3)
     with pytest.raises(ValueError, match="sweet learns from the user's states"):
-        reading.row("sweet", [read], BUDGET, plain_loop)
+        reading.check([GAME], ["bc", "sweet"])
     with pytest.raises(ValueError, match="a log is of one game, and 2"):
         reading.problems([GAME, "wordle"])
 
