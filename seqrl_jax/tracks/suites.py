@@ -43,9 +43,11 @@ WORD_BY_WORD = (
     "ilql",
     "kl_control",
     "awac",
+    "actor_critic",
     "chai",
     "best_of_q",
     "multi_turn_dpo",
+    "dmpo",
     "pg_return",
     "pg_group",
     "ppo_talk",
@@ -159,7 +161,7 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="dialogue",
-            about="every game, every method that learns from logs or by talking, by utterances; eighteen by words too",
+            about="every game, every method that learns from logs or by talking, by utterances; twenty by words too",
             track=DIALOGUE.name,
             tasks=tuple(DIALOGUE.tasks),
             methods=(
