@@ -178,7 +178,8 @@ def _falls(evidence: Evidence) -> Measured:
     rows = evidence.rows(*PROXIES, ("gold_peaks", "gold_ends"), proxy="unigram")
     falls = [np.stack([row["gold_peaks"], row["gold_ends"]], 1) for row in rows]
     found = [difference([fall]) for fall in falls]
-    least = min(range(len(rows)), key=lambda index: found[index].low or -math.inf)
+    sure = [-math.inf if fall.low is None else fall.low for fall in found]
+    least = sure.index(min(sure))
     on = f"`{PROXIES[1]}`: unigram proxy, the least sure fall of {len(rows)} settings, {rows[least]['pairs']} pairs"
     return decided(found[least], above(0.5), f"{GOLD}, peak less end", on)
 

@@ -85,13 +85,13 @@ def _out_of_order(section: Section) -> Iterator[str]:
 
 
 def _unexplained(section: Section) -> Iterator[str]:
-    """Seeds without a score that nothing says have failed: they would be left out of every mean in silence."""
+    """Seeds without a score that nothing says have failed: they would be left out of every mean."""
     metric = section.track.columns[0].metric
     for record in section.records:
         pairs = zip(record.seeds, record.metrics.get(metric, []))
-        silent = [str(seed) for seed, value in pairs if value is None and str(seed) not in record.failures]
-        if silent:
-            yield f"{record.method} on {record.task}: no {metric} and no failure of seed {words.listed(silent)}"
+        lost = [str(seed) for seed, value in pairs if value is None and str(seed) not in record.failures]
+        if lost:
+            yield f"{record.method} on {record.task}: no {metric} and no failure of seed {words.listed(lost)}"
 
 
 def _tuned_on(records: Sequence[Record], tuning_seeds: Collection[int]) -> Iterator[str]:

@@ -24,8 +24,8 @@ class Verdict:
     """What became of a cell that was run again.
 
     verdict: `same`: every number of every metric, bit for bit; `inside`: the means of the score differ by no more than
-    95 of 100 pairs of such cells do; `different`: they differ by more, or something else that is told of the cell is
-    not so, as what is proved; `other`: the cell cannot be run as it was. why: a sentence.
+    95 of 100 pairs of such cells do; `different`: they differ by more, or something else that is recorded of the cell
+    is not so, as what is proved; `other`: the cell cannot be run as it was. why: a sentence.
     """
 
     method: str

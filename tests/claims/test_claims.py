@@ -203,3 +203,13 @@ def test_the_command_tells_machines_and_people(capsys, monkeypatch):
     assert "1 [0.5, 2] nats" in out and "3 claims: 1 holds, 1 does not, 1 not decided" in out
     assert cli.main(["claims", "no/such/place"]) == 2
     assert "no/such/place is not a directory" in capsys.readouterr().err
+
+
+def test_the_least_sure_fall_is_the_one_that_counts(tmp_path):
+    """Also where an interval begins at 0, and where a larger mean is less sure."""
+    row = lambda pairs, peaks: {"proxy": "unigram", "pairs": pairs, "gold_peaks": peaks, "gold_ends": [0.0] * 5}
+    write(tmp_path, lm.PROXIES[0], rows=[row(1, [3.0] * 5), row(2, [3.0, 8.0, 0.0, 3.0, 8.0]), row(3, [0.0] * 5)])
+    found = judged(BY_ID["proxy_is_over_optimised"], Evidence(tmp_path))
+    assert found.holds is False and "3 pairs" in found.evidence
+    write(tmp_path, lm.PROXIES[0], rows=[row(1, [0.0] * 5), row(2, [-1.0] * 5)])
+    assert "2 pairs" in judged(BY_ID["proxy_is_over_optimised"], Evidence(tmp_path)).evidence
