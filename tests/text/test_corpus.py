@@ -64,6 +64,8 @@ def test_what_is_labelled_bad_is_not_imitated(read):
         ("[" * 100_000, "texts", "nested too deeply"),
         ({"prompt": "q"}, "texts", "a prompt without a completion has nothing to learn"),
         ({"text": "a"}, "prompts", "a text has no prompt that could be answered"),
+        ({"prompt": "", "completion": "x"}, "prompts", "an empty prompt asks for nothing"),
+        ({"chosen": "abc", "rejected": "xyz"}, "prompts", "an empty prompt asks for nothing"),
         (LABELLED, "pairs", "a preference needs chosen and rejected$"),
         ({"text": "a"}, "labels", "a preference needs chosen and rejected, or a completion and its label"),
         (LABELLED, "labels", "a label, where those before it are pairs"),

@@ -23,8 +23,17 @@ def values(path):
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0), ["line 1", "line 3"]),
         ("a.json.gz", gzip.compress(json.dumps(VALUES).encode(), mtime=0), ["item 1", "item 2"]),
         ("a.txt", b"\n once \n\n\n twice\n", ["line 2", "line 5"]),
+        ("a.txt", b"\xef\xbb\xbfonce\r\n\r\ntwice\r\n", ["line 1", "line 3"]),
     ],
-    ids=["lines", "array", "capitals", "packed lines", "packed array", "text"],  # contents as ids differ with zlib
+    ids=[
+        "lines",
+        "array",
+        "capitals",
+        "packed lines",
+        "packed array",
+        "text",
+        "text of Windows",
+    ],  # contents as ids differ with zlib
 )
 def test_files_that_hold_the_same_are_read_alike(tmp_path, name, content, places):
     (tmp_path / name).write_bytes(content)

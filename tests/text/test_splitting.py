@@ -40,6 +40,8 @@ def test_a_dialogue_is_about_its_first_turn_however_it_is_written(tmp_path):
     lines = [{"text": first + " x"}, {"text": first + " y"}, {"prompt": "What?", "completion": "z"}]
     lines += [{"messages": [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "z"}]}]
     lines += [{"prompt": "What? ", "completion": "z"}]
+    later = "\n\nHuman: And? \n\nAssistant: w"
+    lines += [{"text": (first + " v" + later).strip()}, {"text": (first + " u" + later).strip()}]
     assert len(set(corpus_of(tmp_path, *lines, purpose="texts").topics.tolist())) == 1
 
 

@@ -136,6 +136,37 @@ def test_an_end_that_is_no_token_is_refused(saved, end):
 
 
 @pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"eos_token_id": 3, "bos_token_id": 2}, "bos_token_id is 2 and eos_token_id 3"),
+        ({"eos_token_id": [3, 4]}, r"eos_token_id is \[3, 4\], and a text has one end here"),
+        ({"vocab_size": 11.0}, r"vocab_size is 11\.0, expected a whole number"),
+        ({"n_embd": [16]}, r"n_embd is \[16\], expected a whole number"),
+        ({"quantization_config": {"bits": 8}}, "its weights are quantised"),
+    ],
+)
+def test_what_begins_ends_or_weighs_otherwise_is_refused(saved, settings, why):
+    directory, _ = saved
+    configure(directory, settings)
+    with pytest.raises(ValueError, match=rf"config\.json: {why}"):
+        load_vocabulary(directory)
+
+
+def test_whole_numbers_and_blocks_beyond_the_model_are_no_weights_of_it(saved):
+    directory, _ = saved
+    path = directory / "model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith("mlp.c_fc.weight"))
+    save_file(tensors | {name: tensors[name].astype(np.int8)}, path)
+    with pytest.raises(ValueError, match=r"is of int8, expected floating-point numbers"):
+        load_gpt(directory)
+    layers = json.loads((directory / "config.json").read_text())["n_layer"]
+    save_file(tensors | {f"h.{layers}.ln_1.bias": tensors["ln_f.bias"]}, path)
+    with pytest.raises(ValueError, match="a block more than"):
+        load_gpt(directory)
+
+
+@pytest.mark.parametrize(
     ("setting", "value"),
     [
         ("model_type", "llama"),

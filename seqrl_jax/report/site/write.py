@@ -203,5 +203,5 @@ def _foreign(directory: Path) -> str | None:
         return None
     if not directory.is_dir():
         return "a file of that name"
-    held = sorted(entry.name for entry in directory.iterdir())
-    return next((name for name in held if _made_of(directory) is None or name not in TOP), None)
+    own = TOP if _made_of(directory) is not None else frozenset[str]()
+    return min((entry.name for entry in directory.iterdir() if entry.name not in own), default=None)
