@@ -25,7 +25,7 @@ class Conditioned:
 
 
 def conditioned_on_best(known: Known, best: float) -> Conditioned:
-    """Imitation of the dialogues whose return is among the best share of all, with all their equals.
+    """Imitation of the dialogues that at least 1 - best of all fall short of, and of those that nobody outdoes.
 
     Where no return in the top can be reached any more, it goes on as the logs do. Without a discount.
     Raises: ValueError where rewards are no multiples of one number, or the task has a discount.
@@ -50,7 +50,8 @@ def conditioned_on_best(known: Known, best: float) -> Conditioned:
     ahead.reverse()
 
     total = graph.start @ law
-    top = (np.cumsum(total) >= 1 - best + 1e-12) & (total > 0)
+    less, possible = np.cumsum(total) - total, np.flatnonzero(total)
+    top = (total > 0) & ((less >= 1 - best - 1e-12) | (np.arange(len(total)) == possible[-1]))
     value = np.zeros((graph.num_nodes, 2 * reach + 1))
     for t in reversed(range(horizon)):
         # [N, A, earned so far]: the chance that the whole return is in the top.

@@ -45,8 +45,7 @@ class Data(NamedTuple):
     """A log of N dialogues in symbols, [N, T] (see `logs.Spelled`); rewards in units of the returns'
     standard deviation, so that a temperature means the same in every game.
 
-    onward: the discount up to the next own symbol, 0 where none follows. merit: [N], the share of all whose return is
-    no higher. earned: [N], the return, discounted from turn to turn. alike: dialogues with the same opening. unit: a
+    onward: the discount up to the next own symbol, 0 where none follows. merit: [N], see `merits`. earned: [N], the return, discounted from turn to turn. alike: dialogues with the same opening. unit: a
     scalar. least, most: scalars, between which every return to go lies, in these units. hidden: for methods that see
     it, else None.
     """
@@ -110,7 +109,7 @@ def data_of(log: Log, spelling: Spelling, discount: float, sees_state: bool = Fa
         turn=said.turn,
         reward=number(said.reward / unit),
         onward=number(onward),
-        merit=number(np.searchsorted(np.sort(earned), earned, "right") / len(earned)),
+        merit=number(merits(earned)),
         earned=number(earned / unit),
         alike=_groups(opening),
         unit=number(unit),
@@ -120,6 +119,17 @@ def data_of(log: Log, spelling: Spelling, discount: float, sees_state: bool = Fa
         if sees_state
         else None,
     )
+
+
+def merits(earned: np.ndarray) -> np.ndarray:
+    """[N]: the share of all N dialogues that earned less, and 1 for those that nobody outdoes.
+
+    Equals are in the best share of all together or not at all: counted upwards, a log of which most fail alike would be
+    its own best fifth; and where more than a fifth are the best, they are it.
+    """
+    rank = np.round(earned / (ROUNDING * max(1.0, float(np.abs(earned).max()))))
+    share = np.searchsorted(np.sort(rank), rank, "left") / len(rank)
+    return np.where(rank == rank.max(), 1.0, share)
 
 
 def _groups(kind: np.ndarray) -> Groups:

@@ -134,6 +134,7 @@ class Imitation(Copying):
     """Behaviour cloning.
 
     Attributes: best: of the dialogues in the log, the share with the highest returns that is copied; 1: all of them.
+        Of equals all are copied or none; the very best always are.
     """
 
     best: Fraction = 1.0

@@ -11,7 +11,7 @@ import pytest
 
 from seqrl_jax.dialogue.backups import Expectile, Max, Own, Return, Sarsa, Soft
 from seqrl_jax.dialogue.conversation import converse
-from seqrl_jax.dialogue.data import batch_of, data_of
+from seqrl_jax.dialogue.data import batch_of, data_of, merits
 from seqrl_jax.dialogue.decisions import at_next_decision, return_to_go
 from seqrl_jax.dialogue.exact import Known, action_values, evaluated, softly_improved
 from seqrl_jax.dialogue.logs import Log, logged
@@ -347,13 +347,31 @@ def test_filtered_imitation_copies_the_best_alone():
     data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0))
     _, batch = batch_of(data, symbols, jnp.arange(200))
     outputs = {"policy": jnp.asarray(np.random.default_rng(0).normal(size=(*batch.symbol.shape, symbols.num_symbols)))}
-    best = np.argsort(-log.returns(1.0), kind="stable")[:40]
-    _, chosen = batch_of(data, symbols, jnp.asarray(np.flatnonzero(np.asarray(data.merit) >= 0.8)))
-    kept = {"policy": outputs["policy"][:, np.flatnonzero(np.asarray(data.merit) >= 0.8)]}
+    earned = log.returns(1.0)
+    best = np.flatnonzero([(earned < one - 1e-6).mean() >= 0.8 for one in earned])
+    assert 0 < len(best) <= 40
+    _, chosen = batch_of(data, symbols, jnp.asarray(best))
+    kept = {"policy": outputs["policy"][:, best]}
     np.testing.assert_allclose(
         Imitation(best=0.2).loss(outputs, outputs, batch).loss, Imitation().loss(kept, kept, chosen).loss, rtol=1e-5
     )
-    assert log.returns(1.0)[np.asarray(data.merit) >= 0.8].min() >= log.returns(1.0)[best].min() - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("earned", "expected"),
+    [
+        ([1, 2, 3, 4], [0, 0.25, 0.5, 1]),
+        # Most fail alike: they are not the best fifth, whoever succeeded is.
+        ([0, 0, 0, 0, 0, 0, 0, 0, 1, 2], [0] * 8 + [0.8, 1]),
+        # More than a fifth are the best.
+        ([0, 1, 1, 1], [0, 1, 1, 1]),
+        ([7, 7, 7], [1, 1, 1]),
+        # The same sum, added in another order.
+        ([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1, 0.0, 5e5 + 0.1], [0.25, 0.25, 0, 1]),
+    ],
+)
+def test_equals_are_among_the_best_together_or_not_at_all(earned, expected):
+    np.testing.assert_allclose(merits(np.array(earned, float)), expected)
 
 
 @pytest.mark.parametrize("number", [16, 30, 60, 64])
