@@ -3,6 +3,7 @@
     advantage.of(steps, value, members) -> [T, B] at own symbols, and what a value is fitted to
 
 Dialogues stand in groups of `members` that open alike. An advantage that belongs to a turn is that of all its symbols.
+Every one carries gamma^turn, without which none gives the gradient of a discounted return (as in `agents.weights`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from seqrl_jax.agents.hyperparameters import TRACED, hyperparameters
@@ -59,9 +61,16 @@ class Steps(NamedTuple):
         """[K, B] of [T, B]."""
         return at_turn_end(value, self.own, self.turn, self.turns)
 
+    @property
+    def counts(self) -> Array:
+        """[K, 1]: gamma^turn."""
+        return jnp.asarray(self.discount ** np.arange(self.turns)[:, None], jnp.float32)
+
     def discounted_to_go(self, per_turn: Array) -> Array:
-        """[K, B]: sums over this turn and later ones of what turns [K, B] are worth, also behind a dialogue's end."""
-        return return_to_go(per_turn, jnp.full(per_turn.shape, self.discount), jnp.ones(per_turn.shape, bool))
+        """[K, B]: sums over this turn and later ones of gamma^turn times what turns [K, B] are worth, also behind a
+        dialogue's end."""
+        everywhere = jnp.ones_like(per_turn)
+        return return_to_go(self.counts * per_turn, everywhere, everywhere > 0)
 
 
 class Advantage:
@@ -83,7 +92,7 @@ class Advantage:
         return spread(per_turn, steps.own, steps.turn), jnp.zeros_like(value)
 
     def of_turns(self, steps: Steps, members: int) -> Array:
-        """[K, B]: of the turns of a dialogue."""
+        """[K, B]: of the turns of a dialogue, with gamma^turn."""
         raise NotImplementedError
 
 
@@ -93,7 +102,7 @@ class ReturnToGo(Advantage):
 
     def of_turns(self, steps: Steps, members: int) -> Array:
         turns = steps.by_turn
-        return return_to_go(turns.reward, turns.onward, turns.talked)
+        return steps.counts * return_to_go(turns.reward, turns.onward, turns.talked)
 
 
 @hyperparameters
@@ -149,7 +158,7 @@ class Anchored(Advantage):
         alike &= ~jnp.eye(members, dtype=bool)
         count = alike.sum(-1)
         mean = jnp.sum(jnp.where(alike, to_go[..., None, :], 0.0), -1) / jnp.maximum(count, 1).astype(jnp.float32)
-        step = jnp.where(count > 0, to_go - mean, 0.0)
+        step = steps.counts[..., None] * jnp.where(count > 0, to_go - mean, 0.0)
         return (episode[None] + self.step_weight * step).reshape(turns.reward.shape)
 
 
@@ -167,13 +176,14 @@ class LearnedValue(Advantage):
         return True
 
     def of(self, steps: Steps, value: Array, members: int) -> tuple[Array, Array]:
+        spread_over = lambda of_turn: spread(jnp.broadcast_to(of_turn, turns.reward.shape), steps.own, steps.turn)
+        turns = steps.by_turn
         if self.unit == "symbol":
             advantage = gae(steps.reward, steps.onward, steps.own, value, self.lambda_)
-            return advantage, advantage + value
-        turns, begins = steps.by_turn, steps.at_turn_start(value)
+            return spread_over(steps.counts) * advantage, advantage + value
+        begins = steps.at_turn_start(value)
         of_turn = gae(turns.reward, turns.onward, turns.talked, begins, self.lambda_)
-        spread_over = lambda array: spread(array, steps.own, steps.turn)
-        return spread_over(of_turn), spread_over(of_turn + begins)
+        return spread_over(steps.counts * of_turn), spread_over(of_turn + begins)
 
 
 ADVANTAGES = {

@@ -45,9 +45,9 @@ class Data(NamedTuple):
     """A log of N dialogues in symbols, [N, T] (see `logs.Spelled`); rewards in units of the returns'
     standard deviation, so that a temperature means the same in every game.
 
-    onward: the discount up to the next own symbol, 0 where none follows. merit: [N], see `merits`. earned: [N], the return, discounted from turn to turn. alike: dialogues with the same opening. unit: a
-    scalar. least, most: scalars, between which every return to go lies, in these units. hidden: for methods that see
-    it, else None.
+    onward: the discount up to the next own symbol, 0 where none follows. merit: [N], see `merits`. earned: [N], the
+    return, discounted from turn to turn. alike: dialogues with the same opening. unit: a scalar. least, most: scalars,
+    between which every return to go lies, in these units. hidden: for methods that see it, else None.
     """
 
     symbol: Any

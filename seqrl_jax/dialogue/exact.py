@@ -63,7 +63,8 @@ class Known:
         return improved(self.beliefs.graph)
 
     def regularised(self, beta: float) -> Plan:
-        """The optimum of E[return] - beta KL(pi || logs), summed over turns. Source: Levine (2018), sec. 3."""
+        """The optimum of E[return] - beta KL(pi || logs), summed over turns, each discounted as its reward is. Source:
+        Levine (2018), sec. 3."""
         return softly_improved(self.beliefs.graph, self.behaviour, beta)
 
     def supported(self, seen: np.ndarray) -> Plan:
@@ -134,7 +135,8 @@ def improved(graph: DecisionGraph, allowed: np.ndarray | None = None, otherwise:
 
 
 def softly_improved(graph: DecisionGraph, reference: np.ndarray, beta: float) -> Plan:
-    """The best of E[return] - beta KL(pi || reference) [N, A] per turn; its values are those of this objective.
+    """The best of E[sum_t gamma^t (r_t - beta KL_t(pi || reference))], reference [N, A]; its values are those of this
+    objective.
 
     V = beta log sum_u reference(u) exp(Q(u) / beta), pi(u) = reference(u) exp((Q(u) - V) / beta).
     """

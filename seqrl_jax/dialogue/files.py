@@ -7,8 +7,8 @@ What a line holds, and the columns of Parquet (one row for each turn, `dialogue`
     game        the spec that the dialogue is of
     seed, number    what it was drawn by, where it was drawn
     opening     what the user said first
-    turns       for each: `said`, `reward`, `probability` with which the speakers said that, `token_probabilities` of
-                its words and its end, and `reply` (none behind the last turn)
+    turns       for each: `said`, `reward`, `probability` with which the speakers said that, who choose by what was said
+                before, `token_probabilities` of its words and its end, and `reply` (none behind the last turn)
     terminated, truncated   how it ended: the game was over, or the turns were
 
 Logs of others may leave out seed, number and probabilities. What they say has to be possible in the game.
@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,15 @@ from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.logs import Log, spelled, symbol_log_probs
 from seqrl_jax.dialogue.minari_store import read_minari, write_minari
 from seqrl_jax.dialogue.possible import impossible
-from seqrl_jax.dialogue.registry import TASK
+from seqrl_jax.dialogue.probabilities import TOLERANCE, contradicted
+from seqrl_jax.dialogue.registry import TASK, make_game
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.files import write_whole
+from seqrl_jax.tasks.pomdp_tokens import PomdpFileError
 from seqrl_jax.tasks.registry import FILE
+from seqrl_jax.tasks.tabular import fingerprint
 
 MINARI = "minari:"
-TOLERANCE = 1e-4
-"""Relative, by which the words of an utterance may be more or less likely than it, as single precision rounds."""
 
 
 class LogError(ValueError):
@@ -94,7 +96,8 @@ def read_log(path: Path, game: Game) -> Log:
     """A log of this game from a file. Probabilities that it does not hold are 0; states are not in files, and 0.
 
     Raises: LogError, naming the line (or row): not JSON, fields that are missing, unknown or of another type, numbers
-        that are not finite, words that are not the game's, an end that is none, and what cannot happen in the game.
+        that are not finite, another game or the same with other settings, words that are not the game's, an end that
+        is none, what cannot happen in the game, and probabilities that contradict each other.
     """
     dialogues = list(_from_anything(path))
     if not dialogues:
@@ -111,16 +114,19 @@ def read_log(path: Path, game: Game) -> Log:
         length=np.array([len(each.turns) for _, each in dialogues]),
         terminated=np.array([each.terminated for _, each in dialogues]),
     )
+    other = cache(lambda spec: _other_game(spec, game))
     for row, (where, each) in enumerate(dialogues):
+        if why := other(each.game):
+            raise LogError(f"{where}: a dialogue of {naming.shown(each.game)}, {why}")
         _check(where, each, game)
         log.reply[row, 0] = hear.number(where, "opening", each.opening)
         for t, turn in enumerate(each.turns):
             said = say.number(where, f"turn {t}", turn.said)
             log.utterance[row, t], log.reward[row, t] = said, turn.reward
-            log.probability[row, t, said] = turn.probability or 0.0
+            log.probability[row, t, said] = _probability(turn)
             if turn.reply is not None:
                 log.reply[row, t + 1] = hear.number(where, f"reply {t}", turn.reply)
-    if fault := impossible(game, log):
+    if fault := impossible(game, log) or contradicted(log):
         row, why = fault
         raise LogError(f"{dialogues[row][0]}: {why}")
     return log
@@ -130,6 +136,8 @@ def _dialogues(spec: str, game: Game, log: Log, seed: int) -> Iterator[Dialogue]
     symbols = spelling(game, "token")
     words = spelled(log, symbols)
     probabilities = np.exp(symbol_log_probs(log, words, symbols))
+    # Of words they follow from the whole law, which a log that was read does not hold.
+    whole = np.abs(log.probability.sum(2) - 1) <= TOLERANCE
     for row, length in enumerate(log.length):
         turns = []
         for t in range(length):
@@ -140,8 +148,8 @@ def _dialogues(spec: str, game: Game, log: Log, seed: int) -> Iterator[Dialogue]
                     said=_text(game.task.actions[said]),
                     reward=float(log.reward[row, t]),
                     reply=_text(game.task.observations[log.reply[row, t + 1]]) if t + 1 < length else None,
-                    probability=float(log.probability[row, t, said]),
-                    token_probabilities=[float(x) for x in probabilities[row, own]],
+                    probability=float(log.probability[row, t, said]) or None,
+                    token_probabilities=[float(x) for x in probabilities[row, own]] if whole[row, t] else None,
                 )
             )
         ended = bool(log.terminated[row])
@@ -198,8 +206,6 @@ def _converted(where: str, fields: dict[str, Any]) -> tuple[str, Dialogue]:
 def _check(where: str, dialogue: Dialogue, game: Game) -> None:
     """Raises: LogError."""
     horizon, turns = game.task.horizon, dialogue.turns
-    if _title(dialogue.game.removeprefix(f"{TASK}:")) != _title(game.task.name):
-        raise LogError(f"{where}: a dialogue of {naming.shown(dialogue.game)}, not of {game.task.name}")
     if not turns:
         raise LogError(f"{where}: no turns")
     if len(turns) > horizon:
@@ -216,10 +222,31 @@ def _check(where: str, dialogue: Dialogue, game: Game) -> None:
         _check_probabilities(f"{where}: turn {t}", turn)
 
 
+def _other_game(spec: str, game: Game) -> str | None:
+    """Why this does not name the game, or one with other speakers; None where it does. A file of a task may be gone."""
+    name = spec.removeprefix(f"{TASK}:")
+    if _title(name) != _title(game.task.name):
+        return f"not of {game.task.name}"
+    try:
+        named = make_game(spec).task
+    except naming.SpecError as error:
+        return str(error)
+    except PomdpFileError:
+        return None
+    return None if fingerprint(named) == fingerprint(game.task) else "which has other settings than the game asked for"
+
+
 def _title(spec: str) -> str:
     """What a game or a task is called without its settings; a task of a file as the file, wherever that lies."""
     file = FILE.fullmatch(spec)
     return Path(file["path"]).stem if file else naming.base(spec)
+
+
+def _probability(turn: Turn) -> float:
+    """Of what was said; 0 where it is unknown."""
+    if turn.probability is None and turn.token_probabilities is not None:
+        return math.prod(turn.token_probabilities)
+    return turn.probability or 0.0
 
 
 def _check_probabilities(where: str, turn: Turn) -> None:

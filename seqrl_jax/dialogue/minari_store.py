@@ -2,7 +2,8 @@
 
 An episode has one observation more than a dialogue has replies: behind the last turn stands the number of none. The
 game, its words and the seed stand in the dataset's metadata, and its reference scores are the exact values of those who
-spoke and of the best policy. Probabilities of utterances are infos; those of words follow from the game.
+spoke and of the best policy. Probabilities of utterances are infos, NaN where they are unknown; those of words follow
+from the game.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def write_minari(dataset_id: str, spec: str, game: Game, log: Log, seed: int) ->
     def episode(row: int, length: int) -> Any:
         last = np.arange(length) == length - 1
         said = log.utterance[row, :length]
+        chance = log.probability[row, np.arange(length), said]
         return buffer(
             id=row,
             seed=seed,
@@ -42,7 +44,7 @@ def write_minari(dataset_id: str, spec: str, game: Game, log: Log, seed: int) ->
             rewards=list(map(float, log.reward[row, :length])),
             terminations=list(map(bool, last & log.terminated[row])),
             truncations=list(map(bool, last & ~log.terminated[row])),
-            infos={PROBABILITY: [*map(float, log.probability[row, np.arange(length), said]), np.nan]},
+            infos={PROBABILITY: [*map(float, np.where(chance > 0, chance, np.nan)), np.nan]},
         )
 
     names = {SAID: list(game.task.actions), REPLIED: list(game.task.observations)}
@@ -88,7 +90,8 @@ def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for turn, reply in zip(turns, replies[1:], strict=False):
             turn["reply"] = reply
         for turn, chance in zip(turns, episode.infos.get(PROBABILITY, ()), strict=False):
-            turn[PROBABILITY] = float(chance)
+            if not np.isnan(chance):
+                turn[PROBABILITY] = float(chance)
         yield (
             int(episode.id),
             {

@@ -107,9 +107,10 @@ class Values(Bootstrapped):
         v = outputs["v"][..., 0] if self._has_value else jnp.sum(jnp.exp(law) * target_q, -1)
         cost = jnp.zeros_like(v)
         if isinstance(self.says, Perturbed):
-            # Nothing is said by chance alone at beta = 0, and nothing costs anything.
-            beta = jnp.maximum(self.says.beta, 1e-6)
-            cost = jnp.sum(jnp.exp(law) * (law - logs(target, batch.legal)), -1) / beta
+            # At beta = 0 it says what the logs say, which costs nothing, however logarithms are rounded.
+            beta = self.says.beta
+            left = jnp.sum(jnp.exp(law) * (law - logs(target, batch.legal)), -1)
+            cost = jnp.where(beta > 0, left / jnp.where(beta > 0, beta, 1.0), 0.0)
         return Estimates(outputs["q"], target_q, v, law, cost)
 
     def _against(self, outputs: Outputs, batch: Batch) -> Array:

@@ -2,14 +2,14 @@
 
 A group of dialogues begins alike, and each turn's reward is compared with the group's at that turn:
 
-    A_t = sum_{k >= t} (r_k - b_k)
+    A_t = sum_{k >= t} gamma^k (r_k - b_k)
 
 Dialogues end at different turns, and what b_k is where some have ended decides what is learned. The mean over the
 members that still talk compares those that went on with each other: that they went on counts for nothing. Members that
 ended count 0 in the others; left out of one's own baseline (leave one out), or not (a mean over all), which shrinks the
 gradient by 1 - 1/n.
 
-The expectation of each estimate is the gradient of E[sum_k f_k] at fixed f: r_k itself for leave one out, (1 - 1/n) r_k
+The expectation of each estimate is the gradient of E[sum_k gamma^k f_k] at fixed f: r_k itself for leave one out, (1 - 1/n) r_k
 for the mean over all, and (1 - c_k)(r_k - m_k) while a dialogue lasts for the mean over those that talk, where m_k is
 their mean reward and c_k = E[1 / (1 + M)], M the number of others that talk at turn k, binomial as the group begins
 alike.

@@ -165,9 +165,11 @@ class DialogueTrack:
         for spec in tasks:
             make_game(spec)
         for spec in methods:
-            if self.log is not None and make_method(spec).sees_state:
+            method = make_method(spec)
+            if self.log is not None and method.sees_state:
                 raise ValueError(f"{self.log}: {spec} learns from the user's states, which are in no file")
-            make_method(spec)
+            if self.log is not None and not method.reads_logs:
+                raise ValueError(f"{self.log}: {spec} learns from no log, it talks with the user itself")
 
     def problems(
         self, specs: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None

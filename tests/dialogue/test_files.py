@@ -10,6 +10,7 @@ from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.files import LogError, read_log, write_log
 from seqrl_jax.dialogue.logs import logged
 from seqrl_jax.dialogue.possible import impossible
+from seqrl_jax.dialogue.probabilities import contradicted
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.tasks import make
 from seqrl_jax.tasks.pomdp_file import write_pomdp
@@ -47,6 +48,32 @@ def test_a_log_comes_back(tmp_path, game, log, ending):
     assert again.read_bytes() == path.read_bytes()
 
 
+def without(log, words=False):
+    """Lines whose turns have no probabilities, or those of words alone."""
+    for line in map(json.loads, log):
+        for turn in line["turns"]:
+            turn.pop("probability")
+            if not words:
+                turn.pop("token_probabilities")
+        yield json.dumps(line)
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "minari"])
+def test_what_is_unknown_stays_unknown_when_a_log_is_written_again(tmp_path, monkeypatch, game, log, ending, words):
+    """Of a log without probabilities none is made up, and those of words are enough to know an utterance's."""
+    pytest.importorskip({"jsonl": "json", "parquet": "pyarrow", "minari": "minari"}[ending])
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    first, second = tmp_path / "first.jsonl", tmp_path / f"second.{ending}"
+    second = Path("minari:seqrl/again-v0") if ending == "minari" else second
+    write_log(first, SPEC, game, log, 11)
+    first.write_text("\n".join(without(first.read_text().splitlines(), words)))
+    found = read_log(first, game)
+    assert_the_same(found, log if words else log._replace(probability=0 * log.probability))
+    write_log(second, SPEC, game, found, 11)
+    assert_the_same(read_log(second, game), found)
+
+
 def test_an_ending_that_is_none_is_refused(tmp_path, game, log):
     with pytest.raises(ValueError, match=r"\.jsonl or \.parquet"):
         write_log(tmp_path / "log.csv", SPEC, game, log, 11)
@@ -73,6 +100,11 @@ def damaged(lines, change):
         (lambda d: d.update(turns=[]), "no turns"),
         (lambda d: d.update(turns=d["turns"] * 9), "4 at most"),
         (lambda d: d.update(game="wordle"), "a dialogue of 'wordle', not of negotiation"),
+        (
+            lambda d: d.update(game="negotiation:turns=5"),
+            "a dialogue of 'negotiation:turns=5', which has other settings",
+        ),
+        (lambda d: d.update(game="negotiation:turns=many"), "a dialogue of 'negotiation:turns=many', "),
         (lambda d: d["turns"][0].update(probability=1.5), "probability of 1.5"),
         (lambda d: d["turns"][0].update(probability=0.0), "probability of 0"),
         (lambda d: d["turns"][0].update(token_probabilities=[0.5]), "1 token probabilities"),
@@ -93,6 +125,42 @@ def test_a_bad_line_is_named(tmp_path, game, log, change, why):
     assert why in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("chances", "why"),
+    [
+        # (what is said first, how likely): each a dialogue, which all open alike.
+        ([("offer 150", 0.5), ("offer 137", 0.5), ("offer 125", 0.1)], "line 3: turn 0: what is said .* more than 1"),
+        (
+            [("offer 150", 0.5), ("offer 137", 0.2), ("offer 150", 0.4)],
+            "line 3: turn 0: is said with probability 0.4, and",
+        ),
+        ([("offer 150", 0.5), ("offer 137", 0.5), ("offer 150", 0.50001)], None),
+        ([("offer 150", 0.9), ("offer 137", None), ("offer 125", 0.1)], None),
+    ],
+)
+def test_probabilities_are_one_law_of_what_was_said_before(tmp_path, chances, why):
+    path, game = tmp_path / "log.jsonl", make_game("negotiation:turns=1")
+    ends = {"terminated": True, "truncated": False}
+    turns = ({"said": said, "reward": -20.0, "probability": chance} for said, chance in chances)
+    lines = [{"game": "negotiation:turns=1", "opening": "bid 50", "turns": [turn], **ends} for turn in turns]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    if why is None:
+        assert len(read_log(path, game).length) == len(chances)
+        return
+    with pytest.raises(LogError, match=why):
+        read_log(path, game)
+
+
+def test_speakers_may_choose_by_everything_that_was_said():
+    """The same utterance has other probabilities behind other words; whose words they were behind counts."""
+    for spec in ("negotiation", "wordle:words=8", "small_talk"):
+        game = make_game(spec)
+        log = logged(game, 500, 3)
+        assert contradicted(log) is None
+    log = logged(make_game("wordle:words=8"), 500, 3)
+    assert contradicted(log._replace(reply=np.roll(log.reply, 1, axis=0))) is not None
+
+
 QUESTIONS = "twenty_questions:objects=4"
 
 
@@ -110,7 +178,7 @@ def test_what_was_said_in_a_game_can_be_said_there(spec):
     assert impossible(game, logged(game, 300, 5)) is None
 
 
-def contradicted(dialogue):
+def contrary(dialogue):
     """The first question once more, with the contrary answer."""
     first, second = dialogue["turns"][:2]
     second.update(said=first["said"], reply={"yes": "no", "no": "yes"}[first["reply"]])
@@ -121,7 +189,7 @@ def contradicted(dialogue):
     [
         (lambda d: d.update(opening="yes"), "no dialogue opens so"),
         (lambda d: d["turns"][0].update(reply="hello"), "reply 0 is none that the user gives there"),
-        (contradicted, "reply 1 is none that the user gives there"),
+        (contrary, "reply 1 is none that the user gives there"),
         (lambda d: d["turns"][0].update(reward=17.0), "turn 0 pays what it cannot pay there"),
         (lambda d: d.update(turns=[{**d["turns"][0], "reply": None}], terminated=True, truncated=False), "is not over"),
     ],

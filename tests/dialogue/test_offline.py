@@ -250,6 +250,18 @@ def test_what_may_not_be_said_is_no_candidate():
     np.testing.assert_allclose(law.probs, [1 / 8, 0, 7 / 8], atol=1e-6)
 
 
+def test_who_repeats_the_logs_pays_nothing_for_it():
+    """At beta = 0 the soft value is that of the law itself, whatever logarithms round to."""
+    game = make_game("negotiation")
+    symbols = spelling(game, "utterance")
+    data = jax.tree.map(jnp.asarray, data_of(logged(game, 50, 1), symbols, 1.0))
+    _, batch = batch_of(data, symbols, jnp.arange(50))
+    draw = np.random.default_rng(0).normal(size=(2, *batch.symbol.shape, symbols.num_symbols))
+    outputs = {"policy": jnp.asarray(5 * draw[0], jnp.float32), "q": jnp.asarray(draw[1], jnp.float32)}
+    soft, own = (Values(towards=towards, says=Perturbed(0.0)) for towards in (Soft(), Own()))
+    assert soft.loss(outputs, outputs, batch).loss == own.loss(outputs, outputs, batch).loss
+
+
 def test_a_soft_value_is_refused_to_who_does_not_speak_by_it():
     with pytest.raises(ValueError, match="a soft value"):
         make_method("cql:towards=soft")

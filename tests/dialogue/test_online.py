@@ -1,11 +1,13 @@
 """Policy gradients of dialogues: where an advantage lies, and what a group is compared with."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqrl_jax.dialogue.advantages import Anchored, LearnedValue, LeaveOneOut, Steps, Talking
+from seqrl_jax.dialogue.advantages import Anchored, LearnedValue, LeaveOneOut, ReturnToGo, Steps, Talking
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.dialogue.reader import predictions
@@ -65,7 +67,7 @@ def test_a_turn_is_compared_with_its_groups(advantage, discount):
                 total += by_turn[t, i] - np.mean([by_turn[t, j] for j in mates if j != i])
             elif talks[t, i]:
                 total += by_turn[t, i] - np.mean([by_turn[t, j] for j in mates if talks[t, j]])
-            expected[t, i] = total
+            expected[t, i] = discount**t * total
     found = np.asarray(advantage.of(steps, jnp.zeros(steps.own.shape), MEMBERS)[0])
     own, turn = np.asarray(steps.own), np.asarray(steps.turn)
     for t, i in zip(*np.nonzero(own), strict=True):
@@ -98,22 +100,62 @@ def test_a_turn_is_one_step_of_gae():
             np.testing.assert_allclose(found[own[:, b] & (turn[:, b] == t), b], later, atol=1e-4)
 
 
-def test_anchors_are_equal_pasts():
+@pytest.mark.parametrize("discount", [1.0, 0.5])
+@pytest.mark.parametrize(
+    "advantage",
+    [
+        ReturnToGo(),
+        LeaveOneOut(),
+        Anchored(step_weight=0.0),
+        LearnedValue(lambda_=1.0, unit="symbol"),
+        LearnedValue(lambda_=1.0, unit="turn"),
+    ],
+)
+def test_the_expected_estimate_is_the_gradient_of_the_discounted_return(advantage, discount):
+    """Every group of dialogues that can be: two turns, at each a coin of probability p that pays 1, and more in the
+    second; dJ / dlogit = p (1 - p) sum_t gamma^t pay_t."""
+    p, pay = 0.3, np.array([1.0, 5.0])
+    coins = np.array(list(itertools.product((0, 1), repeat=2 * MEMBERS))).reshape(-1, MEMBERS, 2)
+    chance = np.where(coins, p, 1 - p).prod((1, 2))
+    coin = coins.reshape(-1, 2).T
+    said = jnp.concatenate([jnp.zeros((1, coin.shape[1]), jnp.int32), jnp.asarray(coin, jnp.int32)])
+    places = lambda column: jnp.broadcast_to(jnp.asarray(column)[:, None], coin.shape)
+    steps = Steps(
+        symbols=said,
+        symbol=said[1:],
+        own=jnp.ones(coin.shape, bool),
+        legal=jnp.ones((*coin.shape, 2), bool),
+        reward=jnp.asarray(pay[:, None] * coin, jnp.float32),
+        onward=places([discount, 0.0]),
+        log_prob=jnp.zeros(coin.shape),
+        turn=places([0, 1]),
+        parted=jnp.zeros(coin.shape[1], jnp.int32),
+        discount=discount,
+        turns=2,
+    )
+    found = np.asarray(advantage.of(steps, jnp.zeros(coin.shape), MEMBERS)[0])
+    of_dialogue = (found * (coin - p)).sum(0).reshape(-1, MEMBERS).mean(1)
+    assert chance @ of_dialogue == pytest.approx(p * (1 - p) * (pay @ [1, discount]), rel=1e-5)
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.7])
+def test_anchors_are_equal_pasts(discount):
     """Against a loop over members and turns; a turn that nobody else came to the same way is judged by the whole
     dialogue alone."""
-    steps, by_turn, lasting = made(6)
+    steps, by_turn, lasting = made(6, discount=discount)
+    worth = discount ** np.arange(len(by_turn))[:, None] * by_turn
     found = np.asarray(Anchored(step_weight=0.5).of(steps, jnp.zeros(steps.own.shape), MEMBERS)[0])
     own, turn, said = np.asarray(steps.own), np.asarray(steps.turn), np.asarray(steps.symbols)
     begins = lambda b, t: int(np.flatnonzero(own[:, b] & (turn[:, b] == t))[0])
     met = 0
     for b in range(own.shape[1]):
         mates = [m for m in range(b // MEMBERS * MEMBERS, (b // MEMBERS + 1) * MEMBERS) if m != b]
-        episode = by_turn[:, b].sum() - np.mean([by_turn[:, m].sum() for m in mates])
+        episode = worth[:, b].sum() - np.mean([worth[:, m].sum() for m in mates])
         for t in range(lasting[b]):
             past = said[: begins(b, t) + 1, b]
             alike = [m for m in mates if lasting[m] > t and np.array_equal(said[: begins(m, t) + 1, m], past)]
             met += len(alike)
-            step = by_turn[t:, b].sum() - np.mean([by_turn[t:, m].sum() for m in alike]) if alike else 0.0
+            step = worth[t:, b].sum() - np.mean([worth[t:, m].sum() for m in alike]) if alike else 0.0
             np.testing.assert_allclose(found[begins(b, t), b], episode + 0.5 * step, atol=1e-4)
     assert met
 

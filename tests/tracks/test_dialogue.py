@@ -100,6 +100,9 @@ def test_a_log_of_somebody_else_is_what_every_seed_learns_from(problem, tmp_path
     assert kept.metrics["return"] == pytest.approx(outcome.metrics["return"], abs=1e-3)
     with pytest.raises(ValueError, match="sweet learns from the user's states"):
         reading.check([GAME], ["bc", "sweet"])
+    with pytest.raises(ValueError, match="pg_group learns from no log"):
+        reading.check([GAME], ["bc", "pg_group"])
+    reading.check([GAME], ["bc", "offline_to_online"])
     with pytest.raises(ValueError, match="a log is of one game, and 2"):
         reading.problems([GAME, "wordle"])
 
