@@ -5,10 +5,10 @@ is half a coin.
 
 In `small_talk` the best mean is the same at every setting of `noise`, and only luck grows. Regret is 1 minus the score,
 which is 0 for the speakers of the logs and 1 for the optimum. Beside what training reached stands where a method ends
-with unlimited data and capacity, exactly: imitation of the best dialogues (`dialogue/conditioned.py`), preferences
-(`dialogue/preferred.py`), and what is lost to their temperature alone, by the optimum of E[R] - beta KL. `refuel` ends
-at the optimum: each of its updates is a step of policy iteration. `cql` learns values, in which luck averages out.
-Dialogues are of three turns, for all of them are listed. The picture is written beside the JSON.
+with unlimited data and capacity, exactly (`dialogue/limits.py`), and what preferences lose to their temperature alone,
+by the optimum of E[R] - beta KL. `refuel` ends at the optimum: each of its updates is a step of policy iteration. `cql`
+learns values, in which luck averages out. Dialogues are of three turns, for all of them are listed. The picture is
+written beside the JSON.
 """
 
 from __future__ import annotations
@@ -20,13 +20,9 @@ from typing import Any
 import numpy as np
 
 from seqrl_jax.commands.programs import use_every_core
-from seqrl_jax.dialogue.conditioned import conditioned_on_best
-from seqrl_jax.dialogue.exact import Known, evaluated
+from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.limits import limit_of, without_luck
 from seqrl_jax.dialogue.methods import make_method
-from seqrl_jax.dialogue.offline import Imitation, ReturnConditioned
-from seqrl_jax.dialogue.preferences import Preferences
-from seqrl_jax.dialogue.preferred import preferred
-from seqrl_jax.dialogue.refuel import Refuel
 from seqrl_jax.figures import new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.results.provenance import write_measurement
@@ -73,21 +69,8 @@ def main() -> None:
 def _limits(spec: str, known: Known) -> dict[str, float]:
     """What the method earns with unlimited data and capacity, and without luck, where that is known."""
     method = make_method(spec)
-    if isinstance(method, Imitation):
-        return {"limit": conditioned_on_best(known, method.best).value}
-    if isinstance(method, ReturnConditioned):
-        return {"limit": conditioned_on_best(known, 1 / method.quantiles).value}
-    if isinstance(method, Preferences):
-        count = np.arange(known.horizon + 1)
-        weights = np.asarray(method.weights.of(*np.meshgrid(count, np.maximum(count, 1), indexing="ij")))
-        plan = known.regularised(float(method.beta)).policy
-        return {
-            "limit": preferred(known, float(method.beta), lambda turn, turns: float(weights[turn, turns]))[0],
-            "without_luck": known.value(evaluated(known.beliefs.graph, plan)),
-        }
-    if isinstance(method, Refuel):
-        return {"limit": known.value(known.best)}
-    return {}
+    found = {"limit": limit_of(method, known), "without_luck": without_luck(method, known)}
+    return {what: value for what, value in found.items() if value is not None}
 
 
 def picture(rows: list[dict[str, Any]]) -> bytes:

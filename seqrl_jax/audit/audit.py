@@ -1,13 +1,14 @@
 """Which methods are valid on a task, and by how much the others are wrong: the exact side of every claim.
 
-Seven kinds of rows, all exact, nothing sampled:
+Eight kinds of rows, all exact, nothing sampled:
 
     gradients   each estimate of the policy gradient against the gradient itself, at one policy
     ends        what actor-critic converges to, over lambda
     claims      what Q-learning and a model of the observation believe of their plan, and what it earns
     old_data    importance-weighted estimates against policy lag
     groups      policy gradients whose rewards are compared within groups of episodes that begin alike
-    luck        how much of a return's variance nobody earned
+    luck        how much of a return's variance nobody earned (see `audit.luck`)
+    whole_returns   where methods end that take luck for merit
     language    estimates of gradients where a language model is aligned (see `audit.language`)
 
 Methods bear the names of the agents that run them. The policy at which gradients are compared is softmax of standard
@@ -26,9 +27,6 @@ from seqrl_jax.agents import make_agent
 from seqrl_jax.agents.policy_gradient import PolicyGradient
 from seqrl_jax.agents.ppo import PPO
 from seqrl_jax.agents.weights import GeneralisedAdvantage, MinusBaseline, TotalReturn, WeightField
-from seqrl_jax.dialogue.exact import Known, TooLarge
-from seqrl_jax.dialogue.game import Game, Speaker
-from seqrl_jax.dialogue.luck import luck_share
 from seqrl_jax.exact import fixed_points
 from seqrl_jax.exact.chain import Chain, belief_chain, history_chain, state_chain
 from seqrl_jax.exact.gradients import (
@@ -75,7 +73,7 @@ class Audit:
         largest logit; improvement is what they won, bias that of a clipped estimate of the new value.
     observed: {"estimator", "relative_bias"}: gradients on the fully observed twin, whose critic sees state and time.
     groups: {"baseline", "members", "relative_bias"}: see `exact.group_baselines`.
-    luck: {"share"}: see `dialogue.luck`, of actions at random; none where the beliefs are too many.
+    luck, whole_returns: see `audit.luck`.
     retries: {"action", "believed", "true"}: the probability that the k-th try in a row of an action ends the episode,
         as the naive model believes and as it is; the action for which they differ most.
     language: as `gradients`, of tasks of the language track; std is that of one answer's estimate.
@@ -89,11 +87,12 @@ class Audit:
     retries: list[Row] = field(default_factory=list)
     groups: list[Row] = field(default_factory=list)
     luck: list[Row] = field(default_factory=list)
+    whole_returns: list[Row] = field(default_factory=list)
     language: list[Row] = field(default_factory=list)
 
 
 def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progress = lambda done, total: None) -> Audit:
-    """Every row of every task. Args: best: each task's best memoryless value."""
+    """Every row of every task, but for those of luck and language. Args: best: each task's best memoryless value."""
     result = Audit()
     for number, (task, highest) in enumerate(zip(tasks, best, strict=True)):
         named = lambda rows, name=task.name: [{"task": name, **row} for row in rows]
@@ -104,7 +103,6 @@ def audit(tasks: Sequence[TabularPOMDP], best: Sequence[float], progress: Progre
         result.old_data += named(old_data_rows(task))
         result.retries += named(retry_rows(task))
         result.groups += named(group_rows(task))
-        result.luck += named(luck_rows(task))
         progress(number + 1, len(tasks))
     return result
 
@@ -303,15 +301,6 @@ def group_rows(task: TabularPOMDP) -> list[Row]:
             {"baseline": baseline, "members": MEMBERS, "relative_bias": float(error) / length if there else None}
         )
     return rows
-
-
-def luck_rows(task: TabularPOMDP) -> list[Row]:
-    """One row, or none."""
-    anyone = Speaker(1.0, np.zeros((task.num_states, task.num_actions)))
-    try:
-        return [{"share": luck_share(Known(Game(task, (anyone,)), BELIEF_LIMIT))}]
-    except TooLarge:
-        return []
 
 
 def summary_rows(result: Audit) -> list[Row]:

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from seqrl_jax.audit import language
 from seqrl_jax.audit.audit import audit
+from seqrl_jax.audit.luck import add_luck
 from seqrl_jax.audit.report import as_json, console_audit, write_audit
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.progress import bars
-from seqrl_jax.commands.tasks import named
+from seqrl_jax.commands.tasks import as_game, named
 from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.lm.tasks import TASKS as LANGUAGE_TASKS
 from seqrl_jax.lm.tasks import make_task
@@ -29,6 +30,7 @@ def run(options: argparse.Namespace) -> None:
         tasks = [named(spec) for spec in specs if spec not in LANGUAGE_TASKS]
         texts = [language.listed(make_task(spec)) for spec in specs if spec in LANGUAGE_TASKS]
         result = audit(tasks, _best_memoryless(tasks, bar("solving")), bar("auditing"))
+        add_luck(result, [as_game(spec) for spec in specs if spec not in LANGUAGE_TASKS], bar("auditing luck"))
         progress = bar("auditing language")
         for number, task in enumerate(texts):
             result.language += language.language_rows(task)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from seqrl_jax import naming
 from seqrl_jax.dialogue import registry as games
+from seqrl_jax.dialogue.game import Game
+from seqrl_jax.dialogue.games.of_task import of_task
 from seqrl_jax.tasks import tabular
 from seqrl_jax.tasks.environments import table
 from seqrl_jax.tasks.tabular import TabularPOMDP
@@ -22,3 +24,8 @@ def named(spec: str, horizon: int | None = None, discount: float | None = None) 
     task = games.make_game(spec).task
     task = task if horizon is None else tabular.with_horizon(task, horizon)
     return task if discount is None else tabular.with_discount(task, discount)
+
+
+def as_game(spec: str) -> Game:
+    """A game, or the task of this name as it is learned from logs. Raises: as `named`."""
+    return games.make_game(spec) if games.known(spec) else of_task(named(spec), games.SHARE)

@@ -45,7 +45,7 @@ def conditioned_on_best(known: Known, best: float) -> Conditioned:
             # What the last turn leads to is not listed.
             done, follows = (paid, 0.0) if turn == horizon - 1 else (ended, (onward @ law).reshape(*shape, -1))
             after += shifted(follows + done[..., None] * zero[:1], step)
-        law = np.einsum("na,nag->ng", known.behaviour, after)
+        law = (known.behaviour[:, None] @ after)[:, 0]
         ahead.append(after)
     ahead.reverse()
 
@@ -53,11 +53,12 @@ def conditioned_on_best(known: Known, best: float) -> Conditioned:
     less, possible = np.cumsum(total) - total, np.flatnonzero(total)
     top = (total > 0) & ((less >= 1 - best - 1e-12) | (np.arange(len(total)) == possible[-1]))
     value = np.zeros((graph.num_nodes, 2 * reach + 1))
+    # [G]: what has still to be earned, at least, by what was so far, for the whole return to be in the top.
+    due = np.clip(top.argmax() + reach - np.arange(len(top)), 0, len(top))
     for t in reversed(range(horizon)):
-        # [N, A, earned so far]: the chance that the whole return is in the top.
-        padded = np.pad(top, reach)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).astype(float)
-        weight = known.behaviour[..., None] * np.einsum("nag,eg->nae", ahead[t], windows)
+        at_least = np.cumsum(ahead[t][..., ::-1], -1)[..., ::-1]
+        # [N, A, earned so far]: the chance of that.
+        weight = known.behaviour[..., None] * np.pad(at_least, ((0, 0), (0, 0), (0, 1)))[..., due]
         norm = weight.sum(1, keepdims=True)
         policy = np.where(norm > 1e-15, weight / np.where(norm > 0, norm, 1.0), known.behaviour[..., None])
         worth = np.zeros((*shape, 2 * reach + 1))

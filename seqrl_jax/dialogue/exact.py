@@ -34,8 +34,8 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A game with its beliefs, `limit` of them at most, and the policies that are computed from them. Raises:
-    TooLarge."""
+    """A game with its beliefs, and the policies that are computed from them. Raises: TooLarge for more than `limit`
+    beliefs, or histories of a turn."""
 
     game: Game
     limit: int = 300_000

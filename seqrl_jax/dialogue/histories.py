@@ -46,8 +46,8 @@ class Histories:
     grid: np.ndarray
 
 
-def histories_of(known: Known, limit: int = 300_000) -> Histories:
-    """Raises: TooLarge for more histories of a turn than the limit; ValueError as `outcomes_of`."""
+def histories_of(known: Known) -> Histories:
+    """Raises: TooLarge for more histories of a turn than `known.limit`; ValueError as `outcomes_of`."""
     graph, outcomes = known.beliefs.graph, outcomes_of(known)
     begins = np.flatnonzero(graph.start)
     law = np.zeros((len(begins), 2 * outcomes.reach + 1))
@@ -58,7 +58,7 @@ def histories_of(known: Known, limit: int = 300_000) -> Histories:
     for turn in range(known.horizon):
         ends.append(_ends(known, outcomes, levels, last=turn + 1 == known.horizon))
         if turn + 1 < known.horizon:
-            levels.append(_next(known, outcomes, levels[-1], limit))
+            levels.append(_next(known, outcomes, levels[-1]))
     return Histories(levels, ends, np.arange(-outcomes.reach, outcomes.reach + 1) * outcomes.unit)
 
 
@@ -68,12 +68,12 @@ def _rows(known: Known, level: Level) -> tuple[np.ndarray, np.ndarray]:
     return (level.node[:, None] * num_a + np.arange(num_a)).ravel(), level.reach[:, None] * known.behaviour[level.node]
 
 
-def _next(known: Known, outcomes: Outcomes, level: Level, limit: int) -> Level:
+def _next(known: Known, outcomes: Outcomes, level: Level) -> Level:
     rows, said = _rows(known, level)
     follows = known.beliefs.graph.transition[rows].tocoo()
     keep = (follows.data > 0) & (said.ravel()[follows.row] > 0)
     parent, node, chance = follows.row[keep], follows.col[keep], follows.data[keep]
-    if len(parent) > limit:
+    if len(parent) > known.limit:
         raise TooLarge(f"{known.game.task.name}: too many dialogues to list")
     before = parent // known.behaviour.shape[1]
     law = np.zeros((len(parent), level.law.shape[1]))

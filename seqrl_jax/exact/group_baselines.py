@@ -9,10 +9,10 @@ members that still talk compares those that went on with each other: that they w
 ended count 0 in the others; left out of one's own baseline (leave one out), or not (a mean over all), which shrinks the
 gradient by 1 - 1/n.
 
-The expectation of each estimate is the gradient of E[sum_k gamma^k f_k] at fixed f: r_k itself for leave one out, (1 - 1/n) r_k
-for the mean over all, and (1 - c_k)(r_k - m_k) while a dialogue lasts for the mean over those that talk, where m_k is
-their mean reward and c_k = E[1 / (1 + M)], M the number of others that talk at turn k, binomial as the group begins
-alike.
+The expectation of each estimate is the gradient of E[sum_k gamma^k f_k] at fixed f: r_k itself for leave one out,
+(1 - 1/n) r_k for the mean over all, and (1 - c_k)(r_k - m_k) while a dialogue lasts for the mean over those that talk,
+where m_k is their mean reward and c_k = E[1 / (1 + M)], M the number of others that talk at turn k, binomial as the
+group begins alike.
 """
 
 from __future__ import annotations

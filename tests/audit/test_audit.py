@@ -11,11 +11,14 @@ from seqrl_jax.audit.audit import (
     estimate,
     estimators,
     group_rows,
-    luck_rows,
     policy_logits,
     summary_rows,
 )
+from seqrl_jax.audit.luck import luck_rows, whole_return_rows
 from seqrl_jax.audit.report import as_json, bias_picture, write_audit
+from seqrl_jax.commands.tasks import as_game
+from seqrl_jax.dialogue.conditioned import conditioned_on_best
+from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.exact.chain import history_chain
 from seqrl_jax.exact.gradients import class_values, moments, softmax, true_gradient
 from seqrl_jax.tasks import make
@@ -139,12 +142,33 @@ def test_the_command_prints_rows_for_machines_and_tables_for_people(capsys):
     assert cli.main(["audit", "--tasks", "nowhere"]) == 2
 
 
-def test_groups_and_luck_of_every_task():
-    """Leave one out is exact, a mean over all shrinks by a third; luck is a share, 0 where actions alone decide."""
+def test_groups_of_every_task():
+    """Leave one out is exact, a mean over all shrinks by a third."""
     for spec in ("two_doors", "aliased_line", "tmaze", "mini_hallway"):
         bias = {row["baseline"]: row["relative_bias"] for row in group_rows(make(spec))}
         assert bias["leave_one_out"] < VALID and bias["mean_of_all"] == pytest.approx(1 / 3)
         assert bias["mean_of_talking"] > 0.1
-    shares = {spec: [row["share"] for row in luck_rows(make(spec))] for spec in ("tmaze", "aliased_line", "tiger")}
+
+
+def test_luck_is_a_share_that_is_0_where_actions_alone_decide():
+    shares = {spec: [row["share"] for row in luck_rows(as_game(spec))] for spec in ("tmaze", "aliased_line", "tiger")}
     assert shares["tmaze"] == [pytest.approx(0, abs=1e-9)] and 0 < shares["aliased_line"][0] < 1
-    assert shares["tiger"][0] > 0.5 and luck_rows(make("hidden_market")) == []
+    assert shares["tiger"][0] > 0.5 and luck_rows(as_game("hidden_market")) == []
+
+
+def test_luck_is_what_methods_of_whole_returns_copy():
+    """At an equal optimum, imitation of the best and preferences attain the less the more the user is a coin; of
+    imitation, as much as its own limit; games bring their own speakers."""
+    attained = {}
+    for noise in (0.25, 1.0):
+        game = as_game(f"small_talk:turns=2,noise={noise}")
+        attained[noise] = {row["method"]: row["attains"] for row in whole_return_rows(game)}
+        known = Known(game)
+        logs, best = known.value(known.logged), known.value(known.best)
+        assert attained[noise]["filtered_bc"] == pytest.approx(
+            (conditioned_on_best(known, 0.2).value - logs) / (best - logs)
+        )
+    assert set(attained[1.0]) == {"filtered_bc", "decision_transformer", "multi_turn_dpo", "dmpo"}
+    for method, worst in attained[1.0].items():
+        assert worst < attained[0.25][method] < 1
+    assert whole_return_rows(as_game("tiger")) == [], "its returns have a discount"

@@ -112,4 +112,4 @@ def test_the_higher_the_temperature_the_nearer_to_the_logs():
 
 def test_too_many_dialogues_are_refused():
     with pytest.raises(TooLarge, match="too many dialogues"):
-        histories_of(Known(make_game("small_talk:turns=4")), limit=1000)
+        histories_of(Known(make_game("small_talk:turns=4"), 1000))
