@@ -73,6 +73,7 @@ def test_list_names_tasks_agents_and_suites(seqrl):
         "offline",
         "dialogue",
         "dialogue_longer",
+        "dialogue_pretrained",
     ]
 
 

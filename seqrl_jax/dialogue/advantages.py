@@ -176,8 +176,8 @@ class LearnedValue(Advantage):
         return True
 
     def of(self, steps: Steps, value: Array, members: int) -> tuple[Array, Array]:
-        spread_over = lambda of_turn: spread(jnp.broadcast_to(of_turn, turns.reward.shape), steps.own, steps.turn)
         turns = steps.by_turn
+        spread_over = lambda of_turn: spread(jnp.broadcast_to(of_turn, turns.reward.shape), steps.own, steps.turn)
         if self.unit == "symbol":
             advantage = gae(steps.reward, steps.onward, steps.own, value, self.lambda_)
             return spread_over(steps.counts) * advantage, advantage + value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax.dialogue.conditioned import conditioned_on_best
@@ -24,8 +25,8 @@ def limit_of(method: Method, known: Known) -> float | None:
     if isinstance(method, ReturnConditioned):
         return conditioned_on_best(known, 1 / method.quantiles).value
     if isinstance(method, Preferences):
-        count = np.arange(known.horizon + 1)
-        weights = np.asarray(method.weights.of(*np.meshgrid(count, np.maximum(count, 1), indexing="ij")))
+        count = jnp.arange(known.horizon + 1)
+        weights = np.asarray(method.weights.of(*jnp.meshgrid(count, jnp.maximum(count, 1), indexing="ij")))
         return preferred(known, float(method.beta), lambda turn, turns: float(weights[turn, turns]))[0]
     if isinstance(method, Refuel):
         return known.value(known.best)

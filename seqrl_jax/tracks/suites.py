@@ -183,6 +183,20 @@ SUITES: dict[str, Suite] = {
             steps=DIALOGUE.steps_as_shipped,
             evaluations=10,
         ),
+        Suite(
+            name="dialogue_pretrained",
+            about="values that begin with what imitated the log, against as many updates of values alone",
+            track=DIALOGUE.name,
+            tasks=tuple(DIALOGUE.tasks),
+            methods=tuple(
+                f"{name}:view={view},updates={updates},pretraining={2 * UPDATES - updates}"
+                for name, view in (("cql", "utterance"), ("iql", "utterance"), ("ilql", "utterance"), ("cql", "token"))
+                for updates in (UPDATES, 2 * UPDATES)
+            ),
+            seeds=5,
+            steps=DIALOGUE.steps_as_shipped,
+            evaluations=10,
+        ),
     )
 }
 
