@@ -13,7 +13,14 @@ from collections.abc import Callable, Mapping
 
 from alignment_page import alignment_table, estimators_table, overoptimisation_tables
 from capacity_page import capacity, sharding
-from dialogue_page import dialogue_facts, dialogue_table, language_table, longer_table, luck_table, offline_table
+from dialogue_page import (
+    dialogue_facts,
+    dialogue_table,
+    language_table,
+    longer_table,
+    luck_table,
+    offline_table,
+)
 from exact_page import finite_table, infinite_table
 from memory_page import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
 from peers_page import memax_table, memorax_table, popjaxrl_table, stepping
