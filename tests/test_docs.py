@@ -5,6 +5,7 @@ its smallest size. The tables of `what_is_a_pomdp.md` are held by `benchmarks/re
 """
 
 import importlib
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -63,6 +64,31 @@ def test_the_shapes_of_a_task_are_those_that_the_page_names():
     assert len(named) == 5
     for field, shape in named:
         assert getattr(task, field).shape == tuple(size[letter] for letter in shape.split(", ")), field
+
+
+def in_backticks(pages):
+    """(page, what stands there between backticks), without what blocks of code hold."""
+    for page in sorted(pages):
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        yield from ((page.name, name) for name in re.findall(r"`([^`\n]+)`", text))
+
+
+def test_names_that_decisions_mention_are_of_the_code():
+    """A page that a change of the code has left behind names what is gone."""
+    sources = (path for folder in ("seqrl_jax", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+    words = {word for path in sources for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))}
+    names = [
+        found for found in in_backticks((DOCS / "decisions").glob("*.md")) if re.fullmatch(r"[A-Za-z_][\w.]*", found[1])
+    ]
+    assert len(names) > 50
+    assert not [(page, name) for page, name in names if not words.issuperset(name.split("."))]
+
+
+def test_modules_that_pages_mention_are_there():
+    names = [found for found in in_backticks(DOCS.rglob("*.md")) if re.fullmatch(r"seqrl_jax(\.\w+)+", found[1])]
+    assert names
+    for page, name in names:
+        assert pkgutil.resolve_name(name), f"{page}: {name}"
 
 
 @pytest.fixture(scope="module")
