@@ -37,6 +37,26 @@ def share(values: Sequence[float] | np.ndarray, topics: np.ndarray) -> Summary:
     return _ends(proportion(_by_topic(values, topics)))
 
 
+def sign_of_mean(interval: Summary) -> int:
+    """1 or -1 where an interval lies above or below 0, else 0, as of one value alone."""
+    low, high = interval["low"], interval["high"]
+    return 0 if low is None or high is None else int(low > 0) - int(high < 0)
+
+
+def sign_of_most(values: Sequence[float] | np.ndarray, topics: np.ndarray) -> int:
+    """1 or -1 where values for each example are above or below 0 on more topics than a fair coin would have it, else 0.
+
+    The exact sign test at 5%: few values of few sizes may all be alike, and their bootstrap interval a point.
+    """
+    from scipy.stats import binomtest
+
+    each = np.sign(_by_topic(values, topics))
+    above, below = int((each > 0).sum()), int((each < 0).sum())
+    if not above + below or binomtest(above, above + below).pvalue > 0.05:
+        return 0
+    return 1 if above > below else -1
+
+
 def _by_topic(values: Sequence[float] | np.ndarray, topics: np.ndarray) -> np.ndarray:
     _, places, counts = np.unique(topics, return_inverse=True, return_counts=True)
     return np.bincount(places, np.asarray(values, np.float64)) / counts

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seqrl_jax.report.words import counted
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.text.judge import Summary
 from seqrl_jax.text.training import Curve
@@ -88,29 +89,36 @@ LABELS = {
 """What numbers are called where people read them, in their order; an indented one is a reference or a part."""
 
 
-def as_good_as_counting(method: str, better: Summary) -> str:
-    """What is to be said of a model of preferences that gets `better` more right than counts of bytes do."""
+def as_good_as_counting(method: str, better: int, prompts: int) -> str:
+    """What is to be said of a model of preferences beside counts of bytes.
+
+    better: 1 or -1 where it is right more or less often than they are, on so many prompts; 0 where these do not tell.
+    """
     what = "the reward model" if method == "rm" else "the model"
-    if better["low"] is None:
-        return "too few prompts were judged to tell"
-    if better["low"] > 0:
-        return f"{what} is better than counting bytes"
-    advice = ": climbing it is not advised" if method == "rm" else ""
-    return f"{what} is not better than counting bytes{advice}"
+    advice = ": climbing it is not advised" if method == "rm" and better <= 0 else ""
+    return _compared(what, "counting bytes", better, counted(prompts, "prompt")) + advice
 
 
-def as_good_as_pairs(better: Summary) -> str:
-    """The same of a model of texts that needs `better` fewer nats per byte than counts of pairs of bytes do."""
-    if better["low"] is None:
-        return "too few texts were judged to tell"
-    return f"the model is {'' if better['low'] > 0 else 'not '}better than counting pairs of bytes"
+def as_good_as_pairs(better: int, texts: int) -> str:
+    """The same of a model of texts beside counts of pairs of bytes."""
+    return _compared("the model", "counting pairs of bytes", better, counted(texts, "text"))
 
 
-def climbed(gained: Summary) -> str:
-    """What is to be said of a policy whose reward changed by so much."""
-    if gained["low"] is None:
-        return "too few prompts were judged to tell"
-    return "the reward rose" if gained["low"] > 0 else "the reward did not rise"
+def climbed(rose: int, prompts: int) -> str:
+    """What is to be said of a policy.
+
+    rose: 1 or -1 where its reward is more or less than before; 0 where so many prompts do not tell.
+    """
+    judged = counted(prompts, "prompt")
+    if not rose:
+        return f"whether the reward rose cannot be told from {judged}"
+    return f"the reward {'rose' if rose > 0 else 'fell'}, on {judged}"
+
+
+def _compared(what: str, other: str, better: int, judged: str) -> str:
+    if not better:
+        return f"whether {what} is better than {other} cannot be told from {judged}"
+    return f"{what} is {'better' if better > 0 else 'worse'} than {other}, on {judged}"
 
 
 def write_report(directory: Path, report: Report) -> None:

@@ -25,7 +25,7 @@ from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, pre
 from seqrl_jax.text.corpus import Part
 from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.files import data_files, digest
-from seqrl_jax.text.judge import answering, losses_and_preferences, samples, share, summary
+from seqrl_jax.text.judge import answering, losses_and_preferences, samples, share, sign_of_mean, sign_of_most, summary
 from seqrl_jax.text.losses import REWARD_MODEL
 from seqrl_jax.text.policy import POLICY_GRADIENTS, LearnedReward
 from seqrl_jax.text.prepared import MOST_ANSWERED, prepare, remarks
@@ -218,7 +218,7 @@ def _judged(run: TextRun, begun: Begun, trained: Trained, training: Part, judged
     losses, right = losses_and_preferences(
         run.method, run.price, begun.model, trained.weights, begun.weights, batches, end, labelled
     )
-    topics = judged.topics
+    topics, prompts = judged.topics, len(np.unique(judged.topics))
     if not run.prefers:
         tokens = np.array([judged.corpus.answer(index, 0)[1].sum() for index in judged.indices])
         per_byte = losses * tokens / np.maximum(lengths(judged), 1)
@@ -228,7 +228,7 @@ def _judged(run: TextRun, begun: Begun, trained: Trained, training: Part, judged
             "per_byte": summary(per_byte, topics),
             "unigram": summary(counts.unigram, topics),
             "bigram": summary(counts.bigram, topics),
-            "verdict": as_good_as_pairs(summary(counts.bigram - per_byte, topics)),
+            "verdict": as_good_as_pairs(sign_of_mean(summary(counts.bigram - per_byte, topics)), prompts),
         }
     longer, counting = (preferring(features, training, judged) for features in (length_of, counts_of))
     indifferent = {"ipo": 1 / (2 * run.price) ** 2, "kto": 0.5} if run.method in ("ipo", "kto") else {}
@@ -238,7 +238,7 @@ def _judged(run: TextRun, begun: Begun, trained: Trained, training: Part, judged
         "accuracy": share(right, topics),
         "longer": share(longer, topics),
         "bytes": share(counting, topics),
-        "verdict": as_good_as_counting(run.method, summary(right - counting, topics)),
+        "verdict": as_good_as_counting(run.method, sign_of_most(right - counting, topics), prompts),
     }
 
 
@@ -261,7 +261,7 @@ def _answers_judged(
         "ended": share(after.ended, topics),
         "length_before": summary(before.length, topics),
         "length": summary(after.length, topics),
-        "verdict": climbed(gained),
+        "verdict": climbed(sign_of_mean(gained), len(np.unique(topics))),
     }
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, preferring
 from seqrl_jax.text.corpus import Part, scan
-from seqrl_jax.text.judge import share, summary
+from seqrl_jax.text.judge import share, sign_of_mean, sign_of_most, summary
+from seqrl_jax.text.report import as_good_as_counting, as_good_as_pairs, climbed
 from seqrl_jax.text.vocabulary import Bytes
 
 
@@ -69,3 +70,25 @@ def test_prompts_count_once_however_often_they_are_written():
     for interval in (summary(right, topics), share(right, topics)):
         assert interval["mean"] == 0.5 and interval["low"] < 0.2 and interval["high"] > 0.8
     assert share(right[:9], topics[:9]) == {"mean": 1.0, "low": None, "high": None}
+
+
+def test_a_sign_is_said_where_a_coin_would_not_have_shown_it():
+    """All of five alike are 1 coin in 16, all of six 1 in 32; prompts that tell nothing are no trials."""
+    signs = lambda *values: sign_of_most(np.array(values), np.arange(len(values)))
+    assert signs(1, 1) == signs(*[1] * 5) == signs(0, 0) == signs(*[0] * 100) == 0
+    assert signs(*[0.5] * 6) == signs(*[1] * 6, *[0] * 9) == 1 and signs(*[-1] * 6) == -1
+    assert sign_of_most(np.ones(12), np.repeat([0, 1], 6)) == 0, "copies of a prompt are one"
+    means = lambda *values: sign_of_mean(summary(np.array(values), np.arange(len(values))))
+    assert means(1.0) == means(1.0, 1.5) == 0 and means(1.0, 1.1, 1.2, 0.9) == 1 and means(-1.0, -1.1, -1.2, -0.9) == -1
+
+
+def test_what_the_judged_do_not_tell_is_no_verdict():
+    assert as_good_as_counting("dpo", 1, 40) == "the model is better than counting bytes, on 40 prompts"
+    worse = "the reward model is worse than counting bytes, on 40 prompts: climbing it is not advised"
+    assert as_good_as_counting("rm", -1, 40) == worse
+    undecided = "whether the reward model is better than counting bytes cannot be told from 2 prompts"
+    assert as_good_as_counting("rm", 0, 2) == f"{undecided}: climbing it is not advised"
+    undecided = "whether the model is better than counting pairs of bytes cannot be told from 1 text"
+    assert as_good_as_pairs(0, 1) == undecided
+    assert climbed(0, 2) == "whether the reward rose cannot be told from 2 prompts"
+    assert (climbed(1, 9), climbed(-1, 9)) == ("the reward rose, on 9 prompts", "the reward fell, on 9 prompts")
