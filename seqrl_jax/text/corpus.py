@@ -16,7 +16,7 @@ import numpy as np
 from seqrl_jax.text.examples import Answer, DataError, Example, Form
 from seqrl_jax.text.files import data_files, digest, items
 from seqrl_jax.text.formats import read_example
-from seqrl_jax.text.vocabulary import Vocabulary
+from seqrl_jax.text.vocabulary import Vocabulary, begun, ended
 
 Purpose = Literal["texts", "pairs", "labels", "prompts", "scores"]
 """What examples are read for: to say what they say; to prefer what was chosen; the same, or to tell good answers from
@@ -218,8 +218,8 @@ class _Layout:
 
     def add(self, example: Example, pieces: int | None) -> None:
         """pieces: the most tokens of a text without a prompt, which is laid out in several where it has more."""
-        prompt = self._vocabulary.encode(example.prompt)
-        answers = [self._encoded(answer) for answer in example.answers]
+        prompt = begun(self._vocabulary, example.prompt)
+        answers = [self._encoded(answer, begins=not example.prompt) for answer in example.answers]
         if pieces is not None and not example.prompt and len(answers[0][0]) > pieces:
             tokens, own = answers[0]
             for begin in range(0, len(tokens), pieces):
@@ -243,15 +243,17 @@ class _Layout:
         self._topics.append(topic_number(example.topic))
         self._good.append(example.good)
 
-    def _encoded(self, answer: Answer) -> tuple[np.ndarray, np.ndarray]:
+    def _encoded(self, answer: Answer, begins: bool) -> tuple[np.ndarray, np.ndarray]:
         """An answer's tokens and its end, and which of them the model says: every second part, beginning with the
-        first. An answer that is to be drawn has no parts and no end."""
-        parts = [self._vocabulary.encode(part) for part in answer]
-        own = [np.full(len(part), number % 2 == 0) for number, part in enumerate(parts)]
-        if parts:
-            parts.append(np.array([self._vocabulary.end], np.int32))
-            own.append(np.ones(1, bool))
-        return np.concatenate([*parts, np.zeros(0, np.int32)]), np.concatenate([*own, np.zeros(0, bool)])
+        first. An answer that is to be drawn has no parts and no end. begins: whether it begins a text."""
+        if not answer:
+            return np.zeros(0, np.int32), np.zeros(0, bool)
+        vocabulary = self._vocabulary
+        parts = [*map(vocabulary.encode, answer[:-1]), ended(vocabulary, answer[-1])]
+        own = np.concatenate([np.full(len(part), number % 2 == 0) for number, part in enumerate(parts)])
+        tokens = np.concatenate(parts)
+        says_begin = begins and len(tokens) > 1 and tokens[0] == vocabulary.end
+        return tokens[int(says_begin) :], own[int(says_begin) :]
 
     def corpus(
         self,

@@ -160,6 +160,6 @@ def samples(model: GPT, weights: Weights, part: Part, context: int, seed: int = 
     answers = []
     for text, said, place in zip(tokens, hosts.whole(drawn.tokens), room, strict=True):
         prompt = text[: place.argmax() + 1]
-        shown = vocabulary.spelled(prompt[prompt != vocabulary.end]).decode(errors="replace")
+        shown = vocabulary.spelled(prompt[int(prompt[0] == vocabulary.end) :]).decode(errors="replace")
         answers.append({"prompt": shown, "said": written(vocabulary, said[place])})
     return answers

@@ -21,7 +21,7 @@ from seqrl_jax.text.corpus import scan
 from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.judge import Summary, share, summary
 from seqrl_jax.text.losses import scores
-from seqrl_jax.text.vocabulary import written
+from seqrl_jax.text.vocabulary import begun, written
 from seqrl_jax.text.weights import HEAD, load_gpt, load_vocabulary
 
 AT_ONCE = 16
@@ -39,7 +39,7 @@ def continuations(
         raise ValueError(f"{directory}: a reward model says nothing; it scores")
     model, weights = load_gpt(directory)
     vocabulary = load_vocabulary(directory)
-    read = np.concatenate([[vocabulary.end], vocabulary.encode(prompt)]).astype(np.int32)
+    read = np.concatenate([[vocabulary.end], begun(vocabulary, prompt)]).astype(np.int32)
     if len(read) + length > model.context:
         raise ValueError(f"{len(read)} tokens of the prompt and {length} more, and the model reads {model.context}")
     tokens = np.tile(np.pad(read, (0, length)), (count, 1))

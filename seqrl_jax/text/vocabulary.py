@@ -1,6 +1,6 @@
 """Texts as tokens: bytes, or what a tokenizer file beside a model's weights says.
 
-Every vocabulary has one token, its end, that begins and ends texts and is no text itself.
+Every vocabulary has one token, its end, that begins and ends texts.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Vocabulary(Protocol):
     def end(self) -> int: ...
 
     def encode(self, text: str) -> np.ndarray:
-        """[n] int32: the tokens of a text, without `end`, whatever it says."""
+        """[n] int32: the tokens of a text. A special token that it spells is that token, as `transformers` has it."""
 
     def spelled(self, tokens: np.ndarray) -> bytes:
-        """What tokens [n] without `end` spell."""
+        """What tokens [n] spell, special ones by their names."""
 
     def files(self) -> Mapping[str, bytes]:
         """What `transformers` needs beside the weights to read and write texts, by file name."""
@@ -45,18 +45,37 @@ def written(vocabulary: Vocabulary, tokens: np.ndarray) -> str:
     return vocabulary.spelled(tokens[: ends[0]] if len(ends) else tokens).decode(errors="replace")
 
 
+def begun(vocabulary: Vocabulary, text: str) -> np.ndarray:
+    """[n]: the tokens of what begins a text, without the end token that stands before it, also where it says that."""
+    tokens = vocabulary.encode(text)
+    return tokens[1:] if len(tokens) and tokens[0] == vocabulary.end else tokens
+
+
+def ended(vocabulary: Vocabulary, text: str) -> np.ndarray:
+    """[n]: the tokens of what ends a text, with its end, once: what says its end and then at most space has said it."""
+    tokens = vocabulary.encode(text)
+    ends = np.flatnonzero(tokens == vocabulary.end)
+    if len(ends) and not vocabulary.spelled(tokens[ends[-1] + 1 :]).strip():
+        tokens = tokens[: ends[-1]]
+    return np.append(tokens, np.int32(vocabulary.end))
+
+
 @dataclass(frozen=True)
 class Bytes:
-    """A token is a byte, and 256 the end."""
+    """A token is a byte, and 256 the end, which a text spells `<|endoftext|>`."""
 
     size: int = field(default=257, init=False)
     end: int = field(default=256, init=False)
 
     def encode(self, text: str) -> np.ndarray:
-        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        first, *others = (np.frombuffer(part.encode(), np.uint8).astype(np.int32) for part in text.split(END_WORD))
+        return np.concatenate([first, *(np.append(np.int32(self.end), part) for part in others)])
 
     def spelled(self, tokens: np.ndarray) -> bytes:
-        return tokens.astype(np.uint8).tobytes()
+        first, *others = np.split(tokens, np.flatnonzero(tokens == self.end))
+        return END_WORD.encode().join(
+            part.astype(np.uint8).tobytes() for part in (first, *(part[1:] for part in others))
+        )
 
     def files(self) -> Mapping[str, bytes]:
         return {TOKENIZER: _as_json(_byte_tokenizer()), TOKENIZER_CONFIG: _as_json(_tokenizer_config())}
@@ -82,8 +101,7 @@ class Tokenizer:
             raise ValueError(f"{directory}: its tokenizer cannot be read ({error})") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        # A text that spells `<|endoftext|>` has not ended.
-        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.add_special_tokens([self._tokenizer.id_to_token(end) or END_WORD])
         self.end = end
 
     @property

@@ -48,6 +48,15 @@ def test_examples_are_read_for_what_they_serve(read):
     assert shown(read([TALK], "prompts"), 0) == (talk[0] + talk[1][:-3].upper(), "")
 
 
+def test_a_text_that_says_where_it_begins_and_ends_does_so_once(read):
+    end = "<|endoftext|>"
+    plain = {"prompt": "Q: ", "completion": "yes"}
+    for line in (plain, {"prompt": f"{end}Q: ", "completion": f"yes{end}\n"}):
+        assert shown(read([line], "texts"), 0) == ("Q: ", "yes.")
+    assert shown(read([{"text": f"{end}a{end}b{end}"}], "texts"), 0) == ("", "a.b.")
+    assert shown(read([{"prompt": "", "completion": end}, plain], "texts"), 0) == ("", ".")
+
+
 def test_what_is_labelled_bad_is_not_imitated(read):
     corpus = read([LABELLED, BAD, LABELLED], "texts")
     assert len(corpus) == 2 and corpus.disliked == 1 and corpus.duplicates == 1

@@ -46,10 +46,9 @@ def test_a_model_is_read_with_its_tokenizer(theirs):
     assert (vocabulary.size, vocabulary.end) == (MODEL.vocabulary, 0)
     tokens = vocabulary.encode(" was the")
     assert tokens.tolist() == [257 + MERGES.index(("\u0120wa", "s")), 257 + MERGES.index(("\u0120", "the"))]
-    for text in (PARAGRAPH, "né\n 語", END):
-        encoded = vocabulary.encode(text)
-        # What spells the end does not end a text.
-        assert vocabulary.spelled(encoded).decode() == text and vocabulary.end not in encoded
+    for text in (PARAGRAPH, "né\n 語", f"a{END}b"):
+        assert vocabulary.spelled(vocabulary.encode(text)).decode() == text
+    assert vocabulary.encode(f" the{END}").tolist() == [tokens[1], 0]
 
 
 def test_a_model_of_others_is_trained_and_keeps_its_tokenizer(theirs, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrl_jax.text.vocabulary import Bytes, byte_characters, vocabulary_of, written
+from seqrl_jax.text.vocabulary import END_WORD, Bytes, begun, byte_characters, ended, vocabulary_of, written
 
 BYTES = Bytes()
 
@@ -14,6 +14,21 @@ BYTES = Bytes()
 def test_bytes_spell_what_they_encode(text):
     tokens = BYTES.encode(text)
     assert written(BYTES, np.append(tokens, [BYTES.end, 65])) == text and (tokens < 256).all()
+
+
+def test_an_end_that_a_text_spells_is_the_end():
+    text = f"{END_WORD}a{END_WORD}{END_WORD}b{END_WORD}"
+    tokens = BYTES.encode(text)
+    assert tokens.tolist() == [256, 97, 256, 256, 98, 256] and tokens.dtype == np.int32
+    assert BYTES.spelled(tokens).decode() == text
+
+
+@pytest.mark.parametrize("text", ["a", f"a{END_WORD}", f"a{END_WORD}\n"])
+def test_a_text_begins_and_ends_once_whoever_says_so(text):
+    assert ended(BYTES, text).tolist() == [97, 256]
+    assert begun(BYTES, END_WORD + "a").tolist() == begun(BYTES, "a").tolist() == [97]
+    assert ended(BYTES, "").tolist() == ended(BYTES, END_WORD).tolist() == [256]
+    assert ended(BYTES, f"{END_WORD}a").tolist() == [256, 97, 256]
 
 
 def test_byte_characters_are_gpt_2_s():
@@ -57,6 +72,6 @@ def test_the_library_that_is_missing_is_named_with_the_command_that_installs_it(
 def test_the_library_reads_the_tokenizer_file_of_bytes_as_we_do(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     theirs = tokenizers.Tokenizer.from_str(BYTES.files()["tokenizer.json"].decode())
-    for text in ("", "once upon", "  \n\tné 語 🙂", "a" * 50):
+    for text in ("", "once upon", "  \n\tné 語 🙂", "a" * 50, f"so{END_WORD} it{END_WORD}"):
         assert theirs.encode(text).ids == [BYTES.end, *BYTES.encode(text).tolist()]
-        assert theirs.decode(BYTES.encode(text).tolist()) == text
+        assert theirs.decode(BYTES.encode(text).tolist(), skip_special_tokens=False) == text
