@@ -44,19 +44,33 @@ from seqrl_jax.text.training import (
     train,
 )
 from seqrl_jax.text.vocabulary import BESIDE, Bytes, Vocabulary
-from seqrl_jax.text.weights import CONFIG, HEAD, WEIGHTS, load_gpt, load_vocabulary, save_gpt, weight_files
+from seqrl_jax.text.weights import (
+    CONFIG,
+    HEAD,
+    WEIGHTS,
+    TokenSettings,
+    load_gpt,
+    load_token_settings,
+    load_vocabulary,
+    save_gpt,
+    weight_files,
+)
 
 LOCK = ".running"
 BY_DEFAULT = ModelSettings()
 
 
 class Begun(NamedTuple):
-    """A model before training, and what it reads texts with. context: tokens of a text at most."""
+    """A model before training, and what it reads texts with.
+
+    context: tokens of a text at most. settings: what its files say of tokens; None of a new model.
+    """
 
     model: GPT
     weights: Weights
     vocabulary: Vocabulary
     context: int
+    settings: TokenSettings | None = None
 
 
 def run_text(
@@ -116,7 +130,7 @@ def run_text(
             trained = fit(stage=policy_gradient(run, begun.model, begun.weights, reward))
             measured = _answers_judged(run, begun, trained, reward, data.judged)
         learned = trained.weights["model"]
-        save_gpt(out, begun.model, learned, begun.vocabulary)
+        save_gpt(out, begun.model, learned, begun.vocabulary, begun.settings)
         if run.method == REWARD_MODEL:
             save_tree(out / HEAD, trained.weights["head"], {})
         else:
@@ -184,7 +198,8 @@ def _begin(run: TextRun, start: Path | None, sizes: ModelSettings, mesh: Mesh) -
         model = sizes.as_computed(loaded)
         if run.context is not None and run.context > model.context:
             raise TrainingError(f"context is {run.context}, and {model.context} of the weights to begin with")
-        begun = Begun(model, weights, load_vocabulary(start), run.context or model.context)
+        context = run.context or model.context
+        begun = Begun(model, weights, load_vocabulary(start), context, load_token_settings(start))
     if run.draws_answers and run.answer + 2 > begun.context:
         raise TrainingError(f"a context of {begun.context} has no room for answers of {run.answer} tokens")
     return begun

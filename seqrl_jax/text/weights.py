@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ HEAD = "head.safetensors"
 INDEX, PICKLED = "model.safetensors.index.json", "pytorch_model.bin"
 UNTIED, PREFIX = "lm_head.weight", "transformer."
 """The output of an untied model, and what `transformers` puts before all other names of a model with its output."""
+IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")
 COMPUTED: dict[str, tuple[Any, ...]] = {
     "model_type": ("gpt2",),
@@ -81,15 +83,43 @@ def from_names(tensors: dict[str, np.ndarray], layers: int) -> Weights:
     return {"params": unflatten_dict(around | {("h", *path): stacked(name) for path, name in OF_BLOCK.items()})}
 
 
-def save_gpt(directory: Path, model: GPT, weights: Weights, vocabulary: Vocabulary | None = None) -> None:
+class TokenSettings(NamedTuple):
+    """What the files of a model say of the tokens that begin, end and pad texts, in the words of `transformers`.
+
+    config: of `config.json`, these alone. generation: all of `generation_config.json`.
+    """
+
+    config: Mapping[str, Any]
+    generation: Mapping[str, Any]
+
+
+def save_gpt(
+    directory: Path,
+    model: GPT,
+    weights: Weights,
+    vocabulary: Vocabulary | None = None,
+    settings: TokenSettings | None = None,
+) -> None:
     """Write `model.safetensors` and `config.json` into a directory, each whole or not at all; with a vocabulary also
-    its files and the settings with which `transformers` generates and stops. Of several processes (`hosts`) all call
-    this, and the first writes."""
+    its files and the settings with which `transformers` generates and stops.
+
+    settings: of the model that this one was trained from, or else its end begins and pads texts, too. Of several
+    processes (`hosts`) all call this, and the first writes.
+    """
     tensors = {name: np.asarray(leaf, np.float32) for name, leaf in by_name(hosts.whole(weights)).items()}
-    hosts.on_first(lambda: _write(directory, model, tensors, vocabulary))
+    if settings is None:
+        ends = dict.fromkeys(IDS, None if vocabulary is None else vocabulary.end)
+        settings = TokenSettings(ends, ends)
+    hosts.on_first(lambda: _write(directory, model, tensors, vocabulary, settings))
 
 
-def _write(directory: Path, model: GPT, tensors: dict[str, np.ndarray], vocabulary: Vocabulary | None) -> None:
+def _write(
+    directory: Path,
+    model: GPT,
+    tensors: dict[str, np.ndarray],
+    vocabulary: Vocabulary | None,
+    settings: TokenSettings,
+) -> None:
     from safetensors.numpy import save
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -97,12 +127,11 @@ def _write(directory: Path, model: GPT, tensors: dict[str, np.ndarray], vocabula
         # Of a body alone `transformers` also reads the bare names; beside an output it takes them for damage.
         tensors = {name if name == UNTIED else PREFIX + name: tensor for name, tensor in tensors.items()}
     write_whole(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    end = None if vocabulary is None else vocabulary.end
-    write_whole(directory / CONFIG, as_json(configuration(model, end)))
+    write_whole(directory / CONFIG, as_json(configuration(model) | settings.config))
     if vocabulary is not None:
         for name, content in vocabulary.files().items():
             write_whole(directory / name, content)
-        write_whole(directory / GENERATION, as_json(ends(end)))
+        write_whole(directory / GENERATION, as_json(settings.generation))
 
 
 def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
@@ -146,8 +175,16 @@ def load_vocabulary(directory: Path) -> Vocabulary:
     return vocabulary_of(directory, _model(path).vocabulary, end)
 
 
-def configuration(model: GPT, end: int | None = None) -> dict[str, Any]:
-    """GPT-2's configuration in the words of `transformers`. end: the token that begins and ends texts."""
+def load_token_settings(directory: Path) -> TokenSettings:
+    """Those of the model in a directory. Raises: ValueError."""
+    config = _config(directory / CONFIG)
+    ids = {name: config[name] for name in IDS if name in config}
+    generation = directory / GENERATION
+    return TokenSettings(ids, _config(generation) if generation.exists() else ids)
+
+
+def configuration(model: GPT) -> dict[str, Any]:
+    """GPT-2's configuration in the words of `transformers`, without what it says of tokens."""
     return {
         "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],
@@ -159,13 +196,7 @@ def configuration(model: GPT, end: int | None = None) -> dict[str, Any]:
         "activation_function": model.activation,
         "layer_norm_epsilon": model.layer_norm_epsilon,
         "tie_word_embeddings": model.tied,
-        **ends(end),
     }
-
-
-def ends(end: int | None) -> dict[str, Any]:
-    """The token that begins, ends and pads texts, in the words of `transformers`."""
-    return dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end)
 
 
 def as_json(value: Any) -> bytes:

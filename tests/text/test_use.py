@@ -1,6 +1,7 @@
 """A checkpoint of a few thousand weights in GPT-2's layout, with a tokenizer of its own, from files to files."""
 
 import json
+import shutil
 import string
 
 import jax
@@ -30,6 +31,7 @@ def theirs(tmp_path_factory):
     save_gpt(folder, MODEL, MODEL.initial_weights(jax.random.key(0)))
     words = [END, *byte_characters(), *map("".join, MERGES)]
     config = json.loads((folder / "config.json").read_text())
+    del config["pad_token_id"]
     (folder / "config.json").write_text(json.dumps({**config, "bos_token_id": 0, "eos_token_id": 0}))
     content = json.loads(Bytes().files()["tokenizer.json"])
     content["model"] |= {"vocab": {word: place for place, word in enumerate(words)}}
@@ -59,8 +61,26 @@ def test_a_model_of_others_is_trained_and_keeps_its_tokenizer(theirs, tmp_path):
     assert report.per_byte["mean"] < report.loss["mean"]
     assert load_gpt(tmp_path / "sft")[0] == MODEL
     assert (tmp_path / "sft" / "tokenizer.json").read_bytes() == (theirs / "tokenizer.json").read_bytes()
-    assert json.loads((tmp_path / "sft" / "generation_config.json").read_text())["eos_token_id"] == 0
-    assert json.loads((tmp_path / "sft" / "config.json").read_text())["eos_token_id"] == 0
+    for name in ("generation_config.json", "config.json"):
+        written = json.loads((tmp_path / "sft" / name).read_text())
+        assert (written["bos_token_id"], written["eos_token_id"]) == (0, 0) and "pad_token_id" not in written
+
+
+def test_what_the_files_of_a_model_say_of_tokens_is_kept_from_run_to_run(theirs, tmp_path):
+    generation = {"eos_token_id": [0], "max_length": 20}
+    for name in theirs.iterdir():
+        shutil.copy(name, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"bos_token_id": None, "pad_token_id": 5}))
+    (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    (tmp_path / "book.txt").write_text("\n\n".join(f"{n} {PARAGRAPH}" for n in range(5)))
+    start = tmp_path
+    for out in (tmp_path / "first", tmp_path / "second"):
+        run_text(TextRun(steps=1, batch=2), Files(tmp_path / "book.txt", start=start), out)
+        written = json.loads((out / "config.json").read_text())
+        assert [written[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")] == [None, 0, 5]
+        assert json.loads((out / "generation_config.json").read_text()) == generation
+        start = out
 
 
 @pytest.fixture(scope="module")
