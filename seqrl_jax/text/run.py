@@ -31,6 +31,7 @@ from seqrl_jax.text.policy import POLICY_GRADIENTS, LearnedReward
 from seqrl_jax.text.prepared import MOST_ANSWERED, prepare, remarks
 from seqrl_jax.text.report import Report, as_good_as_counting, as_good_as_pairs, climbed, write_report
 from seqrl_jax.text.settings import DEFAULT_CONTEXT, Files, ModelSettings, TextRun, TrainingError
+from seqrl_jax.text.tokenizer import BESIDE
 from seqrl_jax.text.training import (
     CHECKPOINT,
     ONE_DEVICE,
@@ -43,7 +44,7 @@ from seqrl_jax.text.training import (
     policy_gradient,
     train,
 )
-from seqrl_jax.text.vocabulary import BESIDE, Bytes, Vocabulary
+from seqrl_jax.text.vocabulary import Bytes, Vocabulary
 from seqrl_jax.text.weights import (
     CONFIG,
     HEAD,

@@ -1,4 +1,4 @@
-"""Texts as tokens: bytes, or what a tokenizer file beside a model's weights says.
+"""Texts as tokens, and bytes as the plainest of them.
 
 Every vocabulary has one token, its end, that begins and ends texts.
 """
@@ -8,16 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 END_WORD = "<|endoftext|>"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
-WORDS, MERGES = "vocab.json", "merges.txt"
-BESIDE = (TOKENIZER, TOKENIZER_CONFIG, WORDS, MERGES, "special_tokens_map.json", "added_tokens.json")
-"""Files that belong to a tokenizer and go with its model."""
 
 
 class Vocabulary(Protocol):
@@ -81,62 +77,6 @@ class Bytes:
         return {TOKENIZER: _as_json(_byte_tokenizer()), TOKENIZER_CONFIG: _as_json(_tokenizer_config())}
 
 
-class Tokenizer:
-    """A tokenizer of the library `tokenizers`, from files beside a model."""
-
-    def __init__(self, directory: Path, end: int) -> None:
-        """Raises: ImportError, with the command that installs it, without `tokenizers`; ValueError for bad files."""
-        library = _tokenizers()
-        self._files = {name: (directory / name).read_bytes() for name in BESIDE if (directory / name).exists()}
-        try:
-            if TOKENIZER in self._files:
-                self._tokenizer = library.Tokenizer.from_str(self._files[TOKENIZER].decode())
-            else:
-                merges = library.models.BPE.from_file(str(directory / WORDS), str(directory / MERGES))
-                self._tokenizer = library.Tokenizer(merges)
-                self._tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
-                self._tokenizer.decoder = library.decoders.ByteLevel()
-        # The library raises bare exceptions.
-        except Exception as error:
-            raise ValueError(f"{directory}: its tokenizer cannot be read ({error})") from error
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._tokenizer.add_special_tokens([self._tokenizer.id_to_token(end) or END_WORD])
-        self.end = end
-
-    @property
-    def size(self) -> int:
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
-
-    def encode(self, text: str) -> np.ndarray:
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
-
-    def spelled(self, tokens: np.ndarray) -> bytes:
-        return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=False).encode()
-
-    def files(self) -> Mapping[str, bytes]:
-        return self._files
-
-
-def vocabulary_of(directory: Path, tokens: int, end: Any) -> Vocabulary:
-    """That of a model's directory. tokens: of the model. end: the end token that its configuration names.
-
-    Raises: ValueError where there is none, or where model and tokenizer do not belong together; ImportError.
-    """
-    byte = Bytes()
-    own = directory / TOKENIZER
-    if tokens == byte.size and (not own.exists() or own.read_bytes() == byte.files()[TOKENIZER]):
-        return byte
-    if not own.exists() and not ((directory / WORDS).exists() and (directory / MERGES).exists()):
-        raise ValueError(f"{directory}: {tokens} tokens and no tokenizer ({TOKENIZER}, or {WORDS} and {MERGES})")
-    if not isinstance(end, int) or not 0 <= end < tokens:
-        raise ValueError(f"{directory}: eos_token_id is {end!r}, expected one of the {tokens} tokens")
-    vocabulary = Tokenizer(directory, end)
-    if vocabulary.size > tokens:
-        raise ValueError(f"{directory}: a tokenizer of {vocabulary.size} tokens beside a model of {tokens}")
-    return vocabulary
-
-
 def byte_characters() -> list[str]:
     """GPT-2's names of the 256 bytes: those that print are themselves, the others stand from U+0100 on."""
     prints = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -186,11 +126,3 @@ def _tokenizer_config() -> dict[str, Any]:
 
 def _as_json(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
-
-
-def _tokenizers() -> Any:
-    try:
-        import tokenizers
-    except ModuleNotFoundError as error:
-        raise ImportError(f'{error}; for this model\'s tokenizer: pip install "seqrl_jax[tokenizers]"') from error
-    return tokenizers

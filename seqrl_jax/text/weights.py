@@ -20,7 +20,8 @@ from seqrl_jax.naming import SpecError
 from seqrl_jax.networks.gpt import GPT, Activation
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.networks.sharding import laid_weights
-from seqrl_jax.text.vocabulary import Vocabulary, vocabulary_of
+from seqrl_jax.text.tokenizer import vocabulary_of
+from seqrl_jax.text.vocabulary import Vocabulary
 
 WEIGHTS, CONFIG, GENERATION = "model.safetensors", "config.json", "generation_config.json"
 HEAD = "head.safetensors"
@@ -127,7 +128,7 @@ def _write(
         # Of a body alone `transformers` also reads the bare names; beside an output it takes them for damage.
         tensors = {name if name == UNTIED else PREFIX + name: tensor for name, tensor in tensors.items()}
     write_whole(directory / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    write_whole(directory / CONFIG, as_json(configuration(model) | settings.config))
+    write_whole(directory / CONFIG, as_json({**configuration(model), **settings.config}))
     if vocabulary is not None:
         for name, content in vocabulary.files().items():
             write_whole(directory / name, content)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrl_jax.text.vocabulary import END_WORD, Bytes, begun, byte_characters, ended, vocabulary_of, written
+from seqrl_jax.text.vocabulary import END_WORD, Bytes, begun, byte_characters, ended, written
 
 BYTES = Bytes()
 
@@ -46,27 +46,6 @@ def test_the_tokenizer_file_of_bytes_numbers_them_as_they_are():
     (end,) = content["added_tokens"]
     assert end["id"] == vocabulary[end["content"]] == BYTES.end and end["special"]
     assert json.loads(BYTES.files()["tokenizer_config.json"])["eos_token"] == end["content"]
-
-
-def test_a_model_of_bytes_is_known_by_its_size_and_its_file(tmp_path):
-    assert vocabulary_of(tmp_path, 257, None) == BYTES
-    (tmp_path / "tokenizer.json").write_bytes(BYTES.files()["tokenizer.json"])
-    assert vocabulary_of(tmp_path, 257, 256) == BYTES
-
-
-def test_a_model_without_its_tokenizer_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="50257 tokens and no tokenizer"):
-        vocabulary_of(tmp_path, 50257, 50256)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ValueError, match="eos_token_id is None, expected one of the 300 tokens"):
-        vocabulary_of(tmp_path, 300, None)
-
-
-def test_the_library_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ImportError, match=r'pip install "seqrl_jax\[tokenizers\]"'):
-        vocabulary_of(tmp_path, 300, 299)
 
 
 def test_the_library_reads_the_tokenizer_file_of_bytes_as_we_do(tmp_path):
