@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seqrl_jax.text.examples import Answer, DataError, Example
@@ -21,6 +21,7 @@ from seqrl_jax.text.examples import Answer, DataError, Example
 Fields = Mapping[str, Any]
 SPEAKERS = {"system": "System", "user": "Human", "human": "Human", "assistant": "Assistant"}
 MODEL = "assistant"
+MESSAGE = ("role", "content")
 ASKED, UNANSWERED = "\n\nAssistant:", "\n\nHuman:"
 OTHERS = re.compile(r"(\n\n(?:Human|System):.*?\n\nAssistant:)", re.DOTALL)
 """What stands between two answers of the model."""
@@ -46,7 +47,8 @@ def decoded(line: bytes | str) -> Any:
 
 
 def read_example(value: Any) -> tuple[Example, list[str]]:
-    """An object as an example, and the names of the fields that were not read. Raises: DataError.
+    """An object as an example, and the names of the fields that were not read, `messages.name` of those within
+    messages. Raises: DataError.
 
     A field that is null is as good as missing, as tables of several formats have it.
     """
@@ -55,7 +57,8 @@ def read_example(value: Any) -> tuple[Example, list[str]]:
     fields = {name: field for name, field in value.items() if field is not None}
     for form in FORMATS:
         if fields.keys() >= set(form.needs):
-            return form.build(fields), sorted(fields.keys() - {*form.needs, *form.takes})
+            others = fields.keys() - {*form.needs, *form.takes}
+            return form.build(fields), sorted({*others, *_unread_within(fields, form.needs)})
     known = "; ".join(" and ".join(form.needs) for form in FORMATS)
     raise DataError(f"expected {known}; found {', '.join(sorted(fields)) or 'nothing'}")
 
@@ -213,13 +216,20 @@ def _messages(name: str, value: Any) -> list[tuple[str, str]]:
         raise DataError(f"{name} is no list of messages")
     messages = []
     for message in value:
-        if not isinstance(message, dict) or not {"role", "content"} <= message.keys():
+        if not isinstance(message, dict) or not message.keys() >= set(MESSAGE):
             raise DataError(f"a message of {name} has no role and content")
         role = _string("role", message["role"])
         if role not in SPEAKERS:
             raise DataError(f"role is {_shown(role)}, expected one of {', '.join(SPEAKERS)}")
         messages.append((role, _string("content", message["content"])))
     return messages
+
+
+def _unread_within(fields: Fields, names: Iterable[str]) -> Iterator[str]:
+    """The names of what messages hold but their role and content, as `messages.name`."""
+    for name in names:
+        for message in fields[name] if isinstance(fields[name], list) else ():
+            yield from (f"{name}.{key}" for key, value in message.items() if key not in MESSAGE and value is not None)
 
 
 def _written(messages: Iterable[tuple[str, str]]) -> str:

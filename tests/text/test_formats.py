@@ -104,6 +104,13 @@ def test_fields_that_nobody_reads_are_named():
     assert read_example({"prompt": "Q", "chosen": None, "rejected": None})[1] == []
 
 
+def test_fields_of_messages_that_nobody_reads_are_named():
+    calls, named = HELLO | {"tool_calls": [{"name": "add"}]}, USER | {"name": "Ada", "weight": None}
+    assert read_example({"messages": [named, calls, named, HELLO]})[1] == ["messages.name", "messages.tool_calls"]
+    pair = {"prompt": [USER], "chosen": [calls], "rejected": [BYE], "id": 3}
+    assert read_example(pair)[1] == ["chosen.tool_calls", "id"]
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
