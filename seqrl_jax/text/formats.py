@@ -23,6 +23,9 @@ SPEAKERS = {"system": "System", "user": "Human", "human": "Human", "assistant": 
 MODEL = "assistant"
 MESSAGE = ("role", "content")
 ASKED, UNANSWERED = "\n\nAssistant:", "\n\nHuman:"
+OTHER = re.compile(r"\n\n(?:Human|System):")
+LAST_WORD = re.compile(r"\s\S*\Z")
+"""With the last space before it."""
 OTHERS = re.compile(r"(\n\n(?:Human|System):.*?\n\nAssistant:)", re.DOTALL)
 """What stands between two answers of the model."""
 OPENING = re.compile(r"(?:\A|\n\n)Human:(.*?)(?:\n\nAssistant:|\Z)", re.DOTALL)
@@ -123,7 +126,7 @@ def _pair_of_messages(before: list[Any], chosen: list[Any], rejected: list[Any])
     prompt = [*(_messages("prompt", before) if before else []), *one[:shared]]
     if one[shared][0] != MODEL or other[shared][0] != MODEL:
         raise DataError("chosen and rejected differ before the assistant answers")
-    return _compared(_open(prompt), _spoken("chosen", one[shared:]), _spoken("rejected", other[shared:]))
+    return _compared(_asking(prompt), _spoken("chosen", one[shared:]), _spoken("rejected", other[shared:]))
 
 
 def _compared(prompt: str, chosen: Answer, rejected: Answer) -> Example:
@@ -168,17 +171,21 @@ def shared_beginning(one: str, other: str) -> int:
     """How many characters of two texts are their prompt.
 
     Of dialogues, up to the last answer that both begin; the first words of their answers may be the same. Of other
-    texts, up to the last space or line break that they share, for a prompt ends with a word.
+    texts, up to the end of the last word that they share, so that the space behind it begins the answers: tokenizers
+    read a word with the space before it. Where they share no whole word there is no prompt.
 
-    Raises: DataError for dialogues that differ before the first answer.
+    Raises: DataError for dialogues that differ while others than the assistant speak.
     """
     same = next((place for place, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
     if ASKED in one and ASKED in other:
         asked = one.rfind(ASKED, 0, same)
-        if asked < 0:
+        if asked < 0 or OTHER.search(one, asked, same):
             raise DataError("chosen and rejected differ before the assistant answers")
         return asked + len(ASKED)
-    return max(one.rfind(" ", 0, same), one.rfind("\n", 0, same)) + 1
+    if any(text[same : same + 1].strip() for text in (one, other)):
+        inside = LAST_WORD.search(one, 0, same)
+        same = inside.start() if inside else 0
+    return same if one[:same].strip() else 0
 
 
 def _topic(prompt: str, answer: Answer = ()) -> str:
@@ -188,7 +195,7 @@ def _topic(prompt: str, answer: Answer = ()) -> str:
 
 
 def _prompt_of(value: Any) -> str:
-    return _open(_messages("prompt", value)) if isinstance(value, list) else _string("prompt", value)
+    return _asking(_messages("prompt", value)) if isinstance(value, list) else _string("prompt", value)
 
 
 def _answer_of(name: str, value: Any, behind: Any, prompt: str) -> Answer:
@@ -239,6 +246,13 @@ def _written(messages: Iterable[tuple[str, str]]) -> str:
 def _open(messages: Sequence[tuple[str, str]]) -> str:
     """Messages that the assistant is to answer."""
     return _written(messages) + ASKED
+
+
+def _asking(prompt: Sequence[tuple[str, str]]) -> str:
+    """The same of a prompt. Raises: DataError where nobody is left to be answered."""
+    if prompt and prompt[-1][0] == MODEL:
+        raise DataError("a prompt that ends with the assistant's message asks for nothing")
+    return _open(prompt)
 
 
 def _spoken(name: str, messages: Sequence[tuple[str, str]]) -> Answer:

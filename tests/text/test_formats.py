@@ -84,7 +84,7 @@ def test_dialogues_that_part_early_share_only_what_stands_before():
 
 def test_an_empty_answer_is_an_answer():
     assert read({"prompt": "Q", "chosen": "a", "rejected": ""}).answers == (("a",), ("",))
-    assert read({"chosen": "so it is", "rejected": "so "}) == Example("pair", "so ", (("it is",), ("",)), "so")
+    assert read({"chosen": "so it is", "rejected": "so"}) == Example("pair", "so", ((" it is",), ("",)), "so")
     assert read({"prompt": "Q", "completion": ""}).answers == (("",),)
 
 
@@ -93,10 +93,45 @@ def test_without_a_prompt_the_pair_itself_is_the_topic_in_either_order():
     assert one.topic == other.topic and one.answers != other.answers
 
 
-def test_prompts_end_with_a_word():
-    assert shared_beginning("the cat sat", "the car sat") == 4
-    assert shared_beginning("abc", "abd") == 0
-    assert shared_beginning("a\nxy", "a\nxz") == 2
+@pytest.mark.parametrize(
+    ("one", "other", "prompt"),
+    [
+        ("the cat sat", "the car sat", "the"),
+        ("the cat sat", "the cat", "the cat"),
+        ("the cat\nsat", "the cat sat", "the cat"),
+        ("a\nxy", "a\nxz", "a"),
+        ("a  xy", "a  xz", "a "),
+        (" yes", " no", ""),
+        ("\n\nyes", "\n\nno", ""),
+        ("abc", "abd", ""),
+        ("catalogue", "cat", ""),
+    ],
+)
+def test_prompts_end_with_a_word_and_answers_begin_with_its_space(one, other, prompt):
+    for first, second in ((one, other), (other, one)):
+        assert shared_beginning(first, second) == len(prompt)
+    assert one.startswith(prompt) and other.startswith(prompt)
+
+
+def test_dialogues_in_which_people_differ_are_no_pair_of_answers():
+    """Nor where the assistant had answered before, in strings as in messages."""
+    later = "\n\nHuman: so?\n\nAssistant:"
+    other = {"role": "user", "content": "so?"}
+    texts = {"chosen": f"{ASKED} hello{THEN} bye", "rejected": f"{ASKED} hello{later} bye"}
+    messages = {"chosen": [USER, HELLO, OTHER_USER, BYE], "rejected": [USER, HELLO, other, BYE]}
+    for fields in (texts, messages):
+        with pytest.raises(DataError, match="differ before the assistant answers"):
+            read(fields)
+
+
+@pytest.mark.parametrize(
+    "behind", [{}, {"completion": [BYE]}, {"completion": "so"}, {"chosen": [BYE], "rejected": [HELLO]}]
+)
+def test_a_prompt_that_ends_with_an_answer_asks_for_nothing(behind):
+    with pytest.raises(DataError, match="ends with the assistant's message"):
+        read({"prompt": [USER, HELLO], **behind})
+    going_on = {"prompt": [USER, HELLO], "chosen": [OTHER_USER, BYE], "rejected": [OTHER_USER, HELLO]}
+    assert read(going_on) == Example("pair", f"{ASKED} hello{THEN}", ((" bye",), (" hello",)), "hi")
 
 
 def test_fields_that_nobody_reads_are_named():

@@ -6,7 +6,10 @@ What is expected of their texts is what `transformers` 5.24 reads from the same 
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from seqrl_jax.text.formats import shared_beginning
 from seqrl_jax.text.tokenizer import vocabulary_of
 from seqrl_jax.text.vocabulary import END_WORD, Bytes, byte_characters
 
@@ -64,6 +67,24 @@ def test_tokens_beside_the_tokenizer_are_its_own(kind, beside, folder, request):
     assert vocabulary.size == PAD + 1
     assert vocabulary.encode(f"a{END_WORD}b<pad> <pad>").tolist() == [98, 0, 99, PAD, 33, PAD]
     assert json.loads(vocabulary.files()[f"{beside}.json"]) == files[beside]
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    pytest.importorskip("tokenizers")
+    return read(tmp_path_factory.mktemp("gpt2"), tokenizer=content())
+
+
+PIECES = st.lists(st.sampled_from(["the", " the", " was", "a", "'s", ".", " ", "\n", "\n\n"]), max_size=8)
+
+
+@given(shared=PIECES, one=PIECES, other=PIECES)
+def test_tokens_do_not_change_where_a_shared_prompt_ends(gpt2, shared, one, other):
+    texts = ["".join(shared + rest) for rest in (one, other)]
+    cut = shared_beginning(*texts)
+    for text in texts:
+        tokens = [*gpt2.encode(text[:cut]), *gpt2.encode(text[cut:])]
+        assert tokens == gpt2.encode(text).tolist()
 
 
 def test_a_number_that_is_not_free_is_refused(old):
