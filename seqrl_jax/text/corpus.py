@@ -151,7 +151,7 @@ def scan(
     for file in files:
         for item in items(file):
             try:
-                example, ignored = read_example(item.read())
+                example, ignored = read_example(item.read(), vocabulary.chat)
                 # What imitation leaves out is no bad line.
                 if purpose == "texts" and example.form == "label" and not example.good:
                     disliked += 1

@@ -4,9 +4,9 @@
     {"prompt", "chosen", "rejected"}    {"chosen", "rejected"}    {"messages"}    {"instruction", "input", "output"}
 
 Prompts, completions, chosen and rejected are strings or lists of messages, {"role", "content"} (TRL's conversational
-form). A dialogue is written as in the data of Bai et al. (2022): `\\n\\nHuman: ...\\n\\nAssistant: ...`, and a string
-that is written so is read as a dialogue. What people say within an answer is read by the model and not learned; a
-`text` is learned whole, whatever it says.
+form). A `Chat` writes messages: as in the data of Bai et al. (2022), `\\n\\nHuman: ...\\n\\nAssistant: ...`, or by the
+chat template of a model. A string that is written in the first way is read as a dialogue. What people say within an
+answer is read by the model and not learned; a `text` is learned whole, whatever it says.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from seqrl_jax.text.chat import ASKED, MODEL, Chat, Message, plain
 from seqrl_jax.text.examples import Answer, DataError, Example
 
 Fields = Mapping[str, Any]
-SPEAKERS = {"system": "System", "user": "Human", "human": "Human", "assistant": "Assistant"}
-MODEL = "assistant"
+ROLES = {"system": "system", "user": "user", "human": "user", MODEL: MODEL}
 MESSAGE = ("role", "content")
-ASKED, UNANSWERED = "\n\nAssistant:", "\n\nHuman:"
+UNANSWERED = "\n\nHuman:"
 OTHER = re.compile(r"\n\n(?:Human|System):")
 LAST_WORD = re.compile(r"\s\S*\Z")
 """With the last space before it."""
@@ -35,8 +35,16 @@ class Format(NamedTuple):
     """An object with all fields of `needs` is read by `build`, which also looks at those of `takes`."""
 
     needs: tuple[str, ...]
-    build: Callable[[Fields], Example]
+    build: Callable[[Fields, Chat], Example]
     takes: tuple[str, ...] = ()
+
+
+class Exchange(NamedTuple):
+    """A prompt, answers to it, and what it is about, however it is written."""
+
+    prompt: str
+    answers: tuple[Answer, ...]
+    topic: str
 
 
 def decoded(line: bytes | str) -> Any:
@@ -49,11 +57,12 @@ def decoded(line: bytes | str) -> Any:
         raise DataError(f"not JSON ({error})") from None
 
 
-def read_example(value: Any) -> tuple[Example, list[str]]:
+def read_example(value: Any, chat: Chat = plain) -> tuple[Example, list[str]]:
     """An object as an example, and the names of the fields that were not read, `messages.name` of those within
-    messages. Raises: DataError.
+    messages.
 
-    A field that is null is as good as missing, as tables of several formats have it.
+    A field that is null is as good as missing, as tables of several formats have it. chat: writes messages.
+    Raises: DataError.
     """
     if not isinstance(value, dict):
         raise DataError("not an object")
@@ -61,97 +70,99 @@ def read_example(value: Any) -> tuple[Example, list[str]]:
     for form in FORMATS:
         if fields.keys() >= set(form.needs):
             others = fields.keys() - {*form.needs, *form.takes}
-            return form.build(fields), sorted({*others, *_unread_within(fields, form.needs)})
+            return form.build(fields, chat), sorted({*others, *_unread_within(fields, form.needs)})
     known = "; ".join(" and ".join(form.needs) for form in FORMATS)
     raise DataError(f"expected {known}; found {', '.join(sorted(fields)) or 'nothing'}")
 
 
-def _text(fields: Fields) -> Example:
+def _text(fields: Fields, chat: Chat) -> Example:
     text = _string("text", fields["text"])
     if not text:
         raise DataError("an empty text")
     return Example("text", "", ((text,),), topic=_topic(text))
 
 
-def _prompt(fields: Fields) -> Example:
-    prompt = _prompt_of(fields["prompt"])
+def _prompt(fields: Fields, chat: Chat) -> Example:
+    prompt, _, topic = _exchange(fields, (), chat)
     if not prompt:
         raise DataError("an empty prompt")
-    return Example("prompt", prompt, (), topic=_topic(prompt))
+    return Example("prompt", prompt, (), topic)
 
 
-def _answered(fields: Fields) -> Example:
-    prompt = _prompt_of(fields["prompt"])
-    answer = _answer_of("completion", fields["completion"], fields["prompt"], prompt)
+def _answered(fields: Fields, chat: Chat) -> Example:
+    prompt, (answer,), topic = _exchange(fields, ("completion",), chat)
     if not prompt and not any(answer):
         raise DataError("an empty prompt and an empty completion")
-    return Example("answer", prompt, (answer,), topic=_topic(prompt, answer))
+    return Example("answer", prompt, (answer,), topic or _topic("".join(answer)))
 
 
-def _labelled(fields: Fields) -> Example:
+def _labelled(fields: Fields, chat: Chat) -> Example:
     label = fields["label"]
     if label not in (True, False):
         raise DataError(f"label is {_shown(label)}, expected true or false")
-    return _answered(fields)._replace(form="label", good=bool(label))
+    return _answered(fields, chat)._replace(form="label", good=bool(label))
 
 
-def _pair(fields: Fields) -> Example:
+def _pair(fields: Fields, chat: Chat) -> Example:
     chosen, rejected = fields["chosen"], fields["rejected"]
     if isinstance(chosen, list) and isinstance(rejected, list):
         before = fields["prompt"] if isinstance(fields["prompt"], list) else []
         # Some data have the prompt's messages in each answer again.
         before = before if chosen[: len(before)] != before else []
-        if before or _messages("chosen", chosen)[0][0] != MODEL:
-            return _pair_of_messages(before, chosen, rejected)
-    prompt = _prompt_of(fields["prompt"])
-    one, other = (_answer_of(name, fields[name], fields["prompt"], prompt) for name in ("chosen", "rejected"))
-    return _compared(prompt, one, other)
+        if before or _messages("chosen", chosen)[0].role != MODEL:
+            return _pair_of_messages(before, chosen, rejected, chat)
+    return _compared(_exchange(fields, ("chosen", "rejected"), chat))
 
 
-def _pair_without_prompt(fields: Fields) -> Example:
+def _pair_without_prompt(fields: Fields, chat: Chat) -> Example:
     chosen, rejected = fields["chosen"], fields["rejected"]
     if isinstance(chosen, list) and isinstance(rejected, list):
-        return _pair_of_messages([], chosen, rejected)
+        return _pair_of_messages([], chosen, rejected, chat)
     chosen, rejected = _string("chosen", chosen), _string("rejected", rejected)
-    shared = shared_beginning(chosen, rejected)
-    prompt = chosen[:shared]
-    return _compared(prompt, _parts(prompt, chosen[shared:]), _parts(prompt, rejected[shared:]))
+    prompt = chosen[: (shared := shared_beginning(chosen, rejected))]
+    return _compared(
+        _exchange(
+            {"prompt": prompt, "chosen": chosen[shared:], "rejected": rejected[shared:]}, ("chosen", "rejected"), chat
+        )
+    )
 
 
-def _pair_of_messages(before: list[Any], chosen: list[Any], rejected: list[Any]) -> Example:
+def _pair_of_messages(before: list[Any], chosen: list[Any], rejected: list[Any], chat: Chat) -> Example:
     """Two dialogues that go on from `before`, and share more messages, up to the first that differs or is the last."""
     one, other = _messages("chosen", chosen), _messages("rejected", rejected)
     most = min(len(one), len(other)) - 1
     shared = next((place for place in range(most) if one[place] != other[place]), most)
     prompt = [*(_messages("prompt", before) if before else []), *one[:shared]]
-    if one[shared][0] != MODEL or other[shared][0] != MODEL:
+    if one[shared].role != MODEL or other[shared].role != MODEL:
         raise DataError("chosen and rejected differ before the assistant answers")
-    return _compared(_asking(prompt), _spoken("chosen", one[shared:]), _spoken("rejected", other[shared:]))
+    return _compared(_spoken(prompt, {"chosen": one[shared:], "rejected": other[shared:]}, chat))
 
 
-def _compared(prompt: str, chosen: Answer, rejected: Answer) -> Example:
+def _compared(exchange: Exchange) -> Example:
+    prompt, (chosen, rejected), topic = exchange
     if chosen == rejected:
         raise DataError("chosen and rejected are equal")
     # Without a prompt the two answers themselves, in either order.
-    topic = _topic(prompt) if prompt else json.dumps(sorted(["".join(chosen), "".join(rejected)]))
+    topic = topic or json.dumps(sorted(["".join(chosen), "".join(rejected)]))
     return Example("pair", prompt, (chosen, rejected), topic)
 
 
-def _dialogue(fields: Fields) -> Example:
+def _dialogue(fields: Fields, chat: Chat) -> Example:
     messages = _messages("messages", fields["messages"])
-    first = next((place for place, (role, _) in enumerate(messages) if role == MODEL), None)
+    first = next((place for place, message in enumerate(messages) if message.role == MODEL), None)
     if first is None:
-        prompt = _open(messages)
-        return Example("prompt", prompt, (), _topic(prompt))
-    prompt = _open(messages[:first])
-    answer = _spoken("messages", messages[first:])
-    return Example("answer", prompt, (answer,), _topic(prompt, answer))
+        prompt, _, topic = _spoken(messages, {}, chat)
+        return Example("prompt", prompt, (), topic)
+    prompt, answers, topic = _spoken(messages[:first], {"messages": messages[first:]}, chat)
+    return Example("answer", prompt, answers, topic)
 
 
-def _instruction(fields: Fields) -> Example:
+def _instruction(fields: Fields, chat: Chat) -> Example:
     task = [_string("instruction", fields["instruction"]), _string("input", fields.get("input", ""))]
-    prompt = _open([("user", "\n\n".join(part for part in task if part))])
-    return Example("answer", prompt, ((_said(_string("output", fields["output"])),),), _topic(prompt))
+    asked = Message("user", "\n\n".join(part for part in task if part))
+    answer = Message(MODEL, _string("output", fields["output"]))
+    prompt, answers, topic = _spoken([asked], {"output": [answer]}, chat)
+    return Example("answer", prompt, answers, topic)
 
 
 FORMATS = (
@@ -188,25 +199,21 @@ def shared_beginning(one: str, other: str) -> int:
     return same if one[:same].strip() else 0
 
 
-def _topic(prompt: str, answer: Answer = ()) -> str:
-    """The first human turn of a dialogue, else the prompt, else the text itself; without space around it."""
-    opening = OPENING.search(prompt)
-    return (opening[1] if opening else prompt or "".join(answer)).strip()
+def _topic(text: str) -> str:
+    """The first human turn of a dialogue that is written plainly, else the text itself; without space around it."""
+    opening = OPENING.search(text)
+    return (opening[1] if opening else text).strip()
 
 
-def _prompt_of(value: Any) -> str:
-    return _asking(_messages("prompt", value)) if isinstance(value, list) else _string("prompt", value)
-
-
-def _answer_of(name: str, value: Any, behind: Any, prompt: str) -> Answer:
-    """An answer that is a string, or messages of which the assistant's is the first.
-
-    behind: the field of the prompt, which may be messages, too. prompt: what it says.
-    """
-    if isinstance(value, list):
-        return _spoken(name, _messages(name, value))
-    text = _string(name, value)
-    return _parts(prompt, _said(text) if isinstance(behind, list) else text)
+def _exchange(fields: Fields, names: Sequence[str], chat: Chat) -> Exchange:
+    """The prompt of some fields, and the answers that stand in those of these names: all strings, or behind messages
+    also what the assistant says to them."""
+    prompt = fields["prompt"]
+    if isinstance(prompt, list):
+        said = {name: _said(name, fields[name]) for name in names}
+        return _spoken(_messages("prompt", prompt), said, chat)
+    prompt = _string("prompt", prompt)
+    return Exchange(prompt, tuple(_parts(prompt, _string(name, fields[name])) for name in names), _topic(prompt))
 
 
 def _parts(prompt: str, text: str) -> Answer:
@@ -217,8 +224,12 @@ def _parts(prompt: str, text: str) -> Answer:
     return (*answered, last.partition(UNANSWERED)[0])
 
 
-def _messages(name: str, value: Any) -> list[tuple[str, str]]:
-    """(role, content) of each message. Raises: DataError."""
+def _said(name: str, value: Any) -> list[Message]:
+    return _messages(name, value) if isinstance(value, list) else [Message(MODEL, _string(name, value))]
+
+
+def _messages(name: str, value: Any) -> list[Message]:
+    """Raises: DataError."""
     if not isinstance(value, list) or not value:
         raise DataError(f"{name} is no list of messages")
     messages = []
@@ -226,9 +237,9 @@ def _messages(name: str, value: Any) -> list[tuple[str, str]]:
         if not isinstance(message, dict) or not message.keys() >= set(MESSAGE):
             raise DataError(f"a message of {name} has no role and content")
         role = _string("role", message["role"])
-        if role not in SPEAKERS:
-            raise DataError(f"role is {_shown(role)}, expected one of {', '.join(SPEAKERS)}")
-        messages.append((role, _string("content", message["content"])))
+        if role not in ROLES:
+            raise DataError(f"role is {_shown(role)}, expected one of {', '.join(ROLES)}")
+        messages.append(Message(ROLES[role], _string("content", message["content"])))
     return messages
 
 
@@ -239,40 +250,34 @@ def _unread_within(fields: Fields, names: Iterable[str]) -> Iterator[str]:
             yield from (f"{name}.{key}" for key, value in message.items() if key not in MESSAGE and value is not None)
 
 
-def _written(messages: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"\n\n{SPEAKERS[role]}: {content}" for role, content in messages)
+def _spoken(before: Sequence[Message], said: Mapping[str, Sequence[Message]], chat: Chat) -> Exchange:
+    """Messages that the assistant is to answer, and how it goes on from there, by the names of the fields.
 
-
-def _open(messages: Sequence[tuple[str, str]]) -> str:
-    """Messages that the assistant is to answer."""
-    return _written(messages) + ASKED
-
-
-def _asking(prompt: Sequence[tuple[str, str]]) -> str:
-    """The same of a prompt. Raises: DataError where nobody is left to be answered."""
-    if prompt and prompt[-1][0] == MODEL:
+    What others say at the end is left out. Raises: DataError where the last of `before`, or the first of an answer, is
+    of the wrong speaker.
+    """
+    if before and before[-1].role == MODEL:
         raise DataError("a prompt that ends with the assistant's message asks for nothing")
-    return _open(prompt)
+    for name, messages in said.items():
+        if messages[0].role != MODEL:
+            raise DataError(f"{name} does not begin with the assistant's message")
+    answers = tuple(_turns(before, messages, chat) for messages in said.values())
+    return Exchange(chat(before, True), answers, _topic(plain(before, True)))
 
 
-def _spoken(name: str, messages: Sequence[tuple[str, str]]) -> Answer:
-    """Messages of which the assistant's is the first, as an answer. What others say at the end is left out."""
-    if messages[0][0] != MODEL:
-        raise DataError(f"{name} does not begin with the assistant's message")
-    last = max(place for place, (role, _) in enumerate(messages) if role == MODEL)
-    parts, heard = [_said(messages[0][1])], list[tuple[str, str]]()
-    for role, content in messages[1 : last + 1]:
-        if role == MODEL:
-            parts += [_open(heard), _said(content)]
-            heard = []
-        else:
-            heard.append((role, content))
-    return tuple(parts)
-
-
-def _said(content: str) -> str:
-    """What an assistant's message adds behind `ASKED`."""
-    return content and f" {content}"
+def _turns(before: Sequence[Message], said: Sequence[Message], chat: Chat) -> Answer:
+    """An answer in parts: by how much the text grows from where the assistant is asked to where it has answered."""
+    dialogue, text, parts = [*before, *said], chat(before, True), list[str]()
+    for place in range(len(before), len(dialogue)):
+        if dialogue[place].role != MODEL:
+            continue
+        for longer in (chat(dialogue[:place], True), chat(dialogue[: place + 1], False)):
+            if not longer.startswith(text):
+                raise DataError("the chat template writes what was said before otherwise when the dialogue goes on")
+            parts.append(longer[len(text) :])
+            text = longer
+    # Between the prompt and the first answer nothing is said.
+    return tuple(parts[1:])
 
 
 def _string(name: str, value: Any) -> str:

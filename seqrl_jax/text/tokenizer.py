@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from seqrl_jax.text.chat import Chat, Template, plain
 from seqrl_jax.text.vocabulary import TOKENIZER, TOKENIZER_CONFIG, Bytes, Vocabulary
 
 WORDS, MERGES, ADDED = "vocab.json", "merges.txt", "added_tokens.json"
-BESIDE = (TOKENIZER, TOKENIZER_CONFIG, WORDS, MERGES, "special_tokens_map.json", ADDED)
+SPECIAL, CHAT_TEMPLATE = "special_tokens_map.json", "chat_template.jinja"
+BESIDE = (TOKENIZER, TOKENIZER_CONFIG, WORDS, MERGES, SPECIAL, ADDED, CHAT_TEMPLATE)
 """Files that belong to a tokenizer and go with its model."""
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 """Of a token that was added to others."""
@@ -50,6 +52,7 @@ class Tokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.end = end
+        self.chat = self._chat(directory, config)
 
     @property
     def size(self) -> int:
@@ -63,6 +66,31 @@ class Tokenizer:
 
     def files(self) -> Mapping[str, bytes]:
         return self._files
+
+    def _chat(self, directory: Path, config: Mapping[str, Any]) -> Chat:
+        """By the template that stands in a file of its own or in the tokenizer's configuration, if there is one."""
+        source = config.get("chat_template")
+        if CHAT_TEMPLATE in self._files:
+            source = self._files[CHAT_TEMPLATE].decode(errors="replace")
+        elif isinstance(source, list):
+            named = {each.get("name"): each.get("template") for each in source if isinstance(each, dict)}
+            source = named.get("default", named)
+        if source is None:
+            return plain
+        if not isinstance(source, str):
+            raise ValueError(
+                f"{directory / TOKENIZER_CONFIG}: chat_template is no text and has none that is called default"
+            )
+        end = self._tokenizer.id_to_token(self.end)
+        words = {"bos_token": end, "eos_token": end, **self._object(directory, SPECIAL), **config}
+        spelled = {name: word.get("content") if isinstance(word, dict) else word for name, word in words.items()}
+        try:
+            return Template(
+                source,
+                {name: word for name, word in spelled.items() if name.endswith("_token") and isinstance(word, str)},
+            )
+        except ValueError as error:
+            raise ValueError(f"{directory}: {error}") from None
 
     def _object(self, directory: Path, name: str) -> dict[str, Any]:
         """What one of its files holds, if it is there."""

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from seqrl_jax.text.chat import PLAIN, Chat, plain
+
 END_WORD = "<|endoftext|>"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 
@@ -30,6 +32,10 @@ class Vocabulary(Protocol):
 
     def spelled(self, tokens: np.ndarray) -> bytes:
         """What tokens [n] spell, special ones by their names."""
+
+    @property
+    def chat(self) -> Chat:
+        """How dialogues are written."""
 
     def files(self) -> Mapping[str, bytes]:
         """What `transformers` needs beside the weights to read and write texts, by file name."""
@@ -62,6 +68,10 @@ class Bytes:
 
     size: int = field(default=257, init=False)
     end: int = field(default=256, init=False)
+
+    @property
+    def chat(self) -> Chat:
+        return plain
 
     def encode(self, text: str) -> np.ndarray:
         first, *others = (np.frombuffer(part.encode(), np.uint8).astype(np.int32) for part in text.split(END_WORD))
@@ -121,7 +131,8 @@ def _byte_tokenizer() -> dict[str, Any]:
 
 def _tokenizer_config() -> dict[str, Any]:
     ends = dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_WORD)
-    return {"tokenizer_class": "PreTrainedTokenizerFast", **ends, "clean_up_tokenization_spaces": False}
+    kind, chat = {"tokenizer_class": "PreTrainedTokenizerFast"}, {"chat_template": PLAIN}
+    return {**kind, **ends, "clean_up_tokenization_spaces": False, **chat}
 
 
 def _as_json(value: Any) -> bytes:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqrl_jax.text.chat import Message, plain
+from seqrl_jax.text.corpus import scan
 from seqrl_jax.text.formats import shared_beginning
 from seqrl_jax.text.tokenizer import vocabulary_of
 from seqrl_jax.text.vocabulary import END_WORD, Bytes, byte_characters
@@ -85,6 +87,54 @@ def test_tokens_do_not_change_where_a_shared_prompt_ends(gpt2, shared, one, othe
     for text in texts:
         tokens = [*gpt2.encode(text[:cut]), *gpt2.encode(text[cut:])]
         assert tokens == gpt2.encode(text).tolist()
+
+
+HELLO = [Message("user", "a"), Message("assistant", "b")]
+WRITES = "{% for message in messages %}{{ eos_token }}WORD{{ message.content }}{% endfor %}"
+
+
+@pytest.mark.parametrize("where", ["file", "configuration", "list"])
+def test_a_model_s_own_chat_template_writes_dialogues(where, folder):
+    own, other = WRITES.replace("WORD", "<pad>"), WRITES.replace("WORD", "")
+    config = {"added_tokens_decoder": {str(PAD): TOKEN}, "eos_token": {"content": "<pad>"}, "add_bos_token": True}
+    if where == "file":
+        (folder / "chat_template.jinja").write_text(own)
+    by_name = [{"name": "rag", "template": other}, {"name": "default", "template": own}]
+    config["chat_template"] = {"file": other, "configuration": own, "list": by_name}[where]
+    vocabulary = read(folder, PAD + 1, tokenizer=content(), tokenizer_config=config)
+    assert vocabulary.chat(HELLO, True) == "<pad><pad>a<pad><pad>b"
+    assert ("chat_template.jinja" in vocabulary.files()) == (where == "file")
+
+
+def test_a_turn_that_the_template_ends_is_ended_once(folder):
+    """The answer's last token is its end, whatever space the template puts behind it, and the model says it."""
+    source = (
+        "{{ bos_token }}{% for message in messages %}{{ '<pad>' if message.role == 'user' else '' }}"
+        "{{ message.content + eos_token + '\\n' }}{% endfor %}"
+    )
+    files = {
+        "tokenizer": content(),
+        "tokenizer_config": {"chat_template": source, "added_tokens_decoder": {PAD: TOKEN}},
+    }
+    vocabulary = read(folder, PAD + 1, **files)
+    talk = [message._asdict() for message in HELLO * 2]
+    (folder / "talk.jsonl").write_text(json.dumps({"messages": talk}) + "\n")
+    corpus = scan(folder / "talk.jsonl", "texts", vocabulary, 64)
+    end, line, a, b = 0, 11, 98, 99
+    tokens, own = corpus.answer(0, 0)
+    assert corpus.prompt(0).tolist() == [PAD, a, end, line] and corpus.begins[0]
+    assert tokens.tolist() == [b, end, line, PAD, a, end, line, b, end]
+    assert own.tolist() == [True] * 3 + [False] * 4 + [True] * 2
+
+
+def test_without_a_chat_template_dialogues_are_plain(gpt2):
+    assert gpt2.chat is plain and BYTES.chat is plain
+
+
+@pytest.mark.parametrize("template", ["{% for %}", [{"name": "rag", "template": "x"}], 3])
+def test_a_chat_template_that_is_none_is_refused(template, folder):
+    with pytest.raises(ValueError, match=r"chat.template"):
+        read(folder, tokenizer=content(), tokenizer_config={"chat_template": template})
 
 
 def test_a_number_that_is_not_free_is_refused(old):

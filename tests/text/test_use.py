@@ -72,6 +72,7 @@ def test_what_the_files_of_a_model_say_of_tokens_is_kept_from_run_to_run(theirs,
         shutil.copy(name, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"bos_token_id": None, "pad_token_id": 5}))
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
     (tmp_path / "generation_config.json").write_text(json.dumps(generation))
     (tmp_path / "book.txt").write_text("\n\n".join(f"{n} {PARAGRAPH}" for n in range(5)))
     start = tmp_path
@@ -80,6 +81,7 @@ def test_what_the_files_of_a_model_say_of_tokens_is_kept_from_run_to_run(theirs,
         written = json.loads((out / "config.json").read_text())
         assert [written[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")] == [None, 0, 5]
         assert json.loads((out / "generation_config.json").read_text()) == generation
+        assert (out / "chat_template.jinja").read_text() == "{{ messages[0].content }}"
         start = out
 
 
