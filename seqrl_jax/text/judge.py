@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -23,13 +24,20 @@ from seqrl_jax.text.policy import LearnedReward, answer
 from seqrl_jax.text.vocabulary import written
 
 SAMPLED, SAMPLE_LENGTH = 3, 80
+ANY_NUMBER, POSITIVE, NEGATIVE = (-math.inf, math.inf), (0.0, math.inf), (-math.inf, 0.0)
+"""Where a mean may lie; the last two with 0."""
 Summary = dict[str, float | None]
 """{"mean", "low", "high"}: a mean with its 95% interval, which one value alone has not."""
 
 
-def summary(values: Sequence[float] | np.ndarray, topics: np.ndarray) -> Summary:
-    """Of one value for each example: a bootstrap interval over topics [n], each of which counts once."""
-    return _ends(estimate(_by_topic(values, topics)))
+def summary(
+    values: Sequence[float] | np.ndarray, topics: np.ndarray, within: tuple[float, float] = ANY_NUMBER
+) -> Summary:
+    """Of one value for each example: a bootstrap interval over topics [n], each of which counts once.
+
+    within: where the truth lies in any case.
+    """
+    return _ends(estimate(_by_topic(values, topics), within))
 
 
 def share(values: Sequence[float] | np.ndarray, topics: np.ndarray) -> Summary:

@@ -25,7 +25,16 @@ from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, pre
 from seqrl_jax.text.corpus import Part
 from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.files import data_files, digest
-from seqrl_jax.text.judge import answering, losses_and_preferences, samples, share, sign_of_mean, sign_of_most, summary
+from seqrl_jax.text.judge import (
+    POSITIVE,
+    answering,
+    losses_and_preferences,
+    samples,
+    share,
+    sign_of_mean,
+    sign_of_most,
+    summary,
+)
 from seqrl_jax.text.losses import REWARD_MODEL
 from seqrl_jax.text.policy import POLICY_GRADIENTS, LearnedReward
 from seqrl_jax.text.prepared import MOST_ANSWERED, prepare, remarks
@@ -240,16 +249,16 @@ def _judged(run: TextRun, begun: Begun, trained: Trained, training: Part, judged
         per_byte = losses * tokens / np.maximum(lengths(judged), 1)
         counts = counted(training, judged)
         return {
-            "loss": summary(losses, topics),
-            "per_byte": summary(per_byte, topics),
-            "unigram": summary(counts.unigram, topics),
-            "bigram": summary(counts.bigram, topics),
+            "loss": summary(losses, topics, POSITIVE),
+            "per_byte": summary(per_byte, topics, POSITIVE),
+            "unigram": summary(counts.unigram, topics, POSITIVE),
+            "bigram": summary(counts.bigram, topics, POSITIVE),
             "verdict": as_good_as_pairs(sign_of_mean(summary(counts.bigram - per_byte, topics)), prompts),
         }
     longer, counting = (preferring(features, training, judged) for features in (length_of, counts_of))
     indifferent = {"ipo": 1 / (2 * run.price) ** 2, "kto": 0.5} if run.method in ("ipo", "kto") else {}
     return {
-        "loss": summary(losses, topics),
+        "loss": summary(losses, topics, POSITIVE),
         "indifferent": indifferent.get(run.method, math.log(2)),
         "accuracy": share(right, topics),
         "longer": share(longer, topics),
@@ -272,11 +281,11 @@ def _answers_judged(
         "reward": summary(after.reward, topics),
         "plain_reward": summary(after.plain, topics),
         "gained": gained,
-        "kl": summary(after.kl, topics),
+        "kl": summary(after.kl, topics, POSITIVE),
         "ended_before": share(before.ended, topics),
         "ended": share(after.ended, topics),
-        "length_before": summary(before.length, topics),
-        "length": summary(after.length, topics),
+        "length_before": summary(before.length, topics, POSITIVE),
+        "length": summary(after.length, topics, POSITIVE),
         "verdict": climbed(sign_of_mean(gained), len(np.unique(topics))),
     }
 

@@ -19,7 +19,7 @@ from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.text.corpus import scan
 from seqrl_jax.text.encoding import batches_of
-from seqrl_jax.text.judge import Summary, share, summary
+from seqrl_jax.text.judge import ANY_NUMBER, NEGATIVE, Summary, share, summary
 from seqrl_jax.text.losses import scores
 from seqrl_jax.text.vocabulary import begun, written
 from seqrl_jax.text.weights import HEAD, load_gpt, load_vocabulary
@@ -88,7 +88,7 @@ def scored(directory: Path, data: Path, skip_bad: bool = False) -> Scores:
     return Scores(
         what="reward" if is_reward else "log_prob",
         values=values.tolist(),
-        mean=summary(values[:, 0], part.topics),
+        mean=summary(values[:, 0], part.topics, ANY_NUMBER if is_reward else NEGATIVE),
         preferred=None if preferred is None else share(preferred, part.topics),
         truncated=part.truncated(model.context),
         skipped=corpus.skipped,

@@ -5,7 +5,7 @@ import pytest
 
 from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, preferring
 from seqrl_jax.text.corpus import Part, scan
-from seqrl_jax.text.judge import share, sign_of_mean, sign_of_most, summary
+from seqrl_jax.text.judge import NEGATIVE, POSITIVE, share, sign_of_mean, sign_of_most, summary
 from seqrl_jax.text.report import as_good_as_counting, as_good_as_pairs, climbed
 from seqrl_jax.text.vocabulary import Bytes
 
@@ -70,6 +70,13 @@ def test_prompts_count_once_however_often_they_are_written():
     for interval in (summary(right, topics), share(right, topics)):
         assert interval["mean"] == 0.5 and interval["low"] < 0.2 and interval["high"] > 0.8
     assert share(right[:9], topics[:9]) == {"mean": 1.0, "low": None, "high": None}
+
+
+def test_intervals_end_where_the_truth_must_lie():
+    """Two values have Student's quantile of one degree of freedom, 12.7, which leads far below 0."""
+    values, topics = np.array([0.5, 2.5]), np.arange(2)
+    assert summary(values, topics)["low"] < 0 and summary(values, topics, POSITIVE)["low"] == 0
+    assert summary(-values, topics, NEGATIVE)["high"] == 0
 
 
 def test_a_sign_is_said_where_a_coin_would_not_have_shown_it():

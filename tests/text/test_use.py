@@ -124,6 +124,7 @@ def test_a_line_has_one_score_however_long_and_what_is_left_out_is_said(ours, tm
     path.write_text("\n".join([json.dumps({"text": "a" * 100}), "nothing", json.dumps({"text": "a", "more": 1})]))
     result = scored(ours, path, skip_bad=True)
     np.testing.assert_allclose(result.values, np.log(0.5) * np.array([[32], [2]]), atol=1e-3)
+    assert result.mean["high"] == 0, "no log-probability is above it"
     assert result.truncated == 1 and result.skipped == 1
     left_out = ["fields that are not read: more (1 times)", "1 bad lines are left out"]
     assert result.remarks == [f"{path}: {what}" for what in left_out]
