@@ -154,7 +154,8 @@ def _dialogue(fields: Fields, chat: Chat) -> Example:
         prompt, _, topic = _spoken(messages, {}, chat)
         return Example("prompt", prompt, (), topic)
     prompt, answers, topic = _spoken(messages[:first], {"messages": messages[first:]}, chat)
-    return Example("answer", prompt, answers, topic)
+    # The assistant may have begun.
+    return Example("answer", prompt, answers, topic or _topic(plain(messages, False)))
 
 
 def _instruction(fields: Fields, chat: Chat) -> Example:
@@ -200,9 +201,10 @@ def shared_beginning(one: str, other: str) -> int:
 
 
 def _topic(text: str) -> str:
-    """The first human turn of a dialogue that is written plainly, else the text itself; without space around it."""
+    """The first human turn of a dialogue that is written plainly, else the text itself without what asks the assistant
+    at its end; without space around it."""
     opening = OPENING.search(text)
-    return (opening[1] if opening else text).strip()
+    return (opening[1] if opening else text.removesuffix(ASKED)).strip()
 
 
 def _exchange(fields: Fields, names: Sequence[str], chat: Chat) -> Exchange:

@@ -46,6 +46,17 @@ def test_messages_are_one_dialogue_whose_every_answer_is_the_model_s():
     assert read({"messages": [system, USER, HELLO]}).prompt == "\n\nSystem: Be brief." + ASKED
 
 
+def test_dialogues_that_the_assistant_begins_are_about_what_people_say_then():
+    """Else all that begin so would be one prompt, and none could be held out."""
+    talk = {"messages": [HELLO, USER, BYE]}
+    assert read(talk) == Example("answer", ASKED[-12:], ((" hello", ASKED, " bye"),), "hi")
+    assert read({"messages": [HELLO]}).topic == "Assistant: hello"
+    text = {"prompt": ASKED[-12:], "completion": f" hello{ASKED} bye"}
+    assert read(text) == read(talk)
+    pair = {"chosen": [HELLO, USER], "rejected": [BYE, USER]}
+    assert read(pair).topic == read({"chosen": [BYE], "rejected": [HELLO]}).topic != ""
+
+
 @pytest.mark.parametrize(
     "fields",
     [
