@@ -198,7 +198,7 @@ def _read_for(purpose: Purpose, example: Example) -> Example:
         if example.form == "text":
             raise DataError("a text has no prompt that could be answered")
         earlier = "".join(example.answers[0][:-1]) if example.answers else ""
-        prompt = example.prompt + earlier
+        prompt = example.asks or example.prompt + earlier
         if not prompt:
             raise DataError("an empty prompt asks for nothing")
         return example._replace(form="prompt", prompt=prompt, answers=((),))

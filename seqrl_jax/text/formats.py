@@ -154,8 +154,9 @@ def _dialogue(fields: Fields, chat: Chat) -> Example:
         prompt, _, topic = _spoken(messages, {}, chat)
         return Example("prompt", prompt, (), topic)
     prompt, answers, topic = _spoken(messages[:first], {"messages": messages[first:]}, chat)
+    asks = "" if messages[-1].role == MODEL else chat(messages, True)
     # The assistant may have begun.
-    return Example("answer", prompt, answers, topic or _topic(plain(messages, False)))
+    return Example("answer", prompt, answers, topic or _topic(plain(messages, False)), asks=asks)
 
 
 def _instruction(fields: Fields, chat: Chat) -> Example:

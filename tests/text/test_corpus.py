@@ -44,8 +44,11 @@ def test_examples_are_read_for_what_they_serve(read):
     assert shown(read([{"prompt": "q"}], "prompts"), 0) == ("Q", "")
     talk = ("\n\nHUMAN: U\n\nASSISTANT:", " a\n\nHUMAN: U\n\nASSISTANT: a.")
     assert shown(read([TALK], "texts"), 0) == talk
-    # What is to be answered is the last turn.
+    # What is to be answered is the last turn, and first what has no answer yet.
     assert shown(read([TALK], "prompts"), 0) == (talk[0] + talk[1][:-3].upper(), "")
+    unanswered = {"messages": TALK["messages"][:3]}
+    assert shown(read([unanswered], "prompts"), 0) == (talk[0] + talk[1][:-3].upper(), "")
+    assert shown(read([unanswered], "texts"), 0) == (talk[0], " a.")
 
 
 def test_a_text_that_says_where_it_begins_and_ends_does_so_once(read):

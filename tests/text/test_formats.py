@@ -40,7 +40,8 @@ def test_alpaca_s_fields_are_a_dialogue():
 
 def test_messages_are_one_dialogue_whose_every_answer_is_the_model_s():
     assert read({"messages": [USER, HELLO]}) == Example("answer", ASKED, ((" hello",),), "hi")
-    assert read({"messages": [USER, HELLO, OTHER_USER, BYE, USER]}).answers == ((" hello", THEN, " bye"),)
+    going_on = read({"messages": [USER, HELLO, OTHER_USER, BYE, USER]})
+    assert going_on.answers == ((" hello", THEN, " bye"),) and going_on.asks == f"{ASKED} hello{THEN} bye{ASKED}"
     assert read({"messages": [USER]}) == Example("prompt", ASKED, (), "hi")
     system = {"role": "system", "content": "Be brief."}
     assert read({"messages": [system, USER, HELLO]}).prompt == "\n\nSystem: Be brief." + ASKED
