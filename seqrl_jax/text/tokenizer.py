@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seqrl_jax.text.chat import Chat, Template, plain
+from seqrl_jax.text.chat import PLAIN, Chat, Template, plain
 from seqrl_jax.text.vocabulary import TOKENIZER, TOKENIZER_CONFIG, Bytes, Vocabulary
 
 WORDS, MERGES, ADDED = "vocab.json", "merges.txt", "added_tokens.json"
@@ -28,7 +28,7 @@ class Tokenizer:
         for a tokenizer that puts a space before what it reads."""
         library = _tokenizers()
         self._files = {name: (directory / name).read_bytes() for name in BESIDE if (directory / name).exists()}
-        config = self._object(directory, TOKENIZER_CONFIG)
+        config = _object(directory / TOKENIZER_CONFIG)
         try:
             if TOKENIZER in self._files:
                 self._tokenizer = library.Tokenizer.from_str(self._files[TOKENIZER].decode())
@@ -37,7 +37,7 @@ class Tokenizer:
                 self._tokenizer = library.Tokenizer(merges)
                 self._tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
                 self._tokenizer.decoder = library.decoders.ByteLevel()
-            self._add(library, {word: (number, {}) for word, number in self._object(directory, ADDED).items()})
+            self._add(library, {word: (number, {}) for word, number in _object(directory / ADDED).items()})
             described = config.get("added_tokens_decoder", {})
             self._add(library, {token["content"]: (int(number), token) for number, token in described.items()})
             if (word := self._tokenizer.id_to_token(end)) is not None:
@@ -52,7 +52,7 @@ class Tokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.end = end
-        self.chat = self._chat(directory, config)
+        self.chat = self._chat(directory)
 
     @property
     def size(self) -> int:
@@ -67,40 +67,23 @@ class Tokenizer:
     def files(self) -> Mapping[str, bytes]:
         return self._files
 
-    def _chat(self, directory: Path, config: Mapping[str, Any]) -> Chat:
-        """By the template that stands in a file of its own or in the tokenizer's configuration, if there is one."""
-        source = config.get("chat_template")
-        if CHAT_TEMPLATE in self._files:
-            source = self._files[CHAT_TEMPLATE].decode(errors="replace")
-        elif isinstance(source, list):
-            named = {each.get("name"): each.get("template") for each in source if isinstance(each, dict)}
-            source = named.get("default", named)
+    def _chat(self, directory: Path) -> Chat:
+        source = chat_template(directory)
         if source is None:
             return plain
-        if not isinstance(source, str):
-            raise ValueError(
-                f"{directory / TOKENIZER_CONFIG}: chat_template is no text and has none that is called default"
-            )
         end = self._tokenizer.id_to_token(self.end)
-        words = {"bos_token": end, "eos_token": end, **self._object(directory, SPECIAL), **config}
+        words = {
+            "bos_token": end,
+            "eos_token": end,
+            **_object(directory / SPECIAL),
+            **_object(directory / TOKENIZER_CONFIG),
+        }
         spelled = {name: word.get("content") if isinstance(word, dict) else word for name, word in words.items()}
+        given = {name: word for name, word in spelled.items() if name.endswith("_token") and isinstance(word, str)}
         try:
-            return Template(
-                source,
-                {name: word for name, word in spelled.items() if name.endswith("_token") and isinstance(word, str)},
-            )
+            return Template(source, given)
         except ValueError as error:
             raise ValueError(f"{directory}: {error}") from None
-
-    def _object(self, directory: Path, name: str) -> dict[str, Any]:
-        """What one of its files holds, if it is there."""
-        try:
-            value = json.loads(self._files.get(name, b"{}"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{directory / name}: not JSON ({error})") from error
-        if not isinstance(value, dict):
-            raise ValueError(f"{directory / name}: not an object")
-        return value
 
     def _add(self, library: Any, added: Mapping[str, tuple[int, Mapping[str, Any]]]) -> None:
         """Tokens that stand beside the tokenizer's own, {what one spells: its number and flags}.
@@ -116,6 +99,20 @@ class Tokenizer:
                 raise ValueError(f"the added token {word!r} is {number}, and {given} beside the others")
 
 
+def chat_template(directory: Path) -> str | None:
+    """The source of the chat template of a model's directory, which stands in a file of its own or in the tokenizer's
+    configuration. Raises: ValueError where that has several, none of them called default."""
+    if (directory / CHAT_TEMPLATE).exists():
+        return (directory / CHAT_TEMPLATE).read_text(encoding="utf-8", errors="replace")
+    source = _object(directory / TOKENIZER_CONFIG).get("chat_template")
+    if isinstance(source, list):
+        named = {each.get("name"): each.get("template") for each in source if isinstance(each, dict)}
+        source = named.get("default", named)
+    if source is None or isinstance(source, str):
+        return source
+    raise ValueError(f"{directory / TOKENIZER_CONFIG}: chat_template is no text, and has none that is called default")
+
+
 def vocabulary_of(directory: Path, tokens: int, end: Any) -> Vocabulary:
     """That of a model's directory. tokens: of the model. end: the end token that its configuration names.
 
@@ -123,7 +120,8 @@ def vocabulary_of(directory: Path, tokens: int, end: Any) -> Vocabulary:
     """
     byte = Bytes()
     own = directory / TOKENIZER
-    if tokens == byte.size and (not own.exists() or own.read_bytes() == byte.files()[TOKENIZER]):
+    ours = not own.exists() or own.read_bytes() == byte.files()[TOKENIZER]
+    if tokens == byte.size and ours and chat_template(directory) in (None, PLAIN):
         return byte
     if not own.exists() and not ((directory / WORDS).exists() and (directory / MERGES).exists()):
         raise ValueError(f"{directory}: {tokens} tokens and no tokenizer ({TOKENIZER}, or {WORDS} and {MERGES})")
@@ -133,6 +131,17 @@ def vocabulary_of(directory: Path, tokens: int, end: Any) -> Vocabulary:
     if vocabulary.size > tokens:
         raise ValueError(f"{directory}: a tokenizer of {vocabulary.size} tokens beside a model of {tokens}")
     return vocabulary
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """What a JSON file holds, nothing if it is not there."""
+    try:
+        value = json.loads(path.read_bytes()) if path.exists() else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: not an object")
+    return value
 
 
 def _puts_a_space(step: Any) -> bool:

@@ -127,6 +127,16 @@ def test_a_turn_that_the_template_ends_is_ended_once(folder):
     assert own.tolist() == [True] * 3 + [False] * 4 + [True] * 2
 
 
+def test_bytes_with_another_chat_template_are_written_by_it(folder):
+    for name, file in BYTES.files().items():
+        (folder / name).write_bytes(file)
+    assert vocabulary_of(folder, BYTES.size, BYTES.end) == BYTES
+    (folder / "chat_template.jinja").write_text(WRITES)
+    vocabulary = vocabulary_of(folder, BYTES.size, BYTES.end)
+    assert vocabulary.chat(HELLO, False) == f"{END_WORD}WORDa{END_WORD}WORDb"
+    assert vocabulary.encode(f"a{END_WORD}é").tolist() == BYTES.encode(f"a{END_WORD}é").tolist()
+
+
 def test_without_a_chat_template_dialogues_are_plain(gpt2):
     assert gpt2.chat is plain and BYTES.chat is plain
 
