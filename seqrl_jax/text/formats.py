@@ -216,6 +216,8 @@ def _exchange(fields: Fields, names: Sequence[str], chat: Chat) -> Exchange:
         said = {name: _said(name, fields[name]) for name in names}
         return _spoken(_messages("prompt", prompt), said, chat)
     prompt = _string("prompt", prompt)
+    if of_messages := next((name for name in names if isinstance(fields[name], list)), None):
+        raise DataError(f"{of_messages} is a list of messages, and the prompt a string")
     return Exchange(prompt, tuple(_parts(prompt, _string(name, fields[name])) for name in names), _topic(prompt))
 
 

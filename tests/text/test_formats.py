@@ -174,6 +174,7 @@ def test_fields_of_messages_that_nobody_reads_are_named():
         ({"messages": ["hi"]}, "a message of messages has no role and content"),
         ({"messages": [{"role": "tool", "content": "3"}]}, "role is 'tool', expected one of system"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "content is not a string"),
+        ({"prompt": "hi", "completion": [HELLO]}, "completion is a list of messages, and the prompt a string"),
         ({"prompt": [USER], "completion": [USER]}, "completion does not begin with the assistant's message"),
     ],
 )
