@@ -190,7 +190,7 @@ SUITES: dict[str, Suite] = {
             tasks=tuple(DIALOGUE.tasks),
             methods=tuple(
                 f"{name}:view={view},updates={updates},pretraining={2 * UPDATES - updates}"
-                for name, view in (("cql", "utterance"), ("iql", "utterance"), ("ilql", "utterance"), ("cql", "token"))
+                for name, view in (("cql", "utterance"), ("ilql", "utterance"), ("cql", "token"))
                 for updates in (UPDATES, 2 * UPDATES)
             ),
             seeds=5,
