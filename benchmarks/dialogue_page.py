@@ -128,6 +128,17 @@ def offline_table() -> str:
     return _by_utterances("offline")
 
 
+def whole_returns_table() -> str:
+    """Where methods of whole returns end, exactly, on the tabular tasks on which that is known."""
+    measured = measurement("audit/audit.json")
+    found = {(row["method"], row["task"]): row["attains"] for row in measured["whole_returns"]}
+    methods, tasks = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
+    lines = [f"| task | {' | '.join(f'`{method}`' for method in methods)} |", "|---|" + "---:|" * len(methods)]
+    for task in tasks:
+        lines.append(f"| `{task}` | {' | '.join(two(found.get((method, task))) for method in methods)} |")
+    return "\n".join([*lines, "", f"`{measured['command']}`, exact, jax {measured['versions']['jax']}."])
+
+
 def language_table() -> str:
     """What the languages are good for that two agents invent."""
     measured = measurement("task_and_talk_cpu.json")

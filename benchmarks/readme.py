@@ -20,6 +20,7 @@ from dialogue_page import (
     longer_table,
     luck_table,
     offline_table,
+    whole_returns_table,
 )
 from exact_page import finite_table, infinite_table
 from memory_page import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
@@ -83,6 +84,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "dialogue": dialogue_table,
         "dialogue facts": dialogue_facts,
         "dialogue longer": longer_table,
+        "whole returns": whole_returns_table,
         "offline": offline_table,
         "luck": luck_table,
         "languages": language_table,

@@ -65,7 +65,7 @@ def console_audit(result: Audit) -> RenderableType:
         title("Luck: its share of the variance of logged returns"),
         _by_task([{**r, "what": "share"} for r in result.luck], "what", lambda r: f"{r['share']:.0%}"),
         title("Where methods end that learn from whole returns, with unlimited data: 0 the logs, 1 the best policy"),
-        _by_task(result.whole_returns, "method", lambda r: _short(r["attains"])),
+        _by_task(result.whole_returns, "method", lambda r: _short(round(r["attains"], 6))),
         *(language if result.language else ()),
         title("Summary: method, fully observed, partially observed (the worst task)"),
         _summary(result),
