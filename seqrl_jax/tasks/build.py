@@ -67,6 +67,7 @@ def build(
     discount: float,
     horizon: int,
     observe_after: Callable[[str, Any], str | Distribution] | None = None,
+    blank: str | None = None,
 ) -> TabularPOMDP:
     """Tabulate a task.
 
@@ -80,6 +81,7 @@ def build(
         observe: state -> observation or distribution, at reset (o_0) and, without `observe_after`, after every step.
         discount, horizon: of the objective.
         observe_after: (action, entered state) -> observation or distribution.
+        blank: the observation that says nothing, if there is one.
 
     Raises:
         TaskError: the arrays are no POMDP (see `validated`), or too large.
@@ -127,6 +129,7 @@ def build(
             states=tuple(label(s) for s in states),
             actions=tuple(actions),
             observations=tuple(observations),
+            blank=blank,
         )
     )
 

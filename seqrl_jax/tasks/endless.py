@@ -70,6 +70,7 @@ def _beginning_anew(task: TabularPOMDP) -> TabularPOMDP:
     kept[np.concatenate([law[ends].indices for law in lists.observation])] = False
     kept[np.concatenate([law.indices for law in laws])] = True
     seen = np.flatnonzero(kept)
+    shown_still = tuple(task.observations[o] for o in seen)
     transition, reward = [], []
     for law, pay in zip(lists.transition, lists.reward, strict=True):
         onward = listed(redirected(law))
@@ -86,5 +87,6 @@ def _beginning_anew(task: TabularPOMDP) -> TabularPOMDP:
         reward=SparseTable(tuple(reward)),
         terminal=np.zeros(len(state), bool),
         states=(*(task.states[s] for s in living), *(f"begun|{task.states[s]}" for s in begun)),
-        observations=tuple(task.observations[o] for o in seen),
+        observations=shown_still,
+        blank=task.blank if task.blank in shown_still else None,
     )

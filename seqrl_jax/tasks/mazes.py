@@ -159,6 +159,7 @@ def flicker_grid(size: PitGridSize = 4, blank: Probability = 0.7, horizon: Horiz
         observe=lambda cell: {"blank": blank, place(cell): 1 - blank},
         discount=1.0,
         horizon=horizon,
+        blank="blank",
     )
 
 

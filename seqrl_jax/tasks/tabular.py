@@ -59,7 +59,7 @@ SUM_TOLERANCE = 1e-9
         "discount",
         "horizon",
     ],
-    meta_fields=["name", "states", "actions", "observations", "origin"],
+    meta_fields=["name", "states", "actions", "observations", "blank", "origin"],
 )
 @dataclass(frozen=True, eq=False)
 class TabularPOMDP:
@@ -84,6 +84,7 @@ class TabularPOMDP:
         discount: in (0, 1].
         horizon: steps, at least 1.
         name, states, actions, observations: names (static under jit).
+        blank: of these observations the one that says nothing, by which a wrapper shows that nothing is seen, or None.
         origin: lines about where the task comes from, as its file gives them.
     """
 
@@ -99,6 +100,7 @@ class TabularPOMDP:
     states: tuple[str, ...]
     actions: tuple[str, ...]
     observations: tuple[str, ...]
+    blank: str | None = None
     origin: tuple[str, ...] = ()
 
     @cached_property
@@ -245,6 +247,7 @@ def observed(task: TabularPOMDP) -> TabularPOMDP:
             initial_observation=identity,
             observation=every_action(identity, task.num_actions),
             observations=task.states,
+            blank=None,
             name=f"{task.name}:observed=true" if ":" not in task.name else f"{task.name},observed=true",
         )
     )
@@ -280,6 +283,8 @@ def _check_shapes(task: TabularPOMDP) -> None:
         twice = {name for name, count in Counter(names).items() if count > 1}
         if twice:
             raise TaskError(f"{task.name}: {kind} name {min(twice)!r} stands twice")
+    if task.blank is not None and task.blank not in task.observations:
+        raise TaskError(f"{task.name}: the blank {task.blank!r} is none of its observations")
     expected = {
         "initial": (num_s,),
         "initial_observation": (num_s, num_o),

@@ -32,6 +32,7 @@ def of_task(task: TabularPOMDP, expert: float) -> Game:
                 task,
                 actions=tuple(f"do-{_word(name)}" for name in task.actions),
                 observations=tuple(f"see-{_word(name)}" for name in task.observations),
+                blank=None,
             ),
             (Speaker(expert, merit), Speaker(1 - expert, nothing)),
         )

@@ -1,4 +1,7 @@
-"""An observation that says nothing: zeros of an array, and of symbols one more, the last."""
+"""An observation that says nothing: zeros of an array, and of symbols one more, the last.
+
+Of a table it is what the table says is its blank, never one that is only called so.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from jax import Array
 
 from seqrl_jax.tasks.environment import Discrete, Space, zeros_in
 from seqrl_jax.tasks.tabular import TabularPOMDP
-
-BLANK = "blank"
+from seqrl_jax.tasks.wrappers.marked import unused
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,15 @@ class DiscreteWithBlank(Discrete):
     """Integers in [0, size), of which the last says nothing."""
 
 
-def names_with_blank(task: TabularPOMDP) -> tuple[str, ...]:
-    """The names of a task's observations and `blank`, which it may have already: one that says nothing is enough."""
-    return task.observations if BLANK in task.observations else (*task.observations, BLANK)
+def names_with_blank(task: TabularPOMDP) -> tuple[tuple[str, ...], str]:
+    """The names of a task's observations with its blank, and the blank's: one is enough, and a task has it or gets it.
+
+    What is added is called `blank`, or something else where an observation has that name.
+    """
+    if task.blank is not None:
+        return task.observations, task.blank
+    blank = unused("blank", task.observations)
+    return (*task.observations, blank), blank
 
 
 def space_with_blank(space: Space) -> Space:

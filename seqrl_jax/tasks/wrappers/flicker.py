@@ -17,7 +17,7 @@ from seqrl_jax.tasks.environment import Space
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.tables import SparseTable
 from seqrl_jax.tasks.tabular import TabularPOMDP, validated
-from seqrl_jax.tasks.wrappers.blank import BLANK, blank_in, mask_with_blank, names_with_blank, space_with_blank
+from seqrl_jax.tasks.wrappers.blank import blank_in, mask_with_blank, names_with_blank, space_with_blank
 from seqrl_jax.tasks.wrappers.numbered import Numbered, Sensor
 
 
@@ -27,9 +27,9 @@ def flicker(task: TabularPOMDP, probability: float) -> TabularPOMDP:
     The best policy of the history is worth no more than it was: it could forget. Raises: TaskError for a number that is
     no probability.
     """
-    names = names_with_blank(task)
+    names, blank = names_with_blank(task)
     every = np.arange(task.num_states)
-    at_blank = (every, np.full_like(every, names.index(BLANK)))
+    at_blank = (every, np.full_like(every, names.index(blank)))
     lost = sparse.csr_array((np.full(task.num_states, probability), at_blank), shape=(task.num_states, len(names)))
 
     def seen(law: sparse.csr_array) -> sparse.csr_array:
@@ -41,6 +41,7 @@ def flicker(task: TabularPOMDP, probability: float) -> TabularPOMDP:
             initial_observation=seen(task.lists.initial_observation),
             observation=SparseTable(tuple(map(seen, task.lists.observation))),
             observations=names,
+            blank=blank,
         )
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,12 @@ class Marked(NamedTuple):
             terminal=self.terminal,
             states=tuple(f"{text(mark)}|{task.states[s]}" for mark, s in self.pairs),
         )
+
+
+def unused(name: str, names: Collection[str]) -> str:
+    """A name that is none of these: this one, or with a number behind it."""
+    numbered = (f"{name}_{number}" for number in count(2))
+    return next(free for free in chain([name], numbered) if free not in names)
 
 
 def outcomes(task: TabularPOMDP, s: int, a: int) -> Iterator[tuple[int, float, float]]:

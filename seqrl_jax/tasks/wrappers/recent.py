@@ -15,7 +15,7 @@ from jax import Array
 from seqrl_jax.tasks.environment import Transition, Wrapper
 from seqrl_jax.tasks.tables import every_action, row_numbers, table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
-from seqrl_jax.tasks.wrappers.blank import BLANK, names_with_blank
+from seqrl_jax.tasks.wrappers.blank import names_with_blank
 from seqrl_jax.tasks.wrappers.marked import Outcome, outcomes, with_marks
 
 Frames = tuple[int, ...]
@@ -27,7 +27,7 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
 
     Raises: TaskError where the states become too many.
     """
-    names = names_with_blank(task)
+    names, blank = names_with_blank(task)
     # No episode has more observations; one blank more stands for any number of them.
     before = min(before, task.horizon + 1)
 
@@ -40,7 +40,7 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
 
     joint = task.lists.initial_observation
     state, mass = row_numbers(joint), task.initial[row_numbers(joint)] * joint.data
-    first = (names.index(BLANK),) * before
+    first = (names.index(blank),) * before
     begun = zip(state.tolist(), joint.indices.tolist(), mass.tolist(), strict=True)
     marked = with_marks(task, {((*first, o), s): p for s, o, p in begun if p}, follow)
     symbols = sorted({shown(frames) for frames, _ in marked.pairs})
@@ -58,6 +58,7 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
             initial_observation=law,
             observation=every_action(law, task.num_actions),
             observations=tuple(map(text, symbols)),
+            blank=next((text(frames) for frames in symbols if {names[o] for o in frames} == {blank}), None),
         )
     )
 

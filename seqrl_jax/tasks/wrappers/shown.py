@@ -20,7 +20,7 @@ from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.tables import SparseTable, table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
 from seqrl_jax.tasks.wrappers.codes import beside, code, code_space, with_more
-from seqrl_jax.tasks.wrappers.marked import Outcome, Pair, outcomes, with_marks
+from seqrl_jax.tasks.wrappers.marked import Outcome, Pair, outcomes, unused, with_marks
 
 NONE = "none"
 
@@ -30,7 +30,7 @@ def previous_action(task: TabularPOMDP) -> TabularPOMDP:
 
     The best policy of the history is worth what it was: it knows what it did.
     """
-    marks = [NONE, *task.actions]
+    marks = [unused(NONE, task.actions), *task.actions]
     lists = task.lists
     pairs = [(mark, o) for mark, law in enumerate((lists.initial_observation, *lists.observation)) for o in _seen(law)]
     refuse_too_large(task.name, task.num_states, task.num_actions, len(pairs))
@@ -43,7 +43,13 @@ def previous_action(task: TabularPOMDP) -> TabularPOMDP:
     names = tuple(f"{marks[mark]}|{task.observations[o]}" for mark, o in pairs)
     later = SparseTable(tuple(marked(a + 1, law) for a, law in enumerate(lists.observation)))
     return validated(
-        replace(task, initial_observation=marked(0, lists.initial_observation), observation=later, observations=names)
+        replace(
+            task,
+            initial_observation=marked(0, lists.initial_observation),
+            observation=later,
+            observations=names,
+            blank=None,
+        )
     )
 
 
@@ -89,7 +95,7 @@ def _marked(task: TabularPOMDP, start: Hashable, mark_after: Callable[[Any, floa
     later = table_of((task.num_actions, len(marked.pairs), len(symbols)), cells)
     names = tuple(f"{mark}|{task.observations[o]}" for mark, o in symbols)
     dynamics = marked.dynamics(task, str)
-    return validated(replace(dynamics, initial_observation=later[0], observation=later, observations=names))
+    return validated(replace(dynamics, initial_observation=later[0], observation=later, observations=names, blank=None))
 
 
 def _seen(law: sparse.csr_array) -> list[int]:

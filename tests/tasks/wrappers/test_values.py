@@ -11,7 +11,8 @@ from seqrl_jax.exact.bounds import history_interval
 from seqrl_jax.exact.solve import solve_anew
 from seqrl_jax.exact.state import evaluate_memoryless
 from seqrl_jax.tasks import TaskError, build, fingerprint, goes, make, uniform
-from seqrl_jax.tasks.wrappers import delay, flicker, frame_stack, sticky
+from seqrl_jax.tasks.tabular import validated
+from seqrl_jax.tasks.wrappers import delay, flicker, frame_stack, previous_action, sticky
 
 SEEDS = range(4)
 HORIZON = 3
@@ -107,6 +108,46 @@ def test_a_flicker_of_what_flickers_is_a_stronger_one():
     going = ~once.terminal
     np.testing.assert_allclose(twice.observation[:, going], once.observation[:, going], atol=1e-12)
     np.testing.assert_allclose(twice.initial_observation[going], once.initial_observation[going], atol=1e-12)
+
+
+@pytest.fixture
+def called_blank():
+    """One of two states is drawn in each step and pays if it is named; one of them is called `blank`."""
+    names = ["blank", "full"]
+    return build(
+        name="called_blank",
+        states=names,
+        actions=["none", *names],
+        observations=names,
+        start=uniform(names),
+        step=lambda state, action: {goes(after, float(state == action)): 0.5 for after in names},
+        observe=lambda state: state,
+        discount=1.0,
+        horizon=4,
+    )
+
+
+def test_an_observation_that_is_only_called_blank_is_not_taken_for_one(called_blank):
+    """A lost observation costs half a guess, 4 (1 - p / 2), whatever the two are called."""
+    names = called_blank.observations
+    assert flicker(called_blank, 0.3).observations == (*names, "blank_2")
+    assert history(flicker(called_blank, 0.3)) == pytest.approx(4 * 0.85)
+    assert delay(called_blank, 1).observations == (*names, "blank_2")
+    assert frame_stack(called_blank, 2).observations[-2:] == ("blank_2|blank", "blank_2|full")
+    assert flicker(delay(called_blank, 1), 0.3).observations == (*names, "blank_2")
+    assert previous_action(called_blank).observations[:3] == ("none_2|blank", "none_2|full", "none|blank")
+
+
+def test_an_all_blank_stack_is_the_blank_of_what_is_stacked():
+    stacked = frame_stack(flicker(make("tiger"), 0.3), 2)
+    assert stacked.blank == "blank|blank" and flicker(stacked, 0.3).observations == stacked.observations
+    assert frame_stack(make("tiger"), 2).blank is None and previous_action(stacked).blank is None
+    assert make("flicker_grid:observed=true").blank is None and make("flicker_grid").blank == "blank"
+
+
+def test_a_blank_is_one_of_the_observations():
+    with pytest.raises(TaskError, match="the blank 'dark' is none of its observations"):
+        validated(replace(make("tiger"), blank="dark"))
 
 
 def test_an_observed_task_that_is_seen_late_is_hidden():
