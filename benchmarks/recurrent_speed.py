@@ -53,7 +53,7 @@ class Textbook(Memory):
         return (jnp.zeros((batch, self.width)),)
 
     @nn.compact
-    def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
+    def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         (state,) = carry
         state, ys = ScannedGRU(self.width)(state, (jnp.concatenate(xs, -1), firsts))
         return (state,), ys

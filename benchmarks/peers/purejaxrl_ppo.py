@@ -219,7 +219,7 @@ class Towers(Memory):
         return GRU(self.width).initial_carry(batch) if self.recurrent else ()
 
     @nn.compact
-    def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
+    def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         (x,) = xs
         if self.recurrent:
             x = nn.relu(nn.Dense(self.width)(x))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.naming import require
-from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense, Memory, plain_layer_norm
+from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense, Memory, cleared, plain_layer_norm
 from seqrl_jax.networks.position import sinusoids, times
 from seqrl_jax.settings import Count, Depth, Width
 
@@ -91,10 +91,11 @@ class Transformer(Memory):
         return Cache(jnp.zeros(batch, jnp.int32), jnp.zeros((batch, self.context), bool), empty, empty)
 
     @nn.compact
-    def __call__(self, carry: Cache, xs: Codes, firsts: Array) -> tuple[Cache, Array]:
+    def unroll(self, carry: Cache, xs: Codes, firsts: Array) -> tuple[Cache, Array]:
         time = times(carry.time, firsts)
         visible, still_valid = _visible(carry.valid, firsts, self.context)
         by_layer = lambda cache: cache.swapaxes(0, 1)
+        keys, values = cleared((carry.keys, carry.values), firsts[0])
         blocks = nn.scan(
             type(self).block,
             variable_axes={"params": 0},
@@ -104,7 +105,7 @@ class Transformer(Memory):
         )(**self.block_settings, name="blocks")
         embedded = InputDense(self.width, use_bias=False, name="embed")(xs)
         stream = (embedded + sinusoids(time, self.width)).swapaxes(0, 1)
-        stream, (keys, values) = blocks(stream, by_layer(carry.keys), by_layer(carry.values), visible)
+        stream, (keys, values) = blocks(stream, by_layer(keys), by_layer(values), visible)
         return Cache(time[-1] + 1, still_valid, by_layer(keys), by_layer(values)), plain_layer_norm()(stream).swapaxes(
             0, 1
         )

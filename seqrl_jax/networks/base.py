@@ -20,11 +20,12 @@ DRAWS = "draw"
 
 
 class Memory(Module):
-    """A sequence backbone: its fields describe shapes, and no method but `__call__` and `auxiliary_loss` reads weights.
+    """A sequence backbone: its fields describe shapes, and no method but `unroll` and `auxiliary_loss` reads weights.
 
     What holds of every memory, for B sequences side by side: a rollout at once equals its steps one by one and its
     parts one after another; where `firsts` is true the input begins an episode, and nothing that was carried reaches
-    this output or a later one, nor does a gradient.
+    this output or a later one, nor does a gradient. A step whose input is no number leaves no trace but its own output,
+    which is none: it is read as zeros, for what is no number would outlive a reset, 0 times it being none either.
     """
 
     @property
@@ -65,6 +66,12 @@ class Memory(Module):
     def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         """Args: xs: codes [T, B, I_k]; firsts: [T, B] bool.
         Returns: the carry after the last step, and outputs [T, B, F]."""
+        sound = jnp.stack([jnp.isfinite(x).all(-1) for x in xs]).all(0)[..., None]
+        carry, ys = self.unroll(carry, tuple(jnp.where(sound, x, 0) for x in xs), firsts)
+        return carry, jnp.where(sound, ys, jnp.nan)
+
+    def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
+        """What `__call__` does, of inputs that are numbers."""
         raise NotImplementedError
 
     def auxiliary_loss(

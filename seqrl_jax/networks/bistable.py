@@ -59,7 +59,7 @@ class BMRU(Memory):
         return jnp.zeros((batch, self.width))
 
     @nn.compact
-    def __call__(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
+    def unroll(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
         states = self.held(carry, xs, firsts)
         return states[-1], Readout(self.width, name="readout")(states, xs)
 

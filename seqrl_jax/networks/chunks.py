@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.naming import require
-from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.base import Memory, cleared
 from seqrl_jax.settings import Count, Depth, Width
 
 Arrays = tuple[Array, ...]
@@ -76,7 +76,7 @@ class MatrixMemory(Memory):
             return jnp.pad(array, ends, constant_values=fill).reshape(-1, chunk, *array.shape[1:])
 
         chunks = jax.vmap(prepare)(tuple(map(split, steps, blank)), split(firsts))
-        carry, outputs = jax.lax.scan(advance, carry, chunks)
+        carry, outputs = jax.lax.scan(advance, cleared(carry, firsts[0]), chunks)
         return carry, outputs.reshape(-1, *outputs.shape[2:])[:length]
 
 

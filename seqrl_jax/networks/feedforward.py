@@ -26,7 +26,7 @@ class Table(Memory):
     def initial_carry(self, batch: int) -> Carry:
         return ()
 
-    def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
+    def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         return carry, jnp.concatenate(xs, -1)
 
 
@@ -44,6 +44,6 @@ class FeedForward(Memory):
         return ()
 
     @nn.compact
-    def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
+    def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         hidden = nn.tanh(InputDense(self.width)(xs))
         return carry, nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(hidden))

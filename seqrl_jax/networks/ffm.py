@@ -41,7 +41,7 @@ class FFM(Memory):
         return jnp.zeros((batch, self.traces * self.contexts), complex)
 
     @nn.compact
-    def __call__(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
+    def unroll(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
         layer = lambda size, name: InputDense(size, name=name)(xs)
         rates = lambda _: jnp.linspace(-math.log(FORGOTTEN) / self.longest, FASTEST, self.traces)
         frequencies = lambda _: 2 * math.pi / jnp.linspace(1.0, self.longest, self.contexts)

@@ -42,7 +42,7 @@ class GatedDeltaNet(MatrixMemory):
         return matrix, jnp.zeros((batch, self.window - 1, 3 * self.width))
 
     @nn.compact
-    def __call__(self, carry: State, xs: Codes, firsts: Array) -> tuple[State, Array]:
+    def unroll(self, carry: State, xs: Codes, firsts: Array) -> tuple[State, Array]:
         matrix, before = carry
         mixed = InputDense(3 * self.width, use_bias=False, name="projection")(xs)
         gate = InputDense(self.width, use_bias=False, name="gate")(xs)

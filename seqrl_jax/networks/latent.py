@@ -125,7 +125,7 @@ class Latent(Memory):
             self.backward = GRU(self.width)
             self.smoother = nn.Sequential([dense(2 * self.width), nn.tanh, dense(self.law_size)])
 
-    def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
+    def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         carry, hidden = self.filter(carry, xs, firsts)
         state = self._state_of(self.posterior_law(hidden), drawn=self.draws)
         return carry, self.readout(state if self.pass_gradient else jax.lax.stop_gradient(state))

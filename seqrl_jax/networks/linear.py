@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.naming import require
-from seqrl_jax.networks.base import Codes, InputDense, Memory
+from seqrl_jax.networks.base import Codes, InputDense, Memory, cleared
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.settings import Number, Part, Radius, Width
 
@@ -22,7 +22,7 @@ def linear_scan(decay: Array, drive: Array, start: Array, first: Array) -> Array
     Returns: [T, B, H]. Source: Blelloch (1990), sec. 1.4.1: first-order recurrences as prefix sums.
     """
     decay = jnp.where(first[..., None], jnp.zeros_like(decay), decay)
-    drive = drive.at[0].add(decay[0] * start)
+    drive = drive.at[0].add(decay[0] * cleared(start, first[0]))
 
     def join(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
         return earlier[0] * later[0], later[0] * earlier[1] + later[1]
@@ -51,7 +51,7 @@ class LRU(Memory):
         return jnp.zeros((batch, self.width), complex)
 
     @nn.compact
-    def __call__(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
+    def unroll(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
         size = jnp.exp(-jnp.exp(self.param("log_rate", self._log_rate, (self.width,))))
         phase = self.param("phase", nn.initializers.uniform(math.pi), (self.width,))
         decay = jax.lax.complex(size * jnp.cos(phase), size * jnp.sin(phase))
@@ -83,7 +83,7 @@ class MinGRU(Memory):
         return jnp.zeros((batch, self.width))
 
     @nn.compact
-    def __call__(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
+    def unroll(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
         spread = lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -2.0, 2.0) + self.gate_bias
         bias = self.param("gate_bias", spread, (self.width,), jnp.float32)
         gate = nn.sigmoid(InputDense(self.width, use_bias=False, name="gate")(xs) + bias)

@@ -26,7 +26,7 @@ class LinearAttention(MatrixMemory):
         return jnp.zeros((batch, self.heads, self.size, self.size + 1)), jnp.zeros(batch, jnp.int32)
 
     @nn.compact
-    def __call__(self, carry: tuple[Array, Array], xs: Codes, firsts: Array) -> tuple[tuple[Array, Array], Array]:
+    def unroll(self, carry: tuple[Array, Array], xs: Codes, firsts: Array) -> tuple[tuple[Array, Array], Array]:
         sums, time = carry
         time_t = times(time, firsts)
         projected = InputDense(3 * self.width, use_bias=False, name="projection")(xs)

@@ -38,7 +38,7 @@ class Mamba2(MatrixMemory):
         return matrix, jnp.zeros((batch, self.window - 1, self.width + 2 * self.state))
 
     @nn.compact
-    def __call__(self, carry: State, xs: Codes, firsts: Array) -> tuple[State, Array]:
+    def unroll(self, carry: State, xs: Codes, firsts: Array) -> tuple[State, Array]:
         matrix, before = carry
         mixed = InputDense(self.width + 2 * self.state, use_bias=False, name="projection")(xs)
         gate = InputDense(self.width, use_bias=False, name="gate")(xs)

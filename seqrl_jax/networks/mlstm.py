@@ -35,7 +35,7 @@ class MLSTM(MatrixMemory):
         return jnp.zeros((batch, self.heads, self.size, self.size + 1)), jnp.full((batch, self.heads), NOTHING)
 
     @nn.compact
-    def __call__(self, carry: State, xs: Codes, firsts: Array) -> tuple[State, Array]:
+    def unroll(self, carry: State, xs: Codes, firsts: Array) -> tuple[State, Array]:
         projected = InputDense(4 * self.width, use_bias=False, name="projection")(xs)
         query, key, value, out = jnp.split(projected, 4, -1)
         log_in, forget = jnp.split(InputDense(2 * self.heads, use_bias=False, name="gates")(xs), 2, -1)

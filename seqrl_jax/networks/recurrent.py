@@ -143,7 +143,7 @@ class Gated(Memory):
         return (jnp.zeros((batch, self.width)),) * self.states
 
     @nn.compact
-    def __call__(self, carry: States, xs: Codes, firsts: Array) -> tuple[States, Array]:
+    def unroll(self, carry: States, xs: Codes, firsts: Array) -> tuple[States, Array]:
         keeping = lambda key, shape, dtype: jnp.zeros(shape, dtype).at[self.keep_gate].set(self.gate_bias)
         weights = lambda name, init, *shape: self.param(name, init, (*shape, self.width), jnp.float32)
         by_gate = lambda stacked: tuple(stacked.astype(self.dtype) if self.dtype == "bfloat16" else stacked)

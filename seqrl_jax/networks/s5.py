@@ -46,7 +46,7 @@ class S5(Memory):
         return jnp.zeros((batch, self.width), complex)
 
     @nn.compact
-    def __call__(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
+    def unroll(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
         rate = jnp.exp(self.param("log_rate", nn.initializers.constant(math.log(0.5)), (self.width,)))
         frequency = self.param("frequency", self._frequencies, (self.width,))
         step = jnp.exp(self.param("log_step", self._log_steps, (self.width,)))

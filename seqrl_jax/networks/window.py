@@ -43,7 +43,7 @@ class Window(Memory):
         return jnp.zeros((batch, self.window - 1, self.width))
 
     @nn.compact
-    def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
+    def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         after, seen = recent(carry, InputDense(self.width, use_bias=False)(xs), firsts)
         hidden = nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(jnp.concatenate(seen, -1)))
         return after, nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(hidden))

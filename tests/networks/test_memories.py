@@ -249,6 +249,39 @@ def test_nothing_crosses_a_reset(case):
     assert (jnp.abs(gradient[t:]).sum(-1) > 0).all()
 
 
+@pytest.mark.parametrize("form", [whole, stepped])
+def test_no_episode_is_broken_by_what_another_one_saw(case, form):
+    """Outputs, the carry and gradients behind a reset; an input that is no number is seen in the output of its step."""
+    memory, weights, carry, xs, firsts = case
+    t = 12
+    firsts = firsts.at[t].set(True)
+
+    def value(weights, later, earlier):
+        both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), earlier, later)
+        carried, ys = form(memory, firsts, weights, carry, both)
+        return jnp.square(ys[t:]).sum(), (_meaningful(carried), ys)
+
+    compiled = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))
+    after = partial(compiled, weights, at(xs, slice(t, None)))
+    (expected, (carried, ys)), gradient = after(at(xs, slice(t)))
+    for number in (np.nan, np.inf):
+        broken = jax.tree.map(lambda x, number=number: x.at[3:5, 1].set(number), at(xs, slice(t)))
+        (found, (also_carried, also_ys)), (of_weights, of_inputs) = after(broken)
+        assert_equal((found, also_carried, of_inputs), (expected, carried, gradient[1]), 0.0)
+        assert jax.tree.all(jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), of_weights))
+        assert jnp.isnan(also_ys[3:5, 1]).all() and jnp.isnan(also_ys).sum() == also_ys[3:5, 1].size
+        assert_equal(also_ys[t:], ys[t:], 0.0)
+
+
+def test_what_overflows_is_gone_with_its_episode(case):
+    """Step by step, as an agent acts, when numbers are too large to be multiplied."""
+    memory, weights, carry, xs, firsts = case
+    t = 12
+    firsts = firsts.at[t].set(True)
+    run = jax.jit(lambda xs: stepped(memory, firsts, weights, carry, xs)[1][t:])
+    assert_equal(run(jax.tree.map(lambda x: x.at[:t].set(3e38), xs)), run(xs), 0.0)
+
+
 def reach(memory, length):
     """[T] how much each of T steps of an episode moves the last output."""
     weights, xs = init(memory, jax.random.key(3)), codes(jax.random.key(4), length, 1)
