@@ -171,7 +171,7 @@ def made(spec: str, build: Callable[[], Built]) -> Built:
     try:
         return build()
     except SpecError as error:
-        raise SpecError(f"{shown(spec)}: {error}") from None
+        raise SpecError(f"{shown(spec)}: {error}") from error.__cause__
 
 
 def in_words(domain: Any) -> str:

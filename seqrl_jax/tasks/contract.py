@@ -1,13 +1,21 @@
-"""Whether an environment of anybody's own is one: what `reset` and `step` return, without computing anything."""
+"""Whether an environment of anybody's own is one: what `reset` and `step` return, without computing anything.
+
+The code of others may raise whatever it likes; it is told in one line, with its place.
+"""
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqrl_jax.naming import SpecError
 from seqrl_jax.tasks.environment import Box, Discrete, Environment, Space, Transition
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 
@@ -15,6 +23,17 @@ MEMBERS = tuple(name for name in vars(Environment) if not name.startswith("_"))
 """What an environment has."""
 ROUNDING = 1e-9
 """Relative, by which the ends of a value may cross that were computed apart."""
+
+
+@contextmanager
+def code_of_others(what: str) -> Iterator[None]:
+    """Raises: SpecError, `WHAT fails: ERROR (FILE, line N)`, for whatever is raised within but a SpecError."""
+    try:
+        yield
+    except SpecError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise SpecError(f"{what} fails: {_line(error)}{_place(error)}") from error
 
 
 def broken(ready: Ready) -> str | None:
@@ -100,5 +119,11 @@ def _aval(leaf: Any) -> str:
     return f"{jnp.result_type(leaf)}[{','.join(map(str, jnp.shape(leaf)))}]"
 
 
-def _line(error: Exception) -> str:
+def _place(error: BaseException) -> str:
+    """Where it was raised, unless that is no file or the error says so itself."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return "" if last.filename.startswith("<") else f" ({Path(last.filename).name}, line {last.lineno})"
+
+
+def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

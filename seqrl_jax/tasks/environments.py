@@ -13,7 +13,7 @@ from msgspec import Meta
 from seqrl_jax import naming
 from seqrl_jax.settings import Count, Discount, Horizon, Number, PositiveFloat
 from seqrl_jax.tasks import bandit, battleship, cards, catch, chain, concentration, demand, key_door, minesweeper, tmaze
-from seqrl_jax.tasks.contract import broken
+from seqrl_jax.tasks.contract import broken, code_of_others
 from seqrl_jax.tasks.gymnax_adapter import OfGymnax, from_gymnax
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, TASKS, make, refuse_other_file
@@ -81,7 +81,7 @@ def environment(spec: str) -> Ready:
         return _of_gymnax(spec)
     if path:
         settings = {} if path["settings"] is None else naming.read_settings(spec, path["settings"])
-        return _called(spec, _imported(spec, path["module"], path["function"]), settings)
+        return _called(spec, _imported(spec, path), settings)
     refuse_other_file(name)
     return naming.lookup("environment", name, {**TASKS, **ENVIRONMENTS, GYMNAX: None})
 
@@ -113,7 +113,7 @@ def settings_of(spec: str) -> list[naming.Setting]:
         return _and_wrappers([naming.Setting(key, domains[key], str(value).lower()) for key, value in values.items()])
     path = PATH.fullmatch(spec)
     assert path
-    return _and_wrappers(naming.describe_settings(_imported(spec, path["module"], path["function"])))
+    return _and_wrappers(naming.describe_settings(_imported(spec, path)))
 
 
 def _and_wrappers(own: list[naming.Setting]) -> list[naming.Setting]:
@@ -180,7 +180,12 @@ def _called(spec: str, function: Callable[..., Any], settings: Mapping[str, str]
         needed = parameter.default is parameter.empty and parameter.kind in (0, 1, 3)
         if needed and key not in values:
             raise naming.SpecError(f"{naming.shown(spec)}: {function.__name__} needs {key!r}, of which nothing is said")
-    ready = _ready(spec, naming.made(spec, lambda: function(**values)))
+
+    def build() -> Any:
+        with code_of_others(function.__name__):
+            return function(**values)
+
+    ready = _ready(spec, naming.made(spec, build))
     return naming.made(spec, lambda: wrapped_environment(ready, wrappers))
 
 
@@ -190,21 +195,23 @@ def _ready(spec: str, made: Any) -> Ready:
         if not isinstance(made, tuple) or len(made) != 2:
             expected = "expected an environment and its params"
             raise naming.SpecError(f"{naming.shown(spec)} made {type(made).__name__}, {expected}")
-        made = _adapted(spec, *made)
-    if wrong := broken(made):
-        raise naming.SpecError(f"{naming.shown(spec)}: {wrong}")
+        env, params = made
+        theirs = isinstance(env, OfGymnax) and not isinstance(env, type)
+        made = naming.made(spec, lambda: _adapted(env, params)) if theirs else Ready(env, params)
+
+    def wrong() -> str | None:
+        with code_of_others("the environment"):
+            return broken(made)
+
+    if why := naming.made(spec, wrong):
+        raise naming.SpecError(f"{naming.shown(spec)}: {why}")
     return made
 
 
-def _adapted(spec: str, env: Any, params: Any) -> Ready:
+def _adapted(env: Any, params: Any) -> Ready:
     """Raises: SpecError for an environment of gymnax's that ours cannot be made of."""
-    adapted = env, params
-    if isinstance(env, OfGymnax) and not isinstance(env, type):
-        try:
-            adapted = from_gymnax(env, params, DISCOUNT)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise naming.SpecError(f"{naming.shown(spec)}: {error}") from error
-    return Ready(*adapted)
+    with code_of_others("gymnax's environment"):
+        return Ready(*from_gymnax(env, params, DISCOUNT))
 
 
 def _values(spec: str, settings: Mapping[str, str], own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -217,16 +224,28 @@ def _values(spec: str, settings: Mapping[str, str], own: Mapping[str, Any]) -> t
     return {key: values[key] for key in values if key in own}, {key: values[key] for key in values if key not in own}
 
 
-def _imported(spec: str, module: str, function: str) -> Callable[..., Any]:
-    """Raises: SpecError for a module or a function that is not there."""
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise naming.SpecError(f"{naming.shown(spec)}: there is no module {module}") from None
-    functions = {name: value for name, value in inspect.getmembers(found, callable) if not name.startswith("_")}
-    return naming.lookup(f"function of {module}", function, functions)
+def _imported(spec: str, path: re.Match[str]) -> Callable[..., Any]:
+    """The function of a path. Raises: SpecError for a module or a function that is not there, fails or tells nothing of
+    its parameters."""
+    return naming.made(spec, lambda: _function(path["module"], path["function"]))
+
+
+def _function(module: str, name: str) -> Callable[..., Any]:
+    with code_of_others(f"importing {module}"):
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+            raise naming.SpecError(f"there is no module {module}") from None
+        if (function := getattr(found, name, None)) is None or name.startswith("_"):
+            public = {key: value for key, value in vars(found).items() if callable(value) and not key.startswith("_")}
+            return naming.lookup(f"function of {module}", name, public)
+    if not callable(function):
+        raise naming.SpecError(f"{name} of {module} is {type(function).__name__}, expected a function")
+    with code_of_others(f"reading the parameters of {name}"):
+        naming.settable(function)
+    return function
 
 
 def _of_gymnax(spec: str) -> Ready:

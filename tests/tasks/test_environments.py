@@ -195,7 +195,7 @@ def nothing(): return gymnax.make("CartPole-v1")[0], None
         ("never", "longest is 0"),
         ("worth", "discount fails"),
         ("classic", "CartPole is a class"),
-        ("nothing", "'NoneType' object has no attribute"),
+        ("nothing", "gymnax's environment fails: AttributeError: 'NoneType' object has no attribute"),
         ("state", r"reset's state is \(int32\[\]\), step's is \(float32\[\]\)"),
     ],
 )
@@ -207,6 +207,39 @@ def test_what_breaks_the_contract_is_said_in_one_line(tmp_path, monkeypatch, fun
     with pytest.raises(SpecError, match=f"'forgot:{function}': {why}") as refused:
         environment(f"forgot:{function}")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "path", "why"),
+    [
+        ("1 / 0", "theirs:f", r"importing theirs fails: ZeroDivisionError: division by zero \(theirs.py, line 1\)"),
+        ("def f(:", "theirs:f", r"importing theirs fails: SyntaxError: invalid syntax \(theirs.py, line 1\)"),
+        ("import not_there", "theirs:f", r"importing theirs fails: ModuleNotFoundError: No module named 'not_there'"),
+        ("raise SystemExit(3)", "theirs:f", "importing theirs fails: SystemExit: 3"),
+        ("", "not_there:f", "there is no module not_there"),
+        ("", "theirs.part:f", "there is no module theirs.part"),
+        ("g = len", "theirs:f", "unknown function of theirs 'f'; known: g"),
+        ("f = 3", "theirs:f", "f of theirs is int, expected a function"),
+        ("def f(x: 'Nobody' = 1): pass", "theirs:f", "reading the parameters of f fails: NameError: name 'Nobody'"),
+        ("f = dict", "theirs:f", "reading the parameters of f fails: ValueError"),
+        ("def f():\n return {}[1]", "theirs:f", r"f fails: KeyError: 1 \(theirs.py, line 2\)"),
+        ("def f(x): pass", "theirs:f", "f needs 'x', of which nothing is said"),
+        (
+            "class E:\n longest = property(lambda self: 1 / 0)\ndef f(): return E(), 0",
+            "theirs:f",
+            "the environment fails",
+        ),
+    ],
+)
+def test_what_the_code_of_others_raises_is_said_in_one_line_with_its_place(tmp_path, monkeypatch, code, path, why):
+    (tmp_path / "theirs.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    with pytest.raises(SpecError, match=f"^'{path}': {why}") as refused:
+        environment(path)
+    assert "\n" not in str(refused.value)
+    if "Error:" in why:
+        assert refused.value.__cause__ is not None
 
 
 @pytest.mark.parametrize(
