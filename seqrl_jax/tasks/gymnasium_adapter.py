@@ -16,6 +16,7 @@ from jax import Array
 
 from seqrl_jax.tasks.environment import Discrete, Environment, Space
 from seqrl_jax.tasks.environments import ENVIRONMENTS, environment
+from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.registry import TASKS
 
 try:
@@ -61,7 +62,7 @@ class ToGymnasium(_Stepped, gymnasium.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; of the stream so far, unless there is a seed. Raises: gymnasium's Error for no seed."""
-        super().reset(seed=seed)
+        super().reset(seed=_seed(seed))
         if seed is not None or self._key is None:
             self._key = _stream(self.np_random)
         obs, self._state, self._key = self._begin(self._key)
@@ -133,15 +134,16 @@ class ToGymnasiumVector(_Stepped, gymnasium.vector.VectorEnv[Any, Any, Any]):
         Args: seed: of the first environment, those of the others counting up, or one for each; None goes on.
         Raises: ValueError for a list or a mask of another length; gymnasium's Error for no seed.
         """
-        super().reset(seed=seed if isinstance(seed, int) else None)
+        given: Any = seed
+        super().reset(seed=None if np.ndim(given) else _seed(given))
         mask = self._mask((options or {}).get("reset_mask"))
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        if seeds is not None and len(seeds) != self.num_envs:
+        seeds = self._seeds(given)
+        if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
         if self._key is None:
             self._key = np.stack([_stream(_generator(None)) for _ in range(self.num_envs)])
         keys = np.array(self._key)
-        for number, one in enumerate(seeds or ()):
+        for number, one in enumerate(seeds):
             if one is not None and mask[number]:
                 keys[number] = _stream(_generator(one))
         if self._state is None:
@@ -164,6 +166,12 @@ class ToGymnasiumVector(_Stepped, gymnasium.vector.VectorEnv[Any, Any, Any]):
         terminated, truncated = (np.array(end) for end in ends)
         self._ended = terminated | truncated
         return self._seen(self._obs), np.asarray(reward, np.float64), terminated, truncated, {}
+
+    def _seeds(self, seed: Any) -> list[int | None]:
+        """One for each environment, None where its stream goes on."""
+        if np.ndim(seed):
+            return [_seed(one) for one in seed]
+        return [None if seed is None else _seed(seed) + i for i in range(self.num_envs)]
 
     def _mask(self, mask: Any) -> np.ndarray:
         if mask is None:
@@ -210,6 +218,13 @@ def _wrapped(key: Array) -> Array:
     return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(jnp.asarray(key))
 
 
+def _seed(seed: Any) -> Any:
+    """A whole number of any kind as Python's, which gymnasium wants. Raises: its Error for a truth value."""
+    if isinstance(seed, bool | np.bool_):
+        raise gymnasium.error.Error(f"the seed is {seed}, expected a whole number of 0 or more")
+    return seed.__index__() if hasattr(seed, "__index__") else seed
+
+
 def _generator(seed: int | None) -> np.random.Generator:
     return gymnasium.utils.seeding.np_random(seed)[0]
 
@@ -241,23 +256,30 @@ def _taken(action: Any, space: Any) -> np.ndarray | None:
 
 
 def _spec(name: str, settings: dict[str, Any]) -> str:
-    text = lambda value: str(value).lower() if isinstance(value, bool) else str(value)
+    text = lambda value: str(value).lower() if isinstance(value, bool | np.bool_ | None) else str(value)
     written = ",".join(f"{key}={text(value)}" for key, value in settings.items())
     return f"{name}:{written}" if settings else name
 
 
-def made(name: str, **settings: Any) -> ToGymnasium:
+NAME = "name of the environment"
+"""Where gymnasium's registry holds it: among the settings, as no setting that anybody could give is called."""
+
+
+def made(**settings: Any) -> ToGymnasium:
     """What `gymnasium.make("seqrl/NAME-v0", key=value)` makes. Raises: SpecError for settings that it does not have."""
-    settings.pop("render_mode", None)
-    ready = environment(_spec(name, settings))
+    ready = _ready(settings)
     return ToGymnasium(ready.env, ready.params)
 
 
-def made_vector(name: str, num_envs: int = 1, **settings: Any) -> ToGymnasiumVector:
+def made_vector(num_envs: int = 1, **settings: Any) -> ToGymnasiumVector:
     """What `gymnasium.make_vec` makes."""
-    settings.pop("render_mode", None)
-    ready = environment(_spec(name, settings))
+    ready = _ready(settings)
     return ToGymnasiumVector(ready.env, ready.params, num_envs)
+
+
+def _ready(settings: dict[str, Any]) -> Ready:
+    own = {key: value for key, value in settings.items() if key not in (NAME, "render_mode")}
+    return environment(_spec(settings[NAME], own))
 
 
 for _name in (*TASKS, *ENVIRONMENTS):
@@ -265,5 +287,5 @@ for _name in (*TASKS, *ENVIRONMENTS):
         id=f"seqrl/{_name}-v0",
         entry_point=f"{__name__}:made",
         vector_entry_point=f"{__name__}:made_vector",
-        kwargs={"name": _name},
+        kwargs={NAME: _name},
     )

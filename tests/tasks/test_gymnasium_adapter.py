@@ -180,6 +180,27 @@ def test_seeds_are_one_for_each_or_counted_up_and_others_are_refused():
     assert count(large[0]) != count(large[1]), "no part of a seed is left out"
 
 
+def test_whole_numbers_of_any_kind_are_seeds_and_truth_values_are_none(cartpole):
+    ready = from_gymnax(*cartpole, discount=0.99)
+    single, many = to_gymnasium(*ready), to_gymnasium_vector(*ready, num_envs=2)
+    for kind in (np.int64, np.uint8, np.array):
+        np.testing.assert_array_equal(single.reset(seed=kind(3))[0], single.reset(seed=3)[0])
+        np.testing.assert_array_equal(many.reset(seed=kind(3))[0], many.reset(seed=3)[0])
+    np.testing.assert_array_equal(many.reset(seed=np.array([3, 4]))[0], many.reset(seed=3)[0])
+    for env, seeds in ((single, (True, 3.0, "3", np.bool_(True))), (many, (True, 3.0, "3", [0, True]))):
+        for seed in seeds:
+            with pytest.raises(gymnasium.error.Error, match=r"[Ss]eed"):
+                env.reset(seed=seed)
+
+
+def test_a_setting_cannot_make_another_environment():
+    for maker in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises(ValueError, match="unknown key 'name'"):
+            maker("seqrl/tiger-v0", name="tmaze")
+    assert gymnasium.make("seqrl/tmaze-v0", length=np.int64(3), observed=np.bool_(True)).observation_space.n > 5
+    assert "tiger" in gymnasium.spec("seqrl/tiger-v0").to_json()
+
+
 def test_without_a_seed_nobody_repeats_another():
     courses = []
     for _ in range(2):
