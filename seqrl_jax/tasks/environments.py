@@ -15,6 +15,7 @@ from seqrl_jax.settings import Count, Discount, Horizon, Number, PositiveFloat
 from seqrl_jax.tasks import bandit, battleship, cards, catch, chain, concentration, demand, key_door, minesweeper, tmaze
 from seqrl_jax.tasks.contract import broken, code_of_others
 from seqrl_jax.tasks.gymnax_adapter import OfGymnax, from_gymnax
+from seqrl_jax.tasks.gymnax_params import DERIVED, with_params
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, TASKS, make, refuse_other_file
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
@@ -91,7 +92,7 @@ def modules_of(spec: str) -> list[str]:
     name, path = naming.base(spec), PATH.fullmatch(spec)
     if name in TASKS or FILE.fullmatch(spec):
         return []
-    wrappers = [from_gymnax.__module__] if name == GYMNAX else []
+    wrappers = [from_gymnax.__module__, with_params.__module__] if name == GYMNAX else []
     if re.search(rf"[:,]({'|'.join(ENVIRONMENT_WRAPPERS)})=", spec):
         wrappers.append(wrapped_environment.__module__)
     if name in ENVIRONMENTS:
@@ -107,9 +108,11 @@ def environment_settings(name: str) -> list[naming.Setting]:
 def settings_of(spec: str) -> list[naming.Setting]:
     """What can be set of an environment that is named by `gymnax:NAME` or `MODULE:FUNCTION`. Raises SpecError."""
     if naming.base(spec) == GYMNAX:
-        shipped = _shipped(spec.partition(":")[2].partition(":")[0])
+        name = spec.partition(":")[2].partition(":")[0]
+        shipped = _shipped(name)
         domains = {key: naming.in_words(domain) for key, domain in shipped.domains.items()}
         values = {**shipped.of_env, **shipped.of_params, "discount": DISCOUNT}
+        values = {key: value for key, value in values.items() if key not in DERIVED.get(name, {})}
         return _and_wrappers([naming.Setting(key, domains[key], str(value).lower()) for key, value in values.items()])
     path = PATH.fullmatch(spec)
     assert path
@@ -256,8 +259,9 @@ def _of_gymnax(spec: str) -> Ready:
     shipped = _shipped(name)
     settings = naming.read_settings(spec, rest) if rest else {}
     values, wrappers = _values(spec, settings, shipped.domains)
-    env, params = gymnax.make(name, **{key: value for key, value in values.items() if key in shipped.of_env})
-    params = params.replace(**{key: value for key, value in values.items() if key in shipped.of_params})
+    env, params_of_env = gymnax.make(name, **{key: value for key, value in values.items() if key in shipped.of_env})
+    own = {key: value for key, value in values.items() if key in shipped.of_params}
+    params = naming.made(spec, lambda: with_params(name, params_of_env, own))
     ready = _ready(spec, Ready(*from_gymnax(env, params, values.get("discount", DISCOUNT))))
     if "mask" in wrappers:
         wrappers["mask"] = GROUPS.get(name, {}).get(wrappers["mask"], wrappers["mask"])

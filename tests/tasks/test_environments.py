@@ -3,6 +3,7 @@
 import inspect
 import sys
 
+import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -252,11 +253,48 @@ def test_what_the_code_of_others_raises_is_said_in_one_line_with_its_place(tmp_p
         ("Pendulum-v1:dt=nan", "expected a number"),
         ("Pendulum-v1:max_torque=-2", "expected a number >= 1e-08"),
         ("CartPole-v1:length=0", "expected a number >= 1e-08"),
+        ("CartPole-v1:total_mass=2", r"total_mass is 2.0: it follows, masscart \+ masspole"),
+        ("CartPole-v1:masspole=1,polemass_length=2", r"polemass_length is 2.0: it follows, masspole \* length"),
+        ("MemoryChain-bsuite:memory_length=1000", "memory_length is 1000 and max_steps_in_episode is 1000: an episode"),
+        ("MemoryChain-bsuite:max_steps_in_episode=5", "an episode ends before anything is paid"),
+        ("UmbrellaChain-bsuite:chain_length=101", "an episode ends before anything is paid"),
     ],
 )
 def test_settings_of_gymnax_have_domains(setting, why):
     with pytest.raises(SpecError, match=why):
         environment(f"gymnax:{setting}")
+
+
+@pytest.fixture
+def standard_promotion():
+    """gymnax's own environments mix dtypes."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_what_follows_from_params_of_gymnax_follows_from_what_is_set():
+    """The mass of cart and pole together, and that of the pole times its half length; unset they are gymnax's own."""
+    params = environment("gymnax:CartPole-v1:masspole=0.5,masscart=2,length=3").params.inner
+    assert (params.total_mass, params.polemass_length) == (2.5, 1.5)
+    assert environment("gymnax:CartPole-v1").params.inner == gymnax.make("CartPole-v1")[1]
+    listed = {setting.key for setting in settings_of("gymnax:CartPole-v1")}
+    assert "masspole" in listed and not listed & {"total_mass", "polemass_length"}
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize(
+    ("settings", "steps"), [("MemoryChain-bsuite:memory_length=4", 5), ("UmbrellaChain-bsuite:chain_length=4", 4)]
+)
+def test_the_last_step_of_the_shortest_episode_pays(settings, steps):
+    ready = environment(f"gymnax:{settings},max_steps_in_episode={steps}")
+    _, state = ready.env.reset(jax.random.key(0), ready.params)
+    for step in range(steps):
+        after = ready.env.step(jax.random.key(step), state, jnp.int32(0), ready.params)
+        state = after.state
+    assert after.terminated and abs(after.reward) == 1
+    with pytest.raises(SpecError, match="ends before anything is paid"):
+        environment(f"gymnax:{settings},max_steps_in_episode={steps - 1}")
 
 
 def test_what_is_no_table_is_not_solved_and_says_so():
@@ -279,4 +317,5 @@ def test_the_code_of_an_environment_is_part_of_what_it_is():
     assert modules_of("tiger:flicker=0.5") == [] and modules_of("forgot:sound") == ["forgot"]
     assert modules_of("memory_chain:length=5") == ["seqrl_jax.tasks.chain"]
     both = modules_of("gymnax:CartPole-v1:flicker=0.5")
-    assert both == ["seqrl_jax.tasks.gymnax_adapter", "seqrl_jax.tasks.wrappers.registry"]
+    of_gymnax = ["seqrl_jax.tasks.gymnax_adapter", "seqrl_jax.tasks.gymnax_params"]
+    assert both == [*of_gymnax, "seqrl_jax.tasks.wrappers.registry"]
