@@ -12,7 +12,7 @@ from seqrl_jax.commands.console import print_columns, print_json
 from seqrl_jax.report.words import DAGGER
 from seqrl_jax.tasks.environments import GYMNAX, named_by_origin, settings_of
 from seqrl_jax.tasks.facts import facts
-from seqrl_jax.tasks.registry import FILE, make, refuse_other_file
+from seqrl_jax.tasks.registry import FILE, make, refuse_other_form
 from seqrl_jax.tracks.base import Entry, Suite, Track
 from seqrl_jax.tracks.registry import TRACKS
 from seqrl_jax.tracks.suites import SUITES
@@ -63,7 +63,7 @@ def _describe(spec: str, as_json: bool) -> None:
     name = naming.base(spec)
     if named_by_origin(spec):
         return _describe_environment(spec, as_json)
-    refuse_other_file(name)
+    refuse_other_form(name)
     entries: dict[str, tuple[Track, Entry]] = {}
     for track in TRACKS.values():
         for key, entry in (*track.tasks.items(), *track.methods.items()):

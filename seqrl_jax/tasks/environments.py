@@ -17,7 +17,7 @@ from seqrl_jax.tasks.contract import broken, code_of_others
 from seqrl_jax.tasks.gymnax_adapter import OfGymnax, from_gymnax
 from seqrl_jax.tasks.gymnax_params import DERIVED, with_params
 from seqrl_jax.tasks.ready import Ready
-from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, TASKS, make, refuse_other_file
+from seqrl_jax.tasks.registry import COMMON_KEYS, FILE, FORMS, TASKS, make, refuse_other_form
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tasks.wrappers.mask import GROUPS
@@ -83,7 +83,7 @@ def environment(spec: str) -> Ready:
     if path:
         settings = {} if path["settings"] is None else naming.read_settings(spec, path["settings"])
         return _called(spec, _imported(spec, path), settings)
-    refuse_other_file(name)
+    refuse_other_form(spec)
     return naming.lookup("environment", name, {**TASKS, **ENVIRONMENTS, GYMNAX: None})
 
 
@@ -240,7 +240,7 @@ def _function(module: str, name: str) -> Callable[..., Any]:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise
-            raise naming.SpecError(f"there is no module {module}") from None
+            raise naming.SpecError(f"there is no module {module}: {FORMS}") from None
         if (function := getattr(found, name, None)) is None or name.startswith("_"):
             public = {key: value for key, value in vars(found).items() if callable(value) and not key.startswith("_")}
             return naming.lookup(f"function of {module}", name, public)
@@ -255,9 +255,9 @@ def _of_gymnax(spec: str) -> Ready:
     """What can be set: the discount, numbers of the constructor, fields of the params, and wrappers."""
     import gymnax
 
-    name, _, rest = spec.partition(":")[2].partition(":")
+    name, colon, rest = spec.partition(":")[2].partition(":")
     shipped = _shipped(name)
-    settings = naming.read_settings(spec, rest) if rest else {}
+    settings = naming.read_settings(spec, rest) if colon else {}
     values, wrappers = _values(spec, settings, shipped.domains)
     env, params_of_env = gymnax.make(name, **{key: value for key, value in values.items() if key in shipped.of_env})
     own = {key: value for key, value in values.items() if key in shipped.of_params}

@@ -37,6 +37,8 @@ TASKS: dict[str, Callable[..., TabularPOMDP]] = {
 FILE = re.compile(r"(?P<path>.*\.pomdp)(:(?P<settings>.*))?", re.IGNORECASE | re.DOTALL)
 OTHER_FILE = re.compile(r".*([/\\].*|\.\w+)", re.DOTALL)
 """What is meant as a path: it has a separator or an ending, which no name of a task has."""
+FORMS = "a task is NAME:key=value,... or a .POMDP file, other environments are gymnax:NAME and MODULE:FUNCTION"
+"""How tasks and other environments are named."""
 OF_THE_TASK: dict[str, Any] = {
     "horizon": Horizon,
     "discount": Discount,
@@ -64,8 +66,8 @@ def make(spec: str) -> TabularPOMDP:
         settings = {} if file["settings"] is None else naming.read_settings(spec, file["settings"])
         values = _values(spec, settings, {})
         return _adjusted(read_pomdp(file["path"], values.pop("horizon", None)), values)
+    refuse_other_form(spec)
     name, settings = naming.parse(spec)
-    refuse_other_file(name)
     function = naming.lookup("task", name, TASKS)
     own = naming.settable(function)
     values = _values(spec, settings, own)
@@ -73,8 +75,12 @@ def make(spec: str) -> TabularPOMDP:
     return replace(_adjusted(task, {key: value for key, value in values.items() if key not in own}), name=spec)
 
 
-def refuse_other_file(name: str) -> None:
-    """Raises SpecError for the path of a file that is read as no task."""
+def refuse_other_form(spec: str) -> None:
+    """Raises SpecError for what is no name with settings: the path of a file that is read as no task, and names of
+    others."""
+    name, _, rest = spec.partition(":")
+    if name and name not in TASKS and rest and "=" not in rest:
+        raise naming.SpecError(f"{naming.shown(spec)} names no task: {FORMS}")
     if OTHER_FILE.fullmatch(name):
         raise naming.SpecError(
             f"{naming.shown(name)} cannot be read as a task: files of tasks end in .POMDP and are in Cassandra's "

@@ -184,3 +184,8 @@ def test_games_and_logs_do_not_depend_on_the_order_of_a_process():
         ).stdout
     )
     assert run("1") == run("2") != ""
+
+
+def test_an_environment_that_is_no_table_is_no_game():
+    with pytest.raises(SpecError, match=r"^'gymnax:CartPole-v1' names no task: a task is NAME"):
+        make_game("task:gymnax:CartPole-v1")

@@ -265,6 +265,22 @@ def test_settings_of_gymnax_have_domains(setting, why):
         environment(f"gymnax:{setting}")
 
 
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("minari:foo/bar-v0", " names no task: a task is NAME:key=value,... or a .POMDP file, other environments are"),
+        ("gym:CartPole-v1", " names no task: a task is NAME"),
+        ("http://x.y/z", " names no task: a task is NAME"),
+        ("brax_of_others:ant", ": there is no module brax_of_others: a task is NAME"),
+        ("gymnax:CartPole-v1:", ": '' is not of the form key=value"),
+        ("tiger:", ": '' is not of the form key=value"),
+    ],
+)
+def test_a_name_of_no_known_form_is_refused_with_the_forms_there_are(spec, why):
+    with pytest.raises(SpecError, match=f"^{spec!r}{why}"):
+        environment(spec)
+
+
 @pytest.fixture
 def standard_promotion():
     """gymnax's own environments mix dtypes."""
