@@ -24,8 +24,9 @@ class Memory(Module):
 
     What holds of every memory, for B sequences side by side: a rollout at once equals its steps one by one and its
     parts one after another; where `firsts` is true the input begins an episode, and nothing that was carried reaches
-    this output or a later one, nor does a gradient. A step whose input is no number leaves no trace but its own output,
-    which is none: it is read as zeros, for what is no number would outlive a reset, 0 times it being none either.
+    this output or a later one, nor does a gradient. A step whose input is no number spoils outputs of its own episode at
+    most; where several steps are read at once, its own alone, and no gradient: there it is read as zeros, for what is no
+    number would outlive a reset, 0 times it being none either.
     """
 
     @property
@@ -66,12 +67,14 @@ class Memory(Module):
     def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         """Args: xs: codes [T, B, I_k]; firsts: [T, B] bool.
         Returns: the carry after the last step, and outputs [T, B, F]."""
+        if len(firsts) == 1:
+            return self.unroll(carry, xs, firsts)  # nothing lies behind it
         sound = jnp.stack([jnp.isfinite(x).all(-1) for x in xs]).all(0)[..., None]
         carry, ys = self.unroll(carry, tuple(jnp.where(sound, x, 0) for x in xs), firsts)
         return carry, jnp.where(sound, ys, jnp.nan)
 
     def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
-        """What `__call__` does, of inputs that are numbers."""
+        """What `__call__` does, of several steps whose inputs are numbers or of one."""
         raise NotImplementedError
 
     def auxiliary_loss(
