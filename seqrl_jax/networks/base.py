@@ -24,9 +24,9 @@ class Memory(Module):
 
     What holds of every memory, for B sequences side by side: a rollout at once equals its steps one by one and its
     parts one after another; where `firsts` is true the input begins an episode, and nothing that was carried reaches
-    this output or a later one, nor does a gradient. A step whose input is no number spoils outputs of its own episode at
-    most; where several steps are read at once, its own alone, and no gradient: there it is read as zeros, for what is no
-    number would outlive a reset, 0 times it being none either.
+    this output or a later one, nor does a gradient. A step whose input is no number spoils outputs of its own episode
+    at most; where several steps are read at once, its own alone, and no gradient: there it is read as zeros, for what
+    is no number would outlive a reset, 0 times it being none either.
     """
 
     @property
