@@ -29,6 +29,7 @@ class Toy:
     check = lambda self, tasks, methods: (
         [lookup("task", t, self.tasks) for t in tasks] + [lookup("agent", m, self.methods) for m in methods]
     )
+    fingerprint = lambda self, spec: self.problems([spec], None)[0].fingerprint
     config = lambda self, method, coin, budget: {"rate": 3.6 + len(method) / 50, "steps": budget.steps}
     code = lambda self, method: ["seqrl_jax.tracks.base"]
     task_code = lambda self, task: []

@@ -6,18 +6,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from seqrl_jax.naming import base
 from seqrl_jax.report import table, words
 from seqrl_jax.report.sections import Section, mixtures, warnings
 from seqrl_jax.results.code import fingerprint
 from seqrl_jax.results.record import Record
 from seqrl_jax.tracks.base import Suite
 
+MOST_TASKS = 64
+"""Of a track, that are made anew to be compared: the first in its order. The largest suite has a quarter as many."""
+
 
 @dataclass(frozen=True)
 class Finding:
     """An `error` makes results wrong; a `warning` is something that whoever reads them should know.
 
-    check: which one: files, bounds, seeds, cells, code, versions, runs. text: a sentence.
+    check: which one: files, bounds, seeds, cells, tasks, code, versions, runs. text: a sentence.
     """
 
     kind: Literal["error", "warning"]
@@ -40,6 +44,7 @@ def findings(
         found += [Finding("error", "bounds", line) for line in bounds]
         found += [Finding("error", "seeds", line) for line in seeds]
         found += [Finding("warning", "cells", line) for line in _missing(section, suites)]
+        found += [Finding("warning", "tasks", line) for line in _other_tasks(section, suites)]
         found += [Finding("warning", "code", line) for line in _other_code(section)]
         found += [Finding("warning", "versions", line) for line in mixtures(section)]
         found += [Finding("warning", "runs", line) for line in [*_unlike(section), *warnings(section)]]
@@ -113,6 +118,26 @@ def _missing(section: Section, suites: Mapping[str, Suite]) -> Iterator[str]:
             method, task = lacking[0]
             whole = len(suite.methods) * len(suite.tasks)
             yield f"suite {name}: {len(lacking)} of {words.counted(whole, 'cell')} missing, first {method} on {task}"
+
+
+def _other_tasks(section: Section, suites: Mapping[str, Suite]) -> Iterator[str]:
+    """Cells on tasks that are not what is installed by their names.
+
+    Only the package's own tasks are made for it: that a record names a file or a function is no reason to read or to
+    call it.
+    """
+    own = {task for suite in suites.values() for task in suite.tasks} | section.track.tasks.keys()
+    named = [task for task in section.tasks if task in own or base(task) in own]
+    for task in named[:MOST_TASKS]:
+        try:
+            installed = section.track.fingerprint(task)
+        except ValueError as error:
+            yield f"{task} is not known here: {error}"
+            continue
+        records = section.tasks[task]
+        if other := sum(record.task_fingerprint != installed for record in records):
+            cells = f"{other} of {words.counted(len(records), 'cell')}"
+            yield f"{task} is another task than is installed by this name in {cells}"
 
 
 def _other_code(section: Section) -> Iterator[str]:

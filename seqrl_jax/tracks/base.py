@@ -178,6 +178,10 @@ class Track(Protocol):
         """The `Problem` of each spec; progress: (done, total)."""
         ...
 
+    def fingerprint(self, task: str) -> str:
+        """That of the `Problem` of a task, as it is made here; nothing is solved. Raises: what tasks raise."""
+        ...
+
     def config(self, method: str, problem: Any, budget: Budget) -> dict[str, Any]:
         """Every setting behind a cell, JSON values. A kept cell counts only while this is what it was."""
         ...

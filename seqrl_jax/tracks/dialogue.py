@@ -59,14 +59,7 @@ class DialogueProblem:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the task, and of how its speakers choose, or what they said."""
-        digest = hashlib.sha256(fingerprint(self.known.game.task).encode())
-        for speaker in self.known.game.speakers:
-            digest.update(f"{speaker.share!r}{speaker.rule}".encode() + speaker.merit.tobytes())
-        if self.given is not None:
-            for array in (self.given.utterance, self.given.reply, self.given.reward, self.given.length):
-                digest.update(array.tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint_of(self.known.game, self.given)
 
     @property
     def logged(self) -> int:
@@ -112,6 +105,17 @@ class DialogueProblem:
             seen = seen_in(self.known, log.utterance, log.reply, log.length)
             self._supported[seed] = self.known.value(self.known.supported(seen))
         return self._supported[seed]
+
+
+def fingerprint_of(game: Game, given: Log | None) -> str:
+    """Of the task, and of how its speakers choose, or what they said."""
+    digest = hashlib.sha256(fingerprint(game.task).encode())
+    for speaker in game.speakers:
+        digest.update(f"{speaker.share!r}{speaker.rule}".encode() + speaker.merit.tobytes())
+    if given is not None:
+        for array in (given.utterance, given.reply, given.reward, given.length):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -179,11 +183,14 @@ class DialogueTrack:
         problems = []
         for spec in specs:
             known = Known(make_game(spec))
-            given = None if self.log is None else _what_was_said(read_log(self.log, known.game))
-            problems.append(DialogueProblem(spec, known, given))
+            problems.append(DialogueProblem(spec, known, self._given(known.game)))
             _ = problems[-1].bounds
             progress(len(problems), len(specs))
         return problems
+
+    def fingerprint(self, task: str) -> str:
+        game = make_game(task)
+        return fingerprint_of(game, self._given(game))
 
     def config(self, method: str, problem: DialogueProblem, budget: Budget) -> dict[str, Any]:
         settings = parts.values_of(self._method(method, budget))
@@ -225,6 +232,9 @@ class DialogueTrack:
 
     def pictures(self, records: Sequence[Record]) -> list[Picture]:
         return []
+
+    def _given(self, game: Game) -> Log | None:
+        return None if self.log is None else _what_was_said(read_log(self.log, game))
 
     def _method(self, spec: str, budget: Budget) -> Method:
         chosen = make_method(spec)

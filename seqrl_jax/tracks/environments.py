@@ -105,6 +105,9 @@ class EnvironmentTrack:
             progress(len(problems), len(specs))
         return problems
 
+    def fingerprint(self, task: str) -> str:
+        return EnvironmentProblem(task, environment(task)).fingerprint
+
     def config(self, method: str, problem: EnvironmentProblem, budget: Budget) -> dict[str, Any]:
         fitted = make_agent(method).for_run(problem.ready.env.longest, budget.steps)
         return {**configuration(fitted), "steps": budget.steps, "evaluations": budget.evaluations}

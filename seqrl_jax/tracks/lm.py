@@ -149,6 +149,9 @@ class LMTrack:
             progress(len(problems), len(specs))
         return problems
 
+    def fingerprint(self, task: str) -> str:
+        return LMProblem(task, *make_task_and_model(task)).fingerprint
+
     def config(self, method: str, problem: LMProblem, budget: Budget) -> dict[str, Any]:
         chosen, supervised = self._settings(method, budget)
         return {"method": as_json(chosen), "model": as_json(problem.model), "supervised": as_json(supervised)}

@@ -16,7 +16,7 @@ from seqrl_jax.results.record import Bound, Policy, Record, Spent
 from seqrl_jax.tasks.facts import facts
 from seqrl_jax.tasks.registry import FILE, TASKS, describe, make, task_settings
 from seqrl_jax.tasks.simulator import tabular_env, tabular_params
-from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tasks.tabular import TabularPOMDP, fingerprint
 from seqrl_jax.tracks.agents import CLAIM, RETURN, agent_entry, agent_facts, outcome_of, parameters_in
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.oracles import ORACLES
@@ -130,6 +130,9 @@ class PomdpTrack:
 
     def problems(self, specs: Sequence[str], progress: Callable[[int, int], None]) -> Sequence[PomdpProblem]:
         return solved(specs, progress)
+
+    def fingerprint(self, task: str) -> str:
+        return fingerprint(make(task))
 
     def config(self, method: str, problem: PomdpProblem, budget: Budget) -> dict[str, Any]:
         if method in ORACLES:

@@ -35,6 +35,12 @@ class Made:
     def bounds(self):
         return {"random": "of chance", "plain": "without memory", "best": "of all"}
 
+    def knows(self, task):
+        return task in self.tasks
+
+    def fingerprint(self, task):
+        return "aa"
+
     def task_facts(self, task):
         return {"states": "2: heads, tails", "fully observed twin": "second"}
 

@@ -11,6 +11,7 @@ from seqrl_jax.results import store
 from seqrl_jax.results.code import fingerprint
 from seqrl_jax.results.record import Bound
 from seqrl_jax.tracks.base import Suite
+from seqrl_jax.tracks.registry import TRACKS
 
 CODE = ("seqrl_jax.keys",)
 SUITE = Suite("test", "two by two", "made", ("first", "second"), ("good", "bad"), seeds=3, steps=100)
@@ -91,6 +92,39 @@ def test_missing_cells_are_counted_by_suite(found):
     (text,) = found({}, {"task": "second"}, suites={"test": SUITE})["warning", "cells"]
     assert text == "suite test: 2 of 4 cells missing, first bad on first"
     assert found({"suite": "another"}, suites={"test": SUITE}) == {}
+
+
+def test_cells_of_another_version_of_a_task_are_told(found):
+    """The installed task has the fingerprint aa."""
+    assert found({}, {"method": "bad"}) == {}
+    other = {"task_fingerprint": "ff"}
+    assert found(other, {"method": "bad", **other}, {"task": "second"}) == {
+        ("warning", "tasks"): ["first is another task than is installed by this name in 2 of 2 cells"]
+    }
+    # What is not the package's own is not read or called because a record names it.
+    assert found({"task": "elsewhere:task", **other}) == {}
+
+
+def test_a_task_of_the_package_is_held_to_what_is_installed(tmp_path, record, capsys):
+    for task in ("tiger", "tmaze:length=7", "tmaze:long=7", "nowhere.POMDP"):
+        store.write(tmp_path, record(track="pomdp", task=task, method="ppo", bounds={}, bounded_by=[]))
+    assert cli.main(["check", str(tmp_path), "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    texts = [finding["text"] for finding in findings if finding["check"] == "tasks"]
+    assert len(texts) == 3
+    assert [text.split()[0] for text in texts] == ["tiger", "tmaze:length=7", "tmaze:long=7"]
+    assert "'long'" in texts[2]
+
+
+def test_a_problem_and_its_name_have_one_fingerprint():
+    for track, task in (
+        ("pomdp", "tiger"),
+        ("dialogue", "task:tiger"),
+        ("environments", "memory_chain"),
+        ("lm", "keyword"),
+    ):
+        (problem,) = TRACKS[track].problems([task], lambda done, total: None)
+        assert TRACKS[track].fingerprint(task) == problem.fingerprint
 
 
 def test_other_code_seeds_and_budgets_are_told(found):
