@@ -10,6 +10,7 @@ from typing import Any
 
 from seqrl_jax.release.citation import LICENSE, TITLE, kind
 from seqrl_jax.release.directory import MANIFEST, Files
+from seqrl_jax.report.sections import newest
 from seqrl_jax.report.words import counted
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.store import PACKED
@@ -90,7 +91,7 @@ def _action(
         "@type": "CreateAction",
         "name": command,
         "description": f"{counted(len(cells), 'cell')} on {device}, commit {commits}, with {packages}.",
-        "endTime": max(record.created for record in cells),
+        "endTime": newest(cells).created,
         "instrument": _to(_program(version)),
         "agent": _to(people[0]),
         "result": _to(PACKED),

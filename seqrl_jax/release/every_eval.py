@@ -13,12 +13,11 @@ import math
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from seqrl_jax.release.directory import as_json
-from seqrl_jax.report.sections import Section
+from seqrl_jax.report.sections import Section, newest
 from seqrl_jax.report.table import Row, rows
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.statistics import CONFIDENCE, RESAMPLES, Estimate
@@ -42,12 +41,12 @@ def _files(section: Section, authors: Sequence[str]) -> Iterator[tuple[str, byte
         if not results:
             continue
         model = f"{DEVELOPER}/{_component(method)}"
-        created = max(record.created for record in records)
-        retrieved = str(int(datetime.fromisoformat(created).timestamp()))
+        last = newest(records)
+        retrieved = str(int(last.time.timestamp()))
         content = {
             "schema_version": SCHEMA,
             "evaluation_id": f"{collection}/{model}/{retrieved}",
-            "evaluation_timestamp": created,
+            "evaluation_timestamp": last.created,
             "retrieved_timestamp": retrieved,
             "source_metadata": {
                 "source_name": collection,

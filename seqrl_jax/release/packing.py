@@ -13,7 +13,7 @@ from seqrl_jax.release.every_eval import evaluations
 from seqrl_jax.release.methods import NOTHING_TUNED, Tuned, about
 from seqrl_jax.release.parquet import as_parquet, require_pyarrow
 from seqrl_jax.release.tables import TABLES, as_csv, dictionary
-from seqrl_jax.report.sections import Section
+from seqrl_jax.report.sections import Section, newest
 from seqrl_jax.results.encoding import to_line
 from seqrl_jax.results.store import PACKED
 
@@ -34,8 +34,8 @@ def release(
         raise ReleaseError("there are no records to release")
     refuse_existing(directory)
     require_pyarrow()
-    created = max(record.created for record in records)
     ordered = sorted(records, key=lambda record: (record.track, record.method, record.task))
+    created = newest(ordered).created
     files = {
         PACKED: b"".join(to_line(record) + b"\n" for record in ordered),
         "README.md": about(sections, tuned).encode(),

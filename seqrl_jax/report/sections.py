@@ -85,7 +85,7 @@ def in_order(records: Iterable[Record], track: Track) -> tuple[Record, ...]:
 
 def newest(records: Sequence[Record]) -> Record:
     """The record made last."""
-    return max(records, key=lambda record: record.created)
+    return max(records, key=lambda record: record.time)
 
 
 def warnings(section: Section) -> list[str]:

@@ -14,8 +14,9 @@ Everything else, writing included, knows the newest version alone.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -32,6 +33,10 @@ VERSION = 1
 """The version of the schema that is written; older ones are read."""
 TOLERANCE = 1e-6
 """Relative, where a bound's lower end may lie above its upper end by rounding."""
+
+
+ISO_8601 = re.compile(r"\d{4}(-\d\d-\d\d|\d{4}|-?W\d\d(-?\d)?)(T[\d:.,]+(Z|[+-][\d:]+)?)?", re.ASCII)
+"""Its form; whether there is such a day is Python's to say, which reads other forms too."""
 
 
 class RecordError(ValueError):
@@ -151,10 +156,12 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
         for name in self.bounded_by:
             _require(name in self.bounds, f"bounded_by.{name}", "is no bound of this record")
         _require_json("config", self.config)
-        try:
-            datetime.fromisoformat(self.created)
-        except ValueError as error:
-            raise RecordError("created: must be an ISO 8601 time") from error
+        time_of(self.created)
+
+    @property
+    def time(self) -> datetime:
+        """When it was made."""
+        return time_of(self.created)
 
     def _per_seed(self) -> Iterator[tuple[str, list[Any]]]:
         """Every list that has an entry for each seed, with its place."""
@@ -175,6 +182,15 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     def finished(self, metric: str) -> list[float]:
         """The values of a metric that are there."""
         return [value for value in self.metrics.get(metric, []) if value is not None]
+
+
+def time_of(created: str) -> datetime:
+    """The moment that `created` says; without an offset it is of UTC. Raises: RecordError for what is not ISO 8601."""
+    try:
+        moment = datetime.fromisoformat(created if ISO_8601.fullmatch(created) else "")
+    except ValueError as error:
+        raise RecordError("created: must be an ISO 8601 time") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _require_json(place: str, value: Any) -> None:

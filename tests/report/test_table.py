@@ -156,7 +156,8 @@ def test_a_score_above_what_is_proved_is_an_error_and_so_is_what_the_track_says(
 
 
 def test_tasks_that_changed_and_code_that_did_are_named(section, record):
-    old = "2025-01-01T00:00:00+00:00"
+    # An hour before the others, though not as text.
+    old = "2026-01-01T09:00:00+10:00"
     made = section(
         record(),
         record(method="bad", task_fingerprint="ff", created=old),

@@ -27,7 +27,10 @@ def test_what_fits_is_taken(make_record):
         ({"config": {"a": {"b": [1, math.inf]}}}, r"config.a.b\[1\]: must be a finite number"),
         ({"config": {"a": (1, 2)}}, "config.a: cannot be a tuple"),
         ({"config": {"a": {1: 2}}}, "config.a: must have strings for keys"),
-        ({"created": "yesterday"}, "created: must be an ISO 8601 time"),
+        *(
+            ({"created": created}, "created: must be an ISO 8601 time")
+            for created in ("yesterday", "", "2026-02-30", "2026-01-01 00:00:00", "2026-01-01x00:00", "2026-01-01T")
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_field(make_record, changes, message):
@@ -49,6 +52,23 @@ def test_what_cannot_be_is_refused_by_its_field(make_record, changes, message):
 def test_parts_that_cannot_be_are_refused(build, message):
     with pytest.raises(RecordError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        ["2026-01-01T10:00:00+05:00", "2026-01-01T06:00:00Z", "2026-01-01T00:00:00-07:00"],
+        ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.5Z", "2026-01-01T00:00:00,75+00:00", "2026-01-01T00:00:01"],
+        ["0001-01-01T00:00:00+14:00", "20260101T000000Z", "2026-W02-1", "2026-02-01", "9999-12-31T23:59:59-14:00"],
+    ],
+)
+def test_times_stand_in_their_order_whatever_their_form(make_record, moments):
+    times = [make_record(created=created).time for created in moments]
+    assert times == sorted(times) and len(set(moments)) == len({time.timestamp() for time in times})
+
+
+def test_a_time_without_an_offset_is_of_utc(make_record):
+    assert make_record(created="2026-01-01T00:00:00").time == make_record(created="2026-01-01T01:00:00+01:00").time
 
 
 def test_a_bound_is_exact_where_its_ends_agree():

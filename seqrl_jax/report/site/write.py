@@ -99,7 +99,7 @@ def _files(
         "index",
         mark=mark,
         suites=sorted({record.suite for record in every}),
-        created=sorted(record.created for record in every),
+        created=[record.created for record in sorted(every, key=lambda record: record.time)],
         command=command,
         skipped=skipped,
         errors=[line for sheet in made for line in errors(sheet.section)],
