@@ -128,13 +128,13 @@ def parser() -> argparse.ArgumentParser:
 
     export = command("export", "Write a task's arrays to a file.")
     export.add_argument("task", help=game_help)
-    export.add_argument("--out", type=_path, required=True, help="a path ending in .npz or .POMDP")
+    export.add_argument("--out", type=_place, required=True, help="a path ending in .npz or .POMDP")
 
     data = command("data", "Write dialogues of a game's speakers to a file.")
     data.add_argument("game", help="NAME or NAME:key=value,...")
     data.add_argument("--episodes", type=_in("Count"), default=1000, help="how many dialogues (1000)")
     data.add_argument("--seed", type=_in("Seed"), default=0)
-    data.add_argument("--out", type=_path, required=True, help="a path ending in .jsonl or .parquet, or minari:NAME")
+    data.add_argument("--out", type=_place, required=True, help="a path ending in .jsonl or .parquet, or minari:NAME")
 
     run = command("run", "Run a suite, or chosen tasks and agents, and print the table.")
     run.add_argument("suite", nargs="?", help="name of a suite (default: quick, or the first that knows the names)")
@@ -143,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--log", type=_path, help="of dialogues: learn from this .jsonl or .parquet of one game")
     run.add_argument("--seeds", type=_in("Count"), help="runs per cell")
     run.add_argument("--steps", type=_in("Steps"), help="environment steps per run (lm, dialogue: updates at most)")
-    run.add_argument("--out", type=_path, help="directory of the results (default: runs/SUITE, or runs/own)")
+    run.add_argument("--out", type=_place, help="directory of the results (default: runs/SUITE, or runs/own)")
     run.add_argument("--keep-old", action="store_true", help="keep cells that another version of the code made")
     run.add_argument(
         "--checkpoint-every", type=_in("Count"), default=1, metavar="K", help="chunks between two kept states (1)"
@@ -189,7 +189,7 @@ def parser() -> argparse.ArgumentParser:
     who.add_argument("--optimal", action="store_true", help="the best policy of the history (default)")
     watch.add_argument("--steps", type=_in("Steps"), default=50_000, help="of training (50000)")
     watch.add_argument("--seed", type=_in("Seed"), default=0)
-    watch.add_argument("--gif", type=_path, metavar="FILE", help="also a film of it")
+    watch.add_argument("--gif", type=_place, metavar="FILE", help="also a film of it")
 
     play = command("play", "Act yourself, with the exact belief on demand.")
     play.add_argument("task", help=task_help)
@@ -197,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
 
     audit = command("audit", "Tell, exactly, which methods are valid: under partial observability, on language tasks.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help}, or one of lm (default: all by name)")
-    audit.add_argument("--out", type=_path, help="directory for audit.json and the picture of bias against lambda")
+    audit.add_argument("--out", type=_place, help="directory for audit.json and the picture of bias against lambda")
 
     throughput = command(
         "throughput", "Measure how fast environments step, agents train, dialogues go on, or a language model trains."
@@ -220,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
     )
     throughput.add_argument("--steps", type=_in("Count"), default=1000, help="steps of each in a call (1000)")
     throughput.add_argument("--repeats", type=_in("Count"), default=7, help="warm calls, of which the median counts")
-    throughput.add_argument("--picture", type=_path, metavar="FILE", help="also a PNG of steps/s against the batch")
+    throughput.add_argument("--picture", type=_place, metavar="FILE", help="also a PNG of steps/s against the batch")
     _add_model(throughput, "lm: a byte model, of 25 million weights by default", 512, 8, 8, "bfloat16")
 
     align = command("align", "Train a language model on texts, preferences or prompts of your own.")
@@ -232,7 +232,7 @@ def parser() -> argparse.ArgumentParser:
     )
     align.add_argument("--test", type=_path, help="what judges, in the same formats, instead of a part of the data")
     align.add_argument("--method", default="sft", help="sft (default); rm; dpo, ipo, kto; ppo, rloo, grpo, dr_grpo")
-    align.add_argument("--out", type=_path, required=True, help="directory of the weights, checkpoints and the report")
+    align.add_argument("--out", type=_place, required=True, help="directory of the weights, checkpoints and the report")
     align.add_argument(
         "--init", type=_path, help="directory of a model to begin with: an earlier --out, or one in GPT-2's layout"
     )
@@ -281,11 +281,15 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("directory", type=_path)
     verify.add_argument("--sample", type=_in("Count"), default=3, metavar="K", help="how many cells (3)")
     verify.add_argument("--seed", type=_in("Seed"), default=0, help="of the choice")
-    verify.add_argument("--out", type=_path, help="a file for the verdicts, with machine, versions and commit")
+    verify.add_argument(
+        "--out",
+        type=_place,
+        help="a file for the verdicts, with hashes, machine and versions",
+    )
 
     release = command("release", "Pack a directory of results that passes `check` into one that never changes.")
     release.add_argument("directory", type=_path)
-    release.add_argument("--out", type=_path, required=True, help="the release; must not exist")
+    release.add_argument("--out", type=_place, required=True, help="the release; must not exist")
     release.add_argument(
         "--author", type=_name, action="append", metavar="NAME", help="of the results; may be repeated"
     )
@@ -300,7 +304,7 @@ def parser() -> argparse.ArgumentParser:
 
     report = command("report", "Write a site about directories of results, or a page about a run of align.")
     report.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY")
-    report.add_argument("--out", type=_path, help="its directory (default: site in the one directory; several need it)")
+    report.add_argument("--out", type=_place, help="its directory (default: site in the one; several need it)")
     return parser
 
 
@@ -387,6 +391,18 @@ def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a path")
     return Path(text)
+
+
+def _place(text: str) -> Path:
+    """A path to write to."""
+    from seqrl_jax.release.directory import ReleaseError, refuse_within
+
+    path = _path(text)
+    try:
+        refuse_within(path)
+    except ReleaseError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return path
 
 
 def _name(text: str) -> str:

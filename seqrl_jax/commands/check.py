@@ -6,7 +6,8 @@ import argparse
 from dataclasses import asdict
 
 from seqrl_jax.commands.console import note, one_line, print_json
-from seqrl_jax.commands.table import read
+from seqrl_jax.commands.table import read_as_it_is
+from seqrl_jax.release import changes
 from seqrl_jax.report.check import findings
 from seqrl_jax.report.words import counted
 from seqrl_jax.tracks.suites import SUITES
@@ -17,8 +18,8 @@ WRONG = 1
 
 def run(options: argparse.Namespace) -> int:
     """Print what was found, errors first. Returns: 1 where there are errors, else 0."""
-    sections, skipped = read(options.directory)
-    found = findings(sections, skipped, SUITES, SEEDS)
+    sections, skipped = read_as_it_is(options.directory)
+    found = findings(sections, [*changes(options.directory), *skipped], SUITES, SEEDS)
     errors = sum(finding.kind == "error" for finding in found)
     records = sum(len(section.records) for section in sections)
     if options.json:

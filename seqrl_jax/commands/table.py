@@ -11,6 +11,7 @@ from rich.console import Console
 
 from seqrl_jax import naming
 from seqrl_jax.commands.console import note, print_json
+from seqrl_jax.release import refuse_changed
 from seqrl_jax.report import overall, table
 from seqrl_jax.report.chosen import chosen, chosen_grid
 from seqrl_jax.report.console import console_tables, improvement_grid, profile_grid
@@ -82,7 +83,16 @@ def print_table(
 
 
 def read(directory: Path) -> tuple[list[Section], list[str]]:
-    """The sections of a directory, and a line for whatever in it was skipped. Raises: RecordError if there is none."""
+    """The sections of a directory, and a line for whatever in it was skipped.
+
+    Raises: RecordError if there is none; ReleaseError for a release that is not what was released.
+    """
+    refuse_changed(directory)
+    return read_as_it_is(directory)
+
+
+def read_as_it_is(directory: Path) -> tuple[list[Section], list[str]]:
+    """The same, also of a release that was changed. Raises: RecordError."""
     records, damaged = store.read(directory)
     recorded, foreign = sections(records, TRACKS)
     return recorded, [*damaged, *foreign]

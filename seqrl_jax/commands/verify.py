@@ -12,6 +12,7 @@ from rich.console import Console
 from seqrl_jax.commands.console import note, one_line, print_json
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.commands.watching import watching
+from seqrl_jax.release import checked, is_release, sha256
 from seqrl_jax.results import store
 from seqrl_jax.results.provenance import origin, write_measurement
 from seqrl_jax.results.record import RecordError
@@ -23,7 +24,12 @@ WRONG = 1
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a verdict for each cell, and write them with their origin. Returns: 1 where a cell came out different."""
+    """Print a verdict for each cell, and write them with their origin and the hashes of what they are about.
+
+    Returns: 1 where a cell came out different. Raises: RecordError without records; ReleaseError for a release that is
+    not what was released.
+    """
+    release = checked(options.directory).name if is_release(options.directory) else None
     records, damaged = store.read(options.directory)
     for line in damaged:
         note(f"skipped {line}")
@@ -32,8 +38,9 @@ def run(options: argparse.Namespace) -> int:
     chosen = sampled(records, options.sample, options.seed)
     use_every_core()
     keep_compiled_programs()
-    verdicts = []
+    verdicts, hashes = [], []
     for record in chosen:
+        hashes.append(sha256(store.content_of(options.directory, record)))
         if record.track in TRACKS:
             with watching(TRACKS[record.track], Console(stderr=True)) as watched:
                 verdicts.append(verify(record, TRACKS, watched))
@@ -43,8 +50,9 @@ def run(options: argparse.Namespace) -> int:
             verdict = verdicts[-1]
             print(one_line(f"{verdict.verdict}: {verdict.method} on {verdict.task}: {verdict.why}"))
     tally: Counter[str] = Counter(verdict.verdict for verdict in verdicts)
-    attested: dict[str, Any] = {"cells": len(records), "sample": len(chosen), "seed": options.seed}
-    attested |= {**dict(tally), "verdicts": [asdict(verdict) for verdict in verdicts]}
+    about = [{**asdict(verdict), "sha256": content} for verdict, content in zip(verdicts, hashes, strict=True)]
+    attested: dict[str, Any] = {"release": release, "cells": len(records), "sample": len(chosen), "seed": options.seed}
+    attested |= {**dict(tally), "verdicts": about}
     if options.out:
         write_measurement(options.out, attested)
     if options.json:

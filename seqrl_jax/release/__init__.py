@@ -15,7 +15,17 @@ The same records give the same files with the same version of pyarrow, whenever 
 """
 
 from seqrl_jax.release.citation import AUTHORS, bibtex, citation
-from seqrl_jax.release.directory import MANIFEST, Release, ReleaseError, checked, refuse_within
+from seqrl_jax.release.directory import (
+    MANIFEST,
+    Release,
+    ReleaseError,
+    changes,
+    checked,
+    is_release,
+    refuse_changed,
+    refuse_within,
+    sha256,
+)
 from seqrl_jax.release.methods import Tuned
 from seqrl_jax.release.packing import release
 
@@ -26,8 +36,12 @@ __all__ = [
     "ReleaseError",
     "Tuned",
     "bibtex",
+    "changes",
     "checked",
     "citation",
+    "is_release",
+    "refuse_changed",
     "refuse_within",
     "release",
+    "sha256",
 ]

@@ -6,12 +6,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Annotated
 from uuid import uuid4
 
+import msgspec
+
 from seqrl_jax.files import write_whole
+from seqrl_jax.results.record import time_of
 from seqrl_jax.results.store import PACKED
 
 MANIFEST = "MANIFEST.json"
@@ -19,8 +23,34 @@ Files = Mapping[str, bytes]
 """Path within the directory, with `/` between its parts -> content."""
 
 
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Size = Annotated[int, msgspec.Meta(ge=0)]
+Number = Annotated[int, msgspec.Meta(ge=1)]
+
+
 class ReleaseError(ValueError):
     """A directory that is no release, or no longer the one that was made."""
+
+
+class Hashed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of a file."""
+
+    sha256: Sha256
+    bytes: Size
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A release as its manifest tells of it, see `Release`. files: every other one. versions: those of before do not
+    say it."""
+
+    records: Number
+    created: str
+    authors: list[str]
+    files: dict[str, Hashed]
+    versions: list[str] = msgspec.field(default_factory=lambda: ["unknown"])
+
+    def __post_init__(self) -> None:
+        time_of(self.created)
 
 
 @dataclass(frozen=True)
@@ -35,18 +65,39 @@ class Release:
     versions: tuple[str, ...]
 
 
-def refuse_existing(directory: Path) -> None:
-    """Raises: ReleaseError if there is something where the release is to stand."""
-    if directory.exists():
+def require_free(directory: Path) -> None:
+    """Raises: ReleaseError if there is something where the release is to stand, or it would stand in another."""
+    refuse_within(directory)
+    if os.path.lexists(directory):
         raise ReleaseError(f"{directory} exists, and a release never changes")
+
+
+def is_release(directory: Path) -> bool:
+    """Whether a directory is one, or was."""
+    return os.path.isfile(directory / MANIFEST) and os.path.isfile(directory / PACKED)
+
+
+def refuse_changed(directory: Path) -> None:
+    """Raises: ReleaseError for a release that is not what was released; anything else passes."""
+    if is_release(directory):
+        checked(directory)
+
+
+def changes(directory: Path) -> list[str]:
+    """What `refuse_changed` says, if it says something."""
+    try:
+        refuse_changed(directory)
+    except ReleaseError as error:
+        return [str(error)]
+    return []
 
 
 def refuse_within(place: Path) -> None:
     """Raises: ReleaseError if a place to write to is a release, or lies within one."""
-    place = place.resolve()
+    place = Path(os.path.realpath(place))
     for directory in (place, *place.parents):
-        if (directory / MANIFEST).is_file() and (directory / PACKED).is_file():
-            raise ReleaseError(f"{directory} is a release, which never changes: name another place by --out")
+        if is_release(directory):
+            raise ReleaseError(f"{directory} is a release, which never changes: name another place to write to")
 
 
 def seal(
@@ -55,9 +106,9 @@ def seal(
     """Write files and their manifest; the directory, which must not exist, appears whole or not at all.
 
     Args: records, created, authors, versions: see `Release`.
-    Raises: ReleaseError if it exists; OSError.
+    Raises: ReleaseError if it exists or stands in a release; OSError.
     """
-    refuse_existing(directory)
+    require_free(directory)
     hashes = {name: {"sha256": sha256(content), "bytes": len(content)} for name, content in sorted(files.items())}
     about = {"records": records, "created": created, "authors": list(authors), "versions": sorted(versions)}
     manifest = {**about, "files": hashes}
@@ -78,29 +129,37 @@ def checked(directory: Path) -> Release:
     not."""
     try:
         content = (directory / MANIFEST).read_bytes()
-        manifest = json.loads(content)
-        hashes = {name: str(said["sha256"]) for name, said in manifest["files"].items()}
-        release = Release(
-            name=sha256(content),
-            records=int(manifest["records"]),
-            created=str(manifest["created"]),
-            authors=tuple(map(str, manifest["authors"])),
-            # Manifests of before do not say it.
-            versions=tuple(map(str, manifest.get("versions", ["unknown"]))),
-        )
+        manifest = msgspec.json.decode(content, type=Manifest)
     except OSError as error:
         raise ReleaseError(f"{directory} is no release: its {MANIFEST} cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReleaseError(f"{directory} is no release: its {MANIFEST} is damaged") from error
-    present = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
-    if added := sorted(present - {MANIFEST} - hashes.keys()):
-        raise ReleaseError(f"{directory}: {added[0]} is not of this release")
-    for name, said in hashes.items():
+    except ValueError as error:
+        raise ReleaseError(f"{directory} is no release: its {MANIFEST} is damaged ({error})") from error
+    if wrong := next(_wrong(directory, manifest.files), None):
+        raise ReleaseError(f"{directory}: {wrong}")
+    return Release(
+        name=sha256(content),
+        records=manifest.records,
+        created=manifest.created,
+        authors=tuple(manifest.authors),
+        versions=tuple(manifest.versions),
+    )
+
+
+def _wrong(directory: Path, files: Mapping[str, Hashed]) -> Iterator[str]:
+    """What in a directory is not as its manifest says: links and empty directories are nothing that it could say."""
+    expected = {MANIFEST, *files}
+    folders = {parent.as_posix() for name in expected for parent in PurePosixPath(name).parents}
+    present = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
+    for name, path in sorted(present.items()):
+        if path.is_symlink():
+            yield f"{name} is a link, and not of this release"
+        elif name not in (folders if path.is_dir() else expected):
+            yield f"{name} is not of this release"
+    for name, said in files.items():
         if name not in present:
-            raise ReleaseError(f"{directory}: {name} is missing")
-        if sha256((directory / name).read_bytes()) != said:
-            raise ReleaseError(f"{directory}: {name} is not what was released")
-    return release
+            yield f"{name} is missing"
+        elif not present[name].is_file() or sha256(present[name].read_bytes()) != said.sha256:
+            yield f"{name} is not what was released"
 
 
 def as_json(value: object) -> bytes:

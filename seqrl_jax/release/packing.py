@@ -8,7 +8,7 @@ from pathlib import Path
 from seqrl_jax.release.citation import AUTHORS, citation
 from seqrl_jax.release.crate import CRATE, crate
 from seqrl_jax.release.croissant import CROISSANT, croissant
-from seqrl_jax.release.directory import Release, ReleaseError, as_json, refuse_existing, seal
+from seqrl_jax.release.directory import Release, ReleaseError, as_json, require_free, seal
 from seqrl_jax.release.every_eval import evaluations
 from seqrl_jax.release.methods import NOTHING_TUNED, Tuned, about
 from seqrl_jax.release.parquet import as_parquet, require_pyarrow
@@ -27,12 +27,13 @@ def release(
     """Write a release of all records of some sections.
 
     Args: authors: of the results. tuned: what settings were chosen by.
-    Raises: ReleaseError if there is nothing to release, or the directory exists; ImportError without pyarrow; OSError.
+    Raises: ReleaseError if there is nothing to release, or the directory exists or stands in a release; ImportError
+        without pyarrow; OSError.
     """
     records = [record for section in sections for record in section.records]
     if not records:
         raise ReleaseError("there are no records to release")
-    refuse_existing(directory)
+    require_free(directory)
     require_pyarrow()
     ordered = sorted(records, key=lambda record: (record.track, record.method, record.task))
     created = newest(ordered).created

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from seqrl_jax.figures import printable
 from seqrl_jax.files import write_whole
-from seqrl_jax.results.encoding import from_json, from_line, to_json
+from seqrl_jax.results.encoding import from_json, from_line, to_json, to_line
 from seqrl_jax.results.record import Record, RecordError
 
 PACKED = "records.jsonl"
@@ -84,6 +84,12 @@ def read_file(path: Directory) -> Record:
     if path.name != name:
         raise RecordError(f"a copy: {record.method} on {record.task} belongs in {name}")
     return record
+
+
+def content_of(directory: Directory, record: Record) -> bytes:
+    """What `read` found a record in: its file, or its line of a release without the end. Raises: OSError."""
+    packed = (Path(directory) / PACKED).is_file()
+    return to_line(record) if packed else path_of(directory, record).read_bytes()
 
 
 def _read_files(paths: Sequence[Path]) -> tuple[list[Record], list[str]]:

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -37,10 +38,15 @@ def test_what_is_released_is_read_back_whatever_the_order(records, in_sections, 
     assert release(in_sections(records), tmp_path / "by", ["Ada"]).name != first.name
 
 
-def rewritten(directory, files):
-    """Its manifest with other files."""
+def rewritten(directory, **fields):
+    """Its manifest with other fields."""
     manifest = json.loads((directory / MANIFEST).read_text())
-    (directory / MANIFEST).write_text(json.dumps(manifest | {"files": files}))
+    (directory / MANIFEST).write_text(json.dumps(manifest | fields))
+
+
+def linked(directory, name):
+    """Something in it moved away, and a link in its place."""
+    (directory / name).symlink_to((directory / name).rename(directory.parent / "elsewhere"))
 
 
 @pytest.mark.parametrize(
@@ -50,10 +56,35 @@ def rewritten(directory, files):
         (lambda at: (at / "README.md").unlink(), "README.md is missing"),
         (lambda at: (at / "more.txt").write_text("more"), "more.txt is not of this release"),
         (lambda at: (at / "data" / "more.json").write_text("{}"), "data/more.json is not of this release"),
+        (lambda at: linked(at, "tables/scores.csv"), "tables/scores.csv is a link"),
+        (lambda at: linked(at, "tables"), "tables is a link"),
+        (lambda at: linked(at, MANIFEST), "MANIFEST.json is a link"),
+        (lambda at: (at / "more").symlink_to("nowhere"), "more is a link"),
+        (lambda at: (at / "more").mkdir(), "more is not of this release"),
+        (lambda at: (at / "data" / "more" / "still").mkdir(parents=True), "data/more is not of this release"),
+        (lambda at: ((at / "README.md").unlink(), (at / "README.md").mkdir()), "README.md is not of this release"),
+        (lambda at: ((at / "README.md").unlink(), os.mkfifo(at / "README.md")), "README.md is not what was released"),
         (lambda at: (at / MANIFEST).write_text("[]"), "damaged"),
-        (lambda at: rewritten(at, ["README.md"]), "damaged"),
-        (lambda at: rewritten(at, {"README.md": "none"}), "damaged"),
-        (lambda at: rewritten(at, {"README.md": {"bytes": 1}}), "damaged"),
+        *(
+            (lambda at, said=said: rewritten(at, **said), "damaged")
+            for said in (
+                {"records": "5"},
+                {"records": 5.7},
+                {"records": True},
+                {"records": 0},
+                {"created": 17},
+                {"created": "yesterday"},
+                {"authors": "Ada"},
+                {"authors": [1]},
+                {"versions": {"0.1": 1}},
+                {"more": 1},
+                {"files": {"README.md": {"sha256": 7, "bytes": 1}}},
+                {"files": {"README.md": {"sha256": "f" * 63, "bytes": 1}}},
+            )
+        ),
+        (lambda at: rewritten(at, files=["README.md"]), "damaged"),
+        (lambda at: rewritten(at, files={"README.md": "none"}), "damaged"),
+        (lambda at: rewritten(at, files={"README.md": {"bytes": 1}}), "damaged"),
         (lambda at: (at / MANIFEST).unlink(), "is no release"),
     ],
 )
@@ -64,6 +95,46 @@ def test_a_release_that_was_changed_is_not_cited(made, change, said, capsys):
         checked(directory)
     assert cli.main(["cite", str(directory)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_records_that_were_changed_are_not_shown_as_those_of_a_release(made, tmp_path, capsys):
+    directory = made[1]
+    packed = directory / store.PACKED
+    packed.write_bytes(packed.read_bytes().replace(b'"steps_made":', b'"steps_made":1', 1))
+    said = f"{directory}: records.jsonl is not what was released"
+    for words in (
+        ["table", str(directory)],
+        ["table", str(directory), "--format", "csv"],
+        ["compare", str(directory), str(directory)],
+        ["report", str(directory), "--out", str(tmp_path / "site")],
+        ["verify", str(directory)],
+        ["release", str(directory), "--out", str(tmp_path / "again")],
+    ):
+        assert cli.main(words) == 2
+        assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert cli.main(["check", str(directory), "--json"]) == 1
+    first = json.loads(capsys.readouterr().out)["findings"][0]
+    assert (first["kind"], first["check"], first["text"]) == ("error", "files", said)
+
+
+def test_nothing_is_written_into_a_release(made, tmp_path, capsys):
+    directory = made[1]
+    (tmp_path / "link").symlink_to(directory)
+    for words in (
+        ["release", str(directory), "--out", "{}/again"],
+        ["verify", str(directory), "--out", "{}/attestation.json"],
+        ["audit", "tiger", "--out", "{}/audit"],
+        ["export", "tiger", "--out", "{}/tiger.npz"],
+        ["data", "wordle", "--out", "{}/log.jsonl"],
+        ["watch", "tiger", "--gif", "{}/film.gif"],
+        ["align", "texts", "--out", "{}/model"],
+    ):
+        for place in (directory, tmp_path / "link"):
+            with pytest.raises(SystemExit, match=r"^2$"):
+                cli.main([word.format(place) for word in words])
+            assert f"{directory} is a release, which never changes" in capsys.readouterr().err
+    checked(directory)
 
 
 def test_a_release_is_named_by_its_manifest(made, capsys):
@@ -96,6 +167,12 @@ def test_an_author_has_a_name(tmp_path, capsys):
 def test_nothing_is_written_over_or_in_part(sections, made, tmp_path, monkeypatch):
     with pytest.raises(ReleaseError, match="never changes"):
         release(sections, made[1])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReleaseError, match="exists"):
+        release(sections, tmp_path / "file")
+    (tmp_path / "file").unlink()
+    with pytest.raises(ReleaseError, match="is a release"):
+        release(sections, made[1] / "within")
     with pytest.raises(ReleaseError, match="no records"):
         release([], tmp_path / "none")
     monkeypatch.setattr("os.rename", lambda *paths: (_ for _ in ()).throw(OSError(28, "full")))
@@ -126,11 +203,12 @@ def test_results_that_are_wrong_are_not_released(tmp_path, capsys):
     assert cli.main(["release", str(source), "--out", str(out)]) == 0
     assert cli.main(["table", str(out), "--json"]) == 0
     assert cli.main(["report", str(out)]) == 2
-    assert "name another place by --out" in capsys.readouterr().err
+    assert "name another place to write to" in capsys.readouterr().err
     for words in (["run", "quick"], ["report", str(source)]):
         for place in (out, out / "within"):
-            assert cli.main([*words, "--out", str(place)]) == 2
-            assert "name another place by --out" in capsys.readouterr().err
+            with pytest.raises(SystemExit, match=r"^2$"):
+                cli.main([*words, "--out", str(place)])
+            assert "name another place to write to" in capsys.readouterr().err
     assert cli.main(["report", str(out), "--out", str(tmp_path / "site")]) == cli.main(["cite", str(out)]) == 0
     (source / "cut.json").write_text("{")
     assert cli.main(["release", str(source), "--out", str(tmp_path / "second")]) == 2

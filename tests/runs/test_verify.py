@@ -1,5 +1,6 @@
 """Records that are run again: the same, alike, different, or no longer to be had."""
 
+import hashlib
 import json
 
 import msgspec
@@ -40,6 +41,23 @@ def test_a_cell_comes_out_as_it_was(recorded, tmp_path, capsys):
     assert (output["cells"], output["sample"], output["same"]) == (2, 2, 2)
     assert {verdict["task"] for verdict in output["verdicts"]} == {"tiger", "aliased_line"}
     assert json.loads(out.read_text()) == output
+    # What is attested is named by its content.
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in recorded.glob("*.json")}
+    assert {verdict["sha256"] for verdict in output["verdicts"]} == hashes and output["release"] is None
+
+
+def test_an_attestation_names_the_release_and_the_line_that_it_is_about(recorded, tmp_path, capsys):
+    made, out = tmp_path / "made", tmp_path / "attestation.json"
+    assert cli.main(["release", str(recorded), "--out", str(made)]) == 0
+    assert cli.main(["verify", str(made), "--sample", "1", "--out", str(out)]) == 0
+    attested = json.loads(out.read_text())
+    assert attested["release"] == hashlib.sha256((made / "MANIFEST.json").read_bytes()).hexdigest()
+    (verdict,) = attested["verdicts"]
+    lines = {
+        hashlib.sha256(line).hexdigest(): json.loads(line)["task"]
+        for line in (made / "records.jsonl").read_bytes().splitlines()
+    }
+    assert lines[verdict["sha256"]] == verdict["task"]
 
 
 def test_what_cannot_be_run_as_it_was_is_said_before_it_is_run(records):
