@@ -225,7 +225,7 @@ class Evidence:
         record = self.record(suite, method, task)
         track = TRACKS[record.track]
         ends = next(each for each in track.scales if each.name == scale)
-        values = scaled_counted(record, track.columns[0].metric, ends.zero, ends.one) or []
+        values = scaled_counted(record, track.columns[0].metric, ends.zero, ends.one, record.bounds) or []
         return dict(zip(record.seeds, values, strict=False))
 
     def _read(self, suite: str) -> dict[tuple[str, str], Record]:

@@ -24,6 +24,7 @@ def run(options: argparse.Namespace) -> None:
         require_methods(methods[1:], second)
     others = {section.track.name: section for section in second}
     both = [(section, others[section.track.name]) for section in first if section.track.name in others]
+    alone = compare.unpaired(first, second, methods)
     paired = [(one, compare.pairs(one, other, methods)) for one, other in both]
     if options.json:
         return print_json(
@@ -32,10 +33,16 @@ def run(options: argparse.Namespace) -> None:
                 "overall": [
                     compare.for_machines(row) for one, pairs in paired for row in compare.compare_overall(one, pairs)
                 ],
+                "only_first": [compare.cell_for_machines(record) for record in alone[0]],
+                "only_second": [compare.cell_for_machines(record) for record in alone[1]],
                 "warnings": [line for _, pairs in paired for line in compare.caveats(pairs)],
                 "damaged": [*skipped, *more],
             }
         )
     show([grid for one, pairs in paired for grid in compare.grids(one, pairs)], [*skipped, *more])
+    places = [f"in {directory}" for directory in options.directories]
+    for place, records in zip(places if len(places) > 1 else [f"of {method}" for method in options.agents], alone):
+        for line in compare.cells(records):
+            note(f"only {place}: {line}")
     for line in (line for _, pairs in paired for line in compare.caveats(pairs)):
         note(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,10 @@ import msgspec
 
 from seqrl_jax.figures import printable
 from seqrl_jax.report.grid import Grid, Line
-from seqrl_jax.report.sections import Section
+from seqrl_jax.report.sections import Section, newest
 from seqrl_jax.report.table import counted_scores
-from seqrl_jax.report.words import with_failures, with_interval
-from seqrl_jax.results.record import Record
+from seqrl_jax.report.words import listed, with_failures, with_interval
+from seqrl_jax.results.record import TOLERANCE, Record
 from seqrl_jax.results.statistics import Estimate, difference, probability_of_improvement
 
 Pair = tuple[Record, Record]
@@ -60,6 +61,32 @@ def pairs(first: Section, second: Section, methods: tuple[str, str] | None) -> l
         if other is not None and (methods is None or record.method == methods[0]):
             matched.append((record, other))
     return matched
+
+
+def unpaired(
+    first: Sequence[Section], second: Sequence[Section], methods: tuple[str, str] | None
+) -> tuple[list[Record], list[Record]]:
+    """The records of the first without one of the second beside them, and those of the second without one of the
+    first; of the two methods that are asked for, or of all."""
+    mine, theirs = (
+        {
+            (record.track, record.task, record.method if methods is None else ""): record
+            for section in sections
+            for record in section.records
+            if methods is None or record.method == methods[place]
+        }
+        for place, sections in enumerate((first, second))
+    )
+    alone = lambda one, other: [record for cell, record in one.items() if cell not in other]
+    return alone(mine, theirs), alone(theirs, mine)
+
+
+def cells(records: Sequence[Record]) -> list[str]:
+    """Records in words, a line for each method."""
+    tasks: dict[str, list[str]] = {}
+    for record in records:
+        tasks.setdefault(record.method, []).append(record.task)
+    return [f"{method} on {listed(names)}" for method, names in tasks.items()]
 
 
 def compare(section: Section, pairs: Sequence[Pair]) -> list[Compared]:
@@ -111,15 +138,23 @@ def for_machines(row: Compared | ComparedOverall) -> dict[str, Any]:
     return {"agents": fields.pop("methods"), **fields}
 
 
+def cell_for_machines(record: Record) -> dict[str, str]:
+    """The fields of a record without a partner."""
+    return {"track": record.track, "task": record.task, "agent": record.method}
+
+
 def caveats(pairs: Sequence[Pair]) -> list[str]:
-    """Why a difference need not be the methods': tasks that are not the same in both, budgets that differ."""
+    """Why a difference need not be the methods': tasks that are not the same in both, or of which other values are
+    proved, budgets that differ."""
     changed = dict.fromkeys(one.task for one, other in pairs if one.task_fingerprint != other.task_fingerprint)
+    proved = dict.fromkeys(one.task for one, other in pairs if one.task not in changed and not _agree(one, other))
     budgets: dict[tuple[int, int], dict[str, None]] = {}
     for one, other in pairs:
         if one.steps_asked != other.steps_asked:
             budgets.setdefault((one.steps_asked, other.steps_asked), {})[_both((one.method, other.method))] = None
     return [
         *(f"{task} is not the same task in both" for task in changed),
+        *(f"{task} has other certified values in the two: both are scaled by those of the last" for task in proved),
         *(
             f"{first:,} steps of training against {second:,}: {', '.join(methods)}"
             for (first, second), methods in budgets.items()
@@ -164,9 +199,22 @@ def _both(methods: tuple[str, str]) -> str:
     return first if first == second else f"{first}, {second}"
 
 
+def _agree(one: Record, other: Record) -> bool:
+    """Whether the same values are proved in two records, but for rounding."""
+    return one.bounds.keys() == other.bounds.keys() and all(
+        math.isclose(getattr(bound, end), getattr(other.bounds[name], end), rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        for name, bound in one.bounds.items()
+        for end in ("lower", "upper")
+    )
+
+
 def _scaled(section: Section, one: Record, other: Record) -> list[tuple[float, float]]:
-    """[pairs] scores on the track's first scale, failed seeds counted; nothing where the task does not allow it."""
-    scores = counted_scores(section, one), counted_scores(section, other)
+    """[pairs] scores on the track's first scale, failed seeds counted; nothing where the task does not allow it.
+
+    The scale is one for both: where they do not agree on what is proved, that of the record made last.
+    """
+    bounds = newest((one, other)).bounds
+    scores = counted_scores(section.track, one, bounds), counted_scores(section.track, other, bounds)
     return _paired(one, other, *scores) if all(scores) else []
 
 

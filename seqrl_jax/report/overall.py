@@ -93,7 +93,8 @@ def samples(section: Section, method: str) -> dict[str, list[float]]:
     """Task -> the scores of a method's seeds on the track's first scale, failed ones counted, where it is defined."""
     if not section.track.scales:
         return {}
-    scores = {record.task: counted_scores(section, record) for record in section.methods.get(method, [])}
+    records, track = section.methods.get(method, []), section.track
+    scores = {record.task: counted_scores(track, record, section.bounds(record.task)) for record in records}
     return {task: values for task, values in scores.items() if values}
 
 

@@ -12,7 +12,7 @@ from seqrl_jax.report.sections import Section, changed_tasks
 from seqrl_jax.results.record import Bound, Policy, Record
 from seqrl_jax.results.scores import MIN_SHARE, between, exceeds_bound, proves_above, scale_ends, scaled_counted
 from seqrl_jax.results.statistics import Estimate, estimates
-from seqrl_jax.tracks.base import Scale
+from seqrl_jax.tracks.base import Scale, Track
 
 Kind = Literal["agent", "certified"]
 ALWAYS = ("normalised", "memory")
@@ -80,7 +80,7 @@ def rows(section: Section) -> list[Row]:
     for task, records in section.tasks.items():
         bounds = section.bounds(task)
         table += [_proved_row(section, task, name, bounds) for name in bounds]
-        table += [_method_row(section, record, over_seeds[id(record)]) for record in records]
+        table += [_method_row(section, record, bounds, over_seeds[id(record)]) for record in records]
     return table
 
 
@@ -140,12 +140,15 @@ def without_scale(section: Section) -> list[str]:
     return sentences
 
 
-def counted_scores(section: Section, record: Record) -> list[float]:
-    """[N] a record's seeds on the track's first scale, failed ones counted; nothing where it is not defined."""
-    if not section.track.scales:
+def counted_scores(track: Track, record: Record, bounds: Mapping[str, Bound]) -> list[float]:
+    """[N] a record's seeds on the track's first scale, failed ones counted; nothing where it is not defined.
+
+    bounds: of the task, see `scaled_counted`.
+    """
+    if not track.scales:
         return []
-    scale = section.track.scales[0]
-    return scaled_counted(record, section.track.columns[0].metric, scale.zero, scale.one) or []
+    scale = track.scales[0]
+    return scaled_counted(record, track.columns[0].metric, scale.zero, scale.one, bounds) or []
 
 
 def _over_seeds(section: Section) -> dict[int, dict[str, Estimate]]:
@@ -166,7 +169,9 @@ def _ceiling(record: Record) -> float:
     return min([record.bounds[name].upper for name in record.bounded_by], default=math.inf)
 
 
-def _method_row(section: Section, record: Record, over_seeds: Mapping[str, Estimate]) -> Row:
+def _method_row(
+    section: Section, record: Record, bounds: Mapping[str, Bound], over_seeds: Mapping[str, Estimate]
+) -> Row:
     scored, *others = section.track.columns
     score = over_seeds.get(scored.metric)
     proved = lambda scale: proves_above(record, scored.metric, scale.zero, None if score is None else score.low)
@@ -179,12 +184,12 @@ def _method_row(section: Section, record: Record, over_seeds: Mapping[str, Estim
         policy=record.policy,
         seeds=len(record.seeds),
         failed=record.failed,
-        certified=_is_certified(section, record.bounds),
+        certified=_is_certified(section, bounds),
         score=score,
         scales={
             scale.name: scaled
             for scale in section.track.scales
-            if score and (scaled := _scaled(score, scale, record.bounds, proved(scale)))
+            if score and (scaled := _scaled(score, scale, bounds, proved(scale)))
         },
         metrics={column.metric: over_seeds[column.metric] for column in others if column.metric in over_seeds},
         warnings=record.warnings,

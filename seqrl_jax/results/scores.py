@@ -47,35 +47,37 @@ def reach(bounds: Mapping[str, Bound]) -> float:
     return max(0.0, max(bound.upper for bound in ends) - min(bound.lower for bound in ends)) if ends else 0.0
 
 
-def counted(record: Record, metric: str, zero: str) -> PerSeed | None:
+def counted(record: Record, metric: str, zero: Bound | None) -> PerSeed | None:
     """[N] a metric with a number for failed seeds too, for aggregates: those that finished alone would flatter a method
     that diverges.
 
-    A failed seed counts as the lower end of the bound `zero`, of the random policy say, or as the worst of what its own
-    curve of that metric showed and of what the other seeds score, if that is lower. So no seed gains by diverging.
+    A failed seed counts as the lower end of the bound `zero`, that of the random policy say, or as the worst of what
+    its own curve of that metric showed and of what the other seeds score, if that is lower. So no seed gains by
+    diverging.
 
     Returns: None for a failed seed if there is no such bound; None as a whole without the metric.
     """
     values = record.metrics.get(metric)
     if values is None:
         return None
-    bound = record.bounds.get(zero)
-    floor = None if bound is None else min([bound.lower, *record.finished(metric)])
+    floor = None if zero is None else min([zero.lower, *record.finished(metric)])
     return [
         value if value is not None or floor is None else min([floor, *_shown(record, metric, index)])
         for index, value in enumerate(values)
     ]
 
 
-def scaled_counted(record: Record, metric: str, zero: str, one: str) -> list[float] | None:
+def scaled_counted(record: Record, metric: str, zero: str, one: str, bounds: Mapping[str, Bound]) -> list[float] | None:
     """[N] a metric as a score that is 0 at the lower end of the bound `zero` and 1 at that of `one`.
+
+    bounds: of the task. Scores that are compared are between the same ones, whatever each record says.
 
     Lower ends are values of policies that are kept. Where the bound is not exact, a score may pass 1 without being
     wrong; `exceeds_bound` compares with the upper end. Failed seeds count as in `counted`.
 
     Returns: None without the metric, or where the bounds allow no such score (see `scale_ends`).
     """
-    values, ends = counted(record, metric, zero), scale_ends(record.bounds, zero, one)
+    values, ends = counted(record, metric, bounds.get(zero)), scale_ends(bounds, zero, one)
     if values is None or ends is None:
         return None
     return [between(value, *ends) for value in values if value is not None]
@@ -123,7 +125,7 @@ def proves_above(record: Record, metric: str, bound: str, low: float | None = No
     if bound not in record.bounds:
         return False
     if low is None or record.failed:
-        values = [value for value in counted(record, metric, bound) or [] if value is not None]
+        values = [value for value in counted(record, metric, record.bounds[bound]) or [] if value is not None]
         low = estimate(values).low if values else None
     upper = record.bounds[bound].upper
     needed = upper + TOLERANCE * max(1.0, abs(upper))

@@ -1,6 +1,11 @@
+import json
+
 import pytest
 
-from seqrl_jax.report.compare import caveats, compare, compare_overall, for_machines, grids, pairs
+from seqrl_jax import cli
+from seqrl_jax.report.compare import caveats, cells, compare, compare_overall, for_machines, grids, pairs, unpaired
+from seqrl_jax.results import store
+from seqrl_jax.results.record import Bound
 
 
 @pytest.fixture
@@ -55,6 +60,45 @@ def test_what_else_differs_between_the_runs_is_named(section, record):
         "100 steps of training against 1,000: good",
     ]
     assert caveats(pairs(first, first, None)) == []
+
+
+@pytest.mark.parametrize("last", ["first", "second"])
+def test_two_runs_are_compared_on_one_scale(section, record, last):
+    """The same scores, though one run proves a best value of 1 and the other one of 2."""
+    later = {"created": "2026-02-01T00:00:00+00:00"}
+    wide = {"random": Bound(0, 0, ""), "plain": Bound(0.5, 0.5, ""), "best": Bound(2, 2, "")}
+    first = section(record(**(later if last == "first" else {})))
+    second = section(record(metrics={"return": [0.4, 0.5, 0.6]}, bounds=wide, **(later if last == "second" else {})))
+    both = pairs(first, second, None)
+    (row,), (total,) = compare(first, both), compare_overall(first, both)
+    best = 1 if last == "first" else 2
+    assert row.scaled.value == pytest.approx(0.2 / best) == total.difference.value
+    assert caveats(both) == ["first has other certified values in the two: both are scaled by those of the last"]
+
+
+def test_cells_that_one_side_lacks_are_listed(section, record):
+    first = section(record(), record(task="second"), record(method="bad"))
+    second = section(record(), record(method="other"), record(task="second", method="other"))
+    mine, theirs = unpaired([first], [second], None)
+    assert cells(mine) == ["bad on first", "good on second"]
+    assert cells(theirs) == ["other on first and second"]
+    assert [cells(side) for side in unpaired([first], [first], ("good", "bad"))] == [["good on second"], []]
+    assert [cells(side) for side in unpaired([first], [], None)] == [["good on first and second", "bad on first"], []]
+
+
+def test_the_command_lists_them_too(tmp_path, record, capsys):
+    for name, tasks in (("a", ("tiger", "tmaze")), ("b", ("tiger", "peek_maze"))):
+        for task in tasks:
+            store.write(tmp_path / name, record(track="pomdp", task=task, method="ppo", bounds={}, bounded_by=[]))
+    words = ["compare", str(tmp_path / "a"), str(tmp_path / "b")]
+    assert cli.main([*words, "--json"]) == 0
+    output = json.loads(capsys.readouterr().out)
+    assert [row["task"] for row in output["rows"]] == ["tiger"]
+    assert output["only_first"] == [{"track": "pomdp", "task": "tmaze", "agent": "ppo"}]
+    assert output["only_second"] == [{"track": "pomdp", "task": "peek_maze", "agent": "ppo"}]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().err
+    assert f"only in {tmp_path / 'a'}: ppo on tmaze" in said and f"only in {tmp_path / 'b'}: ppo on peek_maze" in said
 
 
 def test_other_columns_are_compared_where_both_have_them(section, record):

@@ -37,6 +37,16 @@ def test_what_is_proved_comes_first_with_its_ends(section, record):
     assert row(rows(section(made)), method="best").scales["memory"].value.value == 1.0
 
 
+def test_a_task_has_one_scale_whatever_its_records_say(section, record):
+    """That of the values that stand above the scores: those of the record made last."""
+    wide = bounds(random=0.0, plain=0.5, best=2.0)
+    made = section(record(), record(method="bad", bounds=wide, created="2026-02-01T00:00:00+00:00"))
+    for found in (found for found in rows(made) if found.kind == "agent"):
+        assert found.scales["normalised"].value.value == pytest.approx(0.3 / 2)
+    means = {found.method: found.statistics["mean"].value for found in overall(made) if found.kind == "agent"}
+    assert means == {method: pytest.approx(0.3 / 2) for method in ("good", "bad")}
+
+
 def test_memory_is_proved_by_the_upper_end_and_shown_from_both(section, record):
     wide = bounds(random=0.0, plain=(0.5, 0.75), best=1.0)
     between = record(metrics={"return": [0.6, 0.61, 0.62]}, bounds=wide)

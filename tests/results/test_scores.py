@@ -59,28 +59,31 @@ def test_a_scale_is_left_out_whatever_the_unit_of_return():
 
 def test_a_metric_stands_between_the_lower_ends(make_record):
     record = make_record(metrics={"return": [0.2, 0.5, 1.0]})
-    assert scaled_counted(record, "return", "random", "history") == [0.2, 0.5, 1.0]
-    assert scaled_counted(record, "return", "memoryless_stochastic", "history") == pytest.approx([-1 / 3, 1 / 6, 1.0])
-    assert scaled_counted(record, "return", "random", "optimum") is None
-    assert scaled_counted(record, "reward", "random", "history") is None
-    assert scaled_counted(record, "return", "history", "history") is None
+    assert scaled_counted(record, "return", "random", "history", record.bounds) == [0.2, 0.5, 1.0]
+    assert scaled_counted(record, "return", "memoryless_stochastic", "history", record.bounds) == pytest.approx(
+        [-1 / 3, 1 / 6, 1.0]
+    )
+    assert scaled_counted(record, "return", "random", "optimum", record.bounds) is None
+    assert scaled_counted(record, "reward", "random", "history", record.bounds) is None
+    assert scaled_counted(record, "return", "history", "history", record.bounds) is None
 
 
 def test_a_failed_seed_counts_as_the_random_policy(make_record):
     record = make_record(metrics={"return": [0.2, None, 1.0]}, failures={"1": FAILED})
-    assert counted(record, "return", "random") == [0.2, 0.0, 1.0]
-    assert scaled_counted(record, "return", "random", "history") == [0.2, 0.0, 1.0]
-    assert counted(record, "return", "no such bound") == [0.2, None, 1.0]
-    assert counted(record, "reward", "random") is None
-    assert scaled_counted(record, "return", "random", "no such bound") is None
+    assert counted(record, "return", record.bounds.get("random")) == [0.2, 0.0, 1.0]
+    assert scaled_counted(record, "return", "random", "history", record.bounds) == [0.2, 0.0, 1.0]
+    assert counted(record, "return", record.bounds.get("no such bound")) == [0.2, None, 1.0]
+    assert counted(record, "reward", record.bounds.get("random")) is None
+    assert scaled_counted(record, "return", "random", "no such bound", record.bounds) is None
 
 
 def test_a_failed_seed_counts_as_the_worst_it_showed_where_that_is_worse(make_record):
     curve = {"return": Curve("environment steps", [0.0, 100.0], [[0.0, -3.0, 0.0], [0.2, None, 0.4]])}
     failing = {"metrics": {"return": [0.2, None, 1.0]}, "failures": {"1": FAILED}}
-    assert counted(make_record(curves=curve, **failing), "return", "random") == [0.2, -3.0, 1.0]
+    zero = make_record().bounds["random"]
+    assert counted(make_record(curves=curve, **failing), "return", zero) == [0.2, -3.0, 1.0]
     worse = {**failing, "metrics": {"return": [-4.0, None, 1.0]}}
-    assert counted(make_record(curves=curve, **worse), "return", "random") == [-4.0, -4.0, 1.0]
+    assert counted(make_record(curves=curve, **worse), "return", zero) == [-4.0, -4.0, 1.0]
 
 
 @settings(max_examples=200, deadline=None)
@@ -105,7 +108,7 @@ def test_diverging_never_makes_a_method_rise(make_record, scores, failing, where
     broken = make_record(
         metrics={"return": left}, curves=curves, failures={str(index): FAILED for index in failing}, **shared
     )
-    before, after = (scaled_counted(record, "return", "random", "history") for record in (whole, broken))
+    before, after = (scaled_counted(record, "return", "random", "history", record.bounds) for record in (whole, broken))
     assert len(after) == count and all(one <= two + 1e-9 for one, two in zip(after, before))
 
 
