@@ -8,7 +8,7 @@ from functools import cached_property
 
 from seqrl_jax import naming
 from seqrl_jax.report.words import counted, listed
-from seqrl_jax.results.record import Bound, Record
+from seqrl_jax.results.record import LARGEST, Bound, Record
 from seqrl_jax.tracks.base import Track
 
 
@@ -51,29 +51,38 @@ class Section:
 def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[list[Section], list[str]]:
     """The sections of records, in the order of the tracks.
 
-    Returns: (sections, a sentence about the records of each track that is not known, and about each record that lacks
-    its track's score).
+    Returns: (sections, a sentence about each record that cannot be told, and about those of each track that is not
+    known).
     """
     by_track: dict[str, list[Record]] = {}
     for record in records:
         by_track.setdefault(record.track, []).append(record)
-    scores = {name: track.columns[0].metric for name, track in tracks.items()}
-    skipped = [
-        f"{record.method} on {record.task}: no {score}, which is the score of the track {name}"
-        for name, score in scores.items()
-        for record in by_track.get(name, [])
-        if score not in record.metrics
-    ]
-    scored = {
-        name: [record for record in by_track.get(name, []) if score in record.metrics] for name, score in scores.items()
-    }
-    present = [Section(tracks[name], in_order(group, tracks[name])) for name, group in scored.items() if group]
+    present, skipped = [], []
+    for name, track in tracks.items():
+        told = []
+        for record in by_track.get(name, []):
+            if why := _untold(record, track):
+                skipped.append(f"{record.method} on {record.task}: {why}")
+            else:
+                told.append(record)
+        if told:
+            present.append(Section(track, in_order(told, track)))
     skipped += [
         f"{counted(len(group), 'record')} of the track {name!r}, which is unknown here (known: {listed(list(tracks))})"
         for name, group in by_track.items()
         if name not in tracks
     ]
     return present, skipped
+
+
+def _untold(record: Record, track: Track) -> str | None:
+    """Why nothing can be computed of a record, if that is so."""
+    score = track.columns[0].metric
+    if score not in record.metrics:
+        return f"no {score}, which is the score of the track {track.name}"
+    if record.largest > LARGEST:
+        return f"a number of the magnitude {record.largest:.2g}, and of those beyond {LARGEST:g} nothing is computed"
+    return None
 
 
 def in_order(records: Iterable[Record], track: Track) -> tuple[Record, ...]:

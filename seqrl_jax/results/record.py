@@ -35,6 +35,8 @@ TOLERANCE = 1e-6
 """Relative, where a bound's lower end may lie above its upper end by rounding."""
 
 
+LARGEST = 1e100
+"""What is computed of larger numbers (sums, squares, scores between bounds) may overflow: they are kept, not told."""
 ISO_8601 = re.compile(r"\d{4}(-\d\d-\d\d|\d{4}|-?W\d\d(-?\d)?)(T[\d:.,]+(Z|[+-][\d:]+)?)?", re.ASCII)
 """Its form; whether there is such a day is Python's to say, which reads other forms too."""
 
@@ -173,6 +175,15 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
             for index, row in enumerate(curve.values):
                 yield f"curves.{name}.values[{index}]", row
         yield "episodes", self.episodes
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude of all that is computed with."""
+        rows = [*self.metrics.values(), *self.standard_errors.values()]
+        rows += [row for curve in self.curves.values() for row in (curve.at, *curve.values)]
+        rows += [(bound.lower, bound.upper) for bound in self.bounds.values()]
+        rows.append((self.spent.compilation, self.spent.training, self.spent.evaluation))
+        return max(max(map(abs, filter(None, row)), default=0.0) for row in rows)
 
     @property
     def failed(self) -> int:

@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from seqrl_jax.results.record import LARGEST
 from seqrl_jax.results.task_statistics import (
     Samples,
     Statistic,
@@ -227,6 +228,8 @@ def _strata(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
     strata = [np.asarray(sample, np.float64).reshape(-1) for sample in samples]
     if not strata or any(stratum.size == 0 for stratum in strata):
         raise ValueError("an estimate needs at least one value of every task")
+    if max(np.abs(stratum).max() for stratum in strata) > LARGEST:
+        raise ValueError(f"a number beyond {LARGEST:g}: of such nothing is estimated")
     return strata
 
 

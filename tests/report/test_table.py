@@ -1,10 +1,12 @@
+import json
+
 import pytest
 
 from seqrl_jax.report import overall as overall_rows
 from seqrl_jax.report.overall import STATISTICS, improvement, overall, profile
 from seqrl_jax.report.sections import changed_tasks, mixtures, sections, warnings
 from seqrl_jax.report.table import errors, for_machines, rows, without_scale
-from seqrl_jax.results.record import Bound
+from seqrl_jax.results.record import Bound, Curve, Spent
 
 
 def row(rows, **wanted):
@@ -186,6 +188,33 @@ def test_tasks_and_methods_stand_in_the_order_of_their_registries(section, recor
     made = section(*(record(task=task, method=method) for task, method in specs))
     assert [one.task for one in made.records] == ["first", "first", "first", "second:x=1", "zzz"]
     assert list(made.methods) == ["good", "good:y=2", "bad", "other"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"metrics": {"return": [1e308, 1.2e308, 1.7e308]}, "bounded_by": []},
+        {"metrics": {"return": [0.2, 0.3, 0.4], "price": [-1.7e308, None, 1.7e308]}},
+        {"standard_errors": {"return": [1e308] * 3}, "episodes": [9] * 3},
+        {"bounds": bounds(random=-1.7e308, best=1.7e308)},
+        {"curves": {"return": Curve("steps", [0.0], [[0.0, 0.0, -1.7e308]])}},
+        {"spent": Spent(1.7e308, 1.7e308, 0.0)},
+    ],
+)
+def test_numbers_that_sums_overflow_with_are_named_and_skipped(track, record, fields):
+    found, (skipped,) = sections([record(), record(task="second", **fields)], {"made": track()})
+    assert [one.task for section in found for one in section.records] == ["first"]
+    assert skipped.startswith("good on second: a number of the magnitude 1") and "beyond 1e+100" in skipped
+
+
+def test_numbers_as_large_as_are_told_are_handled(section, record):
+    made = section(
+        record(metrics={"return": [-1e100, 2e99, 1e100]}, bounded_by=[]),
+        record(task="second", bounds=bounds(random=-1e100, plain=0.0, best=1e100)),
+        record(task="second", method="bad", metrics={"return": [1e100]}, bounds=bounds(random=0.0, best=1e-8)),
+    )
+    said = [for_machines(found) for found in rows(made)] + [overall_rows.for_machines(found) for found in overall(made)]
+    assert "Infinity" not in json.dumps(said) and "NaN" not in json.dumps(said)
 
 
 def test_what_no_track_knows_is_named_and_skipped(track, record):

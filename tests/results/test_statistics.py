@@ -234,3 +234,9 @@ def test_a_proportion_has_wilson_s_interval():
     assert proportion([1.0]) == Estimate(1.0, None, None)
     with pytest.raises(ValueError, match="at least one value"):
         proportion([])
+
+
+def test_numbers_whose_sums_overflow_are_refused():
+    for values in ([1e308, 1.7e308], [-1.7e308, 1.7e308, 0.0]):
+        with pytest.raises(ValueError, match="beyond 1e"):
+            estimate(values)
