@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -179,10 +179,11 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     @property
     def largest(self) -> float:
         """The largest magnitude of all that is computed with."""
-        rows = [*self.metrics.values(), *self.standard_errors.values()]
-        rows += [row for curve in self.curves.values() for row in (curve.at, *curve.values)]
-        rows += [(bound.lower, bound.upper) for bound in self.bounds.values()]
-        rows.append((self.spent.compilation, self.spent.training, self.spent.evaluation))
+        rows: list[Sequence[float | None]] = [*self.metrics.values(), *self.standard_errors.values()]
+        for curve in self.curves.values():
+            rows += [curve.at, *curve.values]
+        rows.append([end for bound in self.bounds.values() for end in (bound.lower, bound.upper)])
+        rows.append([self.spent.compilation, self.spent.training, self.spent.evaluation])
         return max(max(map(abs, filter(None, row)), default=0.0) for row in rows)
 
     @property

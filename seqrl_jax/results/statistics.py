@@ -27,7 +27,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from seqrl_jax.results.record import LARGEST
 from seqrl_jax.results.task_statistics import (
     Samples,
     Statistic,
@@ -61,6 +60,8 @@ Range = tuple[ArrayLike, ArrayLike]
 CONFIDENCE = 0.95
 RESAMPLES = 1999
 SEED = 0
+LARGEST = 1e300
+"""Of larger numbers sums overflow."""
 BLOCK = 2**22
 """Numbers that are resampled at once."""
 GROUPS = 100

@@ -109,7 +109,7 @@ def _room(lines: Sequence[Line], levels: Sequence[Level] = ()) -> tuple[float, f
     """Of the y axis, a little more than lines and levels need."""
     ends = [end for line in lines for end in (*line.low, *line.high)]
     ends += [end for level in levels for end in (level.low, level.high)]
-    margin = 0.05 * max(max(ends) - min(ends), 0.1)
+    margin = 0.05 * max(max(ends) - min(ends), 0.1, 1e-3 * max(map(abs, ends)))
     return min(ends) - margin, max(ends) + margin
 
 

@@ -115,6 +115,12 @@ def test_costs_are_the_shares_of_cells_and_need_a_training(section, record):
     assert costs(unscaled) is None and profiles(unscaled) is None
 
 
+@pytest.mark.parametrize("score", [0.0, 1e16, -1e99])
+def test_one_score_has_room_about_it_however_large_it_is(section, record, score):
+    drawn = costs(sheets([("a", [section(record(metrics={"return": [score] * 3}, bounded_by=[]))])])[0])
+    assert len(drawn.y_ticks) > 1
+
+
 def sized(record, count, **changes):
     return record(metrics={"return": [0.2, 0.3, 0.4], "parameters": [count] * 3}, **changes)
 
