@@ -10,12 +10,14 @@ from seqrl_jax.commands.table import read_as_it_is
 from seqrl_jax.release import changes
 from seqrl_jax.report.check import findings
 from seqrl_jax.report.words import counted
+from seqrl_jax.results.store import uncollected
 from seqrl_jax.tracks.suites import SUITES
 from seqrl_jax.tracks.tuning import SEEDS
 
 WRONG = 1
 
 
+@uncollected()
 def run(options: argparse.Namespace) -> int:
     """Print what was found, errors first. Returns: 1 where there are errors, else 0."""
     sections, skipped = read_as_it_is(options.directory)

@@ -8,8 +8,10 @@ from seqrl_jax import naming
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.table import read, require_methods, show
 from seqrl_jax.report import compare
+from seqrl_jax.results.store import uncollected
 
 
+@uncollected()
 def run(options: argparse.Namespace) -> None:
     """Print the differences, second minus first. Raises: SpecError if one directory alone names no two methods."""
     if len(options.directories) > 2:

@@ -19,9 +19,11 @@ from seqrl_jax.report.formats import written, written_rows
 from seqrl_jax.report.grid import Grid, rendered
 from seqrl_jax.report.sections import Section, mixtures, sections, warnings
 from seqrl_jax.results import store
+from seqrl_jax.results.store import uncollected
 from seqrl_jax.tracks.registry import TRACKS
 
 
+@uncollected()
 def run(options: argparse.Namespace) -> None:
     """Print the table of a directory; or what is asked for instead: rows of some columns, profiles, probabilities of
     improvement."""

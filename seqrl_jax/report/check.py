@@ -13,8 +13,8 @@ from seqrl_jax.results.code import fingerprint
 from seqrl_jax.results.record import Record
 from seqrl_jax.tracks.base import Suite
 
-MOST_TASKS = 64
-"""Of a track, that are made anew to be compared: the first in its order. The largest suite has a quarter as many."""
+MOST_TASKS = 32
+"""Of a track, that are made anew to be compared: the first in its order. The largest suite has half as many."""
 
 
 @dataclass(frozen=True)

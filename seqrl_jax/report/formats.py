@@ -122,21 +122,23 @@ def _csv(sections: Sequence[Section]) -> str:
 
 
 def _csv_of(table: Sequence[Fields]) -> str:
-    flat = [dict(_flat(row)) for row in table]
+    flat = [_flat(row) for row in table]
     fields = list(dict.fromkeys(name for line in flat for name in line))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(fields)
+    writer.writerows([line.get(name) for name in fields] for line in flat)
     return text.getvalue()
 
 
-def _flat(value: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def _flat(value: Mapping[str, object]) -> dict[str, object]:
+    fields: dict[str, object] = {}
     for name, entry in value.items():
-        if isinstance(entry, Mapping):
-            yield from _flat(entry, f"{prefix}{name}.")
+        if isinstance(entry, dict):
+            fields |= {f"{name}.{inner}": part for inner, part in _flat(entry).items()}
         else:
-            yield prefix + name, "; ".join(entry) if isinstance(entry, list) else entry
+            fields[name] = "; ".join(entry) if isinstance(entry, list) else entry
+    return fields
 
 
 CSV = "csv"

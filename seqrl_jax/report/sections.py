@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,11 +31,10 @@ class Section:
     @cached_property
     def methods(self) -> dict[str, list[Record]]:
         """The records of each method."""
-        places = _places(self.track.methods)
         methods: dict[str, list[Record]] = {}
-        for record in sorted(self.records, key=lambda record: _place(places, record.method)):
+        for record in self.records:
             methods.setdefault(record.method, []).append(record)
-        return methods
+        return {method: methods[method] for method in sorted(methods, key=_place_in(self.track.methods))}
 
     @cached_property
     def proved(self) -> list[str]:
@@ -42,10 +42,14 @@ class Section:
         names = {name for task in self.tasks for name in self.bounds(task)}
         return [name for name in self.track.bounds if name in names]
 
-    def bounds(self, task: str) -> dict[str, Bound]:
+    def bounds(self, task: str) -> Mapping[str, Bound]:
         """What is proved about a task, in the track's order, by the record made last."""
-        proved = newest(self.tasks[task]).bounds
-        return {name: proved[name] for name in self.track.bounds if name in proved}
+        return self._bounds[task]
+
+    @cached_property
+    def _bounds(self) -> dict[str, dict[str, Bound]]:
+        names, proved = list(self.track.bounds), {task: newest(records).bounds for task, records in self.tasks.items()}
+        return {task: {name: bounds[name] for name in names if name in bounds} for task, bounds in proved.items()}
 
 
 def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[list[Section], list[str]]:
@@ -87,9 +91,8 @@ def _untold(record: Record, track: Track) -> str | None:
 
 def in_order(records: Iterable[Record], track: Track) -> tuple[Record, ...]:
     """Tasks, then methods, in the order of the track's registries; what is not in them comes last, by name."""
-    tasks, methods = _places(track.tasks), _places(track.methods)
-    by_registry = lambda record: (_place(tasks, record.task), _place(methods, record.method))
-    return tuple(sorted(records, key=by_registry))
+    task, method = functools.cache(_place_in(track.tasks)), functools.cache(_place_in(track.methods))
+    return tuple(sorted(records, key=lambda record: (task(record.task), method(record.method))))
 
 
 def newest(records: Sequence[Record]) -> Record:
@@ -136,12 +139,10 @@ def changed_tasks(section: Section) -> list[str]:
     return lines
 
 
-def _places(registry: Iterable[str]) -> dict[str, int]:
-    return {name: place for place, name in enumerate(registry)}
-
-
-def _place(places: Mapping[str, int], spec: str) -> tuple[int, str]:
-    return places.get(naming.base(spec), len(places)), spec
+def _place_in(registry: Iterable[str]) -> Callable[[str], tuple[int, str]]:
+    """What names are sorted by."""
+    places = {name: place for place, name in enumerate(registry)}
+    return lambda spec: (places.get(naming.base(spec), len(places)), spec)
 
 
 def _by_suite(records: Sequence[Record]) -> dict[str, list[Record]]:

@@ -78,9 +78,9 @@ def rows(section: Section) -> list[Row]:
     """For each task what is proved about it, then its methods."""
     table, over_seeds = [], _over_seeds(section)
     for task, records in section.tasks.items():
-        bounds = section.bounds(task)
-        table += [_proved_row(section, task, name, bounds) for name in bounds]
-        table += [_method_row(section, record, bounds, over_seeds[id(record)]) for record in records]
+        bounds, on = section.bounds(task), _scales_on(section, task)
+        table += [_proved_row(section, task, name, bounds[name], on) for name in bounds]
+        table += [_method_row(section, record, on, over_seeds[id(record)]) for record in records]
     return table
 
 
@@ -169,9 +169,7 @@ def _ceiling(record: Record) -> float:
     return min([record.bounds[name].upper for name in record.bounded_by], default=math.inf)
 
 
-def _method_row(
-    section: Section, record: Record, bounds: Mapping[str, Bound], over_seeds: Mapping[str, Estimate]
-) -> Row:
+def _method_row(section: Section, record: Record, on: Sequence[ScaleOnTask], over_seeds: Mapping[str, Estimate]) -> Row:
     scored, *others = section.track.columns
     score = over_seeds.get(scored.metric)
     proved = lambda scale: proves_above(record, scored.metric, scale.zero, None if score is None else score.low)
@@ -184,48 +182,57 @@ def _method_row(
         policy=record.policy,
         seeds=len(record.seeds),
         failed=record.failed,
-        certified=_is_certified(section, bounds),
+        certified=_is_certified(section, on),
         score=score,
-        scales={
-            scale.name: scaled
-            for scale in section.track.scales
-            if score and (scaled := _scaled(score, scale, bounds, proved(scale)))
-        },
+        scales={one.scale.name: _scaled(score, one, proved(one.scale)) for one in on} if score else {},
         metrics={column.metric: over_seeds[column.metric] for column in others if column.metric in over_seeds},
         warnings=record.warnings,
     )
 
 
-def _proved_row(section: Section, task: str, name: str, bounds: Mapping[str, Bound]) -> Row:
-    value = Estimate(bounds[name].lower, bounds[name].lower, bounds[name].upper)
+def _proved_row(section: Section, task: str, name: str, bound: Bound, on: Sequence[ScaleOnTask]) -> Row:
+    value = Estimate(bound.lower, bound.lower, bound.upper)
     return Row(
         track=section.track.name,
         task=task,
         method=name,
         kind="certified",
-        certified=_is_certified(section, bounds),
-        exact=bounds[name].is_exact,
+        certified=_is_certified(section, on),
+        exact=bound.is_exact,
         score=value,
-        scales={
-            scale.name: scaled for scale in section.track.scales if (scaled := _scaled(value, scale, bounds, False))
-        },
+        scales={one.scale.name: _scaled(value, one, False) for one in on},
     )
 
 
-def _is_certified(section: Section, bounds: Mapping[str, Bound]) -> bool:
-    return any(scale_ends(bounds, scale.zero, scale.one) for scale in section.track.scales[:1])
+@dataclass(frozen=True)
+class ScaleOnTask:
+    """A scale with the values that are its 0 and 1 on a task. zero_upper: the upper end of what is its 0, where that is
+    an interval."""
+
+    scale: Scale
+    zero: float
+    one: float
+    zero_upper: float | None
 
 
-def _scaled(value: Estimate, scale: Scale, bounds: Mapping[str, Bound], proved: bool) -> Scaled | None:
-    """An estimate between the bounds of a scale, None where they do not allow it.
+def _scales_on(section: Section, task: str) -> list[ScaleOnTask]:
+    """Those that a task allows."""
+    bounds = section.bounds(task)
+    return [
+        ScaleOnTask(scale, *ends, None if bounds[scale.zero].is_exact else bounds[scale.zero].upper)
+        for scale in section.track.scales
+        if (ends := scale_ends(bounds, scale.zero, scale.one))
+    ]
 
-    Means and the ends of intervals follow an increasing linear map, so that mapping them is enough.
-    """
-    ends = scale_ends(bounds, scale.zero, scale.one)
-    if ends is None:
-        return None
-    zero, (_, one) = bounds[scale.zero], ends
-    return Scaled(_mapped(value, *ends), None if zero.is_exact else _mapped(value, zero.upper, one), proved)
+
+def _is_certified(section: Section, on: Sequence[ScaleOnTask]) -> bool:
+    return bool(on) and on[0].scale == section.track.scales[0]
+
+
+def _scaled(value: Estimate, on: ScaleOnTask, proved: bool) -> Scaled:
+    """Means and the ends of intervals follow an increasing linear map, so that mapping them is enough."""
+    of_upper = None if on.zero_upper is None else _mapped(value, on.zero_upper, on.one)
+    return Scaled(_mapped(value, on.zero, on.one), of_upper, proved)
 
 
 def _mapped(value: Estimate, zero: float, one: float) -> Estimate:

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -35,6 +37,7 @@ TOLERANCE = 1e-6
 """Relative, where a bound's lower end may lie above its upper end by rounding."""
 
 
+MOST = sys.float_info.max
 LARGEST = 1e100
 """What is computed of larger numbers (sums, squares, scores between bounds) may overflow: they are kept, not told."""
 ISO_8601 = re.compile(r"\d{4}(-\d\d-\d\d|\d{4}|-?W\d\d(-?\d)?)(T[\d:.,]+(Z|[+-][\d:]+)?)?", re.ASCII)
@@ -45,7 +48,7 @@ class RecordError(ValueError):
     """A record that cannot be: the message names the field."""
 
 
-class Bound(Struct, frozen=True, forbid_unknown_fields=True):
+class Bound(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A value known to lie in [lower, upper]; method: how each end was proved, in words."""
 
     lower: float
@@ -53,6 +56,8 @@ class Bound(Struct, frozen=True, forbid_unknown_fields=True):
     method: str
 
     def __post_init__(self) -> None:
+        if -MOST <= self.lower <= self.upper <= MOST:
+            return
         _require(_is_finite(self.lower), "lower", "must be a finite number")
         _require(_is_finite(self.upper), "upper", "must be a finite number")
         slack = TOLERANCE * max(1.0, abs(self.upper))
@@ -82,7 +87,7 @@ class Curve(Struct, frozen=True, forbid_unknown_fields=True):
         _require(len(self.values) == len(self.at), "values", f"must have {len(self.at)} rows, one for each place")
 
 
-class Spent(Struct, frozen=True, forbid_unknown_fields=True):
+class Spent(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Seconds of wall time of the compiled program that a cell was part of."""
 
     compilation: Seconds = 0.0
@@ -90,8 +95,8 @@ class Spent(Struct, frozen=True, forbid_unknown_fields=True):
     evaluation: Seconds = 0.0
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            _require(_is_finite(getattr(self, name)), name, "must be a finite number")
+        for name, seconds in zip(self.__struct_fields__, (self.compilation, self.training, self.evaluation)):
+            _require(_is_finite(seconds), name, "must be a finite number")
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="schema", tag=VERSION):
@@ -143,9 +148,10 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
 
     def __post_init__(self) -> None:
         _require(len(set(self.seeds)) == len(self.seeds), "seeds", "must be distinct")
+        count = len(self.seeds)
         for place, values in self._per_seed():
-            fits = len(values) == len(self.seeds)
-            _require(fits, place, f"must have {len(self.seeds)} entries, one for each seed")
+            if len(values) != count:
+                raise RecordError(f"{place}: must have {count} entries, one for each seed")
             _require(_are_finite(values), place, "must hold finite numbers or null")
         for name, errors in self.standard_errors.items():
             _require(name in self.metrics, f"standard_errors.{name}", "is of no metric")
@@ -184,7 +190,7 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
             rows += [curve.at, *curve.values]
         rows.append([end for bound in self.bounds.values() for end in (bound.lower, bound.upper)])
         rows.append([self.spent.compilation, self.spent.training, self.spent.evaluation])
-        return max(max(map(abs, filter(None, row)), default=0.0) for row in rows)
+        return max(map(abs, filter(None, chain.from_iterable(rows))), default=0.0)
 
     @property
     def failed(self) -> int:

@@ -60,6 +60,8 @@ Range = tuple[ArrayLike, ArrayLike]
 CONFIDENCE = 0.95
 RESAMPLES = 1999
 SEED = 0
+FEW = 6
+"""Values that are drawn from themselves in at most 462 ways, whatever their order."""
 LARGEST = 1e300
 """Of larger numbers sums overflow."""
 BLOCK = 2**22
@@ -249,38 +251,69 @@ def _estimates(
     moving = [index for index, stratum in enumerate(strata) if np.ptp(stratum) > 0]
     if not moving:
         return [Estimate(float(value), float(value), float(value)) for value in values]
-    drawn = _resampled(strata, moving, statistic, resamples)
+    drawn, repeats = _resampled(strata, moving, statistic, resamples)
     every = influences_of(moving) if influences_of else [_influences(strata, index, statistic) for index in moving]
     influences = _relative(every)
-    ends = _quantiles(drawn, _levels(influences))
+    ends = _quantiles(drawn, repeats, _levels(influences))
     low, high = values + _stretch(influences, [strata[index].size for index in moving]) * (ends - values)
     low, high = np.minimum(np.maximum(low, within[0]), values), np.maximum(np.minimum(high, within[1]), values)
     return [Estimate(*ends) for ends in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
 
 
-def _quantiles(drawn: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """[2, K] of each row of [K, R] at its own two levels, linear between neighbours."""
-    ordered = np.sort(drawn, -1)
-    places = levels * (ordered.shape[-1] - 1)
+def _quantiles(drawn: np.ndarray, repeats: np.ndarray | None, levels: np.ndarray) -> np.ndarray:
+    """[2, K] of each row of [K, R] at its own two levels, linear between neighbours. repeats: see `_resampled`."""
+    count = drawn.shape[-1] if repeats is None else int(repeats.sum())
+    places = levels * (count - 1)
     below = np.floor(places).astype(int)
-    above = np.minimum(below + 1, ordered.shape[-1] - 1)
-    first, second = (np.take_along_axis(ordered, index, -1) for index in (below, above))
+    above = np.minimum(below + 1, count - 1)
+    if repeats is None:
+        first, second = _in_tails(drawn, below, above)
+    else:
+        first, second = _among_repeats(drawn, repeats, below, above)
     return (first + (second - first) * (places - below)).T
 
 
-def _resampled(strata: list[np.ndarray], moving: list[int], statistic: Statistic, resamples: int) -> np.ndarray:
-    """The bootstrap distribution, [K, resamples]: each stratum drawn again from itself."""
+def _in_tails(drawn: np.ndarray, below: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of those ranks, [K, 2] each. Only the tails that hold them are put in order: all takes twice as
+    long."""
+    last, first = int(above[:, 0].max()), int(below[:, 1].min())
+    ordered = np.partition(drawn, [last, first], -1)
+    ordered[:, : last + 1].sort(-1)
+    ordered[:, first:].sort(-1)
+    return np.take_along_axis(ordered, below, -1), np.take_along_axis(ordered, above, -1)
+
+
+def _among_repeats(
+    drawn: np.ndarray, repeats: np.ndarray, below: np.ndarray, above: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same where each value counts as often as it was drawn."""
+    order = np.argsort(drawn, -1)
+    ordered, ranks = np.take_along_axis(drawn, order, -1), np.cumsum(repeats[order], -1)
+    place = lambda rank: np.stack([(ranks <= rank[:, [end]]).sum(-1) for end in (0, 1)], -1)
+    return np.take_along_axis(ordered, place(below), -1), np.take_along_axis(ordered, place(above), -1)
+
+
+def _resampled(
+    strata: list[np.ndarray], moving: list[int], statistic: Statistic, resamples: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The bootstrap distribution, [K, R]: each stratum drawn again from itself. And how often each was drawn, [R],
+    where there are few that differ; None for once each."""
     rng = np.random.default_rng(SEED)
+    if len(strata) == 1 and strata[0].size <= FEW:
+        size = strata[0].size
+        drawn = np.sort(rng.integers(0, size, (resamples, size)), -1)
+        different, repeats = np.unique(drawn, axis=0, return_counts=True)
+        return statistic([strata[0][different]]), repeats
     block = max(1, BLOCK // sum(stratum.size for stratum in strata))
     parts = []
     for begin in range(0, resamples, block):
         rows = min(block, resamples - begin)
-        drawn = [np.broadcast_to(stratum, (rows, stratum.size)) for stratum in strata]
+        resampled = [np.broadcast_to(stratum, (rows, stratum.size)) for stratum in strata]
         for index in moving:
             size = strata[index].size
-            drawn[index] = strata[index][rng.integers(0, size, (rows, size))]
-        parts.append(statistic(drawn))
-    return np.concatenate(parts, -1)
+            resampled[index] = strata[index][rng.integers(0, size, (rows, size))]
+        parts.append(statistic(resampled))
+    return np.concatenate(parts, -1), None
 
 
 def _influences(strata: list[np.ndarray], index: int, statistic: Statistic) -> np.ndarray:

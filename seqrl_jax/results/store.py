@@ -55,6 +55,19 @@ def write(directory: Directory, record: Record) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage is collected while records are read, or told: all of them stay, and a collector that walks over them
+    again and again takes half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def read(directory: Directory) -> tuple[list[Record], list[str]]:
     """Every record in the `*.json` files of a directory, in the order of their names; those of a release.
 
@@ -65,7 +78,7 @@ def read(directory: Directory) -> tuple[list[Record], list[str]]:
     Raises: RecordError if there is no such directory.
     """
     directory = Path(directory)
-    with _uncollected():
+    with uncollected():
         packed = (directory / PACKED).is_file()
         return _read_packed(directory / PACKED) if packed else _read_files(_files(directory))
 
@@ -120,19 +133,6 @@ def _read_packed(path: Path) -> tuple[list[Record], list[str]]:
             damage.append(_line(f"{path.name}, line {number}: {error}"))
     beside = [file.name for file in _files(path.parent) if CELL.fullmatch(file.name)]
     return records, damage + [_line(f"{name}: not read beside {path.name}") for name in beside]
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage is collected while records are read: all of them stay, and a collector that walks over them again and
-    again takes half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _files(directory: Path) -> list[Path]:
