@@ -125,7 +125,7 @@ def _draw(axes: Axes, panel: Panel, method_styles: Mapping[str, Style]) -> None:
         _draw_curve(axes, curve, method_styles[method])
     places = [place for curve in panel.curves.values() for place in curve.at]
     first, last = min([0.0, *places]), max(places)
-    axes.set_xlim(first, last if last > first else first + 1)
+    axes.set_xlim(first, last if last > first else first + max(1.0, abs(first)))
     low, high = limits(panel)
     axes.set_ylim(low, high)
     _draw_bounds(axes, panel.bounds, low, high)

@@ -158,7 +158,7 @@ def chart(
     places = [placed(place) for line in lines for place in line.at]
     first, last = (min(places, default=0.0), max(places, default=1.0))
     first = first if logarithmic else min(0.0, first)
-    last = last if last > first else first + 1.0
+    last = last if last > first else first + max(1.0, abs(first))
     across = lambda place: LEFT + (RIGHT - LEFT) * (placed(place) - first) / (last - first)
     down = lambda value: BOTTOM - (BOTTOM - TOP) * (min(max(value, low), high) - low) / (high - low)
     at_x = ticks_of_powers(first, last) if logarithmic else ticks(first, last)

@@ -121,6 +121,14 @@ def test_one_score_has_room_about_it_however_large_it_is(section, record, score)
     assert len(drawn.y_ticks) > 1
 
 
+@pytest.mark.parametrize("place", [0.0, -3.0, 1e16, -1e99])
+def test_one_place_has_room_about_it_wherever_it_is(section, record, place):
+    alone = {"return": Curve("steps", [place], [[0.2, 0.3, 0.4]])}
+    (sheet,) = sheets([("a", [section(record(curves=alone))])])
+    for drawn in learning_curves(sheet, "first"):
+        assert len(drawn.x_ticks) > 1
+
+
 def sized(record, count, **changes):
     return record(metrics={"return": [0.2, 0.3, 0.4], "parameters": [count] * 3}, **changes)
 
