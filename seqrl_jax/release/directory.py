@@ -25,7 +25,8 @@ Files = Mapping[str, bytes]
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Size = Annotated[int, msgspec.Meta(ge=0)]
-Number = Annotated[int, msgspec.Meta(ge=1)]
+Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+Names = Annotated[list[Annotated[str, msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
 
 
 class ReleaseError(ValueError):
@@ -45,9 +46,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     records: Number
     created: str
-    authors: list[str]
+    authors: Names
     files: dict[str, Hashed]
-    versions: list[str] = msgspec.field(default_factory=lambda: ["unknown"])
+    versions: Names = msgspec.field(default_factory=lambda: ["unknown"])
 
     def __post_init__(self) -> None:
         time_of(self.created)
@@ -134,7 +135,7 @@ def checked(directory: Path) -> Release:
         raise ReleaseError(f"{directory} is no release: its {MANIFEST} cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ReleaseError(f"{directory} is no release: its {MANIFEST} is damaged ({error})") from error
-    if wrong := next(_wrong(directory, manifest.files), None):
+    if wrong := next(_wrong(directory, manifest), None):
         raise ReleaseError(f"{directory}: {wrong}")
     return Release(
         name=sha256(content),
@@ -145,9 +146,9 @@ def checked(directory: Path) -> Release:
     )
 
 
-def _wrong(directory: Path, files: Mapping[str, Hashed]) -> Iterator[str]:
+def _wrong(directory: Path, manifest: Manifest) -> Iterator[str]:
     """What in a directory is not as its manifest says: links and empty directories are nothing that it could say."""
-    expected = {MANIFEST, *files}
+    expected = {MANIFEST, *manifest.files}
     folders = {parent.as_posix() for name in expected for parent in PurePosixPath(name).parents}
     present = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
     for name, path in sorted(present.items()):
@@ -155,11 +156,15 @@ def _wrong(directory: Path, files: Mapping[str, Hashed]) -> Iterator[str]:
             yield f"{name} is a link, and not of this release"
         elif name not in (folders if path.is_dir() else expected):
             yield f"{name} is not of this release"
-    for name, said in files.items():
+    for name, said in manifest.files.items():
         if name not in present:
             yield f"{name} is missing"
-        elif not present[name].is_file() or sha256(present[name].read_bytes()) != said.sha256:
+            continue
+        content = present[name].read_bytes() if present[name].is_file() else b""
+        if said != Hashed(sha256(content), len(content)):
             yield f"{name} is not what was released"
+        if name == PACKED and (count := content.count(b"\n")) != manifest.records:
+            yield f"{name} holds {count:,} records, and {MANIFEST} says {manifest.records:,}"
 
 
 def as_json(value: object) -> bytes:

@@ -44,6 +44,12 @@ def rewritten(directory, **fields):
     (directory / MANIFEST).write_text(json.dumps(manifest | fields))
 
 
+def resized(directory, name):
+    """Its manifest with a wrong size of a file, whose hash is right."""
+    files = json.loads((directory / MANIFEST).read_text())["files"]
+    rewritten(directory, files=files | {name: {**files[name], "bytes": files[name]["bytes"] + 1}})
+
+
 def linked(directory, name):
     """Something in it moved away, and a link in its place."""
     (directory / name).symlink_to((directory / name).rename(directory.parent / "elsewhere"))
@@ -72,10 +78,14 @@ def linked(directory, name):
                 {"records": 5.7},
                 {"records": True},
                 {"records": 0},
+                {"records": 10**400},
                 {"created": 17},
                 {"created": "yesterday"},
                 {"authors": "Ada"},
                 {"authors": [1]},
+                {"authors": []},
+                {"authors": [""]},
+                {"versions": []},
                 {"versions": {"0.1": 1}},
                 {"more": 1},
                 {"files": {"README.md": {"sha256": 7, "bytes": 1}}},
@@ -85,6 +95,8 @@ def linked(directory, name):
         (lambda at: rewritten(at, files=["README.md"]), "damaged"),
         (lambda at: rewritten(at, files={"README.md": "none"}), "damaged"),
         (lambda at: rewritten(at, files={"README.md": {"bytes": 1}}), "damaged"),
+        (lambda at: rewritten(at, records=99), "records.jsonl holds 4 records, and MANIFEST.json says 99"),
+        (lambda at: resized(at, "README.md"), "README.md is not what was released"),
         (lambda at: (at / MANIFEST).unlink(), "is no release"),
     ],
 )
