@@ -36,6 +36,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """What stands beside a tree. Raises: ValueError, naming the file."""
     from safetensors import SafetensorError, safe_open
 
+    _refuse_directory(path)
     try:
         with safe_open(path, framework="numpy") as file:
             return json.loads(file.metadata()["json"])
@@ -51,6 +52,7 @@ def load_tree(path: Path, like: Any) -> Any:
     """
     from safetensors import SafetensorError, safe_open
 
+    _refuse_directory(path)
     try:
         with safe_open(path, framework="numpy") as file:
             leaves, unread = [], set(file.keys())
@@ -66,6 +68,12 @@ def load_tree(path: Path, like: Any) -> Any:
     if unread:
         raise ValueError(f"{path}: {min(unread)} has no place in what is restored")
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _refuse_directory(path: Path) -> None:
+    """The reader of such files says of a directory that there is no such device, and not which."""
+    if path.is_dir():
+        raise ValueError(f"{path}: not a checkpoint (a directory)")
 
 
 def _leaves(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -79,9 +79,13 @@ def test_what_does_not_fit_is_named(tmp_path, like, named):
         load_tree(tmp_path / "x", like)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", bytes(100)])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", bytes(100), None])
 def test_what_is_no_checkpoint_is_named(tmp_path, content):
-    (tmp_path / "x").write_bytes(content)
+    """None: a directory."""
+    if content is None:
+        (tmp_path / "x").mkdir()
+    else:
+        (tmp_path / "x").write_bytes(content)
     for read in (lambda path: load_tree(path, jnp.zeros(3)), read_metadata):
         with pytest.raises(ValueError, match="x: not a checkpoint"):
             read(tmp_path / "x")

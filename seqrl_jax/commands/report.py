@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     # One directory by two names is one.
     by_place: dict[Path, Path] = {}
     for path in options.directories:
-        by_place.setdefault(path.resolve(), path)
+        by_place.setdefault(Path(os.path.realpath(path)), path)
     directories = list(by_place.values())
     if len(directories) > 1 and options.out is None:
         raise SpecError("a report about several directories belongs to none of them: say where by --out")

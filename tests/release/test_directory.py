@@ -149,6 +149,15 @@ def test_nothing_is_written_into_a_release(made, tmp_path, capsys):
     checked(directory)
 
 
+def test_a_link_to_itself_is_one_line(tmp_path, capsys):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for words in (["report", str(RECORDED), "--out", str(loop)], ["report", str(loop)], ["check", str(loop)]):
+        assert cli.main(words) == 2
+        assert "loop" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["loop"]
+
+
 def test_a_release_is_named_by_its_manifest(made, capsys):
     release, directory = made
     assert cli.main(["cite", str(directory), "--json"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +91,7 @@ def records(made: Sequence[Sheet]) -> list[Record]:
 
 def sources(directories: Sequence[Path]) -> list[str]:
     """A name for each directory: the last parts of its path, as few as tell them all apart."""
-    parts = [path.resolve().parts for path in directories]
+    parts = [Path(os.path.realpath(path)).parts for path in directories]
     for length in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(each[-length:]) for each in parts]
         if len(set(names)) == len(names):

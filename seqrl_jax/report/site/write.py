@@ -69,7 +69,7 @@ def write_site(
         return directory / INDEX
     if foreign := _foreign(directory):
         raise SiteError(f"{directory} holds other files than a site ({foreign}); give an empty or a new directory")
-    target = directory.resolve()
+    target = Path(os.path.realpath(directory))
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         for path, content in _files(made, skipped, command, audited, mark):
