@@ -102,18 +102,16 @@ def pretrained_table() -> str:
     """The score of values alone / of values that begin with what imitated the log, at as many updates."""
     talks = Talks(section_of("dialogue_pretrained"))
     heads = " | ".join(f"`{game}`" for game in talks.games)
-    lines = [f"| method | view | {heads} | better, worse |", "|---|---|" + "---:|" * len(talks.games) + "---:|"]
-    for name in dict.fromkeys(naming.base(method) for method in talks.methods):
+    lines = [f"| method | {heads} | better, worse |", "|---|" + "---:|" * (len(talks.games) + 1)]
+    for name in dict.fromkeys(map(naming.base, talks.methods)):
         alone, begun = sorted((m for m in talks.methods if naming.base(m) == name), key=_pretraining)
-        for view in (
-            view for view in (UTTERANCE, TOKEN) if any((begun, view, game) in talks.rows for game in talks.games)
-        ):
-            scores = (f"{talks.shown(alone, view, game)} / {talks.shown(begun, view, game)}" for game in talks.games)
-            pairs = (np.stack([talks.by_seed(m, view, game) for m in (begun, alone)], 1) for game in talks.games)
-            gains = [difference([pair]) for pair in pairs]
-            better = sum(gain.low is not None and gain.low > 0 for gain in gains)
-            worse = sum(gain.high is not None and gain.high < 0 for gain in gains)
-            lines.append(f"| `{name}` | {view} | {' | '.join(scores)} | {better}, {worse} |")
+        shown = lambda method, game: talks.shown(method, UTTERANCE, game)
+        scores = [f"{shown(alone, game)} / {shown(begun, game)}" for game in talks.games]
+        by_seed = lambda game, pair=(begun, alone): [talks.by_seed(method, UTTERANCE, game) for method in pair]
+        gains = [difference([np.stack(by_seed(game), 1)]) for game in talks.games]
+        better = sum(gain.low is not None and gain.low > 0 for gain in gains)
+        worse = sum(gain.high is not None and gain.high < 0 for gain in gains)
+        lines.append(f"| `{name}` | {' | '.join(scores)} | {better}, {worse} |")
     first = talks.section.records[0]
     origin = f"{len(first.seeds)} seeds, {where(talks.section)}"
     return "\n".join([*lines, "", f"`seqrl run dialogue_pretrained`: {origin}."])
