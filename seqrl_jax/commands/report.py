@@ -11,7 +11,18 @@ from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.table import print_table, read
 from seqrl_jax.naming import SpecError
 from seqrl_jax.release import refuse_within
-from seqrl_jax.report.site import INDEX, NOTHING, SiteError, is_audit, read_audit, sheets, sources, write_site
+from seqrl_jax.report.site import (
+    INDEX,
+    NOTHING,
+    NOTHING_CLIMBED,
+    SiteError,
+    is_audit,
+    read_audit,
+    read_climbed,
+    sheets,
+    sources,
+    write_site,
+)
 from seqrl_jax.results.provenance import command
 from seqrl_jax.text.page import is_text_run, write_text_page
 
@@ -60,20 +71,24 @@ def show_results(directory: Path, as_json: bool) -> None:
 
 
 def write_report(directories: Sequence[Path], out: Path) -> tuple[Path, list[str]]:
-    """Write the site of directories of results, one of which may be of an audit.
+    """Write the site of directories of results, one of which may be of an audit; a file is of over-optimisation.
 
     Returns: (its first page, a line for whatever was skipped).
-    Raises: RecordError for what is no directory; SiteError where `out` holds something else; SpecError; OSError.
+    Raises: RecordError for what is not there; SiteError where `out` holds something else; SpecError; ValueError for a
+        file that is none; OSError.
     """
     audits = [directory for directory in directories if is_audit(directory)]
-    if len(audits) > 1:
-        raise SpecError("a site shows one audit: name one such directory")
-    recorded = [directory for directory in directories if directory not in audits]
-    if audits and not recorded:
-        raise SpecError("an audit is shown beside results: name their directory, too")
+    files = [path for path in directories if path.is_file()]
+    for kind, paths in (("audit", audits), ("measurement of over-optimisation", files)):
+        if len(paths) > 1:
+            raise SpecError(f"a site shows one {kind}, not {paths[0]} and {paths[1]}")
+    recorded = [directory for directory in directories if directory not in (*audits, *files)]
+    if not recorded:
+        raise SpecError(f"{(*audits, *files)[0]} is shown beside results: name their directory, too")
     found = [(name, *read(directory)) for name, directory in zip(sources(recorded), recorded)]
     several = len(found) > 1
     skipped = [f"{name}: {line}" if several else line for name, _, lines in found for line in lines]
     made = sheets([(name, sections) for name, sections, _ in found])
     audited = read_audit(audits[0]) if audits else NOTHING
-    return write_site(made, out, skipped, command(), audited=audited), skipped
+    climbed = read_climbed(files[0]) if files else NOTHING_CLIMBED
+    return write_site(made, out, skipped, command(), audited=audited, climbed=climbed), skipped

@@ -66,7 +66,7 @@ def sizes_on(sheet: Sheet, task: str) -> Chart | None:
     levels, score = _levels(section.bounds(task)), section.track.columns[0]
     y = words.with_unit(score.label, score.unit)
     summary = f"Scores on {task} in {sheet.title}: {y} against {PARAMETERS}"
-    return chart(lines, levels, PARAMETERS, y, _room(lines, levels), printable(summary), logarithmic=True)
+    return chart(lines, levels, PARAMETERS, y, room(lines, levels), printable(summary), logarithmic=True)
 
 
 def sensitivity(sweep: Sweep) -> Chart | None:
@@ -83,7 +83,7 @@ def sensitivity(sweep: Sweep) -> Chart | None:
     lines.append(_scored("chosen", 0, "solid", [chosen]))
     y = "mean place among all runs of a task"
     summary = f"Sensitivity of {sweep.agent} to its learning rate: {y}"
-    return chart(lines, [], "learning rate", y, _room(lines), summary, logarithmic=True)
+    return chart(lines, [], "learning rate", y, room(lines), summary, logarithmic=True)
 
 
 def _scored(label: str, colour: int, dash: Dash, line: Sequence[tuple[float, float]]) -> Line:
@@ -102,10 +102,10 @@ def _overall_against(sheet: Sheet, spent: Callable[[Sheet, str], float], x: str)
     if not lines:
         return None
     y = f"IQM of the {sheet.section.track.scales[0].name} score"
-    return chart(lines, [], x, y, _room(lines), f"{y} against {x}, by agent", logarithmic=True)
+    return chart(lines, [], x, y, room(lines), f"{y} against {x}, by agent", logarithmic=True)
 
 
-def _room(lines: Sequence[Line], levels: Sequence[Level] = ()) -> tuple[float, float]:
+def room(lines: Sequence[Line], levels: Sequence[Level] = ()) -> tuple[float, float]:
     """Of the y axis, a little more than lines and levels need."""
     ends = [end for line in lines for end in (*line.low, *line.high)]
     ends += [end for level in levels for end in (level.low, level.high)]

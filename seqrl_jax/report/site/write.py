@@ -25,6 +25,7 @@ from seqrl_jax.report.site import charts
 from seqrl_jax.report.site.archive import RECORDS, ROWS, record_scripts, row_scripts, script
 from seqrl_jax.report.site.audited import NOTHING, Audited
 from seqrl_jax.report.site.board import cells, names
+from seqrl_jax.report.site.climbed import NOTHING_CLIMBED, Climbed, shown
 from seqrl_jax.report.site.links import links, page, sheet_page
 from seqrl_jax.report.site.sheet import Sheet, records
 from seqrl_jax.report.site.subjects import Subject, agent_context, task_context
@@ -33,9 +34,9 @@ from seqrl_jax.report.table import errors
 from seqrl_jax.results.coverage import coverage
 from seqrl_jax.tracks.suites import shipped
 
-INDEX = "index.html"
+INDEX, CLIMBED = "index.html", "overoptimisation.html"
 STATIC = ("site.css", "rows.js", "site.js")
-TOP = frozenset({"index.html", "record.html", "data", "records", "tables", "tasks", "agents", "pictures", *STATIC})
+TOP = frozenset({INDEX, "record.html", CLIMBED, "data", "records", "tables", "tasks", "agents", "pictures", *STATIC})
 """What a site has at its top; whatever else stands there is somebody's."""
 SHOWN = 50
 """Rows of the leaderboard at a time, and where no script runs."""
@@ -54,17 +55,18 @@ def write_site(
     command: str | None = None,
     keep_current: bool = False,
     audited: Audited = NOTHING,
+    climbed: Climbed = NOTHING_CLIMBED,
 ) -> Path:
     """Write a site whose first page is `index.html`, and return the path of that.
 
     Args:
         skipped: a line for each file or track that is not shown. command: the command line, as the site's origin.
         keep_current: leave a site alone that this version has made of the same records. audited: what stands beside
-        the scores of agents that were audited.
+        the scores of agents that were audited. climbed: what has a page of its own, where there is any.
     Raises: SiteError where the directory holds anything but a site; OSError.
     """
     directory = Path(directory)
-    mark = _mark(made, skipped, audited)
+    mark = _mark(made, skipped, audited, climbed)
     if keep_current and _made_of(directory) == mark:
         return directory / INDEX
     if foreign := _foreign(directory):
@@ -72,7 +74,7 @@ def write_site(
     target = Path(os.path.realpath(directory))
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        for path, content in _files(made, skipped, command, audited, mark):
+        for path, content in _files(made, skipped, command, audited, climbed, mark):
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_bytes(content)
         shutil.rmtree(target, ignore_errors=True)
@@ -83,7 +85,12 @@ def write_site(
 
 
 def _files(
-    made: Sequence[Sheet], skipped: Sequence[str], command: str | None, audited: Audited, mark: str
+    made: Sequence[Sheet],
+    skipped: Sequence[str],
+    command: str | None,
+    audited: Audited,
+    climbed: Climbed,
+    mark: str,
 ) -> Iterator[tuple[str, bytes]]:
     """(path, content) of everything that a site consists of."""
     where, every = links(made), records(made)
@@ -104,6 +111,7 @@ def _files(
         skipped=skipped,
         errors=[line for sheet in made for line in errors(sheet.section)],
         sheets=[(sheet, sheet_page(sheet)) for sheet in made],
+        climbed=CLIMBED if climbed.rows else None,
         names=named,
         cells=board[:SHOWN],
         total=len(board),
@@ -129,6 +137,8 @@ def _files(
         for method in (method for name, method in where.agents if name == track.name):
             subject = Subject(track, method, methods.get(base(method)), track.method_facts(method))
             yield rendered(where.agents[track.name, method], "agent", **agent_context(made, where, audited, subject))
+    if climbed.rows:
+        yield rendered(CLIMBED, "climbed", climbed=climbed, kinds=shown(climbed))
     yield rendered("record.html", "record", chunk=RECORDS)
     yield "data/names.js", script("names", 0, named._asdict())
     yield from row_scripts(board)
@@ -181,10 +191,11 @@ def _breakable(text: str) -> Markup:
     return Markup(shown)
 
 
-def _mark(made: Sequence[Sheet], skipped: Sequence[str], audited: Audited) -> str:
+def _mark(made: Sequence[Sheet], skipped: Sequence[str], audited: Audited, climbed: Climbed) -> str:
     """What a site is made of, as a digest."""
-    shown = [__version__, skipped, [sheet.title for sheet in made], records(made), list(audited.bias.items())]
-    return hashlib.sha256(msgspec.json.encode(shown)).hexdigest()
+    titles, bias = [sheet.title for sheet in made], list(audited.bias.items())
+    parts = [__version__, skipped, titles, records(made), bias, climbed]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def _made_of(directory: Path) -> str | None:
