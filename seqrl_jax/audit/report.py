@@ -35,6 +35,10 @@ def console_audit(result: Audit) -> RenderableType:
             result.language, "estimator", "task", lambda r: f"{bias_in_words(r['relative_bias'])} ({_short(r['std'])})"
         ),
     )
+    whole_returns = (
+        title("Where methods end that learn from whole returns, with unlimited data: 0 the logs, 1 the best policy"),
+        _by_task(result.whole_returns, "method", lambda r: _short(r["attains"])),
+    )
     if result.language and not result.gradients:
         return Group(*language)
     return Group(
@@ -64,8 +68,7 @@ def console_audit(result: Audit) -> RenderableType:
         _by_task(result.groups, "baseline", lambda r: bias_in_words(r["relative_bias"])),
         title("Luck: its share of the variance of logged returns"),
         _by_task([{**r, "what": "share"} for r in result.luck], "what", lambda r: f"{r['share']:.0%}"),
-        title("Where methods end that learn from whole returns, with unlimited data: 0 the logs, 1 the best policy"),
-        _by_task(result.whole_returns, "method", lambda r: _short(round(r["attains"], 6))),
+        *(whole_returns if result.whole_returns else ()),
         *(language if result.language else ()),
         title("Summary: method, fully observed, partially observed (the worst task)"),
         _summary(result),

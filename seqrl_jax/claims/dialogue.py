@@ -70,6 +70,18 @@ def _longer(evidence: Evidence) -> Measured:
     return decided(paired(zip(long, short, strict=True)), above(0.0), SCORE, on)
 
 
+def _pretrained(evidence: Evidence) -> Measured:
+    suite = SUITES["dialogue_pretrained"]
+    begun, alone = (
+        [evidence.scores(suite.name, method, game, "normalised") for method in methods for game in suite.tasks]
+        for methods in (suite.methods[::2], suite.methods[1::2])
+    )
+    on = (
+        f"`seqrl run {suite.name}`: with less without, as many updates, cql and ilql, {len(suite.tasks)} games, by seed"
+    )
+    return decided(paired(zip(begun, alone, strict=True)), above(0.0), SCORE, on)
+
+
 def _promise(evidence: Evidence) -> Measured:
     method = f"offline_q:{UTTERANCE}"
     found, on = metric_gain(evidence, "dialogue", (method, CLAIM), (method, RETURN))
@@ -122,6 +134,13 @@ CLAIMS = (
         DIALOGUE,
         ABOVE_ZERO,
         _promise,
+    ),
+    Claim(
+        "pretraining_helps",
+        "Values earn more that begin with the model that was trained on the data than values from scratch.",
+        DIALOGUE,
+        ABOVE_ZERO,
+        _pretrained,
     ),
     Claim("reading_more_helps", "Ten times the reading raises what logs teach.", DIALOGUE, ABOVE_ZERO, _longer),
     Claim(

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     Raises: ReleaseError for a directory in a release; what the executor and the runner raise.
     """
     chosen = _chosen(options)
-    track = _reading(check(chosen), options.log)
+    track = _reading(check(chosen), chosen, options.log)
     if options.log and options.executor != "local":
         raise ValueError(f"{options.log}: a log is read by this process alone, not by --executor {options.executor}")
     if options.coordinator and options.executor != "local":
@@ -97,13 +97,18 @@ def _chosen(options: argparse.Namespace) -> Suite:
     )
 
 
-def _reading(track: Track, log: Path | None) -> Track:
-    """The track, learning from this file where there is one. Raises: ValueError for a track without logs."""
+def _reading(track: Track, suite: Suite, log: Path | None) -> Track:
+    """The track, learning from this file where there is one.
+
+    Raises: ValueError for a track without logs, and for what the suite would not learn from one.
+    """
     if log is None:
         return track
     if not isinstance(track, DialogueTrack):
         raise ValueError(f"{log}: the track {track.name} learns from no logs")
-    return replace(track, log=log)
+    reading = replace(track, log=log)
+    reading.check(suite.tasks, suite.methods)
+    return reading
 
 
 def _suite_for(tasks: Sequence[str], agents: Sequence[str]) -> Suite:

@@ -62,15 +62,14 @@ class Steps(NamedTuple):
         return at_turn_end(value, self.own, self.turn, self.turns)
 
     @property
-    def counts(self) -> Array:
+    def discounts(self) -> Array:
         """[K, 1]: gamma^turn."""
         return jnp.asarray(self.discount ** np.arange(self.turns)[:, None], jnp.float32)
 
     def discounted_to_go(self, per_turn: Array) -> Array:
         """[K, B]: sums over this turn and later ones of gamma^turn times what turns [K, B] are worth, also behind a
         dialogue's end."""
-        everywhere = jnp.ones_like(per_turn)
-        return return_to_go(self.counts * per_turn, everywhere, everywhere > 0)
+        return jax.lax.cumsum(self.discounts * per_turn, reverse=True)
 
 
 class Advantage:
@@ -102,7 +101,7 @@ class ReturnToGo(Advantage):
 
     def of_turns(self, steps: Steps, members: int) -> Array:
         turns = steps.by_turn
-        return steps.counts * return_to_go(turns.reward, turns.onward, turns.talked)
+        return steps.discounts * return_to_go(turns.reward, turns.onward, turns.talked)
 
 
 @hyperparameters
@@ -158,7 +157,7 @@ class Anchored(Advantage):
         alike &= ~jnp.eye(members, dtype=bool)
         count = alike.sum(-1)
         mean = jnp.sum(jnp.where(alike, to_go[..., None, :], 0.0), -1) / jnp.maximum(count, 1).astype(jnp.float32)
-        step = steps.counts[..., None] * jnp.where(count > 0, to_go - mean, 0.0)
+        step = steps.discounts[..., None] * jnp.where(count > 0, to_go - mean, 0.0)
         return (episode[None] + self.step_weight * step).reshape(turns.reward.shape)
 
 
@@ -180,10 +179,10 @@ class LearnedValue(Advantage):
         spread_over = lambda of_turn: spread(jnp.broadcast_to(of_turn, turns.reward.shape), steps.own, steps.turn)
         if self.unit == "symbol":
             advantage = gae(steps.reward, steps.onward, steps.own, value, self.lambda_)
-            return spread_over(steps.counts) * advantage, advantage + value
+            return spread_over(steps.discounts) * advantage, advantage + value
         begins = steps.at_turn_start(value)
         of_turn = gae(turns.reward, turns.onward, turns.talked, begins, self.lambda_)
-        return spread_over(steps.counts * of_turn), spread_over(of_turn + begins)
+        return spread_over(steps.discounts * of_turn), spread_over(of_turn + begins)
 
 
 ADVANTAGES = {

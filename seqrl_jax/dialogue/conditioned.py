@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.exact import Known, TooLarge
 from seqrl_jax.dialogue.return_laws import outcomes_of, shifted
+
+MOST_NUMBERS = 50_000_000
+"""Of the laws of what is still earned: by turn, belief, utterance and sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +31,13 @@ def conditioned_on_best(known: Known, best: float) -> Conditioned:
     """Imitation of the dialogues that at least 1 - best of all fall short of, and of those that nobody outdoes.
 
     Where no return in the top can be reached any more, it goes on as the logs do. Without a discount.
-    Raises: ValueError where rewards are no multiples of one number, or the task has a discount.
+    Raises: ValueError where rewards are no multiples of one number, or the task has a discount; TooLarge.
     """
     graph, horizon = known.beliefs.graph, known.horizon
     outcomes = outcomes_of(known)
     reach = outcomes.reach
+    if horizon * graph.reward.size * (2 * reach + 1) > MOST_NUMBERS:
+        raise TooLarge(f"{known.game.task.name}: too many sums that may be earned")
     zero = np.zeros((graph.num_nodes, 2 * reach + 1))
     zero[:, reach] = 1.0
     shape = graph.reward.shape

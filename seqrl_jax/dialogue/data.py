@@ -127,7 +127,9 @@ def merits(earned: np.ndarray) -> np.ndarray:
     Equals are in the best share of all together or not at all: counted upwards, a log of which most fail alike would be
     its own best fifth; and where more than a fifth are the best, they are it.
     """
-    rank = np.round(earned / (ROUNDING * max(1.0, float(np.abs(earned).max()))))
+    values, which = np.unique(earned, return_inverse=True)
+    # [values], the number of the return that each is, apart from rounding.
+    rank = np.cumsum(np.diff(values, prepend=values[0]) > ROUNDING * max(1.0, float(np.abs(earned).max())))[which]
     share = np.searchsorted(np.sort(rank), rank, "left") / len(rank)
     return np.where(rank == rank.max(), 1.0, share)
 

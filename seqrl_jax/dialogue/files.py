@@ -8,7 +8,8 @@ What a line holds, and the columns of Parquet (one row for each turn, `dialogue`
     seed, number    what it was drawn by, where it was drawn
     opening     what the user said first
     turns       for each: `said`, `reward`, `probability` with which the speakers said that, who choose by what was said
-                before, `token_probabilities` of its words and its end, and `reply` (none behind the last turn)
+                before (those of another spec by another law), `token_probabilities` of its words and its end, and
+                `reply` (none behind the last turn)
     terminated, truncated   how it ended: the game was over, or the turns were
 
 Logs of others may leave out seed, number and probabilities. What they say has to be possible in the game.
@@ -38,7 +39,7 @@ from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.files import write_whole
 from seqrl_jax.tasks.pomdp_tokens import PomdpFileError
 from seqrl_jax.tasks.registry import FILE
-from seqrl_jax.tasks.tabular import fingerprint
+from seqrl_jax.tasks.tabular import TaskError, fingerprint
 
 MINARI = "minari:"
 
@@ -126,7 +127,8 @@ def read_log(path: Path, game: Game) -> Log:
             log.probability[row, t, said] = _probability(turn)
             if turn.reply is not None:
                 log.reply[row, t + 1] = hear.number(where, f"reply {t}", turn.reply)
-    if fault := impossible(game, log) or contradicted(log):
+    _, speakers = np.unique([each.game for _, each in dialogues], return_inverse=True)
+    if fault := impossible(game, log) or contradicted(log, speakers):
         row, why = fault
         raise LogError(f"{dialogues[row][0]}: {why}")
     return log
@@ -227,12 +229,13 @@ def _other_game(spec: str, game: Game) -> str | None:
     name = spec.removeprefix(f"{TASK}:")
     if _title(name) != _title(game.task.name):
         return f"not of {game.task.name}"
+    file = FILE.fullmatch(name)
+    if file and not Path(file["path"]).exists():
+        return None
     try:
         named = make_game(spec).task
-    except naming.SpecError as error:
-        return str(error)
-    except PomdpFileError:
-        return None
+    except (naming.SpecError, TaskError, PomdpFileError) as error:
+        return f"which cannot be made: {error}"
     return None if fingerprint(named) == fingerprint(game.task) else "which has other settings than the game asked for"
 
 

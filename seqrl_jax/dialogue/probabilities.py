@@ -8,16 +8,20 @@ from seqrl_jax.dialogue.logs import Log
 
 TOLERANCE = 1e-4
 """Relative, by which what is equal may differ, as single precision rounds."""
+ROUNDED = 0.01
+"""By which a sum may exceed 1, where people write two or three decimals."""
 
 
-def contradicted(log: Log) -> tuple[int, str] | None:
+def contradicted(log: Log, speakers: np.ndarray) -> tuple[int, str] | None:
     """The first dialogue of a log that says behind the same words the same with another probability than one before
     it, or with which what is said there comes to more than 1. None where there is none; a probability of 0 is unknown.
+
+    Args: speakers: [N], equal for dialogues of the same ones.
     """
     number_u, number_o = int(log.utterance.max()) + 1, int(log.reply.max()) + 1
     faults = dict[int, str]()
-    # [N], of what was said so far: equal for dialogues that cannot be told apart.
-    past = np.unique(log.reply[:, 0], return_inverse=True)[1]
+    # [N], of who speaks and what was said so far: equal for dialogues that cannot be told apart.
+    past = np.unique(speakers * number_o + log.reply[:, 0], return_inverse=True)[1]
     for t in range(log.utterance.shape[1]):
         here = np.flatnonzero((log.length > t) & (_said(log, t) > 0))
         found = _contradiction(past[here], log.utterance[here, t], _said(log, t)[here])
@@ -49,7 +53,7 @@ def _contradiction(past: np.ndarray, said: np.ndarray, chance: np.ndarray) -> tu
     for place in order:
         total[past[place]] += chance[place]
         sums.append(total[past[place]])
-    over = order[np.array(sums) > 1 + TOLERANCE]
+    over = order[np.array(sums) > 1 + ROUNDED]
     place = min([*np.flatnonzero(other)[:1], *over[:1]], default=None)
     if place is None:
         return None

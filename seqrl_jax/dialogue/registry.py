@@ -47,7 +47,8 @@ def make_game(spec: str) -> Game:
     if name in tasks.TASKS:
         raise naming.SpecError(f"{naming.shown(spec)} is a task; as a game of dialogues it is {TASK}:{spec}")
     function = naming.lookup("game", name, GAMES)
-    return naming.made(spec, lambda: function(**naming.arguments(spec, settings, naming.settable(function))))
+    arguments = naming.arguments(spec, settings, naming.settable(function))
+    return naming.made(spec, lambda: function(**arguments))
 
 
 def _of_task(spec: str, rest: str) -> Game:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ from seqrl_jax import cli
 from seqrl_jax.agents import make_agent
 from seqrl_jax.audit.audit import (
     VALID,
+    Audit,
     audit,
     estimate,
     estimators,
@@ -14,11 +16,11 @@ from seqrl_jax.audit.audit import (
     policy_logits,
     summary_rows,
 )
-from seqrl_jax.audit.luck import luck_rows, whole_return_rows
+from seqrl_jax.audit.luck import add_luck, listed, whole_return_rows
 from seqrl_jax.audit.report import as_json, bias_picture, write_audit
 from seqrl_jax.commands.tasks import as_game
 from seqrl_jax.dialogue.conditioned import conditioned_on_best
-from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.games.of_task import of_task
 from seqrl_jax.exact.chain import history_chain
 from seqrl_jax.exact.gradients import class_values, moments, softmax, true_gradient
 from seqrl_jax.tasks import make
@@ -151,24 +153,32 @@ def test_groups_of_every_task():
 
 
 def test_luck_is_a_share_that_is_0_where_actions_alone_decide():
-    shares = {spec: [row["share"] for row in luck_rows(as_game(spec))] for spec in ("tmaze", "aliased_line", "tiger")}
-    assert shares["tmaze"] == [pytest.approx(0, abs=1e-9)] and 0 < shares["aliased_line"][0] < 1
-    assert shares["tiger"][0] > 0.5 and luck_rows(as_game("hidden_market")) == []
+    result = Audit()
+    add_luck(result, [as_game(spec) for spec in ("tmaze", "aliased_line", "tiger", "hidden_market")], lambda *_: None)
+    shares = {row["task"]: row["share"] for row in result.luck}
+    assert shares["tmaze"] == pytest.approx(0, abs=1e-9) and 0 < shares["aliased_line"] < 1 and shares["tiger"] > 0.5
+    assert "hidden_market" not in shares, "it has too many beliefs"
+    assert result.whole_returns == [], "and the returns of the others have a discount"
 
 
 def test_luck_is_what_methods_of_whole_returns_copy():
-    """At an equal optimum, imitation of the best and preferences attain the less the more the user is a coin; of
-    imitation, as much as its own limit; games bring their own speakers."""
+    """At an equal optimum, imitation of the best and preferences attain the less the more the user is a coin, each as
+    much as its own limit."""
     attained = {}
     for noise in (0.25, 1.0):
-        game = as_game(f"small_talk:turns=2,noise={noise}")
-        attained[noise] = {row["method"]: row["attains"] for row in whole_return_rows(game)}
-        known = Known(game)
+        known = listed(as_game(f"small_talk:turns=2,noise={noise}"))
+        attained[noise] = {row["method"]: row["attains"] for row in whole_return_rows(known)}
         logs, best = known.value(known.logged), known.value(known.best)
-        assert attained[noise]["filtered_bc"] == pytest.approx(
-            (conditioned_on_best(known, 0.2).value - logs) / (best - logs)
-        )
+        limit = (conditioned_on_best(known, 0.2).value - logs) / (best - logs)
+        assert attained[noise]["filtered_bc"] == pytest.approx(limit)
     assert set(attained[1.0]) == {"filtered_bc", "decision_transformer", "multi_turn_dpo", "dmpo"}
     for method, worst in attained[1.0].items():
         assert worst < attained[0.25][method] < 1
-    assert whole_return_rows(as_game("tiger")) == [], "its returns have a discount"
+
+
+def test_where_nothing_can_be_gained_nothing_is_said_to_be():
+    """Actions that are all the same earn the same but for rounding, which is no scale."""
+    task = make("two_doors")
+    alike = lambda table: np.broadcast_to(table[:1], table.shape).copy()
+    same = {name: alike(getattr(task, name)) for name in ("transition", "observation", "reward")}
+    assert whole_return_rows(listed(of_task(dataclasses.replace(task, **same), 0.3))) == []

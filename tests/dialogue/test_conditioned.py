@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.dialogue.conditioned import conditioned_on_best
-from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.exact import Known, TooLarge
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.tasks.tabular import with_discount
 
@@ -95,6 +95,13 @@ def test_luck_is_copied():
     assert best == pytest.approx([best[0]] * 3)
     gains = [conditioned_on_best(known, 0.2).value for known in games]
     assert gains[0] > gains[1] > gains[2]
+
+
+def test_what_would_not_fit_is_refused_before_it_is_computed():
+    """Four and a half gigabytes of laws."""
+    known = Known(make_game("task:tiger:discount=1,horizon=100"))
+    with pytest.raises(TooLarge, match="too many sums"):
+        conditioned_on_best(known, 0.2)
 
 
 def test_a_discount_is_refused():

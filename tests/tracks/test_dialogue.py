@@ -114,6 +114,11 @@ def test_only_dialogues_are_learned_from_logs(tmp_path, capsys):
     arguments = ["run", "--tasks", GAME, "--agents", METHOD, "--out", str(tmp_path / "out")]
     assert main([*arguments, "--log", str(tmp_path / "log.jsonl")]) == 2
     assert "log.jsonl, line 1" in capsys.readouterr().err
+    write_log(tmp_path / "log.jsonl", GAME, make_game(GAME), logged(make_game(GAME), 5, 0), 0)
+    for agent, why in (("pg_group", "learns from no log"), ("sweet", "learns from the user's states")):
+        arguments = ["run", "--tasks", GAME, "--agents", agent, "--out", str(tmp_path / "out")]
+        assert main([*arguments, "--log", str(tmp_path / "log.jsonl")]) == 2
+        assert why in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("*"))
 
 
