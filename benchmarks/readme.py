@@ -20,6 +20,7 @@ from dialogue_page import (
     longer_table,
     luck_table,
     offline_table,
+    pretrained_table,
     whole_returns_table,
 )
 from exact_page import finite_table, infinite_table
@@ -84,6 +85,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "dialogue": dialogue_table,
         "dialogue facts": dialogue_facts,
         "dialogue longer": longer_table,
+        "dialogue pretrained": pretrained_table,
         "whole returns": whole_returns_table,
         "offline": offline_table,
         "luck": luck_table,

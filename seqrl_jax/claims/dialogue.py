@@ -76,9 +76,7 @@ def _pretrained(evidence: Evidence) -> Measured:
         [evidence.scores(suite.name, method, game, "normalised") for method in methods for game in suite.tasks]
         for methods in (suite.methods[::2], suite.methods[1::2])
     )
-    on = (
-        f"`seqrl run {suite.name}`: with less without, as many updates, cql and ilql, {len(suite.tasks)} games, by seed"
-    )
+    on = f"`seqrl run {suite.name}`: with less without, as many updates, {len(suite.tasks)} games, by seed"
     return decided(paired(zip(begun, alone, strict=True)), above(0.0), SCORE, on)
 
 
