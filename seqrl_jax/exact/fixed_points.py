@@ -72,6 +72,11 @@ def _seen(kernel: Kernel, share: np.ndarray) -> np.ndarray:
     return np.stack([(share.T @ move) @ show for move, show in zip(kernel.moves, kernel.shows, strict=True)])
 
 
+LONGEST = 1 - 1e-12
+"""How likely an episode goes on, at most: where the behaviour never comes to the end of a long one by the same action,
+that action for ever would have no value."""
+
+
 def q_fixed_point(task: TabularPOMDP, behaviour: np.ndarray, occupancy_discount: float = 1.0) -> np.ndarray:
     """[O, A]: what tabular Q-learning on the observation converges to under a fixed behaviour [O, A].
 
@@ -79,7 +84,7 @@ def q_fixed_point(task: TabularPOMDP, behaviour: np.ndarray, occupancy_discount:
     Steps at the horizon bootstrap from nothing, as the agents' do.
     """
     model = aggregated(task, behaviour, occupancy_discount)
-    onward = task.discount * model.continues[..., None] * model.transition
+    onward = task.discount * np.minimum(model.continues, LONGEST)[..., None] * model.transition
     q = np.zeros_like(model.reward)
     # Policy iteration: each evaluation is exact, and there are finitely many policies.
     greedy = np.full(len(model.start), -1)

@@ -55,6 +55,16 @@ def test_q_learning_claims_what_an_independent_computation_says_and_earns_nothin
     assert evaluate_memoryless(task, greedy) == 0
 
 
+def test_an_action_that_might_go_on_for_ever_has_a_value():
+    """The tiger without a discount: to listen a hundred times is what a random behaviour never does. By hand: behind one
+    sound a door is worth .85 * 10 - .15 * 100 = -6.5, and to listen one less."""
+    task = make("tiger:discount=1,horizon=100")
+    q = q_fixed_point(task, uniform_policy(task))
+    listen, left, right = (task.actions.index(name) for name in ("listen", "open_left", "open_right"))
+    heard = task.observations.index("hear_left")
+    np.testing.assert_allclose(q[heard, [listen, left, right]], [-7.5, 0.15 * 10 - 0.85 * 100, -6.5], atol=1e-6)
+
+
 def test_the_expected_update_is_that_of_the_estimate_with_its_critic(random_task):
     import jax
     import jax.numpy as jnp
