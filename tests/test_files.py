@@ -2,6 +2,8 @@
 
 import uuid
 
+import pytest
+
 from seqrl_jax.files import remove_temporaries, write_whole
 
 
@@ -19,3 +21,12 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
     assert all(path.exists() for path in left)
     remove_temporaries(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.tmp", "a.json", "kept"]
+
+
+def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    (tmp_path / "taken").mkdir()
+    for path in (tmp_path / "nowhere" / "file", tmp_path / "taken"):
+        with pytest.raises(OSError) as error:
+            write_whole(path, b"content")
+        assert repr(str(path)) in str(error.value) and ".tmp" not in str(error.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["taken"]
