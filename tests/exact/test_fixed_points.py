@@ -56,8 +56,8 @@ def test_q_learning_claims_what_an_independent_computation_says_and_earns_nothin
 
 
 def test_an_action_that_might_go_on_for_ever_has_a_value():
-    """The tiger without a discount: to listen a hundred times is what a random behaviour never does. By hand: behind one
-    sound a door is worth .85 * 10 - .15 * 100 = -6.5, and to listen one less."""
+    """The tiger without a discount: to listen a hundred times is what a random behaviour never does. By hand: behind
+    one sound a door is worth .85 * 10 - .15 * 100 = -6.5, and to listen one less."""
     task = make("tiger:discount=1,horizon=100")
     q = q_fixed_point(task, uniform_policy(task))
     listen, left, right = (task.actions.index(name) for name in ("listen", "open_left", "open_right"))
