@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -72,7 +73,7 @@ def load_tree(path: Path, like: Any) -> Any:
 
 def _refuse_directory(path: Path) -> None:
     """The reader of such files says of a directory that there is no such device, and not which."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ValueError(f"{path}: not a checkpoint (a directory)")
 
 
