@@ -11,6 +11,7 @@ import numpy as np
 from recorded import measurement, section_of, where
 
 from seqrl_jax import naming
+from seqrl_jax.dialogue.bootstrapped import Bootstrapped
 from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Row, rows
@@ -118,7 +119,8 @@ def pretrained_table() -> str:
 
 
 def _pretraining(method: str) -> int:
-    return int(getattr(make_method(method), "pretraining", 0))
+    made = make_method(method)
+    return made.pretraining if isinstance(made, Bootstrapped) else 0
 
 
 def offline_table() -> str:

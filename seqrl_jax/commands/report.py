@@ -13,12 +13,12 @@ from seqrl_jax.naming import SpecError
 from seqrl_jax.release import refuse_within
 from seqrl_jax.report.site import (
     INDEX,
+    NOT_MEASURED,
     NOTHING,
-    NOTHING_CLIMBED,
     SiteError,
     is_audit,
     read_audit,
-    read_climbed,
+    read_overoptimised,
     sheets,
     sources,
     write_site,
@@ -90,5 +90,5 @@ def write_report(directories: Sequence[Path], out: Path) -> tuple[Path, list[str
     skipped = [f"{name}: {line}" if several else line for name, _, lines in found for line in lines]
     made = sheets([(name, sections) for name, sections, _ in found])
     audited = read_audit(audits[0]) if audits else NOTHING
-    climbed = read_climbed(files[0]) if files else NOTHING_CLIMBED
-    return write_site(made, out, skipped, command(), audited=audited, climbed=climbed), skipped
+    overoptimised = read_overoptimised(files[0]) if files else NOT_MEASURED
+    return write_site(made, out, skipped, command(), audited=audited, overoptimised=overoptimised), skipped

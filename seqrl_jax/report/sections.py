@@ -55,7 +55,7 @@ class Section:
 def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[list[Section], list[str]]:
     """The sections of records, in the order of the tracks.
 
-    Returns: (sections, a sentence about each record that cannot be told, and about those of each track that is not
+    Returns: (sections, a sentence about each record that cannot be shown, and about those of each track that is not
     known).
     """
     by_track: dict[str, list[Record]] = {}
@@ -63,14 +63,14 @@ def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[li
         by_track.setdefault(record.track, []).append(record)
     present, skipped = [], []
     for name, track in tracks.items():
-        told = []
+        shown = []
         for record in by_track.get(name, []):
-            if why := _untold(record, track):
+            if why := _why_skipped(record, track):
                 skipped.append(f"{record.method} on {record.task}: {why}")
             else:
-                told.append(record)
-        if told:
-            present.append(Section(track, in_order(told, track)))
+                shown.append(record)
+        if shown:
+            present.append(Section(track, in_order(shown, track)))
     skipped += [
         f"{counted(len(group), 'record')} of the track {name!r}, which is unknown here (known: {listed(list(tracks))})"
         for name, group in by_track.items()
@@ -79,7 +79,7 @@ def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[li
     return present, skipped
 
 
-def _untold(record: Record, track: Track) -> str | None:
+def _why_skipped(record: Record, track: Track) -> str | None:
     """Why nothing can be computed of a record, if that is so."""
     score = track.columns[0].metric
     if score not in record.metrics:

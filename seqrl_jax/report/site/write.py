@@ -25,8 +25,8 @@ from seqrl_jax.report.site import charts
 from seqrl_jax.report.site.archive import RECORDS, ROWS, record_scripts, row_scripts, script
 from seqrl_jax.report.site.audited import NOTHING, Audited
 from seqrl_jax.report.site.board import cells, names
-from seqrl_jax.report.site.climbed import NOTHING_CLIMBED, Climbed, shown
 from seqrl_jax.report.site.links import links, page, sheet_page
+from seqrl_jax.report.site.overoptimised import NOT_MEASURED, Overoptimised, shown
 from seqrl_jax.report.site.sheet import Sheet, records
 from seqrl_jax.report.site.subjects import Subject, agent_context, task_context
 from seqrl_jax.report.site.tables import position, table_context
@@ -34,9 +34,10 @@ from seqrl_jax.report.table import errors
 from seqrl_jax.results.coverage import coverage
 from seqrl_jax.tracks.suites import shipped
 
-INDEX, CLIMBED = "index.html", "overoptimisation.html"
+INDEX, OVEROPTIMISATION = "index.html", "overoptimisation.html"
 STATIC = ("site.css", "rows.js", "site.js")
-TOP = frozenset({INDEX, "record.html", CLIMBED, "data", "records", "tables", "tasks", "agents", "pictures", *STATIC})
+FOLDERS = ("data", "records", "tables", "tasks", "agents", "pictures")
+TOP = frozenset({INDEX, "record.html", OVEROPTIMISATION, *FOLDERS, *STATIC})
 """What a site has at its top; whatever else stands there is somebody's."""
 SHOWN = 50
 """Rows of the leaderboard at a time, and where no script runs."""
@@ -55,18 +56,18 @@ def write_site(
     command: str | None = None,
     keep_current: bool = False,
     audited: Audited = NOTHING,
-    climbed: Climbed = NOTHING_CLIMBED,
+    overoptimised: Overoptimised = NOT_MEASURED,
 ) -> Path:
     """Write a site whose first page is `index.html`, and return the path of that.
 
     Args:
         skipped: a line for each file or track that is not shown. command: the command line, as the site's origin.
         keep_current: leave a site alone that this version has made of the same records. audited: what stands beside
-        the scores of agents that were audited. climbed: what has a page of its own, where there is any.
+        the scores of agents that were audited. overoptimised: what has a page of its own, where there is any.
     Raises: SiteError where the directory holds anything but a site; OSError.
     """
     directory = Path(directory)
-    mark = _mark(made, skipped, audited, climbed)
+    mark = _mark(made, skipped, audited, overoptimised)
     if keep_current and _made_of(directory) == mark:
         return directory / INDEX
     if foreign := _foreign(directory):
@@ -74,7 +75,7 @@ def write_site(
     target = Path(os.path.realpath(directory))
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        for path, content in _files(made, skipped, command, audited, climbed, mark):
+        for path, content in _files(made, skipped, command, audited, overoptimised, mark):
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             (temporary / path).write_bytes(content)
         shutil.rmtree(target, ignore_errors=True)
@@ -89,7 +90,7 @@ def _files(
     skipped: Sequence[str],
     command: str | None,
     audited: Audited,
-    climbed: Climbed,
+    overoptimised: Overoptimised,
     mark: str,
 ) -> Iterator[tuple[str, bytes]]:
     """(path, content) of everything that a site consists of."""
@@ -111,7 +112,7 @@ def _files(
         skipped=skipped,
         errors=[line for sheet in made for line in errors(sheet.section)],
         sheets=[(sheet, sheet_page(sheet)) for sheet in made],
-        climbed=CLIMBED if climbed.rows else None,
+        overoptimised=OVEROPTIMISATION if overoptimised.rows else None,
         names=named,
         cells=board[:SHOWN],
         total=len(board),
@@ -137,8 +138,8 @@ def _files(
         for method in (method for name, method in where.agents if name == track.name):
             subject = Subject(track, method, methods.get(base(method)), track.method_facts(method))
             yield rendered(where.agents[track.name, method], "agent", **agent_context(made, where, audited, subject))
-    if climbed.rows:
-        yield rendered(CLIMBED, "climbed", climbed=climbed, kinds=shown(climbed))
+    if overoptimised.rows:
+        yield rendered(OVEROPTIMISATION, "overoptimisation", overoptimised=overoptimised, kinds=shown(overoptimised))
     yield rendered("record.html", "record", chunk=RECORDS)
     yield "data/names.js", script("names", 0, named._asdict())
     yield from row_scripts(board)
@@ -191,10 +192,10 @@ def _breakable(text: str) -> Markup:
     return Markup(shown)
 
 
-def _mark(made: Sequence[Sheet], skipped: Sequence[str], audited: Audited, climbed: Climbed) -> str:
+def _mark(made: Sequence[Sheet], skipped: Sequence[str], audited: Audited, overoptimised: Overoptimised) -> str:
     """What a site is made of, as a digest."""
     titles, bias = [sheet.title for sheet in made], list(audited.bias.items())
-    parts = [__version__, skipped, titles, records(made), bias, climbed]
+    parts = [__version__, skipped, titles, records(made), bias, overoptimised]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urldefrag
 
 import pytest
 
-from seqrl_jax.report.site import NOTHING, NOTHING_CLIMBED, sheets, write_site
+from seqrl_jax.report.site import NOT_MEASURED, NOTHING, sheets, write_site
 
 VOID = {"meta", "br", "img", "link", "hr", "input", "wbr"}
 LOADING = ("src", "href", "srcset", "data", "action", "poster")
@@ -78,9 +78,9 @@ class Pages(dict):
 def site(tmp_path):
     """Sections -> the pages of their site, checked; a keyword for each directory takes its sections."""
 
-    def site(skipped=(), command=None, audited=NOTHING, climbed=NOTHING_CLIMBED, **directories):
+    def site(skipped=(), command=None, audited=NOTHING, overoptimised=NOT_MEASURED, **directories):
         made, out = sheets(list(directories.items())), tmp_path / "site"
-        path = write_site(made, out, skipped, command, audited=audited, climbed=climbed)
+        path = write_site(made, out, skipped, command, audited=audited, overoptimised=overoptimised)
         assert path == tmp_path / "site" / "index.html"
         return Pages(Path(tmp_path / "site"))
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from seqrl_jax.cli import main
-from seqrl_jax.report.site.climbed import read_climbed, shown
+from seqrl_jax.report.site.overoptimised import read_overoptimised, shown
 
 PAGE = "overoptimisation.html"
 
@@ -29,7 +29,7 @@ def written(path, *rows):
 
 def test_each_kind_of_labels_has_a_chart_of_gold_against_kl(tmp_path):
     rows = row(pairs=200), row(), row("model", pairs=200), row(noise=0.25)
-    kinds = shown(read_climbed(written(tmp_path / "o.json", *rows)))
+    kinds = shown(read_overoptimised(written(tmp_path / "o.json", *rows)))
     assert [kind.title for kind in kinds] == ["50 pairs", "200 pairs", "50 pairs, 25% of their labels random"]
     first, second = (drawn.line for drawn in kinds[1].chart.lines)
     assert (first.label, second.label) == ("counts", "model") and first.colour != second.colour
@@ -38,7 +38,7 @@ def test_each_kind_of_labels_has_a_chart_of_gold_against_kl(tmp_path):
 
 def test_a_site_has_a_page_of_it_where_it_was_measured(site, section, record, tmp_path):
     made, path = section(record()), written(tmp_path / "o.json", row("counts <b>", pairs=5000), row("x", noise=0.25))
-    pages = site(quick=[made], climbed=read_climbed(path))
+    pages = site(quick=[made], overoptimised=read_overoptimised(path))
     words = pages[PAGE].words
     assert "5,000 pairs" in words and "counts <b>" in words and "python <measure> on a CPU" in words
     assert "1.50-0.752.25" in words, "the peak, the end and what was lost between them"
@@ -60,7 +60,7 @@ def test_a_site_has_a_page_of_it_where_it_was_measured(site, section, record, tm
 def test_a_file_that_is_none_is_named(tmp_path, content):
     (tmp_path / "o.json").write_text(content)
     with pytest.raises(ValueError, match=r"o\.json: no measurement of over-optimisation"):
-        read_climbed(tmp_path / "o.json")
+        read_overoptimised(tmp_path / "o.json")
 
 
 def test_it_is_shown_beside_results(tmp_path, capsys):

@@ -19,7 +19,7 @@ Point = tuple[Number, Number, Number]
 """KL to the reference in nats, gold reward, proxy reward."""
 
 
-class Climb(msgspec.Struct, frozen=True):
+class ProxyCurve(msgspec.Struct, frozen=True):
     """What became of a proxy that learned from so many pairs, a share of them with random labels; means over seeds.
 
     optima: of the exact optima at falling temperature. gold_peak, gold_end: the mean over seeds of each one's best gold
@@ -34,10 +34,10 @@ class Climb(msgspec.Struct, frozen=True):
     gold_end: Number
 
 
-class Climbed(msgspec.Struct, frozen=True):
+class Overoptimised(msgspec.Struct, frozen=True):
     """rows: one for each proxy, number of pairs and noise. command, device: of what measured them."""
 
-    rows: Sequence[Climb] = ()
+    rows: Sequence[ProxyCurve] = ()
     seeds: int = 0
     command: str = ""
     device: str = ""
@@ -47,27 +47,27 @@ class Shown(NamedTuple):
     """The proxies that learned from labels of one kind."""
 
     title: str
-    rows: Sequence[Climb]
+    rows: Sequence[ProxyCurve]
     chart: Chart
 
 
-NOTHING_CLIMBED = Climbed()
+NOT_MEASURED = Overoptimised()
 
 
-def read_climbed(path: Path) -> Climbed:
+def read_overoptimised(path: Path) -> Overoptimised:
     """Raises: ValueError, naming the file, for one that holds nothing of the kind; OSError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Climbed)
+        return msgspec.json.decode(path.read_bytes(), type=Overoptimised)
     except ValueError as error:
         raise ValueError(f"{path}: no measurement of over-optimisation ({error})") from error
 
 
-def shown(climbed: Climbed) -> list[Shown]:
+def shown(overoptimised: Overoptimised) -> list[Shown]:
     """Gold reward against KL, proxy by proxy, a chart for each number of pairs and each noise."""
-    proxies = list(dict.fromkeys(row.proxy for row in climbed.rows))
+    proxies = list(dict.fromkeys(row.proxy for row in overoptimised.rows))
     found = []
-    for pairs, noise in sorted({(row.pairs, row.noise) for row in climbed.rows}, key=lambda kind: kind[::-1]):
-        rows = [row for row in climbed.rows if (row.pairs, row.noise) == (pairs, noise)]
+    for pairs, noise in sorted({(row.pairs, row.noise) for row in overoptimised.rows}, key=lambda kind: kind[::-1]):
+        rows = [row for row in overoptimised.rows if (row.pairs, row.noise) == (pairs, noise)]
         lines = [_line(row, proxies.index(row.proxy)) for row in rows]
         title = f"{pairs:,} pairs{f', {noise:.0%} of their labels random' if noise else ''}"
         about = printable(f"Gold reward against KL with {title}")
@@ -76,7 +76,7 @@ def shown(climbed: Climbed) -> list[Shown]:
     return found
 
 
-def _line(row: Climb, number: int) -> Line:
+def _line(row: ProxyCurve, number: int) -> Line:
     points = sorted(row.optima)
     gold = [point[1] for point in points]
     dash: Dash = "solid" if number // len(COLOURS) % 2 == 0 else "dashed"
