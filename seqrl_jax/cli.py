@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 from seqrl_jax import __version__
+from seqrl_jax.commands import values
 from seqrl_jax.commands.console import note, one_line
 from seqrl_jax.failures import DISK_FAILURES, Interrupted, RowsFailed, device_is_full
 
@@ -112,41 +112,55 @@ def parser() -> argparse.ArgumentParser:
 
     solve = command("solve", "Print a task's certified values.")
     solve.add_argument("task", help=game_help)
-    solve.add_argument("--horizon", type=_horizon, help="steps of an episode, or infinite where there is a discount")
-    solve.add_argument("--discount", type=_in("Discount"), help="discount in (0, 1]")
     solve.add_argument(
-        "--episodes", type=_in("Episodes"), help="also play the kept optimal policy this often in the environment"
+        "--horizon", type=values.horizon, help="steps of an episode, or infinite where there is a discount"
     )
-    solve.add_argument("--memory-states", type=_in("Depth"), help="also the best found with 1 ... N memory states")
+    solve.add_argument("--discount", type=values.within("Discount"), help="discount in (0, 1]")
+    solve.add_argument(
+        "--episodes",
+        type=values.within("Episodes"),
+        help="also play the kept optimal policy this often in the environment",
+    )
+    solve.add_argument(
+        "--memory-states", type=values.within("Depth"), help="also the best found with 1 ... N memory states"
+    )
     solve.add_argument(
         "--seconds",
-        type=_in("PositiveFloat"),
+        type=values.within("PositiveFloat"),
         help="time for the history value, and as much for memoryless ones; all then depend on the machine",
     )
-    solve.add_argument("--memory", type=_bytes, help="bytes for the history value, such as 500M or 2G (4G)")
+    solve.add_argument("--memory", type=values.byte_count, help="bytes for the history value, such as 500M or 2G (4G)")
     solve.add_argument("--fresh", action="store_true", help="solve again, whatever the cache holds")
 
     export = command("export", "Write a task's arrays to a file.")
     export.add_argument("task", help=game_help)
-    export.add_argument("--out", type=_place, required=True, help="a path ending in .npz or .POMDP")
+    export.add_argument("--out", type=values.place, required=True, help="a path ending in .npz or .POMDP")
 
     data = command("data", "Write dialogues of a game's speakers to a file.")
     data.add_argument("game", help="NAME or NAME:key=value,...")
-    data.add_argument("--episodes", type=_in("Count"), default=1000, help="how many dialogues (1000)")
-    data.add_argument("--seed", type=_in("Seed"), default=0)
-    data.add_argument("--out", type=_place, required=True, help="a path ending in .jsonl or .parquet, or minari:NAME")
+    data.add_argument("--episodes", type=values.within("Count"), default=1000, help="how many dialogues (1000)")
+    data.add_argument("--seed", type=values.within("Seed"), default=0)
+    data.add_argument(
+        "--out", type=values.place, required=True, help="a path ending in .jsonl or .parquet, or minari:NAME"
+    )
 
     run = command("run", "Run a suite, or chosen tasks and agents, and print the table.")
     run.add_argument("suite", nargs="?", help="name of a suite (default: quick, or the first that knows the names)")
     run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {task_help}")
     run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
-    run.add_argument("--log", type=_path, help="of dialogues: learn from this .jsonl or .parquet of one game")
-    run.add_argument("--seeds", type=_in("Count"), help="runs per cell")
-    run.add_argument("--steps", type=_in("Steps"), help="environment steps per run (lm, dialogue: updates at most)")
-    run.add_argument("--out", type=_place, help="directory of the results (default: runs/SUITE, or runs/own)")
+    run.add_argument("--log", type=values.path, help="of dialogues: learn from this .jsonl or .parquet of one game")
+    run.add_argument("--seeds", type=values.within("Count"), help="runs per cell")
+    run.add_argument(
+        "--steps", type=values.within("Steps"), help="environment steps per run (lm, dialogue: updates at most)"
+    )
+    run.add_argument("--out", type=values.place, help="directory of the results (default: runs/SUITE, or runs/own)")
     run.add_argument("--keep-old", action="store_true", help="keep cells that another version of the code made")
     run.add_argument(
-        "--checkpoint-every", type=_in("Count"), default=1, metavar="K", help="chunks between two kept states (1)"
+        "--checkpoint-every",
+        type=values.within("Count"),
+        default=1,
+        metavar="K",
+        help="chunks between two kept states (1)",
     )
     run.add_argument("--log-to", choices=("tensorboard", "wandb", "trackio"), help="also tell this tracker, an extra")
 
@@ -159,11 +173,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="of ray, slurm: of each row, cpus=N gpus=N ...",
     )
-    run.add_argument("--attempts", type=_in("Depth"), default=3, help="of ray, slurm: how often a row is sent (3)")
+    run.add_argument(
+        "--attempts", type=values.within("Depth"), default=3, help="of ray, slurm: how often a row is sent (3)"
+    )
     _add_processes(run)
 
     table = command("table", "Print the table of a directory of results.")
-    table.add_argument("directory", type=_path)
+    table.add_argument("directory", type=values.path)
     forms = ("text", "md", "latex", "html", "csv", "json")
     table.add_argument("--format", choices=forms, help="write it so, with the best in bold where it can be")
     table.add_argument("--columns", nargs="+", metavar="COLUMN", help="instead: row by row, such as task agent score")
@@ -174,30 +190,32 @@ def parser() -> argparse.ArgumentParser:
     )
 
     compare = command("compare", "Compare two runs or agents, paired by task and seed: second minus first.")
-    compare.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY", help="of results, one or two")
+    compare.add_argument("directories", nargs="+", type=values.path, metavar="DIRECTORY", help="of results, one or two")
     compare.add_argument("--agents", nargs=2, metavar=("A", "B"), help="A of the first, B of the second directory")
 
     claims = command("claims", "Tell which statements of the lecture hold, each with what was measured.")
-    claims.add_argument("directory", type=_path, nargs="?", help="of recorded suites and measurements")
+    claims.add_argument("directory", type=values.path, nargs="?", help="of recorded suites and measurements")
 
     watch = command("watch", "Show an episode: what is, is seen, is believed and is done, and what that costs.")
     watch.add_argument("task", help=task_help)
     who = watch.add_mutually_exclusive_group()
     who.add_argument("--agent", metavar="AGENT", help="trained now, for --steps steps")
-    who.add_argument("--checkpoint", type=_path, metavar="FILE", help="what `Fitted.save` wrote")
+    who.add_argument("--checkpoint", type=values.path, metavar="FILE", help="what `Fitted.save` wrote")
     who.add_argument("--random", action="store_true", help="any action alike")
     who.add_argument("--optimal", action="store_true", help="the best policy of the history (default)")
-    watch.add_argument("--steps", type=_in("Steps"), default=50_000, help="of training (50000)")
-    watch.add_argument("--seed", type=_in("Seed"), default=0)
-    watch.add_argument("--gif", type=_place, metavar="FILE", help="also a film of it")
+    watch.add_argument("--steps", type=values.within("Steps"), default=50_000, help="of training (50000)")
+    watch.add_argument("--seed", type=values.within("Seed"), default=0)
+    watch.add_argument("--gif", type=values.place, metavar="FILE", help="also a film of it")
 
     play = command("play", "Act yourself, with the exact belief on demand.")
     play.add_argument("task", help=task_help)
-    play.add_argument("--seed", type=_in("Seed"), default=0)
+    play.add_argument("--seed", type=values.within("Seed"), default=0)
 
     audit = command("audit", "Tell, exactly, which methods are valid: under partial observability, on language tasks.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help}, or one of lm (default: all by name)")
-    audit.add_argument("--out", type=_place, help="directory for audit.json and the picture of bias against lambda")
+    audit.add_argument(
+        "--out", type=values.place, help="directory for audit.json and the picture of bias against lambda"
+    )
 
     throughput = command(
         "throughput", "Measure how fast environments step, agents train, dialogues go on, or a language model trains."
@@ -212,45 +230,63 @@ def parser() -> argparse.ArgumentParser:
     throughput.add_argument(
         "--batch",
         nargs="+",
-        type=_in("Count"),
+        type=values.within("Count"),
         help="so many side by side (2048, or what devices divide; lm: 8; train: one a device)",
     )
     throughput.add_argument(
-        "--devices", nargs="+", type=_in("Count"), help="spread over so many (all, of a CPU its cores; lm: 1)"
+        "--devices", nargs="+", type=values.within("Count"), help="spread over so many (all, of a CPU its cores; lm: 1)"
     )
-    throughput.add_argument("--steps", type=_in("Count"), default=1000, help="steps of each in a call (1000)")
-    throughput.add_argument("--repeats", type=_in("Count"), default=7, help="warm calls, of which the median counts")
-    throughput.add_argument("--picture", type=_place, metavar="FILE", help="also a PNG of steps/s against the batch")
+    throughput.add_argument("--steps", type=values.within("Count"), default=1000, help="steps of each in a call (1000)")
+    throughput.add_argument(
+        "--repeats", type=values.within("Count"), default=7, help="warm calls, of which the median counts"
+    )
+    throughput.add_argument(
+        "--picture", type=values.place, metavar="FILE", help="also a PNG of steps/s against the batch"
+    )
     _add_model(throughput, "lm: a byte model, of 25 million weights by default", 512, 8, 8, "bfloat16")
 
     align = command("align", "Train a language model on texts, preferences or prompts of your own.")
     align.add_argument(
         "data",
-        type=_path,
+        type=values.path,
         help="a .jsonl, .json or .txt file (also .gz), a .parquet file, or a directory of such files, of {text}, "
         "{prompt}, {prompt, completion[, label]}, {[prompt,] chosen, rejected}, {messages}, or {instruction, output}",
     )
-    align.add_argument("--test", type=_path, help="what judges, in the same formats, instead of a part of the data")
-    align.add_argument("--method", default="sft", help="sft (default); rm; dpo, ipo, kto; ppo, rloo, grpo, dr_grpo")
-    align.add_argument("--out", type=_place, required=True, help="directory of the weights, checkpoints and the report")
     align.add_argument(
-        "--init", type=_path, help="directory of a model to begin with: an earlier --out, or one in GPT-2's layout"
+        "--test", type=values.path, help="what judges, in the same formats, instead of a part of the data"
     )
-    align.add_argument("--reward", type=_path, help="what ppo, rloo and grpo climb: the --out of a run of rm")
-    align.add_argument("--steps", type=_in("Count"), default=1000, help="gradient steps, or batches of answers")
-    align.add_argument("--batch", type=_in("Count"), default=16, help="examples, packed rows or answers in each")
+    align.add_argument("--method", default="sft", help="sft (default); rm; dpo, ipo, kto; ppo, rloo, grpo, dr_grpo")
+    align.add_argument(
+        "--out", type=values.place, required=True, help="directory of the weights, checkpoints and the report"
+    )
+    align.add_argument(
+        "--init",
+        type=values.path,
+        help="directory of a model to begin with: an earlier --out, or one in GPT-2's layout",
+    )
+    align.add_argument("--reward", type=values.path, help="what ppo, rloo and grpo climb: the --out of a run of rm")
+    align.add_argument(
+        "--steps", type=values.within("Count"), default=1000, help="gradient steps, or batches of answers"
+    )
+    align.add_argument(
+        "--batch", type=values.within("Count"), default=16, help="examples, packed rows or answers in each"
+    )
     align.add_argument("--packing", action="store_true", help="of sft: short texts share rows of --context tokens")
-    align.add_argument("--group", type=_in("Count"), default=8, help="answers to each prompt")
-    align.add_argument("--answer", type=_in("Count"), default=64, help="tokens of an answer that is drawn, at most")
-    align.add_argument("--learning-rate", type=_in("PositiveFloat"), default=0.0005)
-    align.add_argument("--beta", type=_in("Weight"), help="of dpo, ipo, kto (0.1), or the price of KL (0.05)")
-    align.add_argument("--held-out", type=_in("Part"), default=0.1, help="share of the prompts that judge (0.1)")
-    align.add_argument("--check-every", type=_in("Count"), default=100, help="steps between checkpoints")
-    align.add_argument("--log-every", type=_in("Count"), help="steps between lines (a hundredth of all)")
-    align.add_argument("--seed", type=_in("Seed"), default=0)
+    align.add_argument("--group", type=values.within("Count"), default=8, help="answers to each prompt")
+    align.add_argument(
+        "--answer", type=values.within("Count"), default=64, help="tokens of an answer that is drawn, at most"
+    )
+    align.add_argument("--learning-rate", type=values.within("PositiveFloat"), default=0.0005)
+    align.add_argument("--beta", type=values.within("Weight"), help="of dpo, ipo, kto (0.1), or the price of KL (0.05)")
+    align.add_argument(
+        "--held-out", type=values.within("Part"), default=0.1, help="share of the prompts that judge (0.1)"
+    )
+    align.add_argument("--check-every", type=values.within("Count"), default=100, help="steps between checkpoints")
+    align.add_argument("--log-every", type=values.within("Count"), help="steps between lines (a hundredth of all)")
+    align.add_argument("--seed", type=values.within("Seed"), default=0)
     align.add_argument(
         "--mesh",
-        type=_mesh,
+        type=values.mesh,
         default="1x1",
         metavar="DATAxMODEL",
         help="devices: texts over DATA, matrices over both (1x1)",
@@ -260,42 +296,44 @@ def parser() -> argparse.ArgumentParser:
     _add_model(align, "the model; sizes that are not given are those of --init", None, None, None, "float32", None)
 
     sample = command("align sample", "Say what a model says behind a prompt.", module="align_sample")
-    sample.add_argument("directory", type=_path, help="of a model: an --out of align, or one in GPT-2's layout")
+    sample.add_argument("directory", type=values.path, help="of a model: an --out of align, or one in GPT-2's layout")
     sample.add_argument("prompt")
-    sample.add_argument("--length", type=_in("Count"), default=100, help="tokens, at most (100)")
-    sample.add_argument("--count", type=_in("Count"), default=1, help="how many (1)")
-    sample.add_argument("--temperature", type=_in("PositiveFloat"), default=1.0, help="1 as learned, below it surer")
-    sample.add_argument("--seed", type=_in("Seed"), default=0)
+    sample.add_argument("--length", type=values.within("Count"), default=100, help="tokens, at most (100)")
+    sample.add_argument("--count", type=values.within("Count"), default=1, help="how many (1)")
+    sample.add_argument(
+        "--temperature", type=values.within("PositiveFloat"), default=1.0, help="1 as learned, below it surer"
+    )
+    sample.add_argument("--seed", type=values.within("Seed"), default=0)
 
     score = command("align score", "Score the answers of a file by a reward model or a language model.", "align_score")
-    score.add_argument("directory", type=_path, help="of a model: an --out of align, or one in GPT-2's layout")
-    score.add_argument("data", type=_path, help="as of align")
+    score.add_argument("directory", type=values.path, help="of a model: an --out of align, or one in GPT-2's layout")
+    score.add_argument("data", type=values.path, help="as of align")
     score.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
 
     check = command("check", "Check a directory of results: bounds, seeds, missing cells, versions; 1 if it is wrong.")
-    check.add_argument("directory", type=_path)
+    check.add_argument("directory", type=values.path)
 
     verify = command(
         "verify", "Run random cells of a directory of results again, and tell whether they come out alike."
     )
-    verify.add_argument("directory", type=_path)
-    verify.add_argument("--sample", type=_in("Count"), default=3, metavar="K", help="how many cells (3)")
-    verify.add_argument("--seed", type=_in("Seed"), default=0, help="of the choice")
+    verify.add_argument("directory", type=values.path)
+    verify.add_argument("--sample", type=values.within("Count"), default=3, metavar="K", help="how many cells (3)")
+    verify.add_argument("--seed", type=values.within("Seed"), default=0, help="of the choice")
     verify.add_argument(
         "--out",
-        type=_place,
+        type=values.place,
         help="a file for the verdicts, with hashes, machine and versions",
     )
 
     release = command("release", "Pack a directory of results that passes `check` into one that never changes.")
-    release.add_argument("directory", type=_path)
-    release.add_argument("--out", type=_place, required=True, help="the release; must not exist")
+    release.add_argument("directory", type=values.path)
+    release.add_argument("--out", type=values.place, required=True, help="the release; must not exist")
     release.add_argument(
-        "--author", type=_name, action="append", metavar="NAME", help="of the results; may be repeated"
+        "--author", type=values.name, action="append", metavar="NAME", help="of the results; may be repeated"
     )
 
     cite = command("cite", "Print how a release is cited, if its files are what was released.")
-    cite.add_argument("directory", type=_path)
+    cite.add_argument("directory", type=values.path)
 
     command("doctor", "Tell versions, devices and caches, and what is missing for which extra.")
 
@@ -303,8 +341,8 @@ def parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
 
     report = command("report", "Write a site about directories of results, or a page about a run of align.")
-    report.add_argument("directories", nargs="+", type=_path, metavar="DIRECTORY")
-    report.add_argument("--out", type=_place, help="its directory (default: site in the one; several need it)")
+    report.add_argument("directories", nargs="+", type=values.path, metavar="DIRECTORY")
+    report.add_argument("--out", type=values.place, help="its directory (default: site in the one; several need it)")
     return parser
 
 
@@ -314,8 +352,10 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
     processes.add_argument(
         "--coordinator", metavar="HOST:PORT", help="of the first; auto where Slurm, Open MPI or Kubernetes start them"
     )
-    processes.add_argument("--processes", type=_in("Count"), help="how many there are")
-    processes.add_argument("--process", type=_in("Place"), help="which this is, from 0 on; 0 writes and prints")
+    processes.add_argument("--processes", type=values.within("Count"), help="how many there are")
+    processes.add_argument(
+        "--process", type=values.within("Place"), help="which this is, from 0 on; 0 writes and prints"
+    )
 
 
 def _add_model(
@@ -329,86 +369,13 @@ def _add_model(
 ) -> None:
     """The sizes of a language model; None where they may be left open."""
     model = command.add_argument_group(about)
-    model.add_argument("--width", type=_in("Width"), default=width)
-    model.add_argument("--layers", type=_in("Depth"), default=layers)
-    model.add_argument("--heads", type=_in("Depth"), default=heads)
-    model.add_argument("--context", type=_in("Count"), default=context, help="length of the texts, in tokens")
+    model.add_argument("--width", type=values.within("Width"), default=width)
+    model.add_argument("--layers", type=values.within("Depth"), default=layers)
+    model.add_argument("--heads", type=values.within("Depth"), default=heads)
+    model.add_argument("--context", type=values.within("Count"), default=context, help="length of the texts, in tokens")
     model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype)
     model.add_argument("--attention", choices=("xla", "cudnn"), default="xla", help="cudnn: NVIDIA's, in bfloat16")
     model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
-
-
-def _horizon(text: str) -> Any:
-    """A number of steps, or `infinite`."""
-    from seqrl_jax.settings import INFINITE
-
-    if text == INFINITE:
-        return INFINITE
-    try:
-        return _in("Horizon")(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, or {INFINITE} with a discount below 1") from None
-
-
-def _bytes(text: str) -> int:
-    """A number of bytes: `1000000`, `500M`, `2G`."""
-    digits, factor = text, 1
-    for suffix, power in (("K", 10), ("M", 20), ("G", 30), ("T", 40)):
-        if text.upper().endswith(suffix):
-            digits, factor = text[:-1], 2**power
-    if not (digits.isascii() and digits.isdigit() and int(digits) > 0 and len(digits) < 16):
-        from seqrl_jax.naming import shown
-
-        raise argparse.ArgumentTypeError(f"the value is {shown(text)}, expected bytes such as 500M or 2G")
-    return int(digits) * factor
-
-
-def _in(domain: str) -> Callable[[str], Any]:
-    """What reads a value of this domain of `settings`."""
-
-    def read(text: str) -> Any:
-        from seqrl_jax import naming, settings
-
-        try:
-            return naming.convert("the value", getattr(settings, domain), text)
-        except naming.SpecError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read
-
-
-def _mesh(text: str) -> Any:
-    """DATAxMODEL, such as `4x2`."""
-    from seqrl_jax.networks.sharding import Layout
-
-    data, cross, model = text.partition("x")
-    if not cross:
-        raise argparse.ArgumentTypeError(f"the value is {text!r}, expected DATAxMODEL such as 4x2")
-    return Layout(_in("Count")(data), _in("Count")(model))
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a path")
-    return Path(text)
-
-
-def _place(text: str) -> Path:
-    """A path to write to."""
-    from seqrl_jax.release.directory import ReleaseError, refuse_within
-
-    path = _path(text)
-    try:
-        refuse_within(path)
-    except ReleaseError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return path
-
-
-def _name(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a name")
-    return text
 
 
 if __name__ == "__main__":
