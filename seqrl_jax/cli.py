@@ -298,7 +298,12 @@ def parser() -> argparse.ArgumentParser:
     sample = command("align sample", "Say what a model says behind a prompt.", module="align_sample")
     sample.add_argument("directory", type=values.path, help="of a model: an --out of align, or one in GPT-2's layout")
     sample.add_argument("prompt")
-    sample.add_argument("--length", type=values.within("Count"), default=100, help="tokens, at most (100)")
+    sample.add_argument(
+        "--chat", action="store_true", help="the prompt is what a user says, written by the model's chat template"
+    )
+    sample.add_argument(
+        "--length", type=values.within("Count"), help="tokens, at most (100, or fewer where the model reads fewer)"
+    )
     sample.add_argument("--count", type=values.within("Count"), default=1, help="how many (1)")
     sample.add_argument(
         "--temperature", type=values.within("PositiveFloat"), default=1.0, help="1 as learned, below it surer"

@@ -14,7 +14,13 @@ def run(options: argparse.Namespace) -> None:
     """Draw and print."""
     keep_compiled_programs()
     said = continuations(
-        options.directory, options.prompt, options.length, options.count, options.temperature, options.seed
+        options.directory,
+        options.prompt,
+        options.length,
+        options.count,
+        options.temperature,
+        options.seed,
+        options.chat,
     )
     if options.json:
         return print_json({"prompt": options.prompt, "said": said})

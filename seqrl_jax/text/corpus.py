@@ -129,6 +129,15 @@ class Part:
         """How many a model that reads so many tokens does not see whole."""
         return int((self.corpus.lengths[self.indices] > context + 1).sum())
 
+    def alike(self, context: int) -> int:
+        """How many of its pairs differ only in what a model that reads so many tokens does not see."""
+        if self.corpus.answers < 2:
+            return 0
+        long = self.indices[self.corpus.lengths[self.indices] > context + 1]
+        # A cut answer stands behind one token of its prompt.
+        seen = lambda index, answer: self.corpus.answer(index, answer)[0][:context]
+        return sum(np.array_equal(seen(index, 0), seen(index, 1)) for index in long)
+
     def truncated_prompts(self, context: int, length: int) -> int:
         """How many prompts it does not see whole where answers have room for so many tokens."""
         return int((self.corpus.prompts[self.indices] > context - length - 1).sum())
@@ -159,6 +168,7 @@ def scan(
                 example = _read_for(purpose, example)
                 if form not in (None, example.form):
                     raise DataError(f"a {example.form}, where those before it are {form}s")
+                layout.add(example, context if purpose == "texts" else None)
             except DataError as error:
                 if not skip_bad:
                     raise DataError(f"{file}, {item.place}: {error}") from None
@@ -169,7 +179,6 @@ def scan(
             mark = hashlib.blake2b(repr(example).encode(), digest_size=16).digest()
             duplicates += mark in seen
             seen.add(mark)
-            layout.add(example, context if purpose == "texts" else None)
     if form is None:
         left_out = f" among {skipped + disliked} that were left out" if skipped + disliked else ""
         raise DataError(f"{path}: no example{left_out}")
@@ -217,9 +226,15 @@ class _Layout:
         self._topics, self._good, self._begins = list[int](), list[bool](), list[bool]()
 
     def add(self, example: Example, pieces: int | None) -> None:
-        """pieces: the most tokens of a text without a prompt, which is laid out in several where it has more."""
+        """pieces: the most tokens of a text without a prompt, which is laid out in several where it has more.
+
+        Raises: DataError, before anything is laid out, for a pair of which a vocabulary that merges what it does not
+        know makes the same tokens.
+        """
         prompt = begun(self._vocabulary, example.prompt)
         answers = [self._encoded(answer, begins=not example.prompt) for answer in example.answers]
+        if example.form == "pair" and np.array_equal(answers[0][0], answers[1][0]):
+            raise DataError("chosen and rejected are equal in tokens")
         if pieces is not None and not example.prompt and len(answers[0][0]) > pieces:
             tokens, own = answers[0]
             for begin in range(0, len(tokens), pieces):

@@ -19,7 +19,8 @@ class Prepared(NamedTuple):
     """Attributes:
     corpus, tested: all that was read of the data, and of the file that judges, where there is one.
     context: tokens of a text at most. training, held: the examples that are learned from, and the others.
-    judged: those of `held` that judge. packing: of the examples that are learned from, where they share rows.
+    judged: those of `held` that judge. truncated: how many of all are cut; alike: pairs that are equal then.
+    packing: of the examples that are learned from, where they share rows.
     """
 
     corpus: Corpus
@@ -29,6 +30,7 @@ class Prepared(NamedTuple):
     held: Part
     judged: Part
     truncated: int
+    alike: int
     packing: Packing | None
 
     @property
@@ -60,6 +62,7 @@ def prepare(run: TextRun, files: Files, vocabulary: Vocabulary, context: int, sk
         held=held,
         judged=held.some(MOST_ANSWERED if run.draws_answers else MOST_JUDGED),
         truncated=truncated(training) + truncated(held),
+        alike=training.alike(context) + held.alike(context),
         packing=pack(training, context, run.seed) if run.packing else None,
     )
 
@@ -73,6 +76,8 @@ def remarks(run: TextRun, files: Files, data: Prepared) -> list[str]:
         room = f" with room for answers of {run.answer}" if run.draws_answers else ""
         context = f"the context of {data.context} tokens{room}"
         said.append(f"{data.truncated} examples are longer than {context} and are cut")
+    if data.alike:
+        said.append(f"{data.alike} pairs are equal where they are cut, and teach nothing")
     if (packing := data.packing) is not None:
         rows = f"{len(packing)} rows of {data.context} tokens, {packing.padding:.1%} of them padding"
         said.append(f"{len(packing.texts)} texts are packed into {rows}")

@@ -17,6 +17,7 @@ from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.lm.sampling import fill
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.text.chat import Message
 from seqrl_jax.text.corpus import scan
 from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.judge import ANY_NUMBER, NEGATIVE, Summary, share, summary
@@ -26,20 +27,35 @@ from seqrl_jax.text.weights import HEAD, load_gpt, load_vocabulary
 
 AT_ONCE = 16
 """Examples that are scored in a batch."""
+USUAL = 100
+"""Tokens that are drawn at most where nobody says how many."""
 
 
 def continuations(
-    directory: Path, prompt: str, length: int, count: int = 1, temperature: float = 1.0, seed: int = 0
+    directory: Path,
+    prompt: str,
+    length: int | None = None,
+    count: int = 1,
+    temperature: float = 1.0,
+    seed: int = 0,
+    chat: bool = False,
 ) -> list[str]:
     """What the model of a directory says behind a prompt, `count` times, until it ends or has said `length` tokens.
 
-    Raises: ValueError where the directory holds a reward model or no model, or has no room for so many tokens.
+    Args: length: None for `USUAL`, or fewer where the model reads fewer. chat: the prompt is what a user says, written
+    as the model's chat template has it; else it stands as it is.
+    Raises: ValueError where the directory holds a reward model or no model, or has no room for so many tokens; DataError
+    where the chat template cannot write the prompt.
     """
     if (directory / HEAD).exists():
         raise ValueError(f"{directory}: a reward model says nothing; it scores")
     model, weights = load_gpt(directory)
     vocabulary = load_vocabulary(directory)
+    if chat:
+        prompt = vocabulary.chat([Message("user", prompt)], True)
     read = np.concatenate([[vocabulary.end], begun(vocabulary, prompt)]).astype(np.int32)
+    if length is None:
+        length = max(1, min(USUAL, model.context - len(read)))
     if len(read) + length > model.context:
         raise ValueError(f"{len(read)} tokens of the prompt and {length} more, and the model reads {model.context}")
     tokens = np.tile(np.pad(read, (0, length)), (count, 1))

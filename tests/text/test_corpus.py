@@ -119,6 +119,15 @@ def test_what_does_not_fit_is_counted(read):
     assert part.truncated_prompts(context=20, length=9) == 0 and part.truncated_prompts(context=19, length=9) == 5
 
 
+def test_pairs_that_a_model_sees_alike_are_refused_or_counted(read):
+    with pytest.raises(DataError, match=r"data.jsonl, line 2: chosen and rejected are equal in tokens"):
+        read([PAIR, {**PAIR, "rejected": "yes<|endoftext|>"}], "pairs")
+    longer = {**PAIR, "chosen": "aaaaaaab", "rejected": "aaaaaaac"}
+    corpus = read([PAIR, longer], "pairs")
+    assert [corpus.whole.alike(context) for context in (6, 7, 8, 64)] == [1, 1, 0, 0]
+    assert not read([{"text": "a" * 20}], "texts", context=4).whole.alike(4)
+
+
 def test_tokens_are_written_up_to_their_end():
     assert written(Bytes(), np.array([104, 105, END, 33])) == "hi"
     assert written(Bytes(), np.array([0xC3])) == "\ufffd"

@@ -10,6 +10,7 @@ import pytest
 
 from seqrl_jax import cli
 from seqrl_jax.networks.gpt import GPT
+from seqrl_jax.text.chat import Message
 from seqrl_jax.text.page import is_text_run, write_text_page
 from seqrl_jax.text.run import run_text
 from seqrl_jax.text.settings import Files, TextRun
@@ -105,6 +106,22 @@ def test_continuations_end_where_the_model_ends(ours):
     assert abs(np.mean([len(text) for text in said]) - 1) < 0.4
     with pytest.raises(ValueError, match="5 tokens of the prompt and 40 more, and the model reads 32"):
         continuations(ours, "say ", 40)
+    # As much as there is room for, where nobody says how much.
+    assert len(continuations(ours, "say ")) == 1
+    with pytest.raises(ValueError, match="33 tokens of the prompt and 1 more"):
+        continuations(ours, 32 * "a")
+
+
+def test_a_prompt_is_what_a_user_says_in_a_dialogue_where_that_is_asked_for(ours, tmp_path):
+    vocabulary = load_vocabulary(ours)
+    written = vocabulary.chat([Message("user", "Hi")], True)
+    assert written == "\n\nHuman: Hi\n\nAssistant:"
+    assert continuations(ours, "Hi", 2, 8, chat=True) == continuations(ours, written, 2, 8)
+    for name in ours.iterdir():
+        shutil.copy(name, tmp_path)
+    (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('not today') }}")
+    with pytest.raises(ValueError, match="the chat template cannot write it .not today."):
+        continuations(tmp_path, "Hi", chat=True)
 
 
 def test_scores_are_log_probabilities_of_answers(ours, tmp_path):
