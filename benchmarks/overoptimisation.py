@@ -3,10 +3,11 @@ with a reference of its own.
 
     python benchmarks/overoptimisation.py --out runs/overoptimisation.json
 
-writes the numbers, and beside them a picture. On `overopt` every completion can be listed, so nothing is trained but
-the proxies: the policies are the exact optima `pi_0 exp(proxy / beta) / Z` as beta falls, and the exact best of n.
-Their gold and proxy rewards are fitted against d = sqrt(KL) by the forms of Gao, Schulman & Hilton (2023):
-`d (alpha - beta d)` for the best of n and `d (alpha - beta log d)` for the optima.
+writes the numbers after every row, and in the end a picture beside them; what the file holds is not computed again. On
+`overopt` every completion can be listed, so nothing is trained but the proxies: the policies are the exact optima
+`pi_0 exp(proxy / beta) / Z` as beta falls, and the exact best of n. Their gold and proxy rewards are fitted against
+d = sqrt(KL) by the forms of Gao, Schulman & Hilton (2023): `d (alpha - beta d)` for the best of n and
+`d (alpha - beta log d)` for the optima.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from seqrl_jax.lm.reward_model import RewardModel
 from seqrl_jax.lm.sft import Supervised
 from seqrl_jax.lm.tasks import LMTask, make_task
 from seqrl_jax.networks.gpt import GPT
-from seqrl_jax.results.provenance import write_measurement
+from seqrl_jax.results.provenance import read_measurement, write_measurement
 
 COUNTED = {"learning_rate": 0.03}
 PROXIES: dict[str, tuple[RewardModel, int]] = {
@@ -59,18 +60,42 @@ def main() -> None:
     options = parser.parse_args()
 
     task = make_task("overopt")
-    rows: list[dict[str, Any]] = []
+    rows = kept(options.out, options.seeds)
     for width in dict.fromkeys(PROXIES[name][1] for name in options.proxies):
-        references = References.trained(task, width, options.seeds)
-        for name in options.proxies:
-            proxy, its_width = PROXIES[name]
-            for pairs, noise in product(options.pairs, NOISES) if its_width == width else ():
-                rows.append({"proxy": name, "pairs": pairs, "noise": noise, **traced(proxy, references, pairs, noise)})
-                shown = {key: value for key, value in rows[-1].items() if key not in ("optima", "best_of_n")}
-                print(shown, flush=True)
+        missing = [
+            setting
+            for setting in product(options.proxies, options.pairs, NOISES)
+            if PROXIES[setting[0]][1] == width and setting not in map(setting_of, rows)
+        ]
+        references = References.trained(task, width, options.seeds) if missing else None
+        for name, pairs, noise in missing:
+            curves = traced(PROXIES[name][0], references, pairs, noise)
+            rows.append({"proxy": name, "pairs": pairs, "noise": noise, **curves})
+            print({key: value for key, value in rows[-1].items() if key not in ("optima", "best_of_n")}, flush=True)
+            if options.out:
+                write_measurement(options.out, {"rows": sorted(rows, key=place), "seeds": options.seeds})
     if options.out:
-        write_measurement(options.out, {"rows": rows, "seeds": options.seeds})
-        write_whole(options.out.with_suffix(".png"), picture(rows))
+        write_whole(options.out.with_suffix(".png"), picture(sorted(rows, key=place)))
+
+
+def kept(out: Path | None, seeds: int) -> list[dict[str, Any]]:
+    """The rows that a file holds, which are not computed again."""
+    if out is None or not out.exists():
+        return []
+    measured = read_measurement(out)
+    if measured["seeds"] != seeds:
+        raise SystemExit(f"{out} holds {measured['seeds']} seeds, not {seeds}")
+    return list(measured["rows"])
+
+
+def setting_of(row: dict[str, Any]) -> tuple[str, int, float]:
+    return row["proxy"], row["pairs"], row["noise"]
+
+
+def place(row: dict[str, Any]) -> tuple[int, int, float]:
+    """Where a row stands among the others."""
+    proxy, pairs, noise = setting_of(row)
+    return list(PROXIES).index(proxy), pairs, noise
 
 
 @dataclass(frozen=True)
