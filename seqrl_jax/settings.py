@@ -6,7 +6,8 @@ beyond them could only exhaust a machine or overflow single precision.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from numbers import Integral
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -62,3 +63,8 @@ Dtype = Literal["float32", "bfloat16"]
 """Of the products of a network."""
 AttentionKernel = Literal["xla", "cudnn"]
 """What computes attention: XLA everywhere; NVIDIA's fused kernel in half precision on its devices."""
+
+
+def is_count(value: Any) -> bool:
+    """Whether this is a whole number of 1 or more, Python's or numpy's; a truth value is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1

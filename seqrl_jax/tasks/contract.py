@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqrl_jax.naming import SpecError
+from seqrl_jax.settings import is_count
 from seqrl_jax.tasks.environment import Box, Discrete, Environment, Space, Transition
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 
@@ -36,17 +37,24 @@ def code_of_others(what: str) -> Iterator[None]:
         raise SpecError(f"{what} fails: {_line(error)}{_place(error)}") from error
 
 
-def broken(ready: Ready) -> str | None:
-    """What of its contract an environment, its params or its certificates break, in words; None where all is well."""
-    env = ready.env
+def lacking(env: Any) -> str | None:
+    """Why this is no object with the members of an environment, in words; None where it is one."""
     if isinstance(env, type):
         return f"{env.__name__} is a class, expected one of its objects"
     if missing := [name for name in MEMBERS if not hasattr(env, name)]:
         return f"{type(env).__name__} has no {', '.join(missing)} (`Whole` has those beside spaces, reset and step)"
+    return None
+
+
+def broken(ready: Ready) -> str | None:
+    """What of its contract an environment, its params or its certificates break, in words; None where all is well."""
+    env = ready.env
+    if why := lacking(env):
+        return why
     for name, space in (("observation", env.observation_space), ("action", env.action_space)):
-        if not (isinstance(space, Box) or (isinstance(space, Discrete) and _counts(space.size))):
+        if not (isinstance(space, Box) or (isinstance(space, Discrete) and is_count(space.size))):
             return f"the {name} space is {space!r}, expected a Box or a Discrete of one element or more"
-    if not _counts(env.longest):
+    if not is_count(env.longest):
         return f"longest is {env.longest!r}, expected a whole number of 1 or more"
     for name, proved in ready.certified.items():
         if name not in (MEMORYLESS, HISTORY):
@@ -55,10 +63,6 @@ def broken(ready: Ready) -> str | None:
         if not (np.isfinite([proved.lower, proved.upper]).all() and proved.lower <= proved.upper + rounding):
             return f"{name} is certified to lie between {proved.lower} and {proved.upper}"
     return _returned(env, ready.params)
-
-
-def _counts(number: Any) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool) and bool(number >= 1)
 
 
 def _returned(env: Environment, params: Any) -> str | None:

@@ -12,11 +12,16 @@ import numpy as np
 from flax import struct
 from jax import Array
 
+from seqrl_jax.tasks.contract import lacking
 from seqrl_jax.tasks.environment import Box, Discrete, Environment, Space, Transition, everything_in
 from seqrl_jax.tasks.wrappers.frame_stack import FrameStack
 
 if TYPE_CHECKING:
     from gymnax.environments import environment, spaces
+
+
+STEPS = ("reset_env", "step_env", "is_truncated")
+"""What an environment of gymnax's is stepped by without a reset; the last one since gymnax 1.0."""
 
 
 @runtime_checkable
@@ -84,8 +89,13 @@ def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, Gym
     """A gymnax environment and its params as ours.
 
     Args: env, params: as `gymnax.make` returns. discount: of the returns that agents maximise.
-    Raises: TypeError when actions or observations are no single array, ValueError when actions have no ends.
+    Raises: TypeError for what is no environment of gymnax's, a wrapper around one included, and when actions or
+        observations are no single array; ValueError when actions have no ends.
     """
+    # A wrapper of gymnax's passes on what it lacks: the step without a reset would be that of what it wraps.
+    if missing := [name for name in STEPS if not hasattr(type(env), name)]:
+        what = f"{type(env).__name__} has no {', '.join(missing)} of its own"
+        raise TypeError(f"{what}, expected an environment of gymnax 1.0 or later, and no wrapper around one")
     actions = env.action_space(params)
     adapted = FromGymnax(
         env,
@@ -121,8 +131,7 @@ class ToGymnaxState:
 
 @struct.dataclass
 class ToGymnaxParams:
-    """max_steps_in_episode: our horizon, beyond which an environment that ends itself there does not go. inner: our
-    params."""
+    """max_steps_in_episode: no episode has more steps; one that ends itself sooner ends there. inner: our params."""
 
     max_steps_in_episode: int
     inner: Any
@@ -131,13 +140,19 @@ class ToGymnaxParams:
 class ToGymnax:
     """What our environment does under gymnax's interface; `step` and its automatic reset are gymnax's own."""
 
-    def __init__(self, env: Environment, params: Any) -> None:
-        self.env = env
-        self._params = params
+    def __init__(self, env: Environment, params: Any, one_hot: bool) -> None:
+        # A stack of one frame is its code.
+        self.env = FrameStack(env, 0) if one_hot else env
+        self._made_of = env, params, one_hot
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Its class is made where it is needed, so that no file could name it.
+        return _adapted, (*self._made_of, isinstance(self, FiveValues))
 
     @property
     def default_params(self) -> ToGymnaxParams:
-        return ToGymnaxParams(max_steps_in_episode=int(self.env.horizon(self._params)), inner=self._params)
+        _, params, _ = self._made_of
+        return ToGymnaxParams(max_steps_in_episode=self.env.longest, inner=params)
 
     def reset_env(self, key: Array, params: ToGymnaxParams) -> tuple[Array, ToGymnaxState]:
         obs, state = self.env.reset(key, params.inner)
@@ -163,10 +178,12 @@ class ToGymnax:
         return space.size if isinstance(space, Discrete) else math.prod(space.shape)
 
     def action_space(self, params: ToGymnaxParams) -> spaces.Space:
-        return _gymnax_space(self.env.action_space, 1.0)
+        return _gymnax_space(self.env.action_space, -1.0, 1.0)
 
     def observation_space(self, params: ToGymnaxParams) -> spaces.Space:
-        return _gymnax_space(self.env.observation_space, float("inf"))
+        *_, one_hot = self._made_of
+        ends = (0.0, 1.0) if one_hot else (-math.inf, math.inf)
+        return _gymnax_space(self.env.observation_space, *ends)
 
 
 class FiveValues:
@@ -187,23 +204,26 @@ def to_gymnax(
 
     Args: one_hot: numbered observations become unit vectors. five_values: `step` returns what it did before gymnax 1.0,
         `done` in place of `terminated` and `truncated`.
-    Raises: ValueError for one-hot observations where they are not numbered.
+    Raises: TypeError for what is no environment, ValueError for one-hot observations where they are not numbered.
     """
-    if one_hot:
-        space = env.observation_space
-        if not isinstance(space, Discrete):
-            raise ValueError(f"observations are arrays of shape {space.shape}, one-hot are numbered ones")
-        # A stack of one frame is its code.
-        env = FrameStack(env, 0)
-    adapted = _joined(_gymnax().environments.environment.Environment, five_values)(env, params)
+    if why := lacking(env):
+        raise TypeError(why)
+    space = env.observation_space
+    if one_hot and not isinstance(space, Discrete):
+        raise ValueError(f"observations are arrays of shape {space.shape}, one-hot are numbered ones")
+    adapted = _adapted(env, params, one_hot, five_values)
     return adapted, adapted.default_params
 
 
-def _gymnax_space(space: Space, end: float) -> Any:
+def _adapted(env: Environment, params: Any, one_hot: bool, five_values: bool) -> Any:
+    return _joined(_gymnax().environments.environment.Environment, five_values)(env, params, one_hot)
+
+
+def _gymnax_space(space: Space, low: float, high: float) -> Any:
     spaces = _gymnax().environments.spaces
     if isinstance(space, Discrete):
         return spaces.Discrete(space.size)
-    return spaces.Box(-end, end, space.shape, jnp.float32)
+    return spaces.Box(low, high, space.shape, jnp.float32)
 
 
 @cache

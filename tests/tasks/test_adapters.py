@@ -1,3 +1,5 @@
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -6,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnax.wrappers.purerl import StickyActionWrapper
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.tasks import Box, Discrete, make, tabular_env, tabular_params
-from seqrl_jax.tasks.gymnax_adapter import from_gymnax, to_gymnax
+from seqrl_jax.tasks import Box, Discrete, make, stack, tabular_env, tabular_params
+from seqrl_jax.tasks.environments import environment
+from seqrl_jax.tasks.gymnax_adapter import ToGymnaxParams, from_gymnax, to_gymnax
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +167,8 @@ def test_the_step_of_before_gymnax_1_says_done_at_either_end_and_one_hot_vectors
     ours, params = tabular_env(task), tabular_params(task)
     env, their_params = to_gymnax(ours, params)
     old, _ = to_gymnax(ours, params, one_hot=True, five_values=True)
-    assert old.observation_space(their_params).shape == (task.num_observations,)
+    space = old.observation_space(their_params)
+    assert (space.low, space.high, space.shape) == (0.0, 1.0, (task.num_observations,))
     obs, state = env.reset(jax.random.key(0), their_params)
     vector, old_state = old.reset(jax.random.key(0), their_params)
     ends = set()
@@ -180,6 +185,43 @@ def test_one_hot_needs_numbered_observations(cartpole):
     env, params = from_gymnax(*cartpole, discount=1.0)
     with pytest.raises(ValueError, match="numbered"):
         to_gymnax(env, params, one_hot=True)
+
+
+@pytest.mark.parametrize("five_values", [False, True])
+def test_params_that_are_not_named_are_its_own_and_copies_step_alike(five_values):
+    """As in gymnax, whose environments go through files as well; also where a horizon is computed when it is asked."""
+    ready = environment("memory_chain:length=3")
+    env, params = to_gymnax(ready.env, ready.params, five_values=five_values)
+    assert params.max_steps_in_episode == ready.env.longest
+    key = jax.random.key(0)
+    _, state = env.reset(key)
+    expected = env.step(key, state, 0, params)
+    for other in (env, copy.deepcopy(env), pickle.loads(pickle.dumps(env))):
+        jax.tree.map(np.testing.assert_array_equal, other.step(key, state, 0), expected)
+
+
+def test_stacked_tasks_are_one_environment_of_many_params():
+    horizons = (3, 6)
+    stacked, inner = stack([make(f"repeat_previous:horizon={horizon}") for horizon in horizons])
+    env, params = to_gymnax(stacked, inner)
+    assert params.max_steps_in_episode == max(horizons)
+    of_task = ToGymnaxParams(max_steps_in_episode=None, inner=0)
+    keys = jax.random.split(jax.random.key(0), 2)
+    _, state = jax.vmap(env.reset, (0, of_task))(keys, params)
+    step, ends = jax.vmap(env.step, (0, 0, None, of_task)), []
+    for _ in range(max(horizons)):
+        _, state, _, terminated, truncated, _ = step(keys, state, 0, params)
+        assert not terminated.any()
+        ends.append(truncated.tolist())
+    assert ends == [[t % horizon == 0 for horizon in horizons] for t in range(1, 7)]
+
+
+@pytest.mark.parametrize("wrong", [make("tiger"), "tiger", environment("tiger"), tabular_env])
+def test_what_is_no_environment_is_refused(wrong):
+    with pytest.raises(TypeError, match=f"{type(wrong).__name__} has no "):
+        to_gymnax(wrong, None)
+    with pytest.raises(TypeError, match="is a class"):
+        to_gymnax(type(tabular_env(make("tiger"))), None)
 
 
 def test_there_and_back_is_the_same_environment():
@@ -205,6 +247,18 @@ def test_spaces_that_no_agent_reads_are_refused(monkeypatch):
         from_gymnax(env, params, discount=0.99)
     monkeypatch.setattr(type(env), "action_space", lambda *_: spaces.Tuple([spaces.Discrete(2)] * 2))
     with pytest.raises(TypeError, match="actions are Tuple, expected Discrete or Box"):
+        from_gymnax(env, params, discount=0.99)
+
+
+def test_a_wrapper_of_gymnaxs_is_refused_whose_step_would_be_passed_over(cartpole, monkeypatch):
+    """And what is no environment of gymnax's, or of one before its version 1.0."""
+    env, params = cartpole
+    wrapper = StickyActionWrapper(env, 0.5)
+    for wrong in (wrapper, params, type(env), tabular_env(make("tiger"))):
+        with pytest.raises(TypeError, match=f"{type(wrong).__name__} has no reset_env, .* no wrapper around one"):
+            from_gymnax(wrong, params, discount=0.99)
+    monkeypatch.delattr(gymnax.environments.environment.Environment, "is_truncated")
+    with pytest.raises(TypeError, match=r"CartPole has no is_truncated of its own, .* gymnax 1\.0 or later"):
         from_gymnax(env, params, discount=0.99)
 
 
