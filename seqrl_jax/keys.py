@@ -13,10 +13,10 @@ HALF = 2**32
 def key_of(seed: int) -> Array:
     """The key of a seed, `jax.random.key(seed)` below 2^32; that function alone forgets the upper half of 64 bits.
 
-    Raises: ValueError for a seed that is negative or does not fit.
+    Raises: ValueError for a seed that is no whole number, is negative or does not fit.
     """
-    if not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(f"seed is {seed}, expected a whole number from 0 to {LARGEST_SEED}")
+    if not (hasattr(seed, "__index__") and 0 <= seed <= LARGEST_SEED):
+        raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to {LARGEST_SEED}")
     low, high = np.uint32(seed % HALF), np.uint32(seed // HALF)
     key = jax.random.key(low)
     return jax.random.fold_in(key, high) if high else key

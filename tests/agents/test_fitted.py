@@ -1,5 +1,9 @@
 """A trained agent in loops of others: it acts as it is judged, keeps episodes apart, and comes back from a file."""
 
+import copy
+import pickle
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -123,6 +127,33 @@ def test_it_comes_back_from_a_file(fitted, tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
+def test_it_is_copied_with_what_it_remembers_in_the_midst_of_an_episode(fitted):
+    """To another process, say, behind whose back nothing was compiled."""
+    _, state = fitted.predict([0, 1], fitted.begin(2, seed=3))
+    expected, _ = fitted.predict([2, 2], state)
+    for copied in (lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy):
+        again, remembered = copied((fitted, state))
+        np.testing.assert_array_equal(again.predict([2, 2], remembered)[0], expected)
+
+
+def test_an_agent_that_was_trained_for_long_comes_back_as_well(fitted, tmp_path):
+    path, steps = tmp_path / "agent.safetensors", 20_000_000
+    replace(fitted, steps=steps).save(path)
+    assert Fitted.load(path).steps == steps
+
+
+def test_a_program_in_double_precision_changes_nothing(fitted):
+    expected, after = fitted.predict([0, 1], fitted.begin(2, seed=3))
+    made = fit("ppo:width=8,num_envs=4,rollout_length=16", TASK, np.int64(200))
+    with jax.enable_x64(True):
+        action, state = fitted.predict(np.array([0, 1]), fitted.begin(2, seed=3), reward=np.zeros(2))
+        again = fit("ppo:width=8,num_envs=4,rollout_length=16", TASK, 200)
+    np.testing.assert_array_equal(action, expected)
+    jax.tree.map(np.testing.assert_array_equal, state.carry, after.carry)
+    weights = lambda one: [leaf for leaf in jax.tree.leaves(one.state) if leaf.dtype == np.float32]
+    jax.tree.map(np.testing.assert_array_equal, weights(again), weights(made))
+
+
 def test_wrong_files_names_and_observations_are_refused(fitted, tmp_path):
     save_tree(tmp_path / "other.safetensors", {"x": np.zeros(2)}, {})
     (tmp_path / "text.safetensors").write_text("no tensors")
@@ -133,14 +164,26 @@ def test_wrong_files_names_and_observations_are_refused(fitted, tmp_path):
         fitted.predict([0, 1], fitted.begin())
     with pytest.raises(ValueError, match="did you mean tmaze"):
         fit("ppo", "tmaz", 1000)
+    with pytest.raises(ValueError, match="state is of another agent than ppo"):
+        fitted.predict([0], fit("ppo:width=8,num_envs=4,rollout_length=16", TASK, 200).begin())
+    with pytest.raises(ValueError, match="state is NoneType"):
+        fitted.predict([0], None)
     for number in (99, -1, 0.5, 2**40):
         with pytest.raises(ValueError, match="whole numbers from 0 to"):
             fitted.predict([number], fitted.begin())
     with pytest.raises(ValueError, match=r"first of shape \(3,\)"):
         fitted.predict([0, 0], fitted.begin(2), first=[True] * 3)
-    with pytest.raises(ValueError, match="0 episodes"):
-        fitted.begin(0)
-    for steps in (0, -5, 10.5):
+    with pytest.raises(ValueError, match=r"rewards of shape \(3,\)"):
+        fitted.predict([0, 0], fitted.begin(2), reward=[1.0] * 3)
+    with pytest.raises(ValueError, match="rewards hold a number that is not finite"):
+        fitted.predict([0, 0], fitted.begin(2), reward=np.nan)
+    for batch in (0, 2.5, "3", True):
+        with pytest.raises(ValueError, match="episodes, expected a whole number of 1 or more"):
+            fitted.begin(batch)
+    for seed in (-1, 1.5, None):
+        with pytest.raises(ValueError, match="seed is"):
+            fitted.begin(seed=seed)
+    for steps in (0, -5, 10.5, True):
         with pytest.raises(ValueError, match="steps is"):
             fit("ppo", TASK, steps)
 
@@ -155,6 +198,10 @@ def test_a_file_that_was_changed_is_refused_and_runs_nobodys_code(fitted, tmp_pa
     for lacking in about:
         save_tree(path, fitted.state, {name: value for name, value in about.items() if name != lacking})
         with pytest.raises(ValueError, match="no fitted agent"):
+            Fitted.load(path)
+    for change, said in ({"agent": "nope"}, "unknown agent"), ({"environment": "tmaz"}, "did you mean tmaze"):
+        save_tree(path, fitted.state, about | change)
+        with pytest.raises(ValueError, match=f"agent.safetensors: .*{said}"):
             Fitted.load(path)
     save_tree(path, fitted.state, about | {"environment": "antigravity:fly"})
     with pytest.raises(ValueError, match="imports=True would run"):
@@ -173,4 +220,8 @@ def test_a_memoryless_agent_and_one_that_acts_in_numbers_are_agents_as_well():
         ):
             made = fit(agent, name, 200)
             action, _ = made.predict(obs, made.begin())
+            if name != "tiger":
+                for wrong in (np.full_like(obs, np.nan), np.full_like(obs, 1e300), [[1, 2]], [[None] * 3]):
+                    with pytest.raises(ValueError, match="observations"):
+                        made.predict(wrong, made.begin())
             assert action.shape == (1, *getattr(made._ready.env.action_space, "shape", ()))
