@@ -15,6 +15,8 @@ from seqrl_jax.tasks.environment import Space
 
 Codes = tuple[Array, ...]
 """What a memory reads, [..., I_k] each, of norm about one together. They stand apart because each may be padded."""
+LARGEST = 1e9
+"""What a memory reads, at most: its fourth power is still a number. No cell multiplies more of what it has read."""
 DRAWS = "draw"
 """The name of the random numbers by which a memory draws its state; without them it uses the state's mean."""
 
@@ -26,7 +28,8 @@ class Memory(Module):
     parts one after another; where `firsts` is true the input begins an episode, and nothing that was carried reaches
     this output or a later one, nor does a gradient. A step whose input is no number spoils outputs of its own episode
     at most; where several steps are read at once, its own alone, and no gradient: there it is read as zeros, for what
-    is no number would outlive a reset, 0 times it being none either.
+    is no number would outlive a reset, 0 times it being none either. So would a sum that overflows, so that a number
+    beyond `LARGEST` is read as that.
     """
 
     @property
@@ -67,9 +70,11 @@ class Memory(Module):
     def __call__(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         """Args: xs: codes [T, B, I_k]; firsts: [T, B] bool.
         Returns: the carry after the last step, and outputs [T, B, F]."""
+        finite = tuple(map(jnp.isfinite, xs))
+        xs = tuple(jnp.where(found, jnp.clip(x, -LARGEST, LARGEST), x) for found, x in zip(finite, xs, strict=True))
         if len(firsts) == 1:
             return self.unroll(carry, xs, firsts)  # nothing lies behind it
-        sound = jnp.stack([jnp.isfinite(x).all(-1) for x in xs]).all(0)[..., None]
+        sound = jnp.stack([found.all(-1) for found in finite]).all(0)[..., None]
         carry, ys = self.unroll(carry, tuple(jnp.where(sound, x, 0) for x in xs), firsts)
         return carry, jnp.where(sound, ys, jnp.nan)
 

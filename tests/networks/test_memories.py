@@ -32,6 +32,7 @@ from seqrl_jax.networks import (
     Transformer,
     Window,
 )
+from seqrl_jax.networks.base import LARGEST
 from seqrl_jax.networks.gated_deltanet import solve_unit_lower
 from seqrl_jax.networks.s5 import hippo_frequencies
 from seqrl_jax.tasks.environment import Discrete
@@ -275,13 +276,36 @@ def test_no_episode_is_broken_by_what_another_one_saw(case, form):
             assert jnp.isnan(also_ys[3:5, 1]).all() and jnp.isnan(also_ys).sum() == also_ys[3:5, 1].size
 
 
-def test_what_overflows_is_gone_with_its_episode(case):
-    """Step by step, as an agent acts, when numbers are too large to be multiplied."""
+@pytest.mark.parametrize("form", [whole, stepped])
+def test_what_overflows_is_gone_with_its_episode(case, form):
+    """Outputs, the carry and gradients behind a reset, when numbers before it are too large to be multiplied."""
     memory, weights, carry, xs, firsts = case
     t = 12
     firsts = firsts.at[t].set(True)
-    run = jax.jit(lambda xs: stepped(memory, firsts, weights, carry, xs)[1][t:])
-    assert_equal(run(jax.tree.map(lambda x: x.at[:t].set(3e38), xs)), run(xs), 0.0)
+
+    def value(later, earlier):
+        both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), earlier, later)
+        carried, ys = form(memory, firsts, weights, carry, both)
+        return jnp.square(ys[t:]).sum(), (_meaningful(carried), ys[t:])
+
+    after = partial(jax.jit(jax.value_and_grad(value, has_aux=True)), at(xs, slice(t, None)))
+    earlier = at(xs, slice(t))
+    huge = jax.tree.map(lambda x: 3e38 * jnp.sign(x), earlier)
+    assert_equal(after(huge), after(earlier), 0.0)
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_a_number_too_large_is_read_as_the_largest_in_every_form(name):
+    memory, xs, firsts = SMALL[name], codes(jax.random.key(1), T, B), jnp.zeros((T, B), bool).at[0].set(True)
+    weights, start = init(memory, jax.random.key(0)), memory.initial_carry(B)
+    run = jax.jit(lambda form, size: form(memory, firsts, weights, start, at_most(size, xs))[1], static_argnums=0)
+    for form in (whole, stepped):
+        np.testing.assert_array_equal(run(form, 3e38), run(form, LARGEST))
+
+
+def at_most(size, xs):
+    """The first inputs as large as this."""
+    return jax.tree.map(lambda x: x.at[:3].set(size * jnp.sign(x[:3])), xs)
 
 
 def reach(memory, length):
