@@ -42,7 +42,7 @@ class Marked(NamedTuple):
             transition=self.transition,
             reward=self.reward,
             terminal=self.terminal,
-            states=tuple(f"{text(mark)}|{task.states[s]}" for mark, s in self.pairs),
+            states=distinct(f"{text(mark)}|{task.states[s]}" for mark, s in self.pairs),
         )
 
 
@@ -50,6 +50,14 @@ def unused(name: str, names: Collection[str]) -> str:
     """A name that is none of these: this one, or with a number behind it."""
     numbered = (f"{name}_{number}" for number in count(2))
     return next(free for free in chain([name], numbered) if free not in names)
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, one that stood before with a number behind it: of parts that hold `|`, two may join to the same."""
+    taken: dict[str, None] = {}
+    for name in names:
+        taken[unused(name, taken)] = None
+    return tuple(taken)
 
 
 def outcomes(task: TabularPOMDP, s: int, a: int) -> Iterator[tuple[int, float, float]]:

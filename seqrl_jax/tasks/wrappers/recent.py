@@ -16,7 +16,7 @@ from seqrl_jax.tasks.environment import Transition, Wrapper
 from seqrl_jax.tasks.tables import every_action, row_numbers, table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
 from seqrl_jax.tasks.wrappers.blank import names_with_blank
-from seqrl_jax.tasks.wrappers.marked import Outcome, outcomes, with_marks
+from seqrl_jax.tasks.wrappers.marked import Outcome, distinct, outcomes, with_marks
 
 Frames = tuple[int, ...]
 """Numbers of observations, the oldest first."""
@@ -28,6 +28,7 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
     Raises: TaskError where the states become too many.
     """
     names, blank = names_with_blank(task)
+    nothing = names.index(blank)
     # No episode has more observations; one blank more stands for any number of them.
     before = min(before, task.horizon + 1)
 
@@ -40,7 +41,7 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
 
     joint = task.lists.initial_observation
     state, mass = row_numbers(joint), task.initial[row_numbers(joint)] * joint.data
-    first = (names.index(blank),) * before
+    first = (nothing,) * before
     begun = zip(state.tolist(), joint.indices.tolist(), mass.tolist(), strict=True)
     marked = with_marks(task, {((*first, o), s): p for s, o, p in begun if p}, follow)
     symbols = sorted({shown(frames) for frames, _ in marked.pairs})
@@ -52,13 +53,14 @@ def with_recent(task: TabularPOMDP, before: int, shown: Callable[[Frames], Frame
     def text(frames: Frames) -> str:
         return "|".join(names[o] for o in frames)
 
+    observations = distinct(map(text, symbols))
     return validated(
         replace(
             marked.dynamics(task, text),
             initial_observation=law,
             observation=every_action(law, task.num_actions),
-            observations=tuple(map(text, symbols)),
-            blank=next((text(frames) for frames in symbols if {names[o] for o in frames} == {blank}), None),
+            observations=observations,
+            blank=next((name for name, seen in zip(observations, symbols, strict=True) if {*seen} == {nothing}), None),
         )
     )
 

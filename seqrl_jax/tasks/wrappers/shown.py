@@ -20,7 +20,7 @@ from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.tables import SparseTable, table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
 from seqrl_jax.tasks.wrappers.codes import beside, code, code_space, with_more
-from seqrl_jax.tasks.wrappers.marked import Outcome, Pair, outcomes, unused, with_marks
+from seqrl_jax.tasks.wrappers.marked import Outcome, Pair, distinct, outcomes, unused, with_marks
 
 NONE = "none"
 
@@ -40,7 +40,7 @@ def previous_action(task: TabularPOMDP) -> TabularPOMDP:
         columns = [place[mark, o] for o in law.indices.tolist()]
         return sparse.csr_array((law.data, columns, law.indptr), shape=(task.num_states, len(pairs)))
 
-    names = tuple(f"{marks[mark]}|{task.observations[o]}" for mark, o in pairs)
+    names = distinct(f"{marks[mark]}|{task.observations[o]}" for mark, o in pairs)
     later = SparseTable(tuple(marked(a + 1, law) for a, law in enumerate(lists.observation)))
     return validated(
         replace(
@@ -93,7 +93,7 @@ def _marked(task: TabularPOMDP, start: Hashable, mark_after: Callable[[Any, floa
                 cells[a, index, symbols[mark, o]] = p
         refuse_too_large(task.name, len(marked.pairs), task.num_actions, len(symbols))
     later = table_of((task.num_actions, len(marked.pairs), len(symbols)), cells)
-    names = tuple(f"{mark}|{task.observations[o]}" for mark, o in symbols)
+    names = distinct(f"{mark}|{task.observations[o]}" for mark, o in symbols)
     dynamics = marked.dynamics(task, str)
     return validated(replace(dynamics, initial_observation=later[0], observation=later, observations=names, blank=None))
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import jax
@@ -11,6 +12,7 @@ from sequences import assert_drawn_from, assert_equal, law, mapped, mixed, sampl
 
 from seqrl_jax.tasks import tabular_env, tabular_params
 from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.tabular import fingerprint
 from seqrl_jax.tasks.wrappers import (
     delay,
     delay_env,
@@ -175,3 +177,17 @@ def test_a_law_that_is_not_drawn_from_is_found(random_task):
     for other in (flicker(task, 0.3), delay(task, 1)):
         with pytest.raises(AssertionError):
             assert_drawn_from(law(other, ACTIONS), counts)
+
+
+@pytest.mark.parametrize("wrap", [lambda task: frame_stack(task, 2), lambda task: sticky(task, 0.5), previous_action])
+def test_names_that_hold_what_joins_them_stay_apart(wrap, random_task):
+    """Of two pairs that would have one name one has a number behind it; what they are called changes no number."""
+    plain = random_task(0)
+    named = lambda names: tuple("|".join("a" * (number + 1)) for number in range(len(names)))
+    barred = replace(
+        plain, states=named(plain.states), actions=named(plain.actions), observations=named(plain.observations)
+    )
+    wrapped = wrap(barred)
+    assert fingerprint(wrapped) == fingerprint(wrap(plain))
+    assert len(set(wrapped.observations)) == wrapped.num_observations
+    assert any(name.endswith("_2") for name in (*wrapped.states, *wrapped.observations))
