@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
@@ -132,8 +133,13 @@ def named_by_origin(spec: str) -> bool:
 
 
 def table(spec: str) -> TabularPOMDP:
-    """The task that `spec` names, as `make` has it. Raises: SpecError also for an environment that is no table."""
+    """The task that `spec` names, as `make` has it, or an environment of the suite that is small enough for a table.
+
+    Raises: SpecError also for any other environment.
+    """
     name = naming.base(spec)
+    if name in ENVIRONMENTS and (small := environment(spec).table) is not None:
+        return replace(small(), name=spec)
     if name in (*ENVIRONMENTS, GYMNAX) or (named_by_origin(spec) and name not in TASKS):
         tells = "seqrl list tells of it" if name in ENVIRONMENTS else "nothing is computed of it"
         raise naming.SpecError(f"{naming.shown(spec)} is an environment, and no table that could be solved: {tells}")

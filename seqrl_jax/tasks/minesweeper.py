@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from itertools import combinations, product
+from functools import cache, partial
+from itertools import chain, combinations, product
 from math import comb
 from typing import Annotated, Any, NamedTuple
 
@@ -16,8 +16,10 @@ from jax import Array, lax
 from msgspec import Meta
 
 from seqrl_jax.naming import require
+from seqrl_jax.tasks.build import Outcome, build, ends, goes, uniform
 from seqrl_jax.tasks.environment import Discrete, Transition, Whole
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Certificate, Ready, exactly
+from seqrl_jax.tasks.tabular import TabularPOMDP
 
 FieldSide = Annotated[int, Meta(ge=1, le=100)]
 Mines = Annotated[int, Meta(ge=1, le=9_997)]
@@ -26,6 +28,8 @@ BESIDE = 8
 """Cells beside one that is not at an edge."""
 EXACT_CELLS, EXACT_BOARDS = 25, 200
 """Up to so many, the best play is computed, in a second or two."""
+TABLE_CELLS = 6
+"""Up to so many, the game is a table of hundreds of states."""
 
 
 class FieldState(NamedTuple):
@@ -134,15 +138,51 @@ def minesweeper(rows: FieldSide = 4, columns: FieldSide = 4, mines: Mines = 2) -
     Seed idea: what was seen means something only together with where it was, and with all else that was seen.
     Source: Morad et al. (2023), POPGym, app. A.
     Optimum: of small boards, by a search over which of them are left. Of others, between opening some cells in any
-    order and being shown the mines when the first cell is open. Memoryless (only the last number is seen): exact of
-    2 x 2 cells; of other small boards at least what a block of cells earns behind 0 and the rest behind other numbers,
-    of large ones what any cell does. Nothing is proved above but the history value: one law for each number leads the
-    way from cell to cell, and a closer bound would have to count unknown mines and cells that are drawn again at once.
+    order and being shown the mines when the first cell is open. Memoryless (only the last number is seen): of up to six
+    cells, branch and bound over the laws for each number; exact of 2 x 2 cells. Of other small boards at least what a
+    block of cells earns behind 0 and the rest behind other numbers, of large ones what any cell does. Nothing is proved
+    above these but the history value: one law for each number leads the way from cell to cell, and a closer bound would
+    have to count unknown mines and cells that are drawn again at once.
     """
     env = Minesweeper(rows, columns, mines)
     require(env.cells - mines > 2, "fewer than three cells have no mine", rows=rows, columns=columns, mines=mines)
     history = _history(env)
-    return Ready(env, (), {MEMORYLESS: _memoryless(env, history.upper), HISTORY: history})
+    known = {MEMORYLESS: _memoryless(env, history.upper), HISTORY: history}
+    return Ready(env, (), known, partial(as_table, env) if env.cells <= TABLE_CELLS else None)
+
+
+def as_table(env: Minesweeper) -> TabularPOMDP:
+    """The same game as a table: states are where the mines are, which cells are open, and what was shown last."""
+    cells, beside = range(env.cells), _beside(env)
+
+    def states() -> Iterator[tuple[tuple[int, ...], tuple[int, ...], int]]:
+        for mines in combinations(cells, env.mines):
+            safe = [cell for cell in cells if cell not in mines]
+            for opened in chain.from_iterable(combinations(safe, number) for number in range(len(safe) + 1)):
+                for number in {len(beside[cell].intersection(mines)) for cell in opened} or {0}:
+                    yield mines, opened, number
+
+    def step(state: tuple[tuple[int, ...], tuple[int, ...], int], action: str) -> Outcome:
+        (mines, opened, _), cell = state, int(action)
+        if cell in mines:
+            return ends(-env.explosion)
+        number, repeats = len(beside[cell].intersection(mines)), cell in opened
+        return goes(
+            (mines, tuple(sorted({*opened, cell})), number),
+            -env.repetition if repeats else env.gain,
+        )
+
+    return build(
+        name="minesweeper",
+        states=states(),
+        actions=[str(cell) for cell in cells],
+        observations=[str(number) for number in range(env.exploded)],
+        start=uniform((mines, (), 0) for mines in combinations(cells, env.mines)),
+        step=step,
+        observe=lambda state: str(state[2]),
+        discount=1.0,
+        horizon=env.longest,
+    )
 
 
 def _memoryless(env: Minesweeper, history: float) -> Certificate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.configuration import configuration, modules
 from seqrl_jax.agents.registry import AGENTS, make_agent
 from seqrl_jax.descriptions import described
+from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.naming import SpecError
 from seqrl_jax.results.record import Bound, Record
 from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, environment_settings, known, modules_of
@@ -22,6 +24,9 @@ from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapper_sett
 from seqrl_jax.tracks.agents import RETURN, agent_entry, agent_facts, outcome_of, parameters_in
 from seqrl_jax.tracks.base import Budget, Column, Entry, Loop, Outcome, Picture, Scale
 from seqrl_jax.tracks.training import alone, train_row
+
+PROVED = (MEMORYLESS, HISTORY)
+"""What is proved of an environment."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +46,11 @@ class EnvironmentProblem:
             digest.update(np.asarray(leaf).tobytes())
         return digest.hexdigest()[:16]
 
-    @property
+    @cached_property
     def bounds(self) -> Mapping[str, Bound]:
+        if self.ready.table is not None:
+            values = solve(self.ready.table(), cache_directory()).values
+            return {name: Bound(values[name].lower, values[name].upper, values[name].method) for name in PROVED}
         return {name: Bound(proved.lower, proved.upper, proved.how) for name, proved in self.ready.certified.items()}
 
     @property
@@ -123,7 +131,7 @@ class EnvironmentTrack:
         outcomes = []
         for problem in problems:
             trained = train_row(agent, alone(problem.ready.env, problem.ready.params), budget, loop)
-            ends = (MEMORYLESS, HISTORY) if agent.memoryless else (HISTORY,)
+            ends = PROVED if agent.memoryless else (HISTORY,)
             count = parameters_in(agent, problem.ready.env, problem.ready.params, budget)
             outcomes.append(outcome_of(agent, trained, 0, [end for end in ends if end in problem.bounds], count))
         return outcomes

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from seqrl_jax.exact.bounds import history_interval
 from seqrl_jax.exact.state import evaluate_memoryless
-from seqrl_jax.tasks.build import build, ends, goes, uniform
-from seqrl_jax.tasks.environments import environment
+from seqrl_jax.tasks.environments import environment, table
 from seqrl_jax.tasks.minesweeper import MINE, UNDECIDED, best_value, memoryless_value
+from seqrl_jax.tracks.environments import ANY
 
 
 def member(rows, columns, mines):
@@ -86,36 +87,49 @@ def test_who_plays_as_the_search_says_earns_the_certified_value():
 
 
 def test_the_exact_solver_finds_the_certified_values(best_values):
-    """Of the twin whose states are the mine, the open cells and what was shown last."""
-    cells = 4
-
-    def step(state, action):
-        mine, opened, _ = state
-        paid, shown = plain(2, (mine,), cells, opened, int(action))
-        return ends(paid) if shown == "mine" else goes((mine, opened | {int(action)}, shown), paid)
-
-    subsets = [frozenset(some) for size in range(cells + 1) for some in combinations(range(cells), size)]
-    twin = build(
-        name="twin",
-        states=[(mine, opened, shown) for mine in range(cells) for opened in subsets for shown in (0, 1)],
-        actions=[str(cell) for cell in range(cells)],
-        observations=["0", "1"],
-        start=uniform((mine, frozenset(), 0) for mine in range(cells)),
-        step=step,
-        observe=lambda state: str(state[2]),
-        discount=1.0,
-        horizon=3,
-    )
-    memoryless, history = best_values(twin)
-    certified = member(2, 2, 1).certified
+    ready = member(2, 2, 1)
+    memoryless, history = best_values(ready.table())
+    certified = ready.certified
     assert history.lower == pytest.approx(certified["history"].lower, abs=1e-9)
     assert certified["memoryless_stochastic"].lower == certified["memoryless_stochastic"].upper
     assert memoryless == pytest.approx(certified["memoryless_stochastic"].lower, abs=1e-6)
-    env = member(2, 2, 1).env
-    for policy in np.random.default_rng(3000).dirichlet(np.full(cells, 0.3), (200, 2)):
-        value = float(evaluate_memoryless(twin, policy))
-        assert value == pytest.approx(memoryless_value(env, policy), abs=1e-9)
-        assert value <= certified["memoryless_stochastic"].upper + 1e-9
+
+
+@pytest.mark.parametrize(("rows", "columns", "mines"), [(2, 2, 1), (1, 5, 2), (2, 3, 2)])
+def test_a_small_game_as_a_table_is_the_same_game(rows, columns, mines):
+    """For who remembers, and for 200 who see the last number alone."""
+    ready = member(rows, columns, mines)
+    task, numbers = ready.table(), ready.env.exploded
+    history, _ = history_interval(task)
+    assert history.lower == pytest.approx(ready.certified["history"].lower, abs=1e-9)
+    for policy in np.random.default_rng(3000).dirichlet(np.full(rows * columns, 0.3), (200, numbers)):
+        ended = np.full((task.num_observations - numbers, rows * columns), 1 / (rows * columns))
+        value = float(evaluate_memoryless(task, np.concatenate([policy, ended])))
+        assert value == pytest.approx(memoryless_value(ready.env, policy), abs=1e-9)
+        assert value <= ready.certified["memoryless_stochastic"].upper + 1e-9
+
+
+def test_what_no_memory_earns_on_a_small_board_is_bounded_below_what_memory_does(tmp_path, monkeypatch):
+    """One row of four cells: 300 policies of the last number earn no more, a block of cells less."""
+    monkeypatch.setenv("SEQRL_CACHE", str(tmp_path))
+    spec = "minesweeper:rows=1,columns=4,mines=1"
+    (problem,) = ANY.problems([spec])
+    memoryless, history = problem.bounds["memoryless_stochastic"], problem.bounds["history"]
+    certified = problem.ready.certified
+    assert history.lower == pytest.approx(certified["history"].lower, abs=1e-6)
+    assert certified["memoryless_stochastic"].lower < memoryless.lower <= memoryless.upper < history.lower - 0.5
+    assert memoryless.is_exact
+    rng, env = np.random.default_rng(3000), problem.ready.env
+    policies = [rng.dirichlet(np.full(4, size), env.exploded) for size in 10 ** rng.uniform(-1, 1, 300)]
+    assert max(memoryless_value(env, policy) for policy in policies) <= memoryless.upper + 1e-9
+
+
+def test_a_small_board_is_solved_by_its_name_and_a_large_one_is_none():
+    assert table("minesweeper:rows=2,columns=3,mines=1").name == "minesweeper:rows=2,columns=3,mines=1"
+    for spec in ("minesweeper", "minesweeper:rows=2,columns=2,mines=1,flicker=0.5"):
+        assert environment(spec).table is None
+        with pytest.raises(ValueError, match="is an environment, and no table that could be solved"):
+            table(spec)
 
 
 @pytest.mark.parametrize(("rows", "columns", "mines"), [(3, 4, 4), (2, 6, 3), (1, 26, 1)])
