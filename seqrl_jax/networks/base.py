@@ -11,12 +11,11 @@ from jax import Array
 
 from seqrl_jax.networks.experience import Experience
 from seqrl_jax.networks.module import Carry, Module
+from seqrl_jax.settings import LARGEST
 from seqrl_jax.tasks.environment import Space
 
 Codes = tuple[Array, ...]
 """What a memory reads, [..., I_k] each, of norm about one together. They stand apart because each may be padded."""
-LARGEST = 1e9
-"""What a memory reads, at most: its fourth power is still a number. No cell multiplies more of what it has read."""
 DRAWS = "draw"
 """The name of the random numbers by which a memory draws its state; without them it uses the state's mean."""
 
@@ -28,8 +27,8 @@ class Memory(Module):
     parts one after another; where `firsts` is true the input begins an episode, and nothing that was carried reaches
     this output or a later one, nor does a gradient. A step whose input is no number spoils outputs of its own episode
     at most; where several steps are read at once, its own alone, and no gradient: there it is read as zeros, for what
-    is no number would outlive a reset, 0 times it being none either. So would a sum that overflows, so that a number
-    beyond `LARGEST` is read as that.
+    is no number would outlive a reset, 0 times it being none either. So would a sum that overflows, and so a number
+    beyond `LARGEST` is read as that: products of a few of them are numbers, and gradients are.
     """
 
     @property

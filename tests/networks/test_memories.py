@@ -32,9 +32,9 @@ from seqrl_jax.networks import (
     Transformer,
     Window,
 )
-from seqrl_jax.networks.base import LARGEST
 from seqrl_jax.networks.gated_deltanet import solve_unit_lower
 from seqrl_jax.networks.s5 import hippo_frequencies
+from seqrl_jax.settings import LARGEST
 from seqrl_jax.tasks.environment import Discrete
 
 T, B, INPUTS = 24, 3, (5, 2)
@@ -278,20 +278,23 @@ def test_no_episode_is_broken_by_what_another_one_saw(case, form):
 
 @pytest.mark.parametrize("form", [whole, stepped])
 def test_what_overflows_is_gone_with_its_episode(case, form):
-    """Outputs, the carry and gradients behind a reset, when numbers before it are too large to be multiplied."""
+    """Outputs, the carry and gradients behind a reset, when numbers before it are too large to be multiplied; and
+    weights are still learned."""
     memory, weights, carry, xs, firsts = case
     t = 12
     firsts = firsts.at[t].set(True)
 
-    def value(later, earlier):
+    def value(weights, later, earlier):
         both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), earlier, later)
         carried, ys = form(memory, firsts, weights, carry, both)
         return jnp.square(ys[t:]).sum(), (_meaningful(carried), ys[t:])
 
-    after = partial(jax.jit(jax.value_and_grad(value, has_aux=True)), at(xs, slice(t, None)))
-    earlier = at(xs, slice(t))
-    huge = jax.tree.map(lambda x: 3e38 * jnp.sign(x), earlier)
-    assert_equal(after(huge), after(earlier), 0.0)
+    compiled = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))
+    after, earlier = partial(compiled, weights, at(xs, slice(t, None))), at(xs, slice(t))
+    expected, (_, of_inputs) = after(earlier)
+    found, (of_weights, also_of_inputs) = after(jax.tree.map(lambda x: 3e38 * jnp.sign(x), earlier))
+    assert_equal((found, also_of_inputs), (expected, of_inputs), 0.0)
+    assert jax.tree.all(jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), of_weights))
 
 
 @pytest.mark.parametrize("name", list(SMALL))
