@@ -69,7 +69,9 @@ def without(spec: str, key: str) -> tuple[str, str | None]:
 def with_setting(spec: str, key: str, value: Any) -> str:
     """The name with one of its settings at this value, whether it stood there or not."""
     bare, _ = without(spec, key)
-    return f"{bare}{',' if ':' in bare else ':'}{key}={value}"
+    # A colon may also stand in a path, or before the name of an environment of others.
+    _, colon, last = bare.rpartition(":")
+    return f"{bare}{',' if colon and '=' in last else ':'}{key}={value}"
 
 
 def read_settings(spec: str, text: str) -> dict[str, str]:

@@ -410,3 +410,19 @@ def test_settings_are_listed_with_domain_and_default():
     assert listed["horizon"] == naming.Setting("horizon", "a whole number >= 1 and <= 100000, or none", "none")
     assert listed["time"].default == "false" and listed["discount"].default == "the task's own"
     assert set(listed) == {*inspect.signature(TASKS["tmaze"]).parameters, *COMMON_KEYS}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("tmaze", "tmaze:horizon=5"),
+        ("tmaze:length=3", "tmaze:length=3,horizon=5"),
+        ("tmaze:horizon=9,length=3", "tmaze:length=3,horizon=5"),
+        ("tmaze:horizon=9", "tmaze:horizon=5"),
+        ("gymnax:CartPole-v1", "gymnax:CartPole-v1:horizon=5"),
+        ("maps:2/model.POMDP", "maps:2/model.POMDP:horizon=5"),
+        ("maps:2/model.POMDP:delay=1", "maps:2/model.POMDP:delay=1,horizon=5"),
+    ],
+)
+def test_a_setting_is_set_whatever_colons_a_name_holds(spec, expected):
+    assert naming.with_setting(spec, "horizon", 5) == expected
