@@ -25,10 +25,11 @@ class Memory(Module):
 
     What holds of every memory, for B sequences side by side: a rollout at once equals its steps one by one and its
     parts one after another; where `firsts` is true the input begins an episode, and nothing that was carried reaches
-    this output or a later one, nor does a gradient. A step whose input is no number spoils outputs of its own episode
-    at most; where several steps are read at once, its own alone, and no gradient: there it is read as zeros, for what
-    is no number would outlive a reset, 0 times it being none either. So would a sum that overflows, and so a number
-    beyond `LARGEST` is read as that: products of a few of them are numbers, and gradients are.
+    this output or a later one, nor does a gradient. A step whose input is no number, and a carry that holds one, spoil
+    outputs of their own episode at most. Where several steps are read at once, such a step spoils its own alone, and no
+    gradient: there both are read as zeros, for what is no number would outlive a reset, 0 times it being none either.
+    So would a sum that overflows, and so a number beyond `LARGEST` is read as that: products of a few of them are
+    numbers, and gradients are.
     """
 
     @property
@@ -73,8 +74,10 @@ class Memory(Module):
         xs = tuple(jnp.where(found, jnp.clip(x, -LARGEST, LARGEST), x) for found, x in zip(finite, xs, strict=True))
         if len(firsts) == 1:
             return self.unroll(carry, xs, firsts)  # nothing lies behind it
-        sound = jnp.stack([found.all(-1) for found in finite]).all(0)[..., None]
-        carry, ys = self.unroll(carry, tuple(jnp.where(sound, x, 0) for x in xs), firsts)
+        lost = sum(map(_spoiled, jax.tree.leaves(carry)), jnp.zeros(firsts.shape[1], bool))
+        of_lost = lost & (jnp.cumsum(firsts, 0) == 0)
+        sound = jnp.stack([~of_lost, *(found.all(-1) for found in finite)]).all(0)[..., None]
+        carry, ys = self.unroll(cleared(carry, lost), tuple(jnp.where(sound, x, 0) for x in xs), firsts)
         return carry, jnp.where(sound, ys, jnp.nan)
 
     def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
@@ -147,6 +150,11 @@ def plain_layer_norm() -> nn.LayerNorm:
 def cleared(carry: Any, first: Array) -> Any:
     """The carry [B, ...], zero where an episode begins."""
     return jax.tree.map(lambda leaf: jnp.where(_like(first, leaf), jnp.zeros_like(leaf), leaf), carry)
+
+
+def _spoiled(leaf: Array) -> Array:
+    """[B] bool, whether a carry's leaf [B, ...] holds what is no number."""
+    return ~jnp.isfinite(leaf).all(tuple(range(1, leaf.ndim)))
 
 
 def _like(flag: Array, leaf: Array) -> Array:

@@ -277,6 +277,28 @@ def test_no_episode_is_broken_by_what_another_one_saw(case, form):
 
 
 @pytest.mark.parametrize("form", [whole, stepped])
+def test_what_was_carried_and_is_no_number_ends_with_its_episode(case, form):
+    """As after single steps that read such; other sequences, and gradients, know nothing of it."""
+    memory, weights, carry, xs, firsts = case
+    t = 12
+    firsts = firsts.at[t].set(True)
+    spoil = lambda leaf: leaf.at[1].set(jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+
+    def value(weights, carry):
+        carried, ys = form(memory, firsts, weights, carry, xs)
+        return jnp.square(ys[t:]).sum(), (_meaningful(carried), ys)
+
+    compiled = jax.jit(jax.value_and_grad(value, has_aux=True))
+    (expected, (carried, ys)), gradient = compiled(weights, carry)
+    (found, (also_carried, also_ys)), also_gradient = compiled(weights, jax.tree.map(spoil, carry))
+    assert_equal((found, also_carried), (expected, carried), 0.0)
+    begun = np.maximum.accumulate(firsts) | (np.arange(B) != 1)
+    np.testing.assert_array_equal(np.where(begun[..., None], also_ys, 0), np.where(begun[..., None], ys, 0))
+    if form is whole:
+        assert_equal(also_gradient, gradient, 1e-5)
+
+
+@pytest.mark.parametrize("form", [whole, stepped])
 def test_what_overflows_is_gone_with_its_episode(case, form):
     """Outputs, the carry and gradients behind a reset, when numbers before it are too large to be multiplied; and
     weights are still learned."""
