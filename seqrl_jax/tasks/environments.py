@@ -217,10 +217,10 @@ def _ready(spec: str, made: Any) -> Ready:
     return made
 
 
-def _adapted(env: Any, params: Any) -> Ready:
+def _adapted(env: Any, params: Any, discount: float = DISCOUNT) -> Ready:
     """Raises: SpecError for an environment of gymnax's that ours cannot be made of."""
     with code_of_others("gymnax's environment"):
-        return Ready(*from_gymnax(env, params, DISCOUNT))
+        return Ready(*from_gymnax(env, params, discount))
 
 
 def _values(spec: str, settings: Mapping[str, str], own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -268,7 +268,7 @@ def _of_gymnax(spec: str) -> Ready:
     env, params_of_env = gymnax.make(name, **{key: value for key, value in values.items() if key in shipped.of_env})
     own = {key: value for key, value in values.items() if key in shipped.of_params}
     params = naming.made(spec, lambda: with_params(name, params_of_env, own))
-    ready = _ready(spec, Ready(*from_gymnax(env, params, values.get("discount", DISCOUNT))))
+    ready = _ready(spec, naming.made(spec, lambda: _adapted(env, params, values.get("discount", DISCOUNT))))
     if "mask" in wrappers:
         wrappers["mask"] = GROUPS.get(name, {}).get(wrappers["mask"], wrappers["mask"])
     return naming.made(spec, lambda: wrapped_environment(ready, wrappers))

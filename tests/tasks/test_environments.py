@@ -335,3 +335,12 @@ def test_the_code_of_an_environment_is_part_of_what_it_is():
     both = modules_of("gymnax:CartPole-v1:flicker=0.5")
     of_gymnax = ["seqrl_jax.tasks.gymnax_adapter", "seqrl_jax.tasks.gymnax_params"]
     assert both == [*of_gymnax, "seqrl_jax.tasks.wrappers.registry"]
+
+
+def test_a_gymnax_of_before_its_version_1_is_refused_in_one_line(monkeypatch):
+    monkeypatch.delattr(gymnax.environments.environment.Environment, "is_truncated")
+    with pytest.raises(
+        SpecError, match=r"'gymnax:CartPole-v1': .* expected an environment of gymnax 1\.0 or later"
+    ) as refused:
+        environment("gymnax:CartPole-v1")
+    assert "\n" not in str(refused.value)
