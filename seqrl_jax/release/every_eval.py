@@ -20,7 +20,7 @@ from seqrl_jax.release.directory import as_json
 from seqrl_jax.report.sections import Section, newest
 from seqrl_jax.report.table import Row, rows
 from seqrl_jax.results.record import Record
-from seqrl_jax.results.statistics import CONFIDENCE, RESAMPLES, Estimate
+from seqrl_jax.results.statistics import CONFIDENCE, Estimate, resamples_of
 from seqrl_jax.tracks.base import Column
 
 SCHEMA = "0.3.0"
@@ -146,7 +146,7 @@ def _uncertainty(finished: Sequence[float], value: Estimate, most: float) -> dic
         },
         "standard_deviation": statistics.stdev(finished),
         "num_samples": len(finished),
-        "num_bootstrap_samples": RESAMPLES,
+        "num_bootstrap_samples": resamples_of(len(finished)),
     }
 
 

@@ -14,7 +14,7 @@ from seqrl_jax.report.words import counted, duration, listed
 from seqrl_jax.results.coverage import coverage
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.scores import reach
-from seqrl_jax.results.statistics import RESAMPLES
+from seqrl_jax.results.statistics import DRAWN, RESAMPLES
 
 
 class Tuned(NamedTuple):
@@ -35,7 +35,8 @@ def about(sections: Sequence[Section], tuned: Tuned = NOTHING_TUNED) -> str:
     lines = [f"# {counted(len(records), 'cell')} of {tracks}", "", "## Methods", ""]
     for section in sections:
         lines += [f"**{section.track.name}.** {paragraph(section, tuned)}", ""]
-    lines += [f"{coverage()} They are of {RESAMPLES:,} resamples.", ""]
+    fewer = f"fewer where more than {DRAWN // RESAMPLES} runs stand behind one"
+    lines += [f"{coverage()} They are of {RESAMPLES:,} resamples, {fewer}.", ""]
     lines += ["## Commands", "", *sorted({f"    {record.command or 'unknown'}" for record in records}), ""]
     lines += [
         "## Tables",

@@ -30,10 +30,13 @@ from numpy.typing import ArrayLike
 from seqrl_jax.results.task_statistics import (
     Samples,
     Statistic,
+    beside,
+    each,
     iqm,
     mean,
     median,
     optimality_gap,
+    together,
     without_each,
     without_groups,
 )
@@ -53,12 +56,17 @@ __all__ = [
     "performance_profile",
     "probability_of_improvement",
     "proportion",
+    "resamples_of",
 ]
 Range = tuple[ArrayLike, ArrayLike]
 """The least and the largest that is possible, of each statistic or of all."""
 
 CONFIDENCE = 0.95
 RESAMPLES = 1999
+FEWEST_RESAMPLES = 199
+DRAWN = 2**20
+"""Numbers that are drawn for an interval, about: of as many runs as an aggregate over a thousand tasks has, so many
+resamples that each end is known to a tenth of its distance from the estimate, which is small then."""
 SEED = 0
 FEW = 6
 """Values that are drawn from themselves in at most 462 ways, whatever their order."""
@@ -173,15 +181,14 @@ def aggregates(
 ) -> list[Estimate]:
     """Several aggregates over tasks, each as `over_tasks`, of the same resamples."""
     strata = _strata(samples)
-    each = lambda strata: np.stack([statistic(strata) for statistic in statistics])
+    every = lambda strata: np.stack([statistic(strata) for statistic in statistics])
     if max(stratum.size for stratum in strata) > GROUPS:
-        return _estimates(strata, each, within, resamples)
+        return _estimates(strata, every, within, resamples)
 
-    def influences(moving: Sequence[int]) -> list[np.ndarray]:
-        parts = [without_each(strata, statistic) for statistic in statistics]
-        return [_influence(np.stack([part[index] for part in parts])) for index in moving]
+    def influences(moving: Sequence[int]) -> Samples:
+        return each(_some(beside([without_each(strata, statistic) for statistic in statistics]), moving), _influence)
 
-    return _estimates(strata, each, within, resamples, influences)
+    return _estimates(strata, every, within, resamples, influences)
 
 
 def difference(pairs: Sequence[ArrayLike]) -> Estimate:
@@ -231,31 +238,36 @@ def _strata(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
     strata = [np.asarray(sample, np.float64).reshape(-1) for sample in samples]
     if not strata or any(stratum.size == 0 for stratum in strata):
         raise ValueError("an estimate needs at least one value of every task")
-    if max(np.abs(stratum).max() for stratum in strata) > LARGEST:
+    if np.abs(np.concatenate(strata)).max() > LARGEST:
         raise ValueError(f"a number beyond {LARGEST:g}: of such nothing is estimated")
-    return strata
+    return together(strata)
+
+
+def resamples_of(runs: int) -> int:
+    """How many resamples an interval is of that so many runs stand behind."""
+    return max(FEWEST_RESAMPLES, min(RESAMPLES, DRAWN // runs))
 
 
 def _estimates(
-    strata: list[np.ndarray],
+    strata: Samples,
     statistic: Statistic,
     within: Range,
     resamples: int,
-    influences_of: Callable[[Sequence[int]], list[np.ndarray]] | None = None,
+    influences_of: Callable[[Sequence[int]], Samples] | None = None,
 ) -> list[Estimate]:
     """Of a statistic with K values, [tasks][..., N_task] -> [K, ...]. influences_of: some strata, [strata][K, G], where
     there is a faster way than to leave each group out in turn."""
-    values = statistic(strata)
-    if any(stratum.size < 2 for stratum in strata):
+    values, sizes = statistic(strata), np.array([stratum.size for stratum in strata])
+    if sizes.min() < 2:
         return [Estimate(float(value), None, None) for value in values]
-    moving = [index for index, stratum in enumerate(strata) if np.ptp(stratum) > 0]
+    moving = np.flatnonzero(each(strata, lambda runs: np.ptp(runs, -1))).tolist()
     if not moving:
         return [Estimate(float(value), float(value), float(value)) for value in values]
-    drawn, repeats = _resampled(strata, moving, statistic, resamples)
+    drawn, repeats = _resampled(strata, moving, statistic, min(resamples, resamples_of(int(sizes.sum()))))
     every = influences_of(moving) if influences_of else [_influences(strata, index, statistic) for index in moving]
     influences = _relative(every)
     ends = _quantiles(drawn, repeats, _levels(influences))
-    low, high = values + _stretch(influences, [strata[index].size for index in moving]) * (ends - values)
+    low, high = values + _stretch(influences, sizes[moving]) * (ends - values)
     low, high = np.minimum(np.maximum(low, within[0]), values), np.maximum(np.minimum(high, within[1]), values)
     return [Estimate(*ends) for ends in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
 
@@ -294,7 +306,7 @@ def _among_repeats(
 
 
 def _resampled(
-    strata: list[np.ndarray], moving: list[int], statistic: Statistic, resamples: int
+    strata: Samples, moving: list[int], statistic: Statistic, resamples: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The bootstrap distribution, [K, R]: each stratum drawn again from itself. And how often each was drawn, [R],
     where there are few that differ; None for once each."""
@@ -308,15 +320,30 @@ def _resampled(
     parts = []
     for begin in range(0, resamples, block):
         rows = min(block, resamples - begin)
-        resampled = [np.broadcast_to(stratum, (rows, stratum.size)) for stratum in strata]
-        for index in moving:
-            size = strata[index].size
-            resampled[index] = strata[index][rng.integers(0, size, (rows, size))]
-        parts.append(statistic(resampled))
+        parts.append(statistic(_drawn_again(strata, moving, rows, rng)))
     return np.concatenate(parts, -1), None
 
 
-def _influences(strata: list[np.ndarray], index: int, statistic: Statistic) -> np.ndarray:
+def _drawn_again(strata: Samples, moving: list[int], rows: int, rng: np.random.Generator) -> Samples:
+    """[tasks][rows, N_task]: those that move drawn from themselves, by the same numbers in either form."""
+    if isinstance(strata, np.ndarray):
+        size = strata.shape[-1]
+        drawn = np.zeros((len(strata), rows, size), int)
+        drawn[moving] = rng.integers(0, size, (len(moving), rows, size))
+        return np.take_along_axis(strata[:, None], drawn, -1)
+    resampled = [np.broadcast_to(stratum, (rows, stratum.size)) for stratum in strata]
+    for index in moving:
+        size = strata[index].size
+        resampled[index] = strata[index][rng.integers(0, size, (rows, size))]
+    return resampled
+
+
+def _some(samples: Samples, tasks: list[int]) -> Samples:
+    """Of some tasks."""
+    return samples[tasks] if isinstance(samples, np.ndarray) else [samples[task] for task in tasks]
+
+
+def _influences(strata: Samples, index: int, statistic: Statistic) -> np.ndarray:
     """[K, G] of G groups of a stratum's values. A group is one value, more where there are more than `GROUPS`."""
     return _influence(without_groups(strata, index, statistic, width=-(-strata[index].size // GROUPS)))
 
@@ -326,29 +353,29 @@ def _influence(without: np.ndarray) -> np.ndarray:
     return (without.shape[-1] - 1) * (without.mean(-1, keepdims=True) - without)
 
 
-def _relative(influences: list[np.ndarray]) -> list[np.ndarray]:
+def _relative(influences: Samples) -> Samples:
     """Divided by the largest of each statistic: their powers neither vanish nor overflow, and only ratios matter."""
-    largest = _each(influences, lambda part: np.abs(part).max(-1)).max(0)[:, None]
-    return [part / np.where(largest > 0, largest, 1.0) for part in influences]
+    largest = _of_each(influences, lambda part: np.abs(part).max(-1)).max(0)[:, None]
+    return each(influences, lambda part: part / np.where(largest > 0, largest, 1.0))
 
 
-def _levels(influences: list[np.ndarray]) -> np.ndarray:
+def _levels(influences: Samples) -> np.ndarray:
     """[K, 2] where in the bootstrap distribution the ends lie: BCa with the bias that skewness alone gives a mean."""
     from scipy.special import ndtr, ndtri
 
-    cubes = _each(influences, lambda part: (part**3).sum(-1) / part.shape[-1] ** 3).sum(0)
-    squares = _each(influences, lambda part: (part**2).sum(-1) / part.shape[-1] ** 2).sum(0)
+    cubes = _of_each(influences, lambda part: (part**3).sum(-1) / part.shape[-1] ** 3).sum(0)
+    squares = _of_each(influences, lambda part: (part**2).sum(-1) / part.shape[-1] ** 2).sum(0)
     acceleration = (cubes / (6 * np.where(squares > 0, squares, 1.0) ** 1.5))[:, None]
     shifted = acceleration + ndtri([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return ndtr(acceleration + shifted / (1 - acceleration * shifted))
 
 
-def _stretch(influences: list[np.ndarray], sizes: list[int]) -> np.ndarray:
+def _stretch(influences: Samples, sizes: np.ndarray) -> np.ndarray:
     """[K] t / z * sqrt(unbiased variance / bootstrap variance), from what each stratum adds to the variance."""
     from scipy.special import ndtri, stdtrit
 
-    degrees = np.array(sizes, np.float64)[:, None] - 1
-    variances = _each(influences, lambda part: part.var(-1, ddof=1) / part.shape[-1])
+    degrees = sizes[:, None] - 1.0
+    variances = _of_each(influences, lambda part: part.var(-1, ddof=1) / part.shape[-1])
     # Where leaving one value out changes nothing though resampling does (trimmed runs): as if of the smallest stratum.
     blind = variances.sum(0) <= 0
     variances = np.where(blind, 1.0, variances)
@@ -359,8 +386,6 @@ def _stretch(influences: list[np.ndarray], sizes: list[int]) -> np.ndarray:
     return stdtrit(freedom, upper) / ndtri(upper) * np.sqrt(narrowness)
 
 
-def _each(influences: list[np.ndarray], reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """[strata, K] of [strata][K, G], the last axis reduced; at once where all have the same number of groups."""
-    if len({part.shape for part in influences}) == 1:
-        return reduce(np.stack(influences))
-    return np.stack([reduce(part) for part in influences])
+def _of_each(influences: Samples, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """[strata, K] of [strata][K, G], the last axis reduced."""
+    return np.asarray(each(influences, reduce))

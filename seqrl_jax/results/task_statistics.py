@@ -10,20 +10,38 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-Samples = Sequence[np.ndarray]
-"""[tasks] arrays [..., N_task]: the leading axes are those of resamples."""
+Samples = Sequence[np.ndarray] | np.ndarray
+"""[tasks] arrays [..., N_task], in one array [tasks, ..., N] where all have as many runs: what is computed of each task
+is then computed of all at once. The leading axes are those of resamples."""
 Statistic = Callable[[Samples], np.ndarray]
 """Of samples [tasks][..., N_task], an array [...]."""
 
 
+def together(parts: Sequence[np.ndarray]) -> Samples:
+    """In one array, where that can be."""
+    return np.stack(parts) if len({part.shape for part in parts}) == 1 else parts
+
+
+def each(samples: Samples, function: Callable[[np.ndarray], np.ndarray]) -> Samples:
+    """A function of the last axis, of every task."""
+    return function(samples) if isinstance(samples, np.ndarray) else together([function(runs) for runs in samples])
+
+
+def beside(several: Sequence[Samples]) -> Samples:
+    """[tasks][K, ..., N_task] of K samples of the same runs."""
+    if all(isinstance(samples, np.ndarray) for samples in several):
+        return np.stack(several, 1)
+    return [np.stack(of_task) for of_task in zip(*several, strict=True)]
+
+
 def mean(samples: Samples) -> np.ndarray:
     """The mean over tasks of each task's mean."""
-    return np.mean([sample.mean(-1) for sample in samples], 0)
+    return np.mean(_means(samples), 0)
 
 
 def median(samples: Samples) -> np.ndarray:
     """The median over tasks of each task's mean."""
-    return np.median([sample.mean(-1) for sample in samples], 0)
+    return np.median(_means(samples), 0)
 
 
 def iqm(samples: Samples) -> np.ndarray:
@@ -37,14 +55,14 @@ def iqm(samples: Samples) -> np.ndarray:
 
 def optimality_gap(samples: Samples) -> np.ndarray:
     """How far runs fall short of a score of 1 on average; what they score above it does not count."""
-    return 1.0 - mean([np.minimum(sample, 1.0) for sample in samples])
+    return 1.0 - mean(each(samples, lambda runs: np.minimum(runs, 1.0)))
 
 
-def without_each(samples: Samples, statistic: Statistic) -> list[np.ndarray]:
+def without_each(samples: Samples, statistic: Statistic) -> Samples:
     """[tasks][N_task] the statistic without each run in turn. samples: [tasks][N_task], of two runs at least."""
     if statistic in CLOSED_FORMS:
         return CLOSED_FORMS[statistic](samples)
-    return [without_groups(samples, task, statistic) for task in range(len(samples))]
+    return together([without_groups(samples, task, statistic) for task in range(len(samples))])
 
 
 def without_groups(samples: Samples, task: int, statistic: Statistic, width: int = 1) -> np.ndarray:
@@ -56,45 +74,47 @@ def without_groups(samples: Samples, task: int, statistic: Statistic, width: int
     return statistic(parts)
 
 
-def _means_without(samples: Samples) -> list[np.ndarray]:
+def _means(samples: Samples) -> np.ndarray:
+    """[tasks, ...] each task's mean."""
+    return np.asarray(each(samples, lambda runs: runs.mean(-1)))
+
+
+def _means_without(samples: Samples) -> Samples:
     """[tasks][N_task] each task's mean without each of its runs."""
-    return [(runs.sum() - runs) / (runs.size - 1) for runs in samples]
+    return each(samples, _mean_without_each)
 
 
-def _mean_without(samples: Samples) -> list[np.ndarray]:
-    whole, means = float(mean(samples)), [runs.mean() for runs in samples]
-    return [whole + (less - own) / len(samples) for less, own in zip(_means_without(samples), means, strict=True)]
+def _mean_without_each(runs: np.ndarray) -> np.ndarray:
+    return (runs.sum(-1, keepdims=True) - runs) / (runs.shape[-1] - 1)
 
 
-def _gap_without(samples: Samples) -> list[np.ndarray]:
-    return [1.0 - less for less in _mean_without([np.minimum(runs, 1.0) for runs in samples])]
+def _mean_without(samples: Samples) -> Samples:
+    whole, tasks = float(mean(samples)), len(samples)
+    return each(samples, lambda runs: whole + (_mean_without_each(runs) - runs.mean(-1, keepdims=True)) / tasks)
 
 
-def _median_without(samples: Samples) -> list[np.ndarray]:
+def _gap_without(samples: Samples) -> Samples:
+    return each(_mean_without(each(samples, lambda runs: np.minimum(runs, 1.0))), lambda less: 1.0 - less)
+
+
+def _median_without(samples: Samples) -> Samples:
     """A task's mean moves among those of the others, which stay: the median is what lies in their middle."""
-    means = np.array([runs.mean() for runs in samples])
+    means = _means(samples)
     order = np.argsort(means, kind="stable")
     place, ordered = np.empty(len(means), int), np.concatenate([[-np.inf], means[order], [np.inf]])
     place[order] = np.arange(len(means))
     half = len(means) // 2
-
-    def other(index: int, task: int) -> float:
-        """The mean of that rank among the other tasks; beyond all where there is none."""
-        return float(ordered[index + 1 + (index >= place[task])])
-
-    return [
-        np.clip(less, other(half - 1, task), other(half, task))
-        if len(means) % 2
-        else 0.5
-        * (
-            np.clip(less, other(half - 2, task), other(half - 1, task))
-            + np.clip(less, other(half - 1, task), other(half, task))
-        )
-        for task, less in enumerate(_means_without(samples))
-    ]
+    # The mean of that rank among the tasks other than that of each run; beyond all where there is none.
+    of_run = np.repeat(place, [len(runs) for runs in samples])
+    other = lambda rank: ordered[rank + 1 + (rank >= of_run)]
+    less = np.concatenate(_means_without(samples))
+    moved = np.clip(less, other(half - 1), other(half))
+    if len(means) % 2 == 0:
+        moved = 0.5 * (np.clip(less, other(half - 2), other(half - 1)) + moved)
+    return _by_task(moved, samples)
 
 
-def _iqm_without(samples: Samples) -> list[np.ndarray]:
+def _iqm_without(samples: Samples) -> Samples:
     """What is left between the quarters, by sums over the sorted runs: one of them is out, or a neighbour moves in."""
     runs = np.concatenate(samples)
     order = np.argsort(runs, kind="stable")
@@ -106,7 +126,14 @@ def _iqm_without(samples: Samples) -> list[np.ndarray]:
     begin, end = cut, left - cut
     below, above = place < begin, place >= end
     whole = sums[end + (~above)] - sums[begin + below] - np.where(below | above, 0.0, runs)
-    return np.split(whole / (end - begin), np.cumsum([len(part) for part in samples])[:-1])
+    return _by_task(whole / (end - begin), samples)
+
+
+def _by_task(values: np.ndarray, samples: Samples) -> Samples:
+    """A value of each run, in the form of the samples."""
+    if isinstance(samples, np.ndarray):
+        return values.reshape(samples.shape)
+    return np.split(values, np.cumsum([len(part) for part in samples])[:-1])
 
 
 CLOSED_FORMS: Mapping[Statistic, Callable[[Samples], list[np.ndarray]]] = {

@@ -17,6 +17,7 @@ from seqrl_jax.results.statistics import (
     performance_profile,
     probability_of_improvement,
     proportion,
+    resamples_of,
 )
 
 # [runs, tasks], as rliable takes them.
@@ -111,6 +112,12 @@ def test_strata_are_resampled_within_themselves():
     """Two tasks far apart, little spread within: pooled resampling would give a wide interval."""
     found = over_tasks([[0.0, 0.1, 0.2, 0.1], [1.0, 1.1, 1.2, 1.1]], mean)
     assert 0.45 < found.low < 0.6 < found.high < 0.75
+
+
+def test_more_runs_have_fewer_resamples():
+    assert resamples_of(5) == resamples_of(500) == 1999
+    assert 199 < resamples_of(4000) < 1999
+    assert resamples_of(10**6) == 199
 
 
 def test_the_interval_of_many_seeds_is_the_normal_one():

@@ -32,6 +32,14 @@ def test_a_closed_form_is_the_statistic_without_each_run(statistic, tasks):
         np.testing.assert_allclose(found, without_groups(samples, task, statistic), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("statistic", [mean, median, iqm, optimality_gap])
+@pytest.mark.parametrize(("tasks", "seeds"), [(1, 2), (3, 5), (16, 10)])
+def test_tasks_of_as_many_runs_are_computed_at_once_to_the_same_bits(statistic, tasks, seeds):
+    array = np.random.default_rng(tasks).normal(size=(tasks, seeds))
+    assert statistic(array) == statistic(list(array))
+    assert np.array_equal(without_each(array, statistic), without_each(list(array), statistic))
+
+
 def test_a_statistic_without_a_closed_form_is_computed_again():
     samples = [np.array([0.0, 1.0, 5.0]), np.array([2.0, 2.0])]
     largest = lambda samples: np.max([sample.max(-1) for sample in samples], 0)
