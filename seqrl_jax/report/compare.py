@@ -94,9 +94,9 @@ def compare(section: Section, pairs: Sequence[Pair]) -> list[Compared]:
     score, *others = section.track.columns
     rows = []
     for one, other in pairs:
-        finished, seeds = _finished(one, other, score.metric)
-        metrics = {column.metric: _finished(one, other, column.metric)[0] for column in others}
-        scaled = _scaled(section, one, other)
+        finished, seeds = finished_pairs(one, other, score.metric)
+        metrics = {column.metric: finished_pairs(one, other, column.metric)[0] for column in others}
+        scaled = scaled_pairs(section, one, other)
         rows.append(
             Compared(
                 track=section.track.name,
@@ -117,7 +117,7 @@ def compare_overall(section: Section, pairs: Sequence[Pair]) -> list[ComparedOve
     differences = []
     for methods in dict.fromkeys((one.method, other.method) for one, other in pairs):
         mine = [pair for pair in pairs if (pair[0].method, pair[1].method) == methods]
-        samples = [scaled for one, other in mine if (scaled := _scaled(section, one, other))]
+        samples = [scaled for one, other in mine if (scaled := scaled_pairs(section, one, other))]
         if samples:
             first, second = ([[pair[index] for pair in task] for task in samples] for index in (0, 1))
             differences.append(
@@ -208,7 +208,7 @@ def _agree(one: Record, other: Record) -> bool:
     )
 
 
-def _scaled(section: Section, one: Record, other: Record) -> list[tuple[float, float]]:
+def scaled_pairs(section: Section, one: Record, other: Record) -> list[tuple[float, float]]:
     """[pairs] scores on the track's first scale, failed seeds counted; nothing where the task does not allow it.
 
     The scale is one for both: where they do not agree on what is proved, that of the record made last.
@@ -218,7 +218,7 @@ def _scaled(section: Section, one: Record, other: Record) -> list[tuple[float, f
     return _paired(one, other, *scores) if all(scores) else []
 
 
-def _finished(one: Record, other: Record, metric: str) -> tuple[list[tuple[float, float]], int]:
+def finished_pairs(one: Record, other: Record, metric: str) -> tuple[list[tuple[float, float]], int]:
     """The pairs of a metric that are there, and how many seeds both ran."""
     nothing = [None] * len(one.seeds), [None] * len(other.seeds)
     values = (record.metrics.get(metric, none) for record, none in zip((one, other), nothing))

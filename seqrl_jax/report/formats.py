@@ -45,9 +45,10 @@ def written_rows(table: Sequence[Fields], format: str) -> str:
 
 def _in(markup: Markup) -> Callable[[Sequence[Section]], str]:
     def write(sections: Sequence[Section]) -> str:
-        tables = [_table(grid, markup) for section in sections for grid in grids(section, rows(section), best(section))]
-        marked = any(best(section) for section in sections)
-        return markup.needs + "\n\n".join([*tables, *([markup.escape(MARKED)] if marked else [])]) + "\n"
+        marked = [best(section) for section in sections]
+        shown = [grid for section, cells in zip(sections, marked) for grid in grids(section, rows(section), cells)]
+        tables = [_table(grid, markup) for grid in shown]
+        return markup.needs + "\n\n".join([*tables, *([markup.escape(MARKED)] if any(marked) else [])]) + "\n"
 
     return write
 
