@@ -25,6 +25,7 @@ REACH = f"±: to the further end of the 95% interval over seeds, {NONE} with one
 FAILED = "!n: n seeds failed; entries leave them out, what is over all tasks counts them, as 0 at best"
 INEXACT = "~: lower end of an interval that is not exact"
 BOTH = "a|b: 0 is the lower|upper end of a value that is known as an interval only"
+CROWDED = "cells are more than a table shows: see --format csv, --columns with --sort, or `seqrl report`"
 PROVED = "*: proved, above the upper end by more than chance explains"
 
 
@@ -51,18 +52,19 @@ def render(sections: Sequence[Section], width: int | None = None) -> str:
 def _section(section: Section, width: int) -> list[RenderableType]:
     from rich.text import Text
 
-    track, table = section.track, rows(section)
+    track = section.track
     size = words.counted(len(section.tasks), "task"), words.counted(len(section.methods), "method")
     seeds = words.number_range([len(record.seeds) for record in section.records])
     heading = f"{track.name}: {', '.join(size)}, seeds in each cell: {seeds}"
     parts: list[RenderableType] = [Text(printable(heading), style="bold underline")]
-    for grid in grids(section, table):
+    table = rows(section) if section.fits_a_table else []
+    for grid in grids(section, table) if table else _summary(section):
         parts += rendered(grid, width)
     parts.append(Text(""))
     parts += [
         Text(printable(line), style="dim")
         for line in [
-            *_legend(table),
+            *_legend(section, table),
             *without_scale(section),
             _policies(section),
             coverage(),
@@ -78,9 +80,7 @@ def _section(section: Section, width: int) -> list[RenderableType]:
 def grids(section: Section, table: Sequence[Row], best: frozenset[Cell] = frozenset()) -> list[Grid]:
     """What a section's tables say, and what is marked in those of the score."""
     track = section.track
-    grids = []
-    if total := overall(section):
-        grids.append(_overall_grid(total))
+    grids = _summary(section)
     for index, scale in enumerate(track.scales):
         grids.append(_scale_grid(section, table, scale, index == 0, best))
     score, *others = track.columns
@@ -89,6 +89,12 @@ def grids(section: Section, table: Sequence[Row], best: frozenset[Cell] = frozen
     grids += [_column_grid(section, table, column, "") for column in others]
     grids.append(_proved_grid(section))
     return [grid for grid in grids if grid.columns and grid.lines]
+
+
+def _summary(section: Section) -> list[Grid]:
+    """Aggregates over tasks, where there are any."""
+    total = overall(section)
+    return [_overall_grid(total)] if total else []
 
 
 def _overall_grid(total: Sequence[Overall]) -> Grid:
@@ -218,13 +224,14 @@ def _policies(section: Section) -> str:
     return "Judged policies: " + "; ".join(f"{how}: {', '.join(methods)}" for how, methods in acting.items()) + "."
 
 
-def _legend(table: Sequence[Row]) -> list[str]:
-    """What the signs mean that the tables use."""
+def _legend(section: Section, table: Sequence[Row]) -> list[str]:
+    """What the signs mean that the tables use, and what is left out where the rows are too many to be shown."""
     scales = [scale for row in table for scale in row.scales.values()]
     signs = {
-        REACH: True,
-        WRONG: any(row.marked_wrong for row in table),
-        FAILED: any(row.failed for row in table),
+        CROWDED: not table,
+        REACH: bool(table),
+        WRONG: any(record.marked_wrong for record in section.records),
+        FAILED: any(record.failed for record in section.records),
         INEXACT: not all(row.exact for row in table),
         BOTH: any(scale.of_upper for scale in scales),
         PROVED: any(scale.proved for scale in scales),

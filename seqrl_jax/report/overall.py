@@ -11,7 +11,7 @@ import numpy as np
 
 from seqrl_jax.report import words
 from seqrl_jax.report.sections import Section
-from seqrl_jax.report.table import Kind, counted_scores
+from seqrl_jax.report.table import Kind
 from seqrl_jax.results.record import Bound, Policy
 from seqrl_jax.results.scores import between, scale_ends
 from seqrl_jax.results.statistics import (
@@ -89,18 +89,9 @@ def for_machines(row: Overall) -> dict[str, Any]:
     }
 
 
-def samples(section: Section, method: str) -> dict[str, list[float]]:
-    """Task -> the scores of a method's seeds on the track's first scale, failed ones counted, where it is defined."""
-    if not section.track.scales:
-        return {}
-    records, track = section.methods.get(method, []), section.track
-    scores = {record.task: counted_scores(track, record, section.bounds(record.task)) for record in records}
-    return {task: values for task, values in scores.items() if values}
-
-
 def profile(section: Section, row: Overall, thresholds: Sequence[float] = THRESHOLDS) -> list[Estimate]:
     """The share of a method's runs over all tasks whose score exceeds each threshold."""
-    return performance_profile(list(samples(section, row.method).values()), thresholds)
+    return performance_profile(list(section.samples[row.method].values()), thresholds)
 
 
 def profiles_for_machines(section: Section) -> list[dict[str, Any]]:
@@ -128,7 +119,7 @@ class Improvement:
 
 def improvement(section: Section, first: str, second: str) -> Improvement | None:
     """None where there is no task on which both have a score on the track's first scale."""
-    one, other = samples(section, first), samples(section, second)
+    one, other = (section.samples.get(method, {}) for method in (first, second))
     both = [task for task in one if task in other]
     if not both:
         return None
@@ -142,7 +133,7 @@ def improvement_for_machines(row: Improvement) -> dict[str, Any]:
 
 
 def _method(section: Section, scale: Scale, method: str) -> Overall | None:
-    records, scores = section.methods[method], samples(section, method)
+    records, scores = section.methods[method], section.samples.get(method)
     if not scores:
         return None
     worst_score, worst_task = min((fmean(values), task) for task, values in scores.items())

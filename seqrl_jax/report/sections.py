@@ -10,7 +10,11 @@ from functools import cached_property
 from seqrl_jax import naming
 from seqrl_jax.report.words import counted, listed
 from seqrl_jax.results.record import LARGEST, Bound, Record
+from seqrl_jax.results.scores import counted_between, scale_ends
 from seqrl_jax.tracks.base import Track
+
+ENTRIES = 5000
+"""The most of a table that people read; more are for programs, and for what sorts and filters them."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,37 @@ class Section:
         names = {name for task in self.tasks for name in self.bounds(task)}
         return [name for name in self.track.bounds if name in names]
 
+    @property
+    def fits_a_table(self) -> bool:
+        """Whether a table of its tasks across its methods is one that anybody reads."""
+        return len(self.tasks) * len(self.methods) <= ENTRIES
+
     def bounds(self, task: str) -> Mapping[str, Bound]:
         """What is proved about a task, in the track's order, by the record made last."""
         return self._bounds[task]
 
     @cached_property
+    def samples(self) -> dict[str, dict[str, list[float]]]:
+        """Method -> task -> the scores of its seeds on the track's first scale, failed ones counted, where that is
+        defined; nothing of methods without any."""
+        samples: dict[str, dict[str, list[float]]] = {}
+        metric = self.track.columns[0].metric
+        for scale in self.track.scales[:1]:
+            ends = {task: scale_ends(self.bounds(task), scale.zero, scale.one) for task in self.tasks}
+            for record in self.records:
+                zero, on = self.bounds(record.task).get(scale.zero), ends[record.task]
+                if zero and on and (scores := counted_between(record, metric, zero, on)):
+                    samples.setdefault(record.method, {})[record.task] = scores
+        return samples
+
+    @cached_property
+    def newest(self) -> dict[str, Record]:
+        """The record of each task that was made last."""
+        return {task: newest(records) for task, records in self.tasks.items()}
+
+    @cached_property
     def _bounds(self) -> dict[str, dict[str, Bound]]:
-        names, proved = list(self.track.bounds), {task: newest(records).bounds for task, records in self.tasks.items()}
+        names, proved = list(self.track.bounds), {task: record.bounds for task, record in self.newest.items()}
         return {task: {name: bounds[name] for name in names if name in bounds} for task, bounds in proved.items()}
 
 
@@ -133,7 +161,7 @@ def changed_tasks(section: Section) -> list[str]:
     """A sentence for each task that is not what it was when some of its cells were made."""
     lines = []
     for task, records in section.tasks.items():
-        fingerprint = newest(records).task_fingerprint
+        fingerprint = section.newest[task].task_fingerprint
         if old := [record.method for record in records if record.task_fingerprint != fingerprint]:
             lines.append(f"{task} has changed since these ran on it: {listed(old)}; run them again")
     return lines

@@ -77,10 +77,14 @@ def scaled_counted(record: Record, metric: str, zero: str, one: str, bounds: Map
 
     Returns: None without the metric, or where the bounds allow no such score (see `scale_ends`).
     """
-    values, ends = counted(record, metric, bounds.get(zero)), scale_ends(bounds, zero, one)
-    if values is None or ends is None:
-        return None
-    return [between(value, *ends) for value in values if value is not None]
+    ends = scale_ends(bounds, zero, one)
+    return None if ends is None else counted_between(record, metric, bounds[zero], ends)
+
+
+def counted_between(record: Record, metric: str, zero: Bound, ends: tuple[float, float]) -> list[float] | None:
+    """The same where `scale_ends` of the task is known."""
+    values = counted(record, metric, zero)
+    return None if values is None else [between(value, *ends) for value in values if value is not None]
 
 
 def exceeds_bound(record: Record, metric: str) -> str | None:

@@ -43,6 +43,12 @@ def test_a_table_says_how_to_read_it(made):
     assert "Judged policies: sampled: good; greedy: bad." in text
 
 
+def test_cells_that_nobody_would_read_are_left_out_and_it_says_where_they_are(section, record):
+    cells = [(f"first:size={size}", method) for size in range(2501) for method in ("good", "bad")]
+    text = render([section(*(record(task=task, method=method) for task, method in cells))], 200)
+    assert "size=7" not in text and "IQM" in text and "--format csv" in text
+
+
 def test_one_seed_is_a_dash(section, record):
     assert "0.30±–" in render([section(record(metrics={"return": [0.3]}))], 80)
 

@@ -18,8 +18,6 @@ from seqrl_jax.tracks.base import Scale
 BAR_LIMITS = (-0.5, 1.5)
 COMPARED = 8
 """Methods that are compared in pairs, those with the best interquartile means."""
-ENTRIES = 5000
-"""Of a table of tasks across methods; beyond it the leaderboard serves."""
 
 
 def table_context(sheet: Sheet, where: Links) -> dict[str, Any]:
@@ -100,7 +98,9 @@ def _complement(chance: Estimate) -> Estimate:
 
 
 def _matrix(sheet: Sheet, where: Links, scale: Scale) -> dict[str, Any] | None:
-    """The score of every method on every task, each linked to its record."""
+    """The score of every method on every task, each linked to its record; None where the leaderboard serves."""
+    if not sheet.section.fits_a_table:
+        return None
     by_name = {
         (row.task, row.kind, row.method): row
         for row in sheet.rows
@@ -108,8 +108,6 @@ def _matrix(sheet: Sheet, where: Links, scale: Scale) -> dict[str, Any] | None:
     }
     shown = {task for task, _, _ in by_name}
     tasks = [task for task in sheet.section.tasks if task in shown]
-    if len(tasks) * len(sheet.overall) > ENTRIES:
-        return None
     track = sheet.section.track.name
     entry = lambda row, task: _matrix_entry(sheet, by_name.get((task, row.kind, row.method)), scale)
     return {
