@@ -37,6 +37,7 @@ from seqrl_jax.dialogue.probabilities import TOLERANCE, contradicted
 from seqrl_jax.dialogue.registry import TASK, make_game
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.files import write_whole
+from seqrl_jax.strict_json import JSONError, parsed
 from seqrl_jax.tasks.pomdp_tokens import PomdpFileError
 from seqrl_jax.tasks.registry import FILE
 from seqrl_jax.tasks.tabular import TaskError, fingerprint
@@ -191,14 +192,12 @@ def _from_lines(path: Path) -> Iterator[tuple[str, Dialogue]]:
 
 def _decoded(where: str, line: bytes) -> tuple[str, Dialogue]:
     try:
-        return where, msgspec.json.decode(line, type=Dialogue)
-    except msgspec.ValidationError as error:
+        return _converted(where, parsed(line))
+    except JSONError as error:
         raise LogError(f"{where}: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise LogError(f"{where}: not JSON ({error})") from None
 
 
-def _converted(where: str, fields: dict[str, Any]) -> tuple[str, Dialogue]:
+def _converted(where: str, fields: Any) -> tuple[str, Dialogue]:
     try:
         return where, msgspec.convert(fields, Dialogue)
     except msgspec.ValidationError as error:

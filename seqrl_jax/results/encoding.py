@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 
 from seqrl_jax.results.record import VERSION, Record, RecordError
+from seqrl_jax.strict_json import JSONError, parsed
 
 
 def from_json(content: bytes | str) -> Record:
@@ -21,13 +22,13 @@ def from_json(content: bytes | str) -> Record:
         text = content if isinstance(content, str) else content.decode("utf-8")
         if "\\ud" in text.lower():
             json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8")
-        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition)
-    except RecordError:
-        raise
+        data = parsed(text)
+    except JSONError as error:
+        raise RecordError(str(error)) from error
     except ValueError as error:
         raise RecordError(f"not JSON ({error})") from error
     except RecursionError as error:
-        raise RecordError("not a record of seqrl_jax (nested too deeply)") from error
+        raise RecordError("nested too deeply") from error
     if not isinstance(data, dict) or "schema" not in data:
         raise RecordError("not a record of seqrl_jax")
     version = data["schema"]
@@ -115,15 +116,3 @@ def _culprit(name: str, entries: dict[str, Any]) -> str:
         except msgspec.ValidationError:
             return key
     return "..."
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise RecordError(f"{next(name for name in names if names.count(name) > 1)}: stands there twice")
-    return members
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise RecordError(f"not JSON ({text} is no number of JSON)")

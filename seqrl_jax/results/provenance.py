@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seqrl_jax.files import write_whole
+from seqrl_jax.strict_json import read_object
 
 PACKAGES = ("seqrl_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
 
@@ -70,13 +71,7 @@ def write_measurement(path: Path, measured: Mapping[str, Any]) -> None:
 
 def read_measurement(path: Path) -> dict[str, Any]:
     """What `write_measurement` wrote. Raises: ValueError, naming the file, if it is no such thing; OSError."""
-    try:
-        measured = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: no measurement, not JSON ({error})") from error
-    if not isinstance(measured, dict):
-        raise ValueError(f"{path}: no measurement, not an object")
-    return measured
+    return read_object(path)
 
 
 def origin() -> dict[str, Any]:

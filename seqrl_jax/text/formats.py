@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from seqrl_jax.strict_json import JSONError, parsed
 from seqrl_jax.text.chat import ASKED, MODEL, Chat, Message, plain
 from seqrl_jax.text.examples import Answer, DataError, Example
 
@@ -50,11 +51,9 @@ class Exchange(NamedTuple):
 def decoded(line: bytes | str) -> Any:
     """The value of JSON text. Raises: DataError."""
     try:
-        return json.loads(line)
-    except RecursionError:
-        raise DataError("nested too deeply") from None
-    except ValueError as error:
-        raise DataError(f"not JSON ({error})") from None
+        return parsed(line, constants=True)
+    except JSONError as error:
+        raise DataError(str(error)) from None
 
 
 def read_example(value: Any, chat: Chat = plain) -> tuple[Example, list[str]]:

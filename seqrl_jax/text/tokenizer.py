@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from seqrl_jax.strict_json import read_object
 from seqrl_jax.text.chat import PLAIN, Chat, Template, plain
 from seqrl_jax.text.vocabulary import TOKENIZER, TOKENIZER_CONFIG, Bytes, Vocabulary
 
@@ -135,13 +136,7 @@ def vocabulary_of(directory: Path, tokens: int, end: Any) -> Vocabulary:
 
 def _object(path: Path) -> dict[str, Any]:
     """What a JSON file holds, nothing if it is not there."""
-    try:
-        value = json.loads(path.read_bytes()) if path.exists() else {}
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: not an object")
-    return value
+    return read_object(path) if path.exists() else {}
 
 
 def _puts_a_space(step: Any) -> bool:

@@ -20,6 +20,7 @@ from seqrl_jax.naming import SpecError
 from seqrl_jax.networks.gpt import GPT, Activation
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.networks.sharding import laid_weights
+from seqrl_jax.strict_json import read_object
 from seqrl_jax.text.tokenizer import vocabulary_of
 from seqrl_jax.text.vocabulary import Vocabulary
 
@@ -164,7 +165,7 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
 def load_vocabulary(directory: Path) -> Vocabulary:
     """That of the model in a directory. Raises: ValueError; ImportError without the library of its tokenizer."""
     path = directory / CONFIG
-    config = _config(path)
+    config = read_object(path)
     end = config.get("eos_token_id")
     if isinstance(end, list):
         if len(end) > 1:
@@ -178,10 +179,10 @@ def load_vocabulary(directory: Path) -> Vocabulary:
 
 def load_token_settings(directory: Path) -> TokenSettings:
     """Those of the model in a directory. Raises: ValueError."""
-    config = _config(directory / CONFIG)
+    config = read_object(directory / CONFIG)
     ids = {name: config[name] for name in IDS if name in config}
     generation = directory / GENERATION
-    return TokenSettings(ids, _config(generation) if generation.exists() else ids)
+    return TokenSettings(ids, read_object(generation) if generation.exists() else ids)
 
 
 def configuration(model: GPT) -> dict[str, Any]:
@@ -214,7 +215,7 @@ def weight_files(directory: Path) -> list[Path]:
         return [whole]
     if not index.exists():
         raise ValueError(f"{directory}: only {PICKLED}, which is not read; save it again as {WEIGHTS}")
-    named = _config(index).get("weight_map")
+    named = read_object(index).get("weight_map")
     if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
         raise ValueError(f"{index}: without weight_map, which names the file of each array")
     return [index, *(directory / name for name in sorted(set(named.values())))]
@@ -236,19 +237,9 @@ def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
     return paths[0], tensors
 
 
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: not an object")
-    return config
-
-
 def _model(path: Path) -> GPT:
     """The model that a configuration describes. Raises: ValueError where it computes something else than `GPT`."""
-    config = _config(path)
+    config = read_object(path)
     settings = {name: config.get(name, computed[0]) for name, computed in COMPUTED.items()}
     for name, value in settings.items():
         if value not in COMPUTED[name]:

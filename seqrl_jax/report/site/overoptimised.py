@@ -1,4 +1,4 @@
-"""What climbing proxies did to the gold reward, beside scores: what `benchmarks/overoptimisation.py` wrote."""
+"""What optimising proxies did to the gold reward, beside scores: what `benchmarks/overoptimisation.py` wrote."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from seqrl_jax.report.pictures import Dash
 from seqrl_jax.report.site.charts import Chart, Line, chart
 from seqrl_jax.report.site.drawings import room
 from seqrl_jax.results.record import LARGEST
+from seqrl_jax.strict_json import parsed
 
 Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 Point = tuple[Number, Number, Number]
@@ -57,7 +58,7 @@ NOT_MEASURED = Overoptimised()
 def read_overoptimised(path: Path) -> Overoptimised:
     """Raises: ValueError, naming the file, for one that holds nothing of the kind; OSError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Overoptimised)
+        return msgspec.convert(parsed(path.read_bytes()), Overoptimised)
     except ValueError as error:
         raise ValueError(f"{path}: no measurement of over-optimisation ({error})") from error
 
