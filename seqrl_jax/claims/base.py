@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqrl_jax.results import store
+from seqrl_jax.results.manifest import refuse_changed
 from seqrl_jax.results.provenance import read_measurement
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.scores import scaled_counted
@@ -159,6 +160,9 @@ class Evidence:
 
     directory: None where there is none, so that only what is computed exactly is measured.
     damage: what could not be read so far, a line each.
+
+    Raises: ValueError where there is no such directory; ReleaseError where it or a suite is a release that is not what
+    was released: before anything is measured, as what cannot be read later leaves a claim undecided.
     """
 
     directory: Path | None = None
@@ -167,8 +171,12 @@ class Evidence:
     _measurements: dict[str, Row] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.directory is not None and not self.directory.is_dir():
+        if self.directory is None:
+            return
+        if not self.directory.is_dir():
             raise ValueError(f"no results: {self.directory} is not a directory")
+        for place in (self.directory, *self.directory.iterdir()):
+            refuse_changed(place)
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this name."""

@@ -6,11 +6,11 @@ import argparse
 from dataclasses import asdict
 
 from seqrl_jax.commands.console import note, one_line, print_json
-from seqrl_jax.commands.table import read_as_it_is
+from seqrl_jax.commands.table import in_sections
 from seqrl_jax.release import changes
 from seqrl_jax.report.check import findings
 from seqrl_jax.report.words import counted
-from seqrl_jax.results.store import uncollected
+from seqrl_jax.results.store import read_as_it_is, uncollected
 from seqrl_jax.tracks.suites import SUITES
 from seqrl_jax.tracks.tuning import SEEDS
 
@@ -20,7 +20,7 @@ WRONG = 1
 @uncollected()
 def run(options: argparse.Namespace) -> int:
     """Print what was found, errors first. Returns: 1 where there are errors, else 0."""
-    sections, skipped = read_as_it_is(options.directory)
+    sections, skipped = in_sections(*read_as_it_is(options.directory))
     found = findings(sections, [*changes(options.directory), *skipped], SUITES, SEEDS)
     errors = sum(finding.kind == "error" for finding in found)
     records = sum(len(section.records) for section in sections)

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from seqrl_jax import naming
 from seqrl_jax.commands.console import note, print_json
-from seqrl_jax.release import refuse_changed
 from seqrl_jax.report import overall, table
 from seqrl_jax.report.chosen import chosen, chosen_grid
 from seqrl_jax.report.console import console_tables, improvement_grid, profile_grid
@@ -19,6 +18,7 @@ from seqrl_jax.report.formats import written, written_rows
 from seqrl_jax.report.grid import Grid, rendered
 from seqrl_jax.report.sections import Section, mixtures, sections, warnings
 from seqrl_jax.results import store
+from seqrl_jax.results.record import Record
 from seqrl_jax.results.store import uncollected
 from seqrl_jax.tracks.registry import TRACKS
 
@@ -89,13 +89,11 @@ def read(directory: Path) -> tuple[list[Section], list[str]]:
 
     Raises: RecordError if there is none; ReleaseError for a release that is not what was released.
     """
-    refuse_changed(directory)
-    return read_as_it_is(directory)
+    return in_sections(*store.read(directory))
 
 
-def read_as_it_is(directory: Path) -> tuple[list[Section], list[str]]:
-    """The same, also of a release that was changed. Raises: RecordError."""
-    records, damaged = store.read(directory)
+def in_sections(records: Sequence[Record], damaged: Sequence[str]) -> tuple[list[Section], list[str]]:
+    """The same of what the store holds."""
     recorded, foreign = sections(records, TRACKS)
     return recorded, [*damaged, *foreign]
 

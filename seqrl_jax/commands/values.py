@@ -65,7 +65,7 @@ def path(text: str) -> Path:
 
 def place(text: str) -> Path:
     """A path to write to."""
-    from seqrl_jax.release.directory import ReleaseError, refuse_within
+    from seqrl_jax.release import ReleaseError, refuse_within
 
     named = path(text)
     try:

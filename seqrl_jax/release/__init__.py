@@ -15,19 +15,10 @@ The same records give the same files with the same version of pyarrow, whenever 
 """
 
 from seqrl_jax.release.citation import AUTHORS, bibtex, citation
-from seqrl_jax.release.directory import (
-    MANIFEST,
-    Release,
-    ReleaseError,
-    changes,
-    checked,
-    is_release,
-    refuse_changed,
-    refuse_within,
-    sha256,
-)
+from seqrl_jax.release.directory import refuse_within
 from seqrl_jax.release.methods import Tuned
 from seqrl_jax.release.packing import release
+from seqrl_jax.results.manifest import MANIFEST, Release, ReleaseError, changes, checked, is_release, sha256
 
 __all__ = [
     "AUTHORS",
@@ -40,7 +31,6 @@ __all__ = [
     "checked",
     "citation",
     "is_release",
-    "refuse_changed",
     "refuse_within",
     "release",
     "sha256",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seqrl_jax import __version__
-from seqrl_jax.release.directory import Release
+from seqrl_jax.results.manifest import Release
 
 TITLE = "seqrl_jax: reinforcement learning with sequence models on tasks whose answer is known"
 AUTHORS = ("The seqrl_jax developers",)

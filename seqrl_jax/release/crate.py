@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqrl_jax.release.citation import LICENSE, TITLE, kind
-from seqrl_jax.release.directory import MANIFEST, Files
+from seqrl_jax.release.directory import Files
 from seqrl_jax.report.sections import newest
 from seqrl_jax.report.words import counted
+from seqrl_jax.results.manifest import MANIFEST, PACKED
 from seqrl_jax.results.record import Record
-from seqrl_jax.results.store import PACKED
 
 CRATE = "ro-crate-metadata.json"
 RO_CRATE = "https://w3id.org/ro/crate/1.1"

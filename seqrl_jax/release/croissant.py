@@ -10,8 +10,9 @@ from typing import Any
 
 from seqrl_jax import __version__
 from seqrl_jax.release.citation import LICENSE, TITLE, kind
-from seqrl_jax.release.directory import Files, sha256
+from seqrl_jax.release.directory import Files
 from seqrl_jax.release.tables import TABLES, Kind, Table
+from seqrl_jax.results.manifest import sha256
 
 CROISSANT = "croissant.json"
 TYPES: dict[Kind, str] = {

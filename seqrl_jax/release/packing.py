@@ -8,14 +8,14 @@ from pathlib import Path
 from seqrl_jax.release.citation import AUTHORS, citation
 from seqrl_jax.release.crate import CRATE, crate
 from seqrl_jax.release.croissant import CROISSANT, croissant
-from seqrl_jax.release.directory import Release, ReleaseError, as_json, require_free, seal
+from seqrl_jax.release.directory import as_json, require_free, seal
 from seqrl_jax.release.every_eval import evaluations
 from seqrl_jax.release.methods import NOTHING_TUNED, Tuned, about
 from seqrl_jax.release.parquet import as_parquet, require_pyarrow
 from seqrl_jax.release.tables import TABLES, as_csv, dictionary
 from seqrl_jax.report.sections import Section, newest
 from seqrl_jax.results.encoding import to_line
-from seqrl_jax.results.store import PACKED
+from seqrl_jax.results.manifest import PACKED, Release, ReleaseError
 
 
 def release(

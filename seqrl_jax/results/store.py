@@ -17,10 +17,9 @@ from pathlib import Path
 from seqrl_jax.figures import printable
 from seqrl_jax.files import write_whole
 from seqrl_jax.results.encoding import from_json, from_line, to_json, to_line
+from seqrl_jax.results.manifest import PACKED, refuse_changed
 from seqrl_jax.results.record import Record, RecordError
 
-PACKED = "records.jsonl"
-"""A file of many records, one a line, which stands for all others where it is there, see `release`."""
 CELL = re.compile(r".*--.*--[0-9a-f]{16}\.json")
 """The name of a cell's file."""
 SLUG_LENGTH = 60
@@ -57,7 +56,7 @@ def write(directory: Directory, record: Record) -> Path:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage is collected while records are read, or told: all of them stay, and a collector that walks over them
+    """No garbage is collected while records are read or shown: all of them stay, and a collector that walks over them
     again and again takes half of the time."""
     enabled = gc.isenabled()
     gc.disable()
@@ -75,8 +74,14 @@ def read(directory: Directory) -> tuple[list[Record], list[str]]:
 
     Returns: (records, damage), where damage holds one line, `file name: reason`, for each file or line skipped:
     damaged, foreign, under a name that is another cell's, impossible, of a newer version.
-    Raises: RecordError if there is no such directory.
+    Raises: RecordError if there is no such directory; ReleaseError for a release that is not what was released.
     """
+    refuse_changed(Path(directory))
+    return read_as_it_is(directory)
+
+
+def read_as_it_is(directory: Directory) -> tuple[list[Record], list[str]]:
+    """The same, also of a release that was changed. Raises: RecordError."""
     directory = Path(directory)
     with uncollected():
         packed = (directory / PACKED).is_file()

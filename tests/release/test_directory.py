@@ -121,6 +121,8 @@ def test_records_that_were_changed_are_not_shown_as_those_of_a_release(made, tmp
         ["report", str(directory), "--out", str(tmp_path / "site")],
         ["verify", str(directory)],
         ["release", str(directory), "--out", str(tmp_path / "again")],
+        ["claims", str(directory)],
+        ["claims", str(tmp_path)],
     ):
         assert cli.main(words) == 2
         assert said in capsys.readouterr().err

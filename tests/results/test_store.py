@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from seqrl_jax.results import store
 from seqrl_jax.results.encoding import to_line
+from seqrl_jax.results.manifest import ReleaseError
 from seqrl_jax.results.record import RecordError
 from seqrl_jax.results.scores import exceeds_bound
 
@@ -28,13 +29,15 @@ def test_a_cell_stands_once_in_a_file_of_many_and_no_other_file_counts(tmp_path,
     (tmp_path / store.PACKED).write_bytes(b"\n".join(lines))
     (tmp_path / "MANIFEST.json").write_text("{}")
     left = store.write(tmp_path, make_record(method="q_obs"))
-    assert store.read(tmp_path) == (
+    assert store.read_as_it_is(tmp_path) == (
         [one, other],
         [
             "records.jsonl, line 3: ppo on tmaze:length=10 stands in line 1 already",
             f"{left.name}: not read beside records.jsonl",
         ],
     )
+    with pytest.raises(ReleaseError, match=r"its MANIFEST\.json is damaged"):
+        store.read(tmp_path)
 
 
 @settings(max_examples=50, deadline=None)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from seqrl_jax.audit.report import bias_in_words
 from seqrl_jax.report.words import NONE
+from seqrl_jax.results.manifest import PACKED
 from seqrl_jax.results.provenance import read_measurement
-from seqrl_jax.results.store import PACKED
 
 AUDIT = "audit.json"
 
