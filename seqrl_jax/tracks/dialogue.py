@@ -59,12 +59,20 @@ class DialogueProblem:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint_of(self.known.game, self.given)
+        return fingerprint_of(self.known.game)
 
     @property
     def logged(self) -> int:
         """Dialogues in a log."""
         return LOGGED if self.given is None else len(self.given.length)
+
+    @cached_property
+    def learned_from(self) -> dict[str, Any]:
+        """What a cell's log is, for its configuration: how many dialogues, and which where they are somebody else's.
+        The game is the same task whoever spoke in it; its fingerprint is not of them."""
+        if self.given is None:
+            return {"logged": self.logged}
+        return {"logged": self.logged, "log": digest_of(self.given)}
 
     @cached_property
     def bounds(self) -> Mapping[str, Bound]:
@@ -107,14 +115,19 @@ class DialogueProblem:
         return self._supported[seed]
 
 
-def fingerprint_of(game: Game, given: Log | None) -> str:
-    """Of the task, and of how its speakers choose, or what they said."""
+def fingerprint_of(game: Game) -> str:
+    """Of the task, and of how its speakers choose, who are the 0 of its scale."""
     digest = hashlib.sha256(fingerprint(game.task).encode())
     for speaker in game.speakers:
         digest.update(f"{speaker.share!r}{speaker.rule}".encode() + speaker.merit.tobytes())
-    if given is not None:
-        for array in (given.utterance, given.reply, given.reward, given.length):
-            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def digest_of(log: Log) -> str:
+    """Of what was said in a log, and what it earned."""
+    digest = hashlib.sha256()
+    for array in (log.utterance, log.reply, log.reward, log.length):
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -189,12 +202,11 @@ class DialogueTrack:
         return problems
 
     def fingerprint(self, task: str) -> str:
-        game = make_game(task)
-        return fingerprint_of(game, self._given(game))
+        return fingerprint_of(make_game(task))
 
     def config(self, method: str, problem: DialogueProblem, budget: Budget) -> dict[str, Any]:
         settings = parts.values_of(self._method(method, budget))
-        return {"method": settings, "logged": problem.logged, "evaluations": budget.evaluations}
+        return {"method": settings, **problem.learned_from, "evaluations": budget.evaluations}
 
     def code(self, method: str) -> Sequence[str]:
         chosen = make_method(method)
