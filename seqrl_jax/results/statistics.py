@@ -234,7 +234,7 @@ def _improvement(strata: Samples) -> np.ndarray:
     return np.mean([0.5 + 0.5 * sign for sign in signs], 0)
 
 
-def _strata(samples: Sequence[ArrayLike]) -> list[np.ndarray]:
+def _strata(samples: Sequence[ArrayLike]) -> Samples:
     strata = [np.asarray(sample, np.float64).reshape(-1) for sample in samples]
     if not strata or any(stratum.size == 0 for stratum in strata):
         raise ValueError("an estimate needs at least one value of every task")
@@ -338,9 +338,9 @@ def _drawn_again(strata: Samples, moving: list[int], rows: int, rng: np.random.G
     return resampled
 
 
-def _some(samples: Samples, tasks: list[int]) -> Samples:
+def _some(samples: Samples, tasks: Sequence[int]) -> Samples:
     """Of some tasks."""
-    return samples[tasks] if isinstance(samples, np.ndarray) else [samples[task] for task in tasks]
+    return samples[list(tasks)] if isinstance(samples, np.ndarray) else [samples[task] for task in tasks]
 
 
 def _influences(strata: Samples, index: int, statistic: Statistic) -> np.ndarray:

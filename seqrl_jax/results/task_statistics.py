@@ -136,7 +136,7 @@ def _by_task(values: np.ndarray, samples: Samples) -> Samples:
     return np.split(values, np.cumsum([len(part) for part in samples])[:-1])
 
 
-CLOSED_FORMS: Mapping[Statistic, Callable[[Samples], list[np.ndarray]]] = {
+CLOSED_FORMS: Mapping[Statistic, Callable[[Samples], Samples]] = {
     mean: _mean_without,
     median: _median_without,
     iqm: _iqm_without,
