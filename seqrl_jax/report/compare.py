@@ -202,9 +202,9 @@ def _both(methods: tuple[str, str]) -> str:
 def _agree(one: Record, other: Record) -> bool:
     """Whether the same values are proved in two records, but for rounding."""
     return one.bounds.keys() == other.bounds.keys() and all(
-        math.isclose(getattr(bound, end), getattr(other.bounds[name], end), rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        math.isclose(mine, theirs, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         for name, bound in one.bounds.items()
-        for end in ("lower", "upper")
+        for mine, theirs in ((bound.lower, other.bounds[name].lower), (bound.upper, other.bounds[name].upper))
     )
 
 

@@ -7,7 +7,8 @@ Importing this module registers all environments of the suite: `gymnasium.make("
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -222,7 +223,7 @@ def _seed(seed: Any) -> Any:
     """A whole number of any kind as Python's, which gymnasium wants. Raises: its Error for a truth value."""
     if isinstance(seed, bool | np.bool_):
         raise gymnasium.error.Error(f"the seed is {seed}, expected a whole number of 0 or more")
-    return seed.__index__() if hasattr(seed, "__index__") else seed
+    return index(seed) if isinstance(seed, SupportsIndex) else seed
 
 
 def _generator(seed: int | None) -> np.random.Generator:
