@@ -27,8 +27,8 @@ def alignment_table() -> str:
     best = ", ".join(f"`{task}` {two(section.bounds(task)['best'].lower)}" for task in tasks)
     first = section.records[0]
     origin = f"`seqrl run lm`: {len(first.seeds)} seeds, {where(section)}."
-    told = [f"Largest gold reward: {best}.", _far(section), _with_more(), origin, _not_recorded(section)]
-    table = "\n".join([*lines, "", " ".join(filter(None, told))])
+    notes = [f"Largest gold reward: {best}.", _far(section), _with_more(), origin, _not_recorded(section)]
+    table = "\n".join([*lines, "", " ".join(filter(None, notes))])
     return "\n\n".join(filter(None, [table, reward_models_table(section)]))
 
 
@@ -68,14 +68,14 @@ def _not_recorded(section: Section) -> str:
 
 
 def reward_models_table(section: Section) -> str:
-    """What learned reward models know, and whether they or the climbing fall short; nothing where no record says it."""
-    told = [row for row in rows(section) if "rm_accuracy" in row.metrics]
-    if not told:
+    """What learned reward models know, and whether they or the optimisation fall short, where it is known."""
+    known = [row for row in rows(section) if "rm_accuracy" in row.metrics]
+    if not known:
         return ""
     metrics = ("rm_accuracy", "rm_correlation", "learned_reward", "climbing_gap", "shortfall")
     heads = ("ranks right", "with gold", "its optimum", "short of that", "short of J*")
     lines = [f"| method | task | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(heads)]
-    for row in told:
+    for row in known:
         shown = " | ".join(_value(row.metrics.get(name)) for name in metrics)
         lines.append(f"| `{row.method}` | `{row.task}` | {shown} |")
     return "\n".join(lines)
@@ -97,7 +97,7 @@ def overoptimisation_tables() -> str:
 
 
 def overoptimisation_table(name: str) -> str:
-    """Where the gold reward peaks and ends when a proxy is climbed to the end."""
+    """Where the gold reward peaks and ends when a proxy is optimised to the end."""
     measured = measurement(f"{name}.json")
     rows = {(row["proxy"], row["pairs"], row["noise"]): row for row in measured["rows"]}
     proxies = list(dict.fromkeys(row["proxy"] for row in measured["rows"]))

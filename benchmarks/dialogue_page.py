@@ -143,7 +143,7 @@ def language_table() -> str:
     """What the languages are good for that two agents invent."""
     measured = measurement("task_and_talk_cpu.json")
     columns = {"train": "trained on", "held_out": "held out", "held_out_one": "of these one attribute"}
-    columns |= {"disentanglement": "disentangled", "information": "told by one question"}
+    columns |= {"disentanglement": "disentangled", "information": "information in one question"}
     heads = ["questions, answers", "answerer remembers", *columns.values(), "paper, held out"]
     lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
     for row in measured["rows"]:

@@ -1,4 +1,4 @@
-"""What climbing a proxy does to the gold reward: reward models of several kinds, from few labels to many, each seed
+"""What optimising a proxy does to the gold reward: reward models of several kinds, from few labels to many, each seed
 with a reference of its own.
 
     python benchmarks/overoptimisation.py --out runs/overoptimisation.json

@@ -146,8 +146,8 @@ def choose(name: str, grid: dict[str, tuple[float, ...]], results: Path, chosen:
     returns = np.array([[runs[_key(setting)] for runs in by_task] for setting in settings], float)
     scores = cdf_scores(np.where(np.isfinite(returns), returns, -np.inf), np.zeros(len(by_task)))
     best = settings[int(np.argmax(scores))]
-    told = {"method": name, "chosen": best, "scores": scores.round(6).tolist(), "settings": settings}
-    write_measurement(results / f"{name}.json", told | {"tasks": whole})
+    tuned = {"method": name, "chosen": best, "scores": scores.round(6).tolist(), "settings": settings}
+    write_measurement(results / f"{name}.json", tuned | {"tasks": whole})
     if RATE in grid:
         write_whole(results / f"{name}.png", sensitivity(name, settings, scores))
     sharing = [name, *(other for other, whose in SHARED.items() if whose == name)]

@@ -162,7 +162,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="K",
         help="chunks between two kept states (1)",
     )
-    run.add_argument("--log-to", choices=("tensorboard", "wandb", "trackio"), help="also tell this tracker, an extra")
+    run.add_argument("--log-to", choices=("tensorboard", "wandb", "trackio"), help="also log to this tracker, an extra")
 
     run.add_argument("--executor", choices=("local", "ray", "slurm"), default="local", help="where rows run (here)")
     run.add_argument("--address", help="of a Ray cluster (default: the one that runs here, or one of this machine)")
@@ -264,7 +264,7 @@ def parser() -> argparse.ArgumentParser:
         type=values.path,
         help="directory of a model to begin with: an earlier --out, or one in GPT-2's layout",
     )
-    align.add_argument("--reward", type=values.path, help="what ppo, rloo and grpo climb: the --out of a run of rm")
+    align.add_argument("--reward", type=values.path, help="what ppo, rloo and grpo maximise: the --out of a run of rm")
     align.add_argument(
         "--steps", type=values.within("Count"), default=1000, help="gradient steps, or batches of answers"
     )

@@ -89,16 +89,16 @@ def language_rows(task: LMTask) -> list[Row]:
     reference, older = moved(), moved()
     reward = rewards(task)
     baseline = (policy.law * reward).sum(1, keepdims=True)
-    climbs = gradient(simple(policy, policy, (reward - baseline)[..., None]))
+    followed = gradient(simple(policy, policy, (reward - baseline)[..., None]))
     away = (policy.logs - reference.logs).sum(2)
     kl = gradient(simple(policy, policy, away[..., None]))
     rows = [
         *((name, kl, estimate) for name, estimate in kl_estimates(policy, reference)),
-        *((name, climbs, estimate) for name, estimate in old_data_estimates(policy, older, reward)),
-        *((name, climbs, estimate) for name, estimate in group_estimates(policy, reward)),
+        *((name, followed, estimate) for name, estimate in old_data_estimates(policy, older, reward)),
+        *((name, followed, estimate) for name, estimate in group_estimates(policy, reward)),
     ]
     length = np.maximum(policy.mask.sum(1), 1)[:, None]
-    rows.append(("by length", climbs, simple(policy, policy, (reward - baseline)[..., None] / length)))
+    rows.append(("by length", followed, simple(policy, policy, (reward - baseline)[..., None] / length)))
     for name, truncated in (("top-k", top_k(task, policy)), ("top-p", top_p(task, policy))):
         worth = (reward - (truncated.law * reward).sum(1, keepdims=True))[..., None]
         truth = gradient(simple(truncated, truncated, worth))

@@ -243,7 +243,7 @@ CLAIMS = (
     ),
     _gain(
         "learned_reward_costs",
-        "Climbing a learned reward earns less than climbing the gold one.",
+        "Optimising a learned reward earns less than optimising the gold one.",
         ALIGNMENT,
         ("rlhf", "reward"),
         ("rloo", "reward"),

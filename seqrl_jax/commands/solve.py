@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     if infinite:
         refuse_undiscounted(task)
         if options.memory_states is not None:
-            raise ValueError("--memory-states climbs over a horizon of so many steps: give --horizon a number")
+            raise ValueError("--memory-states ascends over a horizon of so many steps: give --horizon a number")
     budget = SearchBudget(seconds=options.seconds, memory=options.memory or MEMORY)
     with ends("history") as watch:
         solution = solve(task, cache_directory(), options.fresh, budget, watch, infinite)

@@ -43,7 +43,7 @@ METHODS: dict[str, Entry] = {
     "kl_control": Entry(Values(towards=Soft(), says=Perturbed()), "soft Q near the logs: psi-learning"),
     "awac": Entry(Values(towards=Own(), says=Weighted()), "Q of its own policy, which imitates weighted by advantages"),
     "actor_critic": Entry(
-        Values(towards=Own(), says=Actor(), conservatism=0.02), "Q of its own policy, which climbs it, pushed down"
+        Values(towards=Own(), says=Actor(), conservatism=0.02), "Q of its own policy, which maximises it, pushed down"
     ),
     "chai": Entry(
         Values(towards=Own(), says=BestOf(), conservatism=0.02), "Q of the best of some candidates, which it also says"

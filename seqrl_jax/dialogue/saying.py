@@ -162,7 +162,7 @@ class Distilled(Says):
 
 @hyperparameters
 class Actor(Says):
-    """A policy of its own that climbs its mean Q, the logs beside it only as far as values know of them."""
+    """A policy of its own that maximises its mean Q, the logs beside it only as far as values know of them."""
 
     def heads(self, symbols: int) -> Heads:
         return (("actor", symbols),)

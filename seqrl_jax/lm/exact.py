@@ -150,7 +150,7 @@ def optimum(reference: Law, reward: np.ndarray, beta: float) -> Law:
 
 
 def objective(law: Law, reference: Law, reward: np.ndarray, beta: float) -> float:
-    """J = E[r] - beta KL, what every KL-regularised method climbs. At `optimum` it is beta E[log Z]."""
+    """J = E[r] - beta KL, what every KL-regularised method maximises. At `optimum` it is beta E[log Z]."""
     return expected(law, reward) - beta * divergence(law, reference)
 
 

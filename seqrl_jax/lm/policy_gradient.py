@@ -133,7 +133,7 @@ def clipped_value_loss(value: Array, old_value: Array, target: Array, clip: floa
 
 @dataclass(frozen=True)
 class PolicyGradient(Method):
-    """The family. As a method it climbs the gold reward itself; RLHF lets it climb another.
+    """The family. As a method it maximises the gold reward itself; in RLHF it maximises another.
 
     Attributes:
         advantage: `total` (the reward itself), `mean` (minus the batch's mean), `leave_one_out` (RLOO), `group`
@@ -192,7 +192,7 @@ class PolicyGradient(Method):
         return [self.stage(model, task, lambda aligning: task.rewards)]
 
     def stage(self, model: LanguageModel, task: LMTask, reward: Callable[[Aligning], Reward]) -> Stage:
-        """The policy climbs a reward, which may depend on what earlier stages made.
+        """The policy maximises a reward, which may depend on what earlier stages made.
 
         Metrics: `reward`, the mean of what was drawn; `kl`, its k1 estimate.
         """

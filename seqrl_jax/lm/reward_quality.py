@@ -1,7 +1,7 @@
-"""What a learned reward knows: how it ranks pairs, how it goes with the gold reward, and what climbing it is worth.
+"""What a learned reward knows: how it ranks pairs, how it goes with the gold reward, and what optimising it is worth.
 
-The exact optimum of the learned reward tells a weak reward model from weak climbing: what it falls short of the gold
-reward's optimum is the model's fault, what a policy falls short of it is the policy gradient's.
+The exact optimum of the learned reward tells a weak reward model from weak optimisation: what it falls short of the
+gold reward's optimum is the model's fault, what a policy falls short of it is the policy gradient's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The whole loop of RLHF: answers, labels, a reward model, and a policy that climbs it.
+"""The whole loop of RLHF: answers, labels, a reward model, and a policy that maximises it.
 
 Once, it is the offline recipe of Ouyang et al. (2022, fig. 2). Iterated, the policy's own answers are labelled again,
 so that the reward model learns about what the policy says now (Bai et al., 2022, sec. 4.5).
@@ -30,7 +30,7 @@ from seqrl_jax.settings import Count, Several
 
 @dataclass(frozen=True)
 class RLHF(Method):
-    """Rounds of labelling, fitting and climbing.
+    """Rounds of labelling, fitting and optimising.
 
     Attributes:
         reward_model, policy: how each is trained. labeller: who ranks.

@@ -39,7 +39,7 @@ TOLERANCE = 1e-6
 
 MOST = sys.float_info.max
 LARGEST = 1e100
-"""What is computed of larger numbers (sums, squares, scores between bounds) may overflow: they are kept, not told."""
+"""What is computed of larger numbers (sums, squares, scores between bounds) may overflow: they are kept, not shown."""
 ISO_8601 = re.compile(r"\d{4}(-\d\d-\d\d|\d{4}|-?W\d\d(-?\d)?)(T[\d:.,]+(Z|[+-][\d:]+)?)?", re.ASCII)
 """Its form; whether there is such a day is Python's to say, which reads other forms too."""
 

@@ -1,6 +1,6 @@
 """Whether an environment of anybody's own is one: what `reset` and `step` return, without computing anything.
 
-The code of others may raise whatever it likes; it is told in one line, with its place.
+The code of others may raise whatever it likes; it is reported in one line, with its place.
 """
 
 from __future__ import annotations

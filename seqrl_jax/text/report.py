@@ -95,7 +95,7 @@ def as_good_as_counting(method: str, better: int, prompts: int) -> str:
     better: 1 or -1 where it is right more or less often than they are, on so many prompts; 0 where these do not tell.
     """
     what = "the reward model" if method == "rm" else "the model"
-    advice = ": climbing it is not advised" if method == "rm" and better <= 0 else ""
+    advice = ": optimising it is not advised" if method == "rm" and better <= 0 else ""
     return _compared(what, "counting bytes", better, counted(prompts, "prompt")) + advice
 
 
@@ -104,7 +104,7 @@ def as_good_as_pairs(better: int, texts: int) -> str:
     return _compared("the model", "counting pairs of bytes", better, counted(texts, "text"))
 
 
-def climbed(rose: int, prompts: int) -> str:
+def reward_moved(rose: int, prompts: int) -> str:
     """What is to be said of a policy.
 
     rose: 1 or -1 where its reward is more or less than before; 0 where so many prompts do not tell.

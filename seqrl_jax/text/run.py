@@ -38,7 +38,7 @@ from seqrl_jax.text.judge import (
 from seqrl_jax.text.losses import REWARD_MODEL
 from seqrl_jax.text.policy import POLICY_GRADIENTS, LearnedReward
 from seqrl_jax.text.prepared import MOST_ANSWERED, prepare, remarks
-from seqrl_jax.text.report import Report, as_good_as_counting, as_good_as_pairs, climbed, write_report
+from seqrl_jax.text.report import Report, as_good_as_counting, as_good_as_pairs, reward_moved, write_report
 from seqrl_jax.text.settings import DEFAULT_CONTEXT, Files, ModelSettings, TextRun, TrainingError
 from seqrl_jax.text.tokenizer import BESIDE
 from seqrl_jax.text.training import (
@@ -179,9 +179,9 @@ def _check(run: TextRun, files: Files, out: Path, sizes: ModelSettings, layout: 
     if files.start is None and run.needs_start:
         raise TrainingError(f"{run.method} compares with a model: say which, by its directory (--init)")
     if files.reward is not None and not run.draws_answers:
-        raise TrainingError(f"{run.method} climbs no reward; {', '.join(POLICY_GRADIENTS)} do")
+        raise TrainingError(f"{run.method} maximises no reward; {', '.join(POLICY_GRADIENTS)} do")
     if files.reward is None and run.draws_answers:
-        raise TrainingError(f"{run.method} climbs a reward: say which, by the directory of a run of rm (--reward)")
+        raise TrainingError(f"{run.method} maximises a reward: say which, by the directory of a run of rm (--reward)")
     if files.reward is not None and not (files.reward / HEAD).exists():
         raise TrainingError(f"{files.reward}: no reward model, for want of {HEAD}, which rm writes")
     read = run.batch // run.group if run.draws_answers else run.batch
@@ -286,7 +286,7 @@ def _answers_judged(
         "ended": share(after.ended, topics),
         "length_before": summary(before.length, topics, POSITIVE),
         "length": summary(after.length, topics, POSITIVE),
-        "verdict": climbed(sign_of_mean(gained), len(np.unique(topics))),
+        "verdict": reward_moved(sign_of_mean(gained), len(np.unique(topics))),
     }
 
 

@@ -26,7 +26,7 @@ class TrainingError(ValueError):
 
 class Files(NamedTuple):
     """What a run reads. test: what judges, instead of a part of the data. start: a directory of weights to begin with.
-    reward: the directory of a run of `rm`, which a policy gradient climbs."""
+    reward: the directory of a run of `rm`, which a policy gradient maximises."""
 
     data: Path
     test: Path | None = None
@@ -90,7 +90,7 @@ class TextRun:
 
     @property
     def draws_answers(self) -> bool:
-        """Whether it is a policy gradient, which climbs the reward of answers that it draws."""
+        """Whether it is a policy gradient, which maximises the reward of answers that it draws."""
         return self.method in POLICY_GRADIENTS
 
     @property

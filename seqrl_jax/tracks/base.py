@@ -1,6 +1,6 @@
 """What a track is: its tasks and methods, how a row of its table is run, and what its records mean.
 
-Everything that runs or tells (`runs`, `report`, `commands`) knows tracks by this protocol alone.
+Everything that runs or reports (`runs`, `report`, `commands`) knows tracks by this protocol alone.
 """
 
 from __future__ import annotations

@@ -343,12 +343,12 @@ def _far_from_optimum(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _weak_reward_models(records: Sequence[Record]) -> Iterator[str]:
-    """Whether the reward model or the climbing is what a method lacks: whose gap is the larger."""
+    """Whether the reward model or the optimisation is what a method lacks: whose gap is the larger."""
     for record in records:
         short, gap = (record.finished(name) for name in ("shortfall", "climbing_gap"))
         if short and gap and statistics.fmean(short) > FAR:
             model_is_weak = statistics.fmean(gap) < 0.5 * statistics.fmean(short)
-            what = "the reward model is weak" if model_is_weak else "the climbing is weak"
+            what = "the reward model is weak" if model_is_weak else "the optimisation is weak"
             yield f"{record.method} on {record.task}: {what} ({statistics.fmean(gap):.2f} short of its own optimum)."
 
 

@@ -6,7 +6,7 @@ import pytest
 from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, preferring
 from seqrl_jax.text.corpus import Part, scan
 from seqrl_jax.text.judge import NEGATIVE, POSITIVE, share, sign_of_mean, sign_of_most, summary
-from seqrl_jax.text.report import as_good_as_counting, as_good_as_pairs, climbed
+from seqrl_jax.text.report import as_good_as_counting, as_good_as_pairs, reward_moved
 from seqrl_jax.text.vocabulary import Bytes
 
 
@@ -91,11 +91,12 @@ def test_a_sign_is_said_where_a_coin_would_not_have_shown_it():
 
 def test_what_the_judged_do_not_tell_is_no_verdict():
     assert as_good_as_counting("dpo", 1, 40) == "the model is better than counting bytes, on 40 prompts"
-    worse = "the reward model is worse than counting bytes, on 40 prompts: climbing it is not advised"
+    worse = "the reward model is worse than counting bytes, on 40 prompts: optimising it is not advised"
     assert as_good_as_counting("rm", -1, 40) == worse
     undecided = "whether the reward model is better than counting bytes cannot be told from 2 prompts"
-    assert as_good_as_counting("rm", 0, 2) == f"{undecided}: climbing it is not advised"
+    assert as_good_as_counting("rm", 0, 2) == f"{undecided}: optimising it is not advised"
     undecided = "whether the model is better than counting pairs of bytes cannot be told from 1 text"
     assert as_good_as_pairs(0, 1) == undecided
-    assert climbed(0, 2) == "whether the reward rose cannot be told from 2 prompts"
-    assert (climbed(1, 9), climbed(-1, 9)) == ("the reward rose, on 9 prompts", "the reward fell, on 9 prompts")
+    assert reward_moved(0, 2) == "whether the reward rose cannot be told from 2 prompts"
+    assert reward_moved(1, 9) == "the reward rose, on 9 prompts"
+    assert reward_moved(-1, 9) == "the reward fell, on 9 prompts"

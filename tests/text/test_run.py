@@ -94,7 +94,7 @@ def test_preferences_are_learned_and_reported_beside_both_baselines(method, taug
     assert report.indifferent == pytest.approx(expected) and report.loss["mean"] < expected
     undecided = f"is better than counting bytes cannot be told from {report.judged} prompts"
     assert undecided in report.verdict
-    assert ("climbing it is not advised" in report.verdict) == (method == "rm")
+    assert ("optimising it is not advised" in report.verdict) == (method == "rm")
     assert (tmp_path / "head.safetensors").exists() == (method == "rm") == (not report.samples_after)
 
 
@@ -123,7 +123,7 @@ def test_random_labels_cannot_be_told(tmp_path):
     assert f"{report.duplicates} of 200 examples stand there before" in told[0]
     for accuracy in (report.accuracy, report.longer, report.bytes):
         assert accuracy["low"] < 0.5 < accuracy["high"]
-    assert "climbing it is not advised" in report.verdict
+    assert "optimising it is not advised" in report.verdict
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_a_learned_reward_is_climbed(method, prompts, tmp_path):
     assert 1 <= report.length["mean"] <= ALIGN.answer + 1
     assert report.loss is None and report.accuracy is None and len(report.samples_after) == 3
     assert {"step", "loss", "reward", "log_ratio", "ended", "length"} == report.curve[0].keys()
-    assert any("climbing it is not advised" in line for line in told)
+    assert any("optimising it is not advised" in line for line in told)
 
 
 class Stop(Exception):
@@ -196,10 +196,10 @@ def test_what_a_climb_lacks_is_said_before_anything_is_read(data, taught, judge,
     run, nothing = dataclasses.replace(ALIGN, method="rloo"), Files(tmp_path / "nowhere.jsonl")
     with pytest.raises(TrainingError, match="rloo compares with a model"):
         run_text(run, nothing._replace(reward=judge), tmp_path)
-    with pytest.raises(TrainingError, match="dpo climbs no reward; ppo, rloo, grpo, dr_grpo do"):
+    with pytest.raises(TrainingError, match="dpo maximises no reward; ppo, rloo, grpo, dr_grpo do"):
         dpo = dataclasses.replace(RUN, method="dpo")
         run_text(dpo, nothing._replace(start=taught[0], reward=judge), tmp_path)
-    with pytest.raises(TrainingError, match="rloo climbs a reward: say which"):
+    with pytest.raises(TrainingError, match="rloo maximises a reward: say which"):
         run_text(run, nothing._replace(start=taught[0]), tmp_path)
     with pytest.raises(TrainingError, match=r"no reward model, for want of head\.safetensors"):
         run_text(run, nothing._replace(start=taught[0], reward=taught[0]), tmp_path)

@@ -235,12 +235,12 @@ def test_notes_say_what_columns_are_and_which_methods_fall_short(records):
     assert len(LM.notes([near])) == 2 and len(LM.notes([])) == 1
 
 
-def test_notes_tell_a_weak_reward_model_from_weak_climbing(records):
+def test_notes_tell_a_weak_reward_model_from_weak_optimisation(records):
     rlhf = records[METHODS[-1]]
     said = lambda gap: LM.notes(
         [msgspec.structs.replace(rlhf, metrics=rlhf.metrics | {"shortfall": [0.4, 0.4], "climbing_gap": [gap, gap]})]
     )[-1]
-    assert "the reward model is weak (0.03" in said(0.03) and "the climbing is weak (0.35" in said(0.35)
+    assert "the reward model is weak (0.03" in said(0.03) and "the optimisation is weak (0.35" in said(0.35)
 
 
 def test_each_task_has_a_picture_below_its_frontier(records):

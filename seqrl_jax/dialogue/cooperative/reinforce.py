@@ -83,7 +83,7 @@ class Reinforce:
     def surrogate(
         self, team: Team, weights: TeamWeights, objects: Array, tasks: Array, chances: Chances
     ) -> tuple[Array, tuple[Array, Array]]:
-        """What has the gradient to climb (see `success_advantage`), a mean over cases; and rewards and entropies [B].
+        """What has the gradient to follow (see `success_advantage`), a mean over cases; and rewards and entropies [B].
 
         Args: objects: [B, attributes]; tasks: [B]; the members of a group, with the same of both, stand together.
         """
