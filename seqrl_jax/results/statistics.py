@@ -32,6 +32,7 @@ from seqrl_jax.results.task_statistics import (
     Statistic,
     beside,
     each,
+    improvement,
     iqm,
     mean,
     median,
@@ -182,7 +183,7 @@ def aggregates(
     """Several aggregates over tasks, each as `over_tasks`, of the same resamples."""
     strata = _strata(samples)
     every = lambda strata: np.stack([statistic(strata) for statistic in statistics])
-    if max(stratum.size for stratum in strata) > GROUPS:
+    if not _each_counts(strata):
         return _estimates(strata, every, within, resamples)
 
     def influences(moving: Sequence[int]) -> Samples:
@@ -209,7 +210,7 @@ def probability_of_improvement(x: Sequence[ArrayLike], y: Sequence[ArrayLike]) -
     """
     if len(x) != len(y):
         raise ValueError(f"{len(x)} tasks against {len(y)}")
-    return over_tasks([*x, *y], _improvement, within=(0.0, 1.0))
+    return over_tasks([*x, *y], improvement, within=(0.0, 1.0))
 
 
 def performance_profile(samples: Sequence[ArrayLike], thresholds: ArrayLike) -> list[Estimate]:
@@ -218,20 +219,23 @@ def performance_profile(samples: Sequence[ArrayLike], thresholds: ArrayLike) -> 
     Args: samples: [tasks][N_task] scores. thresholds: [K].
     Raises: ValueError as `over_tasks`.
     """
-    levels = np.asarray(thresholds, np.float64)
+    levels, strata = np.asarray(thresholds, np.float64), _strata(samples)
 
     def shares(strata: Samples) -> np.ndarray:
         runs = np.concatenate(strata, -1)
         return np.stack([(runs > level).mean(-1) for level in levels])
 
-    return _estimates(_strata(samples), shares, (0.0, 1.0), RESAMPLES)
+    def influences(moving: Sequence[int]) -> Samples:
+        above = each(strata, lambda runs: runs[..., None, :] > levels[:, None])
+        runs, count = sum(part.shape[-1] for part in above), np.sum([part.sum(-1) for part in above], 0)
+        return each(_some(above, moving), lambda part: _influence((count[:, None] - part) / (runs - 1)))
+
+    return _estimates(strata, shares, (0.0, 1.0), RESAMPLES, influences if _each_counts(strata) else None)
 
 
-def _improvement(strata: Samples) -> np.ndarray:
-    """Mann and Whitney's U over the number of pairs, averaged over tasks; strata: those of x, then those of y."""
-    half = len(strata) // 2
-    signs = [np.sign(a[..., :, None] - b[..., None, :]).mean((-2, -1)) for a, b in zip(strata[:half], strata[half:])]
-    return np.mean([0.5 + 0.5 * sign for sign in signs], 0)
+def _each_counts(strata: Samples) -> bool:
+    """Whether the jackknife leaves out runs one by one, not in groups."""
+    return max(stratum.size for stratum in strata) <= GROUPS
 
 
 def _strata(samples: Sequence[ArrayLike]) -> Samples:

@@ -1,6 +1,6 @@
 """Statistics over tasks, and each of them without one run, by which the jackknife knows what a run does to it.
 
-Of any statistic it is computed again for each run, which takes time quadratic in the number of runs; of the four that
+Of any statistic it is computed again for each run, which takes time quadratic in the number of runs; of those that
 tables show there is a closed form, linear but for one sort.
 """
 
@@ -56,6 +56,14 @@ def iqm(samples: Samples) -> np.ndarray:
 def optimality_gap(samples: Samples) -> np.ndarray:
     """How far runs fall short of a score of 1 on average; what they score above it does not count."""
     return 1.0 - mean(each(samples, lambda runs: np.minimum(runs, 1.0)))
+
+
+def improvement(samples: Samples) -> np.ndarray:
+    """Mann and Whitney's U over the number of pairs, averaged over tasks; samples: those of x, then those of y."""
+    half = len(samples) // 2
+    pairs = zip(samples[:half], samples[half:], strict=True)
+    signs = [np.sign(a[..., :, None] - b[..., None, :]).mean((-2, -1)) for a, b in pairs]
+    return np.mean([0.5 + 0.5 * sign for sign in signs], 0)
 
 
 def without_each(samples: Samples, statistic: Statistic) -> Samples:
@@ -129,6 +137,14 @@ def _iqm_without(samples: Samples) -> Samples:
     return _by_task(whole / (end - begin), samples)
 
 
+def _improvement_without(samples: Samples) -> Samples:
+    """Pairs of a run are pairs of its task alone."""
+    half, whole = len(samples) // 2, float(improvement(samples))
+    signs = [np.sign(a[:, None] - b) for a, b in zip(samples[:half], samples[half:], strict=True)]
+    without = lambda sign: whole + 0.5 * (_mean_without_each(sign.mean(-1)) - sign.mean()) / half
+    return together([*map(without, signs), *(without(sign.T) for sign in signs)])
+
+
 def _by_task(values: np.ndarray, samples: Samples) -> Samples:
     """A value of each run, in the form of the samples."""
     if isinstance(samples, np.ndarray):
@@ -141,4 +157,5 @@ CLOSED_FORMS: Mapping[Statistic, Callable[[Samples], Samples]] = {
     median: _median_without,
     iqm: _iqm_without,
     optimality_gap: _gap_without,
+    improvement: _improvement_without,
 }

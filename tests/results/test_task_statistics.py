@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from seqrl_jax.results.statistics import estimate, estimates, over_tasks
 from seqrl_jax.results.task_statistics import (
     CLOSED_FORMS,
+    improvement,
     iqm,
     mean,
     median,
@@ -38,6 +39,14 @@ def test_tasks_of_as_many_runs_are_computed_at_once_to_the_same_bits(statistic, 
     array = np.random.default_rng(tasks).normal(size=(tasks, seeds))
     assert statistic(array) == statistic(list(array))
     assert np.array_equal(without_each(array, statistic), without_each(list(array), statistic))
+
+
+@given(tasks=SCORES, others=SCORES)
+def test_the_closed_form_of_improvement_is_that_without_each_run(tasks, others):
+    half = min(len(tasks), len(others))
+    samples = [np.array(task) for task in [*tasks[:half], *others[:half]]]
+    for task, found in enumerate(without_each(samples, improvement)):
+        np.testing.assert_allclose(found, without_groups(samples, task, improvement), rtol=0, atol=1e-12)
 
 
 def test_a_statistic_without_a_closed_form_is_computed_again():
