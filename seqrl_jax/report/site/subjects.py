@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ from seqrl_jax.report.table import Row
 from seqrl_jax.results.record import Record
 from seqrl_jax.tracks.base import Entry, Track
 from seqrl_jax.tracks.sweeps import sweeps
+
+BEST = 20
+"""Cells on a page where its section has more than a table shows: the leaderboard has all of them."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ def _task_part(sheet: Sheet, where: Links, audited: Audited, task: str) -> dict[
         ],
         "audited": _audited(audited, rows),
         "sized": _sized(sheet, rows),
-        "rows": [_row(sheet, row, where.agents.get((row.track, row.method)), row.label) for row in rows],
+        "rows": [_row(sheet, row, where.agents.get((row.track, row.method)), row.label) for row in _best(sheet, rows)],
+        "rest": _rest(sheet, rows, f"task={list(where.tasks).index((section.track.name, task))}"),
         "episodes": _episodes(records),
         "fingerprint": records[-1].task_fingerprint,
         "commands": sorted({record.command for record in records if record.command}) or ["unknown"],
@@ -91,12 +96,29 @@ def _agent_part(sheet: Sheet, where: Links, audited: Audited, method: str) -> di
         "overall": next((row for row in sheet.overall if row.kind == "agent" and row.method == method), None),
         "audited": _audited(audited, rows),
         "sized": _sized(sheet, rows),
-        "rows": [_row(sheet, row, where.tasks[row.track, row.task], row.task) for row in rows],
+        "rows": [_row(sheet, row, where.tasks[row.track, row.task], row.task) for row in _best(sheet, rows)],
+        "rest": _rest(sheet, rows, f"agent={list(where.agents).index((sheet.section.track.name, method))}"),
         "configurations": configurations(sheet, method),
         "policies": words.listed(sorted({record.policy for record in records})),
         "commands": sorted({record.command for record in records if record.command}) or ["unknown"],
         "warnings": [f"{record.task}: {text}" for record in records for text in record.warnings],
     }
+
+
+def _best(sheet: Sheet, rows: Sequence[Row]) -> Sequence[Row]:
+    """What is proved, and the cells that a page has room for, by the track's first scale."""
+    if sheet.section.fits_a_table:
+        return rows
+    first = [scale.name for scale in sheet.section.track.scales[:1]]
+    score = lambda row: max((row.scales[name].value.value for name in first if name in row.scales), default=-math.inf)
+    agents = [row for row in rows if row.kind == "agent"]
+    return [*(row for row in rows if row.kind == "certified"), *sorted(agents, key=score, reverse=True)[:BEST]]
+
+
+def _rest(sheet: Sheet, rows: Sequence[Row], filtered: str) -> dict[str, Any] | None:
+    """Where the cells stand that `_best` leaves out: how many are shown, of how many, and the leaderboard, filtered."""
+    every, shown = (sum(row.kind == "agent" for row in part) for part in (rows, _best(sheet, rows)))
+    return {"shown": shown, "every": every, "href": f"index.html#{filtered}"} if shown < every else None
 
 
 def _audited(audited: Audited, rows: Sequence[Row]) -> Audited | None:

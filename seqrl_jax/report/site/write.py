@@ -116,6 +116,7 @@ def _files(
         names=named,
         cells=board[:SHOWN],
         total=len(board),
+        whole=all(sheet.section.fits_a_table for sheet in made),
         chunk=ROWS,
         shown_at_once=SHOWN,
     )

@@ -65,7 +65,9 @@ class Pages(dict):
         assert ":" not in path and target.is_file() and target.is_relative_to(self.directory.resolve()), address
         if tag == "script":
             assert target.name in ("rows.js", "site.js")
-        if fragment and target.name != "record.html":
+        if "=" in fragment and target.name == "index.html":
+            assert fragment.partition("=")[0] in ("task", "agent"), "a filter of the leaderboard"
+        elif fragment and target.name != "record.html":
             assert fragment in self[target.relative_to(self.directory.resolve()).as_posix()].ids, address
 
     def about(self, folder, name):

@@ -264,3 +264,20 @@ def test_code_in_a_definition_is_shown_as_code_and_nothing_else_is_markup():
     assert prose("pays `cost` if a < b, `<i>`; a lone ` stays") == (
         "pays <code>cost</code> if a &lt; b, <code>&lt;i&gt;</code>; a lone ` stays"
     )
+
+
+def test_pages_of_many_cells_show_the_best_and_link_to_the_leaderboard_for_all(site, section, record, monkeypatch):
+    monkeypatch.setattr("seqrl_jax.report.sections.ENTRIES", 3)
+    monkeypatch.setattr("seqrl_jax.report.site.subjects.BEST", 1)
+    scores = {("good", "first"): 0.5, ("good", "second"): 0.7, ("bad", "first"): 0.3, ("bad", "second"): 0.2}
+    cells = [
+        record(task=task, method=method, metrics={"return": [score, score, score + 0.1]})
+        for (method, task), score in scores.items()
+    ]
+    pages = site(quick=[section(*cells)])
+    task, agent = pages.about("tasks", "first"), pages.about("agents", "good")
+    assert "The best 1 of 2 cells" in task.words and "The best 1 of 2 cells" in agent.words
+    assert ("a", "../index.html#task=0") in task.addresses and ("a", "../index.html#agent=0") in agent.addresses
+    rows = [words for words in task.path.read_text().split("<tr") if 'class="agent"' in words]
+    assert len(rows) == 1 and "good" in rows[0]
+    assert "every cell stands" not in pages["index.html"].words
