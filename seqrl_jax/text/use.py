@@ -44,8 +44,8 @@ def continuations(
 
     Args: length: None for `USUAL`, or fewer where the model reads fewer. chat: the prompt is what a user says, written
     as the model's chat template has it; else it stands as it is.
-    Raises: ValueError where the directory holds a reward model or no model, or has no room for so many tokens; DataError
-    where the chat template cannot write the prompt.
+    Raises: ValueError where the directory holds a reward model or no model, or has no room for so many tokens;
+    DataError where the chat template cannot write the prompt.
     """
     if (directory / HEAD).exists():
         raise ValueError(f"{directory}: a reward model says nothing; it scores")
