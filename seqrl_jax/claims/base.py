@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from seqrl_jax.results import store
-from seqrl_jax.results.manifest import refuse_changed
+from seqrl_jax.results.manifest import is_release, refuse_changed
 from seqrl_jax.results.provenance import read_measurement
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.scores import scaled_counted
@@ -156,7 +157,8 @@ def _in_a_line(claim: Claim, found: Measured) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A directory of recorded suites, each a directory in it, and of measurements; read when they are asked for.
+    """A directory of recorded suites, each a directory in it, and of measurements; or a release, which holds suites.
+    They are read when they are asked for.
 
     directory: None where there is none, so that only what is computed exactly is measured.
     damage: what could not be read so far, a line each.
@@ -237,11 +239,24 @@ class Evidence:
         return dict(zip(record.seeds, values, strict=False))
 
     def _read(self, suite: str) -> dict[tuple[str, str], Record]:
-        if self.directory is None or not (self.directory / suite).is_dir():
+        if self.directory is None:
             return {}
-        records, damage = store.read(self.directory / suite)
-        self.damage.extend(f"{suite}: {line}" for line in damage)
+        if is_release(self.directory):
+            records = [record for record in self._released if record.suite == suite]
+        elif (self.directory / suite).is_dir():
+            records, damage = store.read(self.directory / suite)
+            self.damage.extend(f"{suite}: {line}" for line in damage)
+        else:
+            records = []
         return {(record.method, record.task): record for record in records if record.track in TRACKS}
+
+    @cached_property
+    def _released(self) -> list[Record]:
+        """What the release holds, which its directory is."""
+        assert self.directory is not None
+        records, damage = store.read(self.directory)
+        self.damage.extend(damage)
+        return records
 
     def _place(self, name: str) -> str:
         return f"{'benchmarks/results' if self.directory is None else self.directory}/{name}"

@@ -8,7 +8,10 @@ from seqrl_jax import cli
 from seqrl_jax.claims import base, dialogue, gradients, learned, lm, memory, values
 from seqrl_jax.claims.base import SOURCES, Claim, Estimate, Evidence, Missing, above, below, decided, judged, within
 from seqrl_jax.claims.registry import CLAIMS
+from seqrl_jax.release import release
+from seqrl_jax.report.sections import sections
 from seqrl_jax.results import store
+from seqrl_jax.tracks.registry import TRACKS
 from seqrl_jax.tracks.suites import SUITES
 
 RECORDED = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -136,6 +139,17 @@ def test_two_methods_are_paired_by_seed(tmp_path, make_record, shift, holds):
     claim = learned._gain("made", "", "first", "second", "quick", tasks=("tmaze:length=10",))
     found = judged(claim, Evidence(tmp_path))
     assert found.value == pytest.approx(shift) and found.holds is holds
+
+
+def test_a_release_is_evidence_of_the_suites_that_it_holds(tmp_path, make_record):
+    pytest.importorskip("pyarrow")
+    records = [make_record(method="first"), make_record(method="second", suite="other")]
+    release(sections(records, TRACKS)[0], tmp_path / "made")
+    evidence = Evidence(tmp_path / "made")
+    assert evidence.record("quick", "first", "tmaze:length=10") == records[0]
+    assert evidence.record("other", "second", "tmaze:length=10") == records[1]
+    with pytest.raises(Missing, match="not recorded: second on tmaze:length=10 in the suite quick"):
+        evidence.record("quick", "second", "tmaze:length=10")
 
 
 def test_a_claim_of_every_task_is_that_of_its_worst(tmp_path, make_record):
