@@ -32,7 +32,7 @@ docs: .venv/documented
 	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
 
 notebooks: .venv/tested
-	SEQRL_NOTEBOOK_SIZE=small $(BIN)/python notebooks/execute.py
+	SEQRL_NOTEBOOK_SIZE=small $(BIN)/python notebooks/execute.py --at-once 2
 
 .venv/created:
 	$(if $(UV),uv venv --quiet --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
