@@ -25,7 +25,15 @@ from dialogue_page import (
 )
 from exact_page import finite_table, infinite_table
 from memory_page import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
-from peers_page import memax_table, memorax_table, popjaxrl_table, stepping
+from peers_page import (
+    memax_table,
+    memorax_table,
+    pobax_table,
+    popgym_arcade_table,
+    popgymnax_table,
+    popjaxrl_table,
+    stepping,
+)
 from pomdp_page import line_picture, line_values, tiger_beliefs, tiger_picture
 from recorded import ROOT
 from results_page import (
@@ -107,6 +115,9 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/exact.md": {"finite": finite_table, "infinite": infinite_table},
     "docs/peers.md": {
         "popjaxrl": popjaxrl_table,
+        "popgymnax": popgymnax_table,
+        "popgym arcade": popgym_arcade_table,
+        "pobax": pobax_table,
         "memorax": memorax_table,
         "memax": memax_table,
         "speed": stepping,
