@@ -8,7 +8,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "seqrl_jax"
 LAYERS = (
-    {"descriptions", "estimators", "failures", "figures", "files", "hosts", "keys", "naming", "settings"},
+    {
+        "descriptions",
+        "estimators",
+        "failures",
+        "figures",
+        "files",
+        "hosts",
+        "keys",
+        "naming",
+        "settings",
+        "strict_json",
+    },
     {"devices"},
     {"checkpoint", "parts", "results", "tasks"},
     {"exact", "networks"},
