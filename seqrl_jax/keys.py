@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import jax
 import numpy as np
 from jax import Array
@@ -15,7 +17,7 @@ def key_of(seed: int) -> Array:
 
     Raises: ValueError for a seed that is no whole number, is negative or does not fit.
     """
-    if not (hasattr(seed, "__index__") and 0 <= seed <= LARGEST_SEED):
+    if not (isinstance(seed, SupportsIndex) and 0 <= seed <= LARGEST_SEED):
         raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to {LARGEST_SEED}")
     low, high = np.uint32(seed % HALF), np.uint32(seed // HALF)
     key = jax.random.key(low)

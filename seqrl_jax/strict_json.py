@@ -1,5 +1,5 @@
-"""JSON that somebody else wrote, read to the letter: what a parser passes over in silence is an error, such as a key
-that stands twice in an object, of which one value would be lost."""
+"""JSON that somebody else wrote, read to the letter: what a parser lets pass is an error, such as a key that stands
+twice in an object, of which one value would be lost."""
 
 from __future__ import annotations
 

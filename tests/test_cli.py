@@ -478,7 +478,7 @@ def test_align_trains_on_lines_and_names_the_bad_one(seqrl, tmp_path):
     preference = ("--method", "dpo", "--init", tmp_path / "sft", "--out", tmp_path / "dpo", "--skip-bad")
     out = seqrl("align", data, *preference, *steps)[1]
     assert "prefers what was chosen" in out and "regression on length" in out and "regression on counts of bytes" in out
-    assert "is better than counting bytes cannot be told from " in out and "0.6931: no preference" in out
+    assert "is better than counting bytes is not decided by " in out and "0.6931: no preference" in out
     assert seqrl("align", data, "--method", "rm", "--out", tmp_path / "rm", *sizes, "--skip-bad")[0] == 0
     climb = ("--method", "rloo", "--init", tmp_path / "sft", "--reward", tmp_path / "rm", "--out", tmp_path / "rloo")
     out = seqrl("align", data, *climb, *steps, "--skip-bad", "--group", 2, "--answer", 4)[1]

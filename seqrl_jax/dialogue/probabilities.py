@@ -20,7 +20,7 @@ def contradicted(log: Log, speakers: np.ndarray) -> tuple[int, str] | None:
     """
     number_u, number_o = int(log.utterance.max()) + 1, int(log.reply.max()) + 1
     faults = dict[int, str]()
-    # [N], of who speaks and what was said so far: equal for dialogues that cannot be told apart.
+    # [N], of who speaks and what was said so far: equal for dialogues that nothing distinguishes.
     past = np.unique(speakers * number_o + log.reply[:, 0], return_inverse=True)[1]
     for t in range(log.utterance.shape[1]):
         here = np.flatnonzero((log.length > t) & (_said(log, t) > 0))

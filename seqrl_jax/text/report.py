@@ -107,17 +107,17 @@ def as_good_as_pairs(better: int, texts: int) -> str:
 def reward_moved(rose: int, prompts: int) -> str:
     """What is to be said of a policy.
 
-    rose: 1 or -1 where its reward is more or less than before; 0 where so many prompts do not tell.
+    rose: 1 or -1 where its reward is more or less than before; 0 where so many prompts do not decide it.
     """
     judged = counted(prompts, "prompt")
     if not rose:
-        return f"whether the reward rose cannot be told from {judged}"
+        return f"whether the reward rose is not decided by {judged}"
     return f"the reward {'rose' if rose > 0 else 'fell'}, on {judged}"
 
 
 def _compared(what: str, other: str, better: int, judged: str) -> str:
     if not better:
-        return f"whether {what} is better than {other} cannot be told from {judged}"
+        return f"whether {what} is better than {other} is not decided by {judged}"
     return f"{what} is {'better' if better > 0 else 'worse'} than {other}, on {judged}"
 
 

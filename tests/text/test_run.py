@@ -92,7 +92,7 @@ def test_preferences_are_learned_and_reported_beside_both_baselines(method, taug
     assert report.longer["low"] <= report.longer["mean"] <= report.longer["high"]
     expected = {"ipo": 25.0, "kto": 0.5}.get(method, math.log(2))
     assert report.indifferent == pytest.approx(expected) and report.loss["mean"] < expected
-    undecided = f"is better than counting bytes cannot be told from {report.judged} prompts"
+    undecided = f"is better than counting bytes is not decided by {report.judged} prompts"
     assert undecided in report.verdict
     assert ("optimising it is not advised" in report.verdict) == (method == "rm")
     assert (tmp_path / "head.safetensors").exists() == (method == "rm") == (not report.samples_after)

@@ -25,7 +25,7 @@ globalThis.site = (() => {
   }
   const link = (text, href) => element("a", {href: ROOT + href}, text);
 
-  /* Headers become buttons; `sort` is told which and in which direction. */
+  /* Headers become buttons; `sort` gets which and in which direction. */
   function sortable(headers, sort) {
     for (const header of headers) {
       if (!header.textContent.trim()) continue;
