@@ -25,6 +25,7 @@ from seqrl_jax.text.examples import DataError
 from seqrl_jax.text.losses import losses_of
 from seqrl_jax.text.page import write_text_page
 from seqrl_jax.text.policy import LearnedReward
+from seqrl_jax.text.prepared import prepare, remarks
 from seqrl_jax.text.report import as_good_as_pairs, read_report
 from seqrl_jax.text.run import run_text
 from seqrl_jax.text.settings import Files, ModelSettings, TextRun, TrainingError
@@ -457,6 +458,18 @@ def test_a_test_file_judges_and_what_it_shares_is_counted(data, tmp_path):
     assert report.verdict == as_good_as_pairs(0, 1)
     assert any("test.jsonl: 1 examples have prompts that are learned from" in line for line in told)
     assert read_report(tmp_path / "out")["shared_prompts"] == 1 and read_report(tmp_path) is None
+
+
+def test_pairs_that_a_model_does_not_see_whole_are_counted_before_training(tmp_path):
+    lines = [{"prompt": f"say {n} ", "chosen": 20 * "a" + end, "rejected": 20 * "a"} for n in range(9) for end in "bc"]
+    lines[0]["rejected"] = "no"
+    files = Files(write(tmp_path / "pairs.jsonl", lines))
+    data = prepare(dataclasses.replace(RUN, method="rm"), files, Bytes(), 16, False)
+    said = remarks(dataclasses.replace(RUN, method="rm"), files, data)
+    assert said == [
+        "18 examples are longer than the context of 16 tokens and are cut",
+        "17 pairs are equal where they are cut, and teach nothing",
+    ]
 
 
 def test_losses_are_those_of_the_texts_one_by_one(taught, tmp_path):
