@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 from recorded import measurement, section_of, where
@@ -206,9 +207,10 @@ def _support(talks: Talks, longer: Talks) -> list[str]:
 
 
 def _best_share(talks: Talks) -> dict[str, float]:
-    """By game, the best score of a method that only reads, as a share of the best in the support of the log."""
-    allowed = [method for method in talks.methods if _only_reads(method)]
-    every = {game: [talks.score(method, UTTERANCE, game) for method in allowed] for game in talks.games}
+    """By game, the best score of a method that only reads, in either view, as a share of the best in the support of the
+    log."""
+    allowed = list(product(filter(_only_reads, talks.methods), (UTTERANCE, TOKEN)))
+    every = {game: [talks.score(*each, game) for each in allowed] for game in talks.games}
     return {game: max(s for s in scores if s is not None) / talks.supported(game) for game, scores in every.items()}
 
 
