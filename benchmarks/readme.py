@@ -11,9 +11,9 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from alignment_page import alignment_table, estimators_table, overoptimisation_tables
-from capacity_page import capacity, sharding
-from dialogue_page import (
+from pages.alignment import alignment_table, estimators_table, overoptimisation_tables
+from pages.capacity import capacity, sharding
+from pages.dialogue import (
     dialogue_facts,
     dialogue_table,
     language_table,
@@ -23,9 +23,9 @@ from dialogue_page import (
     pretrained_table,
     whole_returns_table,
 )
-from exact_page import finite_table, infinite_table
-from memory_page import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
-from peers_page import (
+from pages.exact import finite_table, infinite_table
+from pages.memory import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
+from pages.peers import (
     memax_table,
     memorax_table,
     pobax_table,
@@ -34,9 +34,8 @@ from peers_page import (
     popjaxrl_table,
     stepping,
 )
-from pomdp_page import line_picture, line_values, tiger_beliefs, tiger_picture
-from recorded import ROOT
-from results_page import (
+from pages.pomdp import line_picture, line_values, tiger_beliefs, tiger_picture
+from pages.results import (
     audit_table,
     claims_table,
     headline_picture,
@@ -46,7 +45,8 @@ from results_page import (
     reads_table,
     solved_line,
 )
-from speed_page import agents_speed, goals, highlights, language_speed, measurements, profiles, stepping_speed
+from pages.speed import agents_speed, goals, highlights, language_speed, measurements, profiles, stepping_speed
+from recorded import ROOT
 
 from seqrl_jax.files import write_whole
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
-from peers_page import stepping
+from pages.peers import stepping
 from recorded import measurement
 
 ACCELERATOR = "accelerator_h200.json"
