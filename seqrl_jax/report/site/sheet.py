@@ -27,8 +27,8 @@ class Sheet:
 
     @property
     def title(self) -> str:
-        """Of its page."""
-        return f"{self.source}: {self.section.track.name}"
+        """Of its page: the directory and the track, once where they are called alike."""
+        return ": ".join(dict.fromkeys([self.source, self.section.track.name]))
 
     @cached_property
     def rows(self) -> list[Row]:

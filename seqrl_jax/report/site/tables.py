@@ -9,11 +9,11 @@ from seqrl_jax.report import words
 from seqrl_jax.report.overall import STATISTICS, Overall, improvement
 from seqrl_jax.report.sections import mixtures, warnings
 from seqrl_jax.report.site.drawings import costs, profiles, sizes
-from seqrl_jax.report.site.links import Links, record_page
+from seqrl_jax.report.site.links import Links
+from seqrl_jax.report.site.matrices import matrices
 from seqrl_jax.report.site.sheet import Sheet
-from seqrl_jax.report.table import SCALED_WHERE, Row, errors, without_scale
+from seqrl_jax.report.table import SCALED_WHERE, errors, without_scale
 from seqrl_jax.results.statistics import Estimate
-from seqrl_jax.tracks.base import Scale
 
 BAR_LIMITS = (-0.5, 1.5)
 COMPARED = 8
@@ -40,7 +40,7 @@ def table_context(sheet: Sheet, where: Links) -> dict[str, Any]:
         "costs": costs(sheet),
         "sizes": sizes(sheet),
         "improvement": _improvement(sheet, where),
-        "matrix": _matrix(sheet, where, track.scales[0]) if total else None,
+        "matrices": matrices(sheet, where),
         "tasks": [(task, where.tasks[track.name, task]) for task in section.tasks],
         "pictures": track.pictures(section.records),
         "provenance": _provenance(sheet, where),
@@ -95,46 +95,6 @@ def _complement(chance: Estimate) -> Estimate:
     """Of a probability: that of the opposite."""
     low, high = (None if end is None else 1 - end for end in (chance.high, chance.low))
     return Estimate(1 - chance.value, low, high)
-
-
-def _matrix(sheet: Sheet, where: Links, scale: Scale) -> dict[str, Any] | None:
-    """The score of every method on every task, each linked to its record; None where the leaderboard serves."""
-    if not sheet.section.fits_a_table:
-        return None
-    by_name = {
-        (row.task, row.kind, row.method): row
-        for row in sheet.rows
-        if scale.name in row.scales or (row.certified and row.failed_wholly)
-    }
-    shown = {task for task, _, _ in by_name}
-    tasks = [task for task in sheet.section.tasks if task in shown]
-    track = sheet.section.track.name
-    entry = lambda row, task: _matrix_entry(sheet, by_name.get((task, row.kind, row.method)), scale)
-    return {
-        "scale": scale,
-        "tasks": [(task, where.tasks[track, task]) for task in tasks],
-        "rows": [
-            {
-                "label": row.label,
-                "kind": row.kind,
-                "href": where.agents.get((track, row.method)) if row.kind == "agent" else None,
-                "entries": [entry(row, task) for task in tasks],
-            }
-            for row in sheet.overall
-        ],
-    }
-
-
-def _matrix_entry(sheet: Sheet, row: Row | None, scale: Scale) -> dict[str, Any]:
-    """shade: of the cell, from -1 to 1."""
-    if row is None:
-        return {"text": "", "shade": 0.0, "href": None}
-    href = record_page(sheet.numbers[row.task, row.method]) if row.kind == "agent" else None
-    if row.failed_wholly:
-        return {"text": "failed", "shade": 0.0, "href": href}
-    score = row.scales[scale.name].value.value
-    text = words.with_failures(words.two(score) + ("" if row.exact else "~"), row.failed, row.seeds)
-    return {"text": text, "shade": max(-1.0, min(score, 1.0)) if row.kind == "agent" else 0.0, "href": href}
 
 
 def _provenance(sheet: Sheet, where: Links) -> dict[str, Any]:
