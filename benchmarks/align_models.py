@@ -36,7 +36,6 @@ import numpy as np
 from jax import Array
 from scipy.optimize import brentq
 
-from seqrl_jax.checkpoint import load_tree
 from seqrl_jax.commands.align import progress_line
 from seqrl_jax.lm.base import completion_logits, token_distribution
 from seqrl_jax.networks.gpt import GPT
@@ -51,7 +50,7 @@ from seqrl_jax.text.run import run_text
 from seqrl_jax.text.settings import Files, ModelSettings, TextRun
 from seqrl_jax.text.training import Moment, descent, keys_of
 from seqrl_jax.text.vocabulary import Bytes, written
-from seqrl_jax.text.weights import HEAD, load_gpt
+from seqrl_jax.text.weights import load_gpt, load_head
 
 KINDS = {
     "number": ("two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -296,7 +295,7 @@ def by_labels(run: TextRun, data: Data, model: GPT, before: Weights, weights: We
     begin = descent(run, model, before, part).begin
     learned = {"model": weights}
     if "head" in begin:
-        learned["head"] = load_tree(data.folder / run.method / HEAD, begin["head"])
+        learned["head"] = load_head(data.folder / run.method, model)
     batches, end = batches_of(part, run.batch, CONTEXT), corpus.vocabulary.end
     judge = partial(losses_and_preferences, run.method, run.price, model, reference=before, batches=batches, end=end)
     row = {"loss_before": summary(judge(begin)[0], part.topics)}

@@ -37,7 +37,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """What stands beside a tree. Raises: ValueError, naming the file."""
     from safetensors import SafetensorError, safe_open
 
-    _refuse_directory(path)
+    refuse_directory(path, "not a checkpoint")
     try:
         with safe_open(path, framework="numpy") as file:
             return json.loads(file.metadata()["json"])
@@ -53,7 +53,7 @@ def load_tree(path: Path, like: Any) -> Any:
     """
     from safetensors import SafetensorError, safe_open
 
-    _refuse_directory(path)
+    refuse_directory(path, "not a checkpoint")
     try:
         with safe_open(path, framework="numpy") as file:
             leaves, unread = [], set(file.keys())
@@ -71,10 +71,10 @@ def load_tree(path: Path, like: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _refuse_directory(path: Path) -> None:
-    """The reader of such files says of a directory that there is no such device, and not which."""
+def refuse_directory(path: Path, expected: str) -> None:
+    """The reader of safetensors says of a directory that there is no such device, and not which. Raises: ValueError."""
     if os.path.isdir(path):
-        raise ValueError(f"{path}: not a checkpoint (a directory)")
+        raise ValueError(f"{path}: {expected} (a directory)")
 
 
 def _leaves(tree: Any) -> Iterator[tuple[str, Any]]:

@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from seqrl_jax import hosts
-from seqrl_jax.checkpoint import load_tree, save_tree
+from seqrl_jax.checkpoint import save_tree
 from seqrl_jax.files import remove_temporaries
 from seqrl_jax.lm.registry import as_json
 from seqrl_jax.networks.gpt import GPT
@@ -60,6 +59,7 @@ from seqrl_jax.text.weights import (
     WEIGHTS,
     TokenSettings,
     load_gpt,
+    load_head,
     load_token_settings,
     load_vocabulary,
     save_gpt,
@@ -223,7 +223,7 @@ def _reward_model(directory: Path, begun: Begun, mesh: Mesh) -> LearnedReward:
         raise TrainingError(f"{directory}: another tokenizer than that of the weights to begin with")
     if body.context < begun.context:
         raise TrainingError(f"{directory}: a context of {body.context}, where {begun.context} tokens are read")
-    head = load_tree(directory / HEAD, jnp.zeros(body.width))
+    head = load_head(directory, body)
     computed = body.clone(dtype=begun.model.dtype, attention=begun.model.attention)
     return LearnedReward(computed, begun.vocabulary.end, {"model": weights, "head": head})
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from seqrl_jax.checkpoint import load_tree
 from seqrl_jax.keys import key_of
 from seqrl_jax.lm.base import token_distribution
 from seqrl_jax.lm.sampling import fill
@@ -23,7 +22,7 @@ from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.judge import ANY_NUMBER, NEGATIVE, Summary, share, summary
 from seqrl_jax.text.losses import scores
 from seqrl_jax.text.vocabulary import begun, written
-from seqrl_jax.text.weights import HEAD, load_gpt, load_vocabulary
+from seqrl_jax.text.weights import HEAD, load_gpt, load_head, load_vocabulary
 
 AT_ONCE = 16
 """Examples that are scored in a batch."""
@@ -93,9 +92,8 @@ def scored(directory: Path, data: Path, skip_bad: bool = False) -> Scores:
     part = corpus.whole
     is_reward = (directory / HEAD).exists()
     if is_reward:
-        head = load_tree(directory / HEAD, jnp.zeros(model.width))
         read: Any = jax.jit(partial(_rewards, model, vocabulary.end))
-        learned = {"model": weights, "head": head}
+        learned = {"model": weights, "head": load_head(directory, model)}
     else:
         read, learned = jax.jit(partial(_log_probs, model)), weights
     batches = batches_of(part, AT_ONCE, model.context)

@@ -15,6 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from seqrl_jax import hosts
+from seqrl_jax.checkpoint import load_tree, refuse_directory
 from seqrl_jax.files import write_whole
 from seqrl_jax.naming import SpecError
 from seqrl_jax.networks.gpt import GPT, Activation
@@ -140,7 +141,8 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
     """The model and its weights in float32, from files that `transformers` wrote of GPT-2 with its head, too.
 
     mesh: over which they lie, each device with its part alone.
-    Raises: ValueError, naming the file and what is missing, of another shape, or computed otherwise than here.
+    Raises: ValueError, naming the file and what is missing, of another shape, no finite number, or computed otherwise
+    than here.
     """
     model = _model(directory / CONFIG)
     path, tensors = _tensors(directory)
@@ -153,6 +155,7 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
             raise ValueError(f"{path}: {name} is {list(tensors[name].shape)}, expected {list(shape)}")
         if not jnp.issubdtype(tensors[name].dtype, jnp.floating):
             raise ValueError(f"{path}: {name} is of {tensors[name].dtype}, expected floating-point numbers")
+        _require_finite(path, name, tensors[name])
     if more := next((name for name in tensors if name.startswith(f"h.{model.layers}.")), None):
         raise ValueError(f"{path}: {more} is of a block more than the {model.layers} of {CONFIG}")
     head = tensors.get(UNTIED)
@@ -160,6 +163,20 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
         raise ValueError(f"{path}: {UNTIED} is not wte.weight, and {CONFIG} says that tie_word_embeddings is true")
     weights = from_names({name: np.asarray(tensors[name], np.float32) for name in expected}, model.layers)
     return model, jax.tree.map(jnp.asarray, weights) if mesh is None else laid_weights(mesh, weights)
+
+
+def load_head(directory: Path, model: GPT) -> Array:
+    """[D]: the head of a reward model, whose body is this. Raises: ValueError, naming the file."""
+    path = directory / HEAD
+    head: Array = load_tree(path, jnp.zeros(model.width))
+    _require_finite(path, "the head", np.asarray(head))
+    return head
+
+
+def _require_finite(path: Path, name: str, tensor: np.ndarray) -> None:
+    """What is drawn or scored with other numbers looks like any answer."""
+    if not np.isfinite(tensor).all():
+        raise ValueError(f"{path}: {name} holds numbers that are not finite")
 
 
 def load_vocabulary(directory: Path) -> Vocabulary:
@@ -228,6 +245,7 @@ def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
     paths = weight_files(directory)
     tensors = dict[str, np.ndarray]()
     for path in paths if len(paths) == 1 else paths[1:]:
+        refuse_directory(path, "not safetensors")
         try:
             # flax's reader knows bfloat16, and puts what it reads on a device: one array after another.
             with safe_open(path, framework="flax") as file:

@@ -9,8 +9,9 @@ from gpt2 import ACTIVATIONS, gpt2
 from safetensors.flax import save_file as save_any
 from safetensors.numpy import load_file, save_file
 
+from seqrl_jax.checkpoint import save_tree
 from seqrl_jax.networks.gpt import GPT
-from seqrl_jax.text.weights import by_name, load_gpt, load_vocabulary, save_gpt, weight_files
+from seqrl_jax.text.weights import HEAD, by_name, load_gpt, load_head, load_vocabulary, save_gpt, weight_files
 
 MODEL = GPT(11, context=12, width=16, layers=3, heads=4)
 
@@ -150,6 +151,35 @@ def test_what_begins_ends_or_weighs_otherwise_is_refused(saved, settings, why):
     configure(directory, settings)
     with pytest.raises(ValueError, match=rf"config\.json: {why}"):
         load_vocabulary(directory)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(saved, dtype, number):
+    """A model of such weights draws its first token for ever, and its scores are no numbers."""
+    directory, _ = saved
+    path = directory / "model.safetensors"
+    tensors = {name: jnp.asarray(array).astype(dtype) for name, array in load_file(path).items()}
+    save_any(tensors | {"ln_f.bias": tensors["ln_f.bias"].at[3].set(number)}, path)
+    with pytest.raises(ValueError, match=r"model\.safetensors: ln_f\.bias holds numbers that are not finite"):
+        load_gpt(directory)
+
+
+def test_a_head_that_is_no_number_is_refused(tmp_path):
+    head = jnp.arange(16.0)
+    save_tree(tmp_path / HEAD, head, {})
+    np.testing.assert_array_equal(load_head(tmp_path, MODEL), head)
+    save_tree(tmp_path / HEAD, head.at[2].set(jnp.nan), {})
+    with pytest.raises(ValueError, match=r"head\.safetensors: the head holds numbers that are not finite"):
+        load_head(tmp_path, MODEL)
+
+
+def test_a_directory_in_the_place_of_weights_is_named(saved):
+    path = saved[0] / "model.safetensors"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"model\.safetensors: not safetensors \(a directory\)"):
+        load_gpt(saved[0])
 
 
 def test_whole_numbers_and_blocks_beyond_the_model_are_no_weights_of_it(saved):
