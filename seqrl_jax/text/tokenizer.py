@@ -57,7 +57,8 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+        # Numbers may leave others out, and a model needs a row for the largest.
+        return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
 
     def encode(self, text: str) -> np.ndarray:
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
@@ -122,7 +123,7 @@ def vocabulary_of(directory: Path, tokens: int, end: Any) -> Vocabulary:
     byte = Bytes()
     own = directory / TOKENIZER
     ours = not own.exists() or own.read_bytes() == byte.files()[TOKENIZER]
-    if tokens == byte.size and ours and chat_template(directory) in (None, PLAIN):
+    if tokens == byte.size and end in (None, byte.end) and ours and chat_template(directory) in (None, PLAIN):
         return byte
     if not own.exists() and not ((directory / WORDS).exists() and (directory / MERGES).exists()):
         raise ValueError(f"{directory}: {tokens} tokens and no tokenizer ({TOKENIZER}, or {WORDS} and {MERGES})")

@@ -53,6 +53,25 @@ def old(folder):
     return folder
 
 
+def test_a_tokenizer_is_as_large_as_its_largest_number(folder):
+    """Numbers that are left out count: a row that a model does not have would be read as another one."""
+    whole = content()
+    whole["model"]["vocab"]["\u0120was"] = PAD + 50
+    with pytest.raises(ValueError, match=f"a tokenizer of {PAD + 51} tokens beside a model of {PAD}"):
+        read(folder, tokenizer=whole)
+    vocabulary = read(folder, PAD + 51, tokenizer=whole)
+    assert vocabulary.size == PAD + 51
+    assert vocabulary.encode(" was").tolist() == [PAD + 50]
+
+
+def test_bytes_end_as_their_configuration_says(tmp_path):
+    """257 tokens without a tokenizer are bytes, and their end is the last one or nobody's."""
+    for end in (None, BYTES.end):
+        assert vocabulary_of(tmp_path, BYTES.size, end) == BYTES
+    with pytest.raises(ValueError, match="257 tokens and no tokenizer"):
+        vocabulary_of(tmp_path, BYTES.size, 0)
+
+
 def test_words_and_merges_are_read_with_their_end(old):
     vocabulary = read(old)
     assert vocabulary.encode(f"a{END_WORD} was the").tolist() == [98, 0, 262, 259]
