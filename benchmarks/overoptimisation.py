@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
 
     task = make_task("overopt")
-    rows = kept(options.out, options.seeds)
+    rows = recorded_rows(options.out, options.seeds)
     for width in dict.fromkeys(PROXIES[name][1] for name in options.proxies):
         missing = [
             setting
@@ -78,7 +78,7 @@ def main() -> None:
         write_whole(options.out.with_suffix(".png"), picture(sorted(rows, key=place)))
 
 
-def kept(out: Path | None, seeds: int) -> list[dict[str, Any]]:
+def recorded_rows(out: Path | None, seeds: int) -> list[dict[str, Any]]:
     """The rows that a file holds, which are not computed again."""
     if out is None or not out.exists():
         return []
@@ -164,7 +164,8 @@ def summary(curves: Sequence[dict[str, Any]]) -> dict[str, Any]:
     best = np.mean([curve["best_of_n"] for curve in curves], 0)
     peaks = [max(point[1] for point in curve["optima"]) for curve in curves]
     ends = [curve["optima"][-1][1] for curve in curves]
-    start = float(optima[0, 1])
+    # The best of one answer is pi_0 itself; the largest beta has moved gold by up to a twentieth already.
+    start = float(best[0, 1])
     return {
         "gold_peak": float(np.mean(peaks)),
         "gold_end": float(np.mean(ends)),
