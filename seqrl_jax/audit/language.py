@@ -192,23 +192,23 @@ def table(task: LMTask, logits: list[np.ndarray]) -> Table:
 
 def top_k(task: LMTask, policy: Table) -> Table:
     """The policy among the likelier half of the words."""
-    kept = [here >= np.sort(here, -1)[..., [-(task.size // 2)]] for here in policy.tokens]
-    return _truncated(task, policy, kept)
+    allowed = [here >= np.sort(here, -1)[..., [-(task.size // 2)]] for here in policy.tokens]
+    return _truncated(task, policy, allowed)
 
 
 def top_p(task: LMTask, policy: Table) -> Table:
     """The policy among the fewest words that have `TOP_P` of the probability. Holtzman et al. (2020)."""
-    kept = []
+    allowed = []
     for here in policy.tokens:
         order = np.argsort(-here, -1)
         ranked = np.take_along_axis(here, order, -1)
         enough = np.cumsum(ranked, -1) - ranked < TOP_P
-        kept.append(np.take_along_axis(enough, np.argsort(order, -1), -1))
-    return _truncated(task, policy, kept)
+        allowed.append(np.take_along_axis(enough, np.argsort(order, -1), -1))
+    return _truncated(task, policy, allowed)
 
 
-def _truncated(task: LMTask, policy: Table, kept: list[np.ndarray]) -> Table:
-    shares = [np.where(keep, here, 0.0) for keep, here in zip(kept, policy.tokens, strict=True)]
+def _truncated(task: LMTask, policy: Table, allowed: list[np.ndarray]) -> Table:
+    shares = [np.where(mask, here, 0.0) for mask, here in zip(allowed, policy.tokens, strict=True)]
     return _with_law(task, [here / here.sum(-1, keepdims=True) for here in shares])
 
 

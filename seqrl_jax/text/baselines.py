@@ -41,8 +41,8 @@ def preferring(features: Features, training: Part, held: Part) -> np.ndarray:
     deviation = learned.std(0)
     scale = np.where(deviation > 0, deviation, 1.0)
     weights = _logistic(learned / scale, target)
-    asked, label = _examples(features, held)
-    return 0.5 + 0.5 * np.sign(asked / scale @ weights * label)
+    rows, label = _examples(features, held)
+    return 0.5 + 0.5 * np.sign(rows / scale @ weights * label)
 
 
 def _examples(features: Features, part: Part) -> tuple[np.ndarray, np.ndarray]:

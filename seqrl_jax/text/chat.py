@@ -9,7 +9,7 @@ from seqrl_jax.text.examples import DataError
 
 MODEL = "assistant"
 SPEAKERS = {"system": "System", "user": "Human", MODEL: "Assistant"}
-ASKED = "\n\nAssistant:"
+GENERATION_PROMPT = "\n\nAssistant:"
 PLAIN = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '\\n\\n' + {'system': 'System', 'user': 'Human', 'assistant': 'Assistant'}[message.role] + ':' }}"
@@ -27,14 +27,15 @@ class Message(NamedTuple):
 
 
 class Chat(Protocol):
-    def __call__(self, messages: Sequence[Message], asked: bool) -> str:
-        """What a dialogue says. asked: and the assistant is to answer. Raises: DataError where it cannot be written."""
+    def __call__(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
+        """What a dialogue says. add_generation_prompt: and then that the assistant speaks. Raises: DataError where it
+        cannot be written."""
 
 
-def plain(messages: Sequence[Message], asked: bool) -> str:
+def plain(messages: Sequence[Message], add_generation_prompt: bool) -> str:
     """`\\n\\nHuman: ...\\n\\nAssistant: ...`"""
     said = (f"\n\n{SPEAKERS[role]}:{content and ' '}{content}" for role, content in messages)
-    return "".join(said) + (ASKED if asked else "")
+    return "".join(said) + (GENERATION_PROMPT if add_generation_prompt else "")
 
 
 class Template:
@@ -58,11 +59,11 @@ class Template:
             raise ValueError(f"its chat template cannot be read ({error})") from error
         self._words = words
 
-    def __call__(self, messages: Sequence[Message], asked: bool) -> str:
+    def __call__(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         said = [message._asdict() for message in messages]
         try:
             return self._template.render(
-                messages=said, add_generation_prompt=asked, tools=None, documents=None, **self._words
+                messages=said, add_generation_prompt=add_generation_prompt, tools=None, documents=None, **self._words
             )
         # What a template does is its own.
         except Exception as error:

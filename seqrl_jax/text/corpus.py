@@ -207,12 +207,12 @@ def _read_for(purpose: Purpose, example: Example) -> Example:
         if example.form == "text":
             raise DataError("a text has no prompt that could be answered")
         earlier = "".join(example.answers[0][:-1]) if example.answers else ""
-        prompt = example.asks or example.prompt + earlier
+        prompt = example.next_prompt or example.prompt + earlier
         if not prompt:
             raise DataError("an empty prompt asks for nothing")
         return example._replace(form="prompt", prompt=prompt, answers=((),))
     if not example.answers:
-        raise DataError("a prompt without a completion has nothing to learn")
+        raise DataError(f"a prompt without a completion has nothing to {'score' if purpose == 'scores' else 'learn'}")
     return example._replace(form="text", answers=example.answers[:1], good=True)
 
 

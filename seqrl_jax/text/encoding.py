@@ -94,9 +94,9 @@ def _cut_alike(corpus: Corpus, index: int, answers: Sequence[Row], context: int)
 def _begun(corpus: Corpus, index: int, room: int) -> np.ndarray:
     """The right of a prompt with the end token that begins its text, at least one token of them."""
     prompt = corpus.prompt(index)
-    kept = max(0, min(len(prompt), room))
-    end = [corpus.vocabulary.end] if corpus.begins[index] and (len(prompt) < room or not kept) else []
-    return np.concatenate([np.array(end, np.int32), prompt[len(prompt) - kept :]])
+    visible = max(0, min(len(prompt), room))
+    end = [corpus.vocabulary.end] if corpus.begins[index] and (len(prompt) < room or not visible) else []
+    return np.concatenate([np.array(end, np.int32), prompt[len(prompt) - visible :]])
 
 
 def _row(prompt: np.ndarray, said: np.ndarray, own: np.ndarray) -> Row:

@@ -21,7 +21,7 @@ class Example(NamedTuple):
 
     form: what it holds. prompt: "" of a text. answers: none, one, or the chosen and the rejected one. topic: what
     examples have in common that must not stand on both sides of a split: the prompt, or the first turn of a dialogue.
-    good: the label of one answer. asks: all of a dialogue that goes on behind its last answer, as a prompt; else "".
+    good: the label of one answer. next_prompt: all of a dialogue that goes on behind its last answer; else "".
     """
 
     form: Form
@@ -29,4 +29,4 @@ class Example(NamedTuple):
     answers: tuple[Answer, ...]
     topic: str
     good: bool = True
-    asks: str = ""
+    next_prompt: str = ""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from seqrl_jax.strict_json import JSONError, parsed
-from seqrl_jax.text.chat import ASKED, MODEL, Chat, Message, plain
+from seqrl_jax.text.chat import GENERATION_PROMPT, MODEL, Chat, Message, plain
 from seqrl_jax.text.examples import Answer, DataError, Example
 
 Fields = Mapping[str, Any]
@@ -103,12 +103,15 @@ def _labelled(fields: Fields, chat: Chat) -> Example:
 
 
 def _pair(fields: Fields, chat: Chat) -> Example:
-    chosen, rejected = fields["chosen"], fields["rejected"]
+    prompt, chosen, rejected = fields["prompt"], fields["chosen"], fields["rejected"]
     if isinstance(chosen, list) and isinstance(rejected, list):
-        before = fields["prompt"] if isinstance(fields["prompt"], list) else []
-        # Some data have the prompt's messages in each answer again.
-        before = before if chosen[: len(before)] != before else []
-        if before or _messages("chosen", chosen)[0].role != MODEL:
+        said = _messages("chosen", chosen)
+        # Some data have the prompt's messages in each answer again, or as a string what some of them say.
+        before = prompt if isinstance(prompt, list) and chosen[: len(prompt)] != prompt else []
+        if before or said[0].role != MODEL:
+            text = "" if isinstance(prompt, list) else _string("prompt", prompt)
+            if text and not any(message.content.strip() in text for message in said):
+                raise DataError("the prompt is a string, and none of what the messages of chosen say")
             return _pair_of_messages(before, chosen, rejected, chat)
     return _compared(_exchange(fields, ("chosen", "rejected"), chat))
 
@@ -153,16 +156,16 @@ def _dialogue(fields: Fields, chat: Chat) -> Example:
         prompt, _, topic = _spoken(messages, {}, chat)
         return Example("prompt", prompt, (), topic)
     prompt, answers, topic = _spoken(messages[:first], {"messages": messages[first:]}, chat)
-    asks = "" if messages[-1].role == MODEL else chat(messages, True)
+    next_prompt = "" if messages[-1].role == MODEL else chat(messages, True)
     # The assistant may have begun.
-    return Example("answer", prompt, answers, topic or _topic(plain(messages, False)), asks=asks)
+    return Example("answer", prompt, answers, topic or _topic(plain(messages, False)), next_prompt=next_prompt)
 
 
 def _instruction(fields: Fields, chat: Chat) -> Example:
     task = [_string("instruction", fields["instruction"]), _string("input", fields.get("input", ""))]
-    asked = Message("user", "\n\n".join(part for part in task if part))
+    question = Message("user", "\n\n".join(part for part in task if part))
     answer = Message(MODEL, _string("output", fields["output"]))
-    prompt, answers, topic = _spoken([asked], {"output": [answer]}, chat)
+    prompt, answers, topic = _spoken([question], {"output": [answer]}, chat)
     return Example("answer", prompt, answers, topic)
 
 
@@ -189,11 +192,11 @@ def shared_beginning(one: str, other: str) -> int:
     Raises: DataError for dialogues that differ while others than the assistant speak.
     """
     same = next((place for place, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
-    if ASKED in one and ASKED in other:
-        asked = one.rfind(ASKED, 0, same)
-        if asked < 0 or OTHER.search(one, asked, same):
+    if GENERATION_PROMPT in one and GENERATION_PROMPT in other:
+        speaks = one.rfind(GENERATION_PROMPT, 0, same)
+        if speaks < 0 or OTHER.search(one, speaks, same):
             raise DataError("chosen and rejected differ before the assistant answers")
-        return asked + len(ASKED)
+        return speaks + len(GENERATION_PROMPT)
     if any(text[same : same + 1].strip() for text in (one, other)):
         inside = LAST_WORD.search(one, 0, same)
         same = inside.start() if inside else 0
@@ -204,7 +207,7 @@ def _topic(text: str) -> str:
     """The first human turn of a dialogue that is written plainly, else the text itself without what asks the assistant
     at its end; without space around it."""
     opening = OPENING.search(text)
-    return (opening[1] if opening else text.removesuffix(ASKED)).strip()
+    return (opening[1] if opening else text.removesuffix(GENERATION_PROMPT)).strip()
 
 
 def _exchange(fields: Fields, names: Sequence[str], chat: Chat) -> Exchange:
@@ -222,7 +225,7 @@ def _exchange(fields: Fields, names: Sequence[str], chat: Chat) -> Exchange:
 
 def _parts(prompt: str, text: str) -> Answer:
     """A string behind a prompt as an answer. In a dialogue, what people say at its end, unanswered, is left out."""
-    if ASKED not in prompt:
+    if GENERATION_PROMPT not in prompt:
         return (text,)
     *answered, last = OTHERS.split(text)
     return (*answered, last.partition(UNANSWERED)[0])

@@ -38,10 +38,10 @@ def write_text_page(directory: Path, path: Path) -> Path:
 
     report = read_report(directory)
     if report is None:
-        kept = read_metadata(directory / CHECKPOINT)
-        found, curve, method = dict[str, Any](), kept["curve"], kept["run"]["method"]
+        metadata = read_metadata(directory / CHECKPOINT)
+        numbers, curve, method = dict[str, Any](), metadata["curve"], metadata["run"]["method"]
     else:
-        found, curve, method = report, report["curve"], report["method"]
+        numbers, curve, method = report, report["curve"], report["method"]
     environment = Environment(
         loader=PackageLoader("seqrl_jax", "report/templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -49,25 +49,25 @@ def write_text_page(directory: Path, path: Path) -> Path:
         method=method,
         report=report,
         made=curve[-1]["step"] if curve else 0,
-        numbers=[(label, found[name]) for name, label in LABELS.items() if found.get(name)],
+        numbers=[(label, numbers[name]) for name, label in LABELS.items() if numbers.get(name)],
         pictures=[
-            {"title": title, "png": base64.b64encode(_picture(curve, name, title, found)).decode()}
+            {"title": title, "png": base64.b64encode(_picture(curve, name, title, numbers)).decode()}
             for name, title in TITLES.items()
             if curve and name in curve[0]
         ],
-        samples=list(zip(found.get("samples_before", ()), found.get("samples_after", ()))),
+        samples=list(zip(numbers.get("samples_before", ()), numbers.get("samples_after", ()))),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, html.encode())
     return path
 
 
-def _picture(curve: Curve, name: str, title: str, found: Mapping[str, Any]) -> bytes:
+def _picture(curve: Curve, name: str, title: str, numbers: Mapping[str, Any]) -> bytes:
     """PNG of a metric along the steps, with lines at its references."""
     figure = new_figure(1, 1, 0.0)
     axes = figure.add_subplot()
     axes.plot([point["step"] for point in curve], [point[name] for point in curve], color=COLOURS[0], label="training")
-    for (label, value), colour in zip(_references(name, found), COLOURS[1:]):
+    for (label, value), colour in zip(_references(name, numbers), COLOURS[1:]):
         axes.axhline(value, color=colour, linestyle="--", linewidth=1, label=label)
     axes.set_xlabel("steps")
     axes.set_ylabel(title)
@@ -75,16 +75,16 @@ def _picture(curve: Curve, name: str, title: str, found: Mapping[str, Any]) -> b
     return png(figure, 110)
 
 
-def _references(name: str, found: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
+def _references(name: str, numbers: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
     if name == "loss":
-        lines = [("held out", (found.get("loss") or {}).get("mean")), ("no preference", found.get("indifferent"))]
+        lines = [("held out", (numbers.get("loss") or {}).get("mean")), ("no preference", numbers.get("indifferent"))]
         # Counts are per byte, as is the loss where a token is one.
-        if found.get("per_byte") == found.get("loss"):
-            lines += [(LABELS[key].strip(), (found.get(key) or {}).get("mean")) for key in ("unigram", "bigram")]
+        if numbers.get("per_byte") == numbers.get("loss"):
+            lines += [(LABELS[key].strip(), (numbers.get(key) or {}).get("mean")) for key in ("unigram", "bigram")]
     else:
         judged = {"log_ratio": "kl"}.get(name, name)
         lines = [
-            ("held out, before", (found.get(f"{judged}_before") or {}).get("mean")),
-            ("held out", (found.get(judged) or {}).get("mean")),
+            ("held out, before", (numbers.get(f"{judged}_before") or {}).get("mean")),
+            ("held out", (numbers.get(judged) or {}).get("mean")),
         ]
     return [(label, value) for label, value in lines if value is not None]

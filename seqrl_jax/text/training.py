@@ -285,9 +285,9 @@ class _Clock:
     def moment(self, done: int, steps: int, point: Mapping[str, float], tokens: float) -> Moment:
         now = time.monotonic()
         spent, made = max(now - self._time, 1e-9), done - self._step
-        known, self._compiled = self._compiled, True
+        compiled, self._compiled = self._compiled, True
         self._time, self._step = now, done
-        if not known:
+        if not compiled:
             return Moment(done, steps, point, None, None)
         return Moment(done, steps, point, tokens / spent, spent / made * (steps - done))
 

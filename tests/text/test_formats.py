@@ -41,7 +41,7 @@ def test_alpaca_s_fields_are_a_dialogue():
 def test_messages_are_one_dialogue_whose_every_answer_is_the_model_s():
     assert read({"messages": [USER, HELLO]}) == Example("answer", ASKED, ((" hello",),), "hi")
     going_on = read({"messages": [USER, HELLO, OTHER_USER, BYE, USER]})
-    assert going_on.answers == ((" hello", THEN, " bye"),) and going_on.asks == f"{ASKED} hello{THEN} bye{ASKED}"
+    assert going_on.answers == ((" hello", THEN, " bye"),) and going_on.next_prompt == f"{ASKED} hello{THEN} bye{ASKED}"
     assert read({"messages": [USER]}) == Example("prompt", ASKED, (), "hi")
     system = {"role": "system", "content": "Be brief."}
     assert read({"messages": [system, USER, HELLO]}).prompt == "\n\nSystem: Be brief." + ASKED
@@ -64,6 +64,7 @@ def test_dialogues_that_the_assistant_begins_are_about_what_people_say_then():
         {"prompt": [USER], "chosen": [HELLO], "rejected": [BYE]},
         {"prompt": [USER], "chosen": [USER, HELLO], "rejected": [USER, BYE]},
         {"prompt": "hi", "chosen": [USER, HELLO], "rejected": [USER, BYE]},
+        {"prompt": ASKED, "chosen": [USER, HELLO], "rejected": [USER, BYE]},
         {"chosen": [USER, HELLO], "rejected": [USER, BYE]},
         {"prompt": [USER], "chosen": "hello", "rejected": "bye"},
         {"chosen": ASKED + " hello", "rejected": ASKED + " bye"},
@@ -174,6 +175,8 @@ def test_fields_of_messages_that_nobody_reads_are_named():
         ({"messages": ["hi"]}, "a message of messages has no role and content"),
         ({"messages": [{"role": "tool", "content": "3"}]}, "role is 'tool', expected one of system"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "content is not a string"),
+        ({"prompt": "ho", "chosen": [USER, HELLO], "rejected": [USER, BYE]}, "none of what the messages of chosen say"),
+        ({"prompt": 3, "chosen": [USER, HELLO], "rejected": [USER, BYE]}, "prompt is not a string"),
         ({"prompt": "hi", "completion": [HELLO]}, "completion is a list of messages, and the prompt a string"),
         ({"prompt": [USER], "completion": [USER]}, "completion does not begin with the assistant's message"),
     ],
