@@ -37,14 +37,13 @@ from jax import Array
 from scipy.optimize import brentq
 
 from seqrl_jax.commands.align import progress_line
-from seqrl_jax.lm.base import completion_logits, token_distribution
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.text.corpus import Part, scan
 from seqrl_jax.text.encoding import batches_of
 from seqrl_jax.text.judge import losses_and_preferences, share, summary
-from seqrl_jax.text.policy import answer
+from seqrl_jax.text.policy import answer, divergence
 from seqrl_jax.text.report import Report
 from seqrl_jax.text.run import run_text
 from seqrl_jax.text.settings import Files, ModelSettings, TextRun
@@ -338,8 +337,7 @@ def replies(
     """Replies where mask [N, T] leaves room: tokens [N, T], KL(pi || pi_0) summed over their places, their lengths, and
     whether they ended, [N] each."""
     begin, drawn = answer(model, weights, key, tokens, mask, end, given)
-    ours, theirs = (token_distribution(completion_logits(model, w, begin, drawn.tokens)) for w in (weights, reference))
-    kl = jnp.where(drawn.mask, ours.kl_divergence(theirs), 0.0).sum(1)
+    kl = divergence(model, weights, reference, begin, drawn)
     return drawn.tokens, kl, drawn.mask.sum(1), jnp.any(drawn.mask & (drawn.tokens == end), 1)
 
 

@@ -8,19 +8,17 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from seqrl_jax import hosts
-from seqrl_jax.lm.base import completion_logits
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.results.statistics import Estimate, estimate, proportion
 from seqrl_jax.text.corpus import Part
 from seqrl_jax.text.encoding import TokenBatch, prompt_batch
 from seqrl_jax.text.losses import losses_of
-from seqrl_jax.text.policy import LearnedReward, answer
+from seqrl_jax.text.policy import LearnedReward, answer, divergence
 from seqrl_jax.text.vocabulary import written
 
 SAMPLED, SAMPLE_LENGTH = 3, 80
@@ -146,13 +144,8 @@ def _answered(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The fields of `Answered` for a batch."""
     begin, drawn = answer(model, weights, key, tokens, mask, reward.end, given)
-    plain, total, ended = reward(begin, drawn)
-    ours, theirs = (
-        jax.nn.log_softmax(completion_logits(model, parameters, begin, drawn.tokens))
-        for parameters in (weights, reference)
-    )
-    kl = jnp.sum(jnp.exp(ours) * (ours - theirs), -1)
-    return plain, total, ended, drawn.mask.sum(1), jnp.where(drawn.mask, kl, 0.0).sum(1)
+    kl = divergence(model, weights, reference, begin, drawn)
+    return *reward(begin, drawn), drawn.mask.sum(1), kl
 
 
 _answer = jax.jit(answer, static_argnums=(0, 5, 6))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqrl_jax.lm.base import completion_logits, token_distribution
 from seqrl_jax.lm.policy_gradient import PolicyGradient, Rollout
 from seqrl_jax.lm.registry import DR_GRPO, GRPO, PPO, RLOO
 from seqrl_jax.lm.sampling import Completions, fill
@@ -30,6 +31,12 @@ def answer(
     Returns: the beginning [N, 1], and what stands behind it, [N, T].
     """
     return tokens[:, :1], fill(model, weights, key, tokens, mask, end, given=given)
+
+
+def divergence(model: LanguageModel, weights: Weights, reference: Weights, begin: Array, drawn: Completions) -> Array:
+    """[N]: KL(pi || pi_0) at each place of answers drawn behind `begin` [N, 1], over all tokens, summed over places."""
+    ours, theirs = (token_distribution(completion_logits(model, w, begin, drawn.tokens)) for w in (weights, reference))
+    return jnp.sum(jnp.where(drawn.mask, ours.kl_divergence(theirs), 0.0), 1)
 
 
 def collect(

@@ -99,9 +99,9 @@ def as_good_as_counting(method: str, better: int, prompts: int) -> str:
     return _compared(what, "counting bytes", better, counted(prompts, "prompt")) + advice
 
 
-def as_good_as_pairs(better: int, texts: int) -> str:
+def as_good_as_pairs(better: int, prompts: int) -> str:
     """The same of a model of texts beside counts of pairs of bytes."""
-    return _compared("the model", "counting pairs of bytes", better, counted(texts, "text"))
+    return _compared("the model", "counting pairs of bytes", better, counted(prompts, "prompt"))
 
 
 def reward_moved(rose: int, prompts: int) -> str:

@@ -95,7 +95,7 @@ def test_what_the_judged_do_not_tell_is_no_verdict():
     assert as_good_as_counting("rm", -1, 40) == worse
     undecided = "whether the reward model is better than counting bytes is not decided by 2 prompts"
     assert as_good_as_counting("rm", 0, 2) == f"{undecided}: optimising it is not advised"
-    undecided = "whether the model is better than counting pairs of bytes is not decided by 1 text"
+    undecided = "whether the model is better than counting pairs of bytes is not decided by 1 prompt"
     assert as_good_as_pairs(0, 1) == undecided
     assert reward_moved(0, 2) == "whether the reward rose is not decided by 2 prompts"
     assert reward_moved(1, 9) == "the reward rose, on 9 prompts"
