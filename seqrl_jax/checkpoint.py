@@ -40,9 +40,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
     refuse_directory(path, "not a checkpoint")
     try:
         with safe_open(path, framework="numpy") as file:
-            return json.loads(file.metadata()["json"])
-    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+            metadata = json.loads(file.metadata()["json"])
+    except (SafetensorError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a checkpoint ({error})") from error
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{path}: not a checkpoint (what stands beside the tree is no object)")
+    return metadata
 
 
 def load_tree(path: Path, like: Any) -> Any:

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqrl_jax.checkpoint import read_metadata
 from seqrl_jax.figures import COLOURS, new_figure, png
 from seqrl_jax.files import write_whole
 from seqrl_jax.text.report import LABELS, read_report
-from seqrl_jax.text.training import CHECKPOINT, Curve
+from seqrl_jax.text.training import CHECKPOINT, Curve, read_checkpoint
 
 TEMPLATE = "text.html"
 TITLES = {
@@ -38,7 +37,7 @@ def write_text_page(directory: Path, path: Path) -> Path:
 
     report = read_report(directory)
     if report is None:
-        metadata = read_metadata(directory / CHECKPOINT)
+        metadata = read_checkpoint(directory)
         numbers, curve, method = dict[str, Any](), metadata["curve"], metadata["run"]["method"]
     else:
         numbers, curve, method = report, report["curve"], report["method"]

@@ -219,6 +219,15 @@ def train(
     return Trained(state[0], curve, planned)
 
 
+def read_checkpoint(directory: Path) -> dict[str, Any]:
+    """What stands beside the state in the checkpoint of a run on texts. Raises: ValueError, naming the file."""
+    path = directory / CHECKPOINT
+    metadata = read_metadata(path)
+    if missing := sorted({"run", "step", "planned", "curve"} - metadata.keys()):
+        raise ValueError(f"{path}: not a checkpoint of a run on texts (without {', '.join(missing)})")
+    return metadata
+
+
 @jax.jit
 def _finite(tree: Any) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
@@ -238,7 +247,7 @@ def _begun(
     path = out / CHECKPOINT
     if not path.exists():
         return jax.jit(begin, out_shardings=lie)(laid_weights(mesh, stage.begin)), 0, [], [run.steps]
-    written = read_metadata(path)
+    written = read_checkpoint(out)
     if differences := _differences(written, identity):
         raise TrainingError(f"{out} belongs to another run: {differences}; give another directory")
     if written["step"] > run.steps:

@@ -5,15 +5,18 @@ import shutil
 import string
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from seqrl_jax import cli
+from seqrl_jax.checkpoint import save_tree
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.text.chat import Message
 from seqrl_jax.text.page import is_text_run, write_text_page
 from seqrl_jax.text.run import run_text
 from seqrl_jax.text.settings import Files, TextRun
+from seqrl_jax.text.training import CHECKPOINT
 from seqrl_jax.text.use import continuations, scored
 from seqrl_jax.text.vocabulary import Bytes, byte_characters
 from seqrl_jax.text.weights import load_gpt, load_vocabulary, save_gpt
@@ -170,3 +173,13 @@ def test_a_run_that_has_not_ended_has_a_page_of_its_curve(ours, tmp_path, capsys
     assert report(elsewhere) == report(elsewhere) == 0, "a page takes the place of an earlier one"
     (elsewhere / "notes.txt").write_text("mine")
     assert report(elsewhere) == 2 and "holds other files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("metadata", "why"),
+    [([], "is no object"), ({"curve": [], "run": {}}, "not a checkpoint of a run on texts .without planned, step.")],
+)
+def test_a_checkpoint_of_something_else_has_no_page(tmp_path, metadata, why):
+    save_tree(tmp_path / CHECKPOINT, jnp.zeros(2), metadata)
+    with pytest.raises(ValueError, match=rf"training\.safetensors: .*{why}"):
+        write_text_page(tmp_path, tmp_path / "page.html")
