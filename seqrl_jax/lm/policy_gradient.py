@@ -38,6 +38,8 @@ from seqrl_jax.settings import Count, PositiveFloat, Probability, Weight
 
 GROUPED = ("leave_one_out", "group", "group_mean")
 """Advantages that compare the answers to one prompt with each other."""
+BY_TOKEN = ("batch", "value")
+"""Advantages that differ between the tokens of an answer."""
 GROUP_EPSILON, BATCH_EPSILON = 1e-4, 1e-8
 
 
@@ -105,9 +107,10 @@ def surrogate(
     """The objective of each token [B, L]: its gradient is the policy gradient where pi is still the old policy.
 
     ratio: `none`, the score function `log pi A`; `token`, `pi / pi_old A` token by token, whose bias is that earlier
-    tokens are not weighed; `completion`, the ratio of the whole completion, which is unbiased; `geometric`, its root of
-    the order of the length (GSPO; Zheng et al., 2025, eq. 7), of less variance. clip: epsilon of PPO's pessimistic
-    bound (Schulman et al., 2017, eq. 7), None for no bound; clip_high: another for ratios above 1 (Yu et al., 2025).
+    tokens are not weighed; `completion`, the ratio of the whole completion, which is unbiased where all tokens share
+    one advantage, for it stands with their mean; `geometric`, its root of the order of the length (GSPO; Zheng et al.,
+    2025, eq. 7), of less variance. clip: epsilon of PPO's pessimistic bound (Schulman et al., 2017, eq. 7), None for no
+    bound; clip_high: another for ratios above 1 (Yu et al., 2025).
     """
     if ratio == "none":
         return log_prob * advantage
@@ -181,8 +184,9 @@ class PolicyGradient(Method):
     def optimal_beta(self, task: LMTask) -> float | None:
         by_length = self.average != "sum" or self.ratio == "geometric"
         unweighed = self.ratio == "none" and self.epochs * self.minibatches > 1
+        averaged = self.ratio == "completion" and self.advantage in BY_TOKEN
         biased = self.divergence == "loss" or self.advantage == "group" or self.candidates > 1
-        return None if biased or by_length or unweighed else self.kl_coef
+        return None if biased or by_length or unweighed or averaged else self.kl_coef
 
     @property
     def price(self) -> float | None:

@@ -314,6 +314,20 @@ def test_one_batch_points_along_the_gradient_of_the_objective(method, climbed):
     assert expected > 10 * along.std() / np.sqrt(len(along)), "too noisy to tell"
 
 
+def test_a_whole_ratio_is_unbiased_only_of_an_advantage_that_tokens_share():
+    """An answer whose first token alone earns something: the policy gradient weighs that token's score by 1 and the
+    other's by 0. With the ratio of the whole answer both weigh the mean, so that no method of such advantages is said
+    to have pi* as its optimum."""
+    log_prob, mask = jnp.log(jnp.full((1, 2), 0.7)), jnp.ones((1, 2), bool)
+    to_go = jnp.array([[1.0, 0.0]])
+    slope = lambda ratio: jax.grad(lambda lp: surrogate(lp, log_prob, mask, to_go, ratio, None).sum())(log_prob)
+    np.testing.assert_allclose(slope("token"), [[1.0, 0.0]], rtol=1e-6)
+    np.testing.assert_allclose(slope("completion"), [[0.5, 0.5]], rtol=1e-6)
+    for advantage, known in {"mean": 0.05, "leave_one_out": 0.05, "batch": None, "value": None}.items():
+        assert PolicyGradient(advantage=advantage, ratio="completion").optimal_beta(None) == known
+        assert PolicyGradient(advantage=advantage, ratio="token").optimal_beta(None) == 0.05
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
