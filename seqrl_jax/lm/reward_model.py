@@ -199,8 +199,8 @@ class RewardModel:
         return jnp.float32(0) if self._is_neural else self.decay * jnp.sum(jnp.square(trained["linear"]))
 
     def _held_out_batches(self, order: Array) -> Array:
-        """[rounds, batch]: the first rankings of an order, as whole batches of equal size."""
-        count = max(1, round(self.held_out * len(order)))
+        """[rounds, batch]: the first rankings of an order of two or more, as whole batches of equal size; not all."""
+        count = min(max(1, round(self.held_out * len(order))), len(order) - 1)
         size = min(self.batch, count)
         return order[: count // size * size].reshape(-1, size)
 

@@ -47,7 +47,9 @@ class RLHF(Method):
 
     def __post_init__(self) -> None:
         check(self)
-        require(self.prompts >= self.rounds, "a round has no prompt", prompts=self.prompts, rounds=self.rounds)
+        enough = self.prompts >= 2 * self.rounds
+        why = "a round needs a ranking to learn from and one that is held out"
+        require(enough, why, prompts=self.prompts, rounds=self.rounds)
 
     def optimal_beta(self, task: LMTask) -> float | None:
         """That of the policy: a reward model of faithful labels has the gold reward's unit, and tends to it."""

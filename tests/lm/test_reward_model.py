@@ -10,6 +10,7 @@ from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.labels import Labeller
 from seqrl_jax.lm.preference import compared
 from seqrl_jax.lm.reward_model import ANCHORS, RewardModel, counts, plackett_luce
+from seqrl_jax.lm.rlhf import RLHF
 from seqrl_jax.lm.stage import Aligning, advance, begin
 from seqrl_jax.lm.tasks import make_task
 from seqrl_jax.naming import SpecError
@@ -165,6 +166,19 @@ def test_a_fit_keeps_the_weights_that_held_out_rankings_like_best(setting):
     assert loss(state.best, held) == pytest.approx(float(state.best_loss[0]), rel=1e-4)
     assert loss(state.best, held) < loss(state.trained, held)
     assert loss(state.trained, training) < loss(state.best, training)
+
+
+@pytest.mark.parametrize(("rankings", "batch"), [(2, 1), (2, 128), (1000, 1), (1000, 128)])
+def test_some_rankings_are_held_out_and_some_learned_however_large_the_share(rankings, batch):
+    for share in (1e-4, 0.5, 0.9999):
+        held = RewardModel(held_out=share, batch=batch)._held_out_batches(jnp.arange(rankings))
+        assert 1 <= held.size < rankings
+
+
+def test_a_round_has_a_ranking_to_learn_from():
+    with pytest.raises(ValueError, match="prompts is 5 and rounds is 3: a round needs a ranking to learn from"):
+        RLHF(prompts=5, rounds=3)
+    assert RLHF(prompts=6, rounds=3).rounds == 3
 
 
 def test_a_score_is_read_at_the_last_spoken_token(setting):
