@@ -13,14 +13,19 @@ class JSONError(ValueError):
 
 
 def parsed(content: bytes | str, constants: bool = False) -> Any:
-    """The value of JSON text.
+    """The value of JSON text, of characters alone: half of a surrogate pair is none, and no file takes it.
 
     Args: constants: take NaN, Infinity and -Infinity, which are no JSON, but which Python and others write.
     Raises: JSONError, naming the key where that is it.
     """
     constant = None if constants else _refuse_constant
     try:
-        return json.loads(content, parse_constant=constant, object_pairs_hook=_without_repetition)
+        text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
+        value = json.loads(text, parse_constant=constant, object_pairs_hook=_without_repetition)
+        text.encode()
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except JSONError:
         raise
     except RecursionError as error:

@@ -20,6 +20,10 @@ def test_what_json_writes_comes_back(value):
     assert parsed(json.dumps(value)) == value
 
 
+def test_both_halves_of_a_pair_are_one_character():
+    assert parsed(rb'["\ud83d\ude00"]') == ["\U0001f600"]
+
+
 def test_constants_are_taken_where_that_is_asked_for(tmp_path):
     assert parsed("[Infinity]", constants=True) == [float("inf")]
     (tmp_path / "a.json").write_text('{"a": -Infinity}')
@@ -37,6 +41,10 @@ def test_constants_are_taken_where_that_is_asked_for(tmp_path):
         (b"\xff\xfe\xff", "^not JSON"),
         ('{"a": Infinity, "a": NaN}', "is no number of JSON"),
         ("[" * 100_000, "^nested too deeply$"),
+        (r'{"a": ["\ud800"]}', "^not JSON .*surrogates not allowed"),
+        (r'{"\uDFff": 1}', "^not JSON .*surrogates not allowed"),
+        ('["\ud800"]', "^not JSON .*surrogates not allowed"),
+        (b'["\xed\xa0\x80"]', "^not JSON .*can't decode"),
     ],
 )
 def test_what_is_not_json_or_says_two_things_is_refused_in_a_line(content, why):

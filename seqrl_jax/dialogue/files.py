@@ -308,6 +308,9 @@ def _parquet(dialogues: Iterable[Dialogue]) -> bytes:
 def _from_parquet(path: Path) -> Iterator[tuple[str, Dialogue]]:
     pyarrow = _pyarrow()
     try:
+        names = pyarrow.parquet.read_schema(path).names
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise LogError(f"{path}: column {twice[0]!r} stands there twice")
         rows = pyarrow.parquet.read_table(path).to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise LogError(f"{path}: not Parquet ({error})") from None

@@ -89,7 +89,7 @@ def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
         ]
         for turn, reply in zip(turns, replies[1:], strict=False):
             turn["reply"] = reply
-        for turn, chance in zip(turns, episode.infos.get(PROBABILITY, ()), strict=False):
+        for turn, chance in zip(turns, _chances(episode.id, episode.infos.get(PROBABILITY, ())), strict=False):
             if not np.isnan(chance):
                 turn[PROBABILITY] = float(chance)
         yield (
@@ -140,9 +140,17 @@ def _minari() -> tuple[Any, Any, Any]:
 
 def _words(about: Mapping[str, Any], key: str) -> list[str]:
     names = about[key]
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{key!r} of its metadata is no list of words")
     return [name.replace("_", " ") for name in names]
+
+
+def _chances(episode: int, infos: Any) -> np.ndarray:
+    """[turns], NaN where none is known."""
+    chances = np.asarray(infos)
+    if chances.ndim != 1 or chances.dtype.kind not in "iuf":
+        raise ValueError(f"episode {episode}: {PROBABILITY!r} of its infos is no list of numbers")
+    return chances
 
 
 def _named(episode: int, what: str, numbers: Any, names: Sequence[str]) -> list[str]:

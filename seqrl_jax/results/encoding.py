@@ -19,16 +19,9 @@ def from_json(content: bytes | str) -> Record:
     a record, of a newer version, of another type, out of range, contradictory.
     """
     try:
-        text = content if isinstance(content, str) else content.decode("utf-8")
-        if "\\ud" in text.lower():
-            json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8")
-        data = parsed(text)
+        data = parsed(content)
     except JSONError as error:
         raise RecordError(str(error)) from error
-    except ValueError as error:
-        raise RecordError(f"not JSON ({error})") from error
-    except RecursionError as error:
-        raise RecordError("nested too deeply") from error
     if not isinstance(data, dict) or "schema" not in data:
         raise RecordError("not a record of seqrl_jax")
     version = data["schema"]

@@ -297,7 +297,19 @@ def test_a_task_that_a_line_names_and_nobody_can_make_is_that_lines_fault(tmp_pa
     assert len(read_log(path, game).length) == 2, "a file that is gone cannot be asked"
 
 
-@pytest.mark.parametrize("line", [b"{", b"[" * 5000, b"\xff", b'{"game": NaN}', b"null", b'"text"'])
+def test_a_column_that_stands_twice_is_named_in_one_line(tmp_path, game, log):
+    parquet, path = pytest.importorskip("pyarrow.parquet"), tmp_path / "log.parquet"
+    write_log(path, SPEC, game, log, 11)
+    table = parquet.read_table(path)
+    parquet.write_table(table.append_column("said", table.column("reply")), path)
+    with pytest.raises(LogError, match=r"log\.parquet: column 'said' stands there twice$"):
+        read_log(path, game)
+
+
+HALF = rb'{"game": "negotiation", "opening": "\ud800", "turns": [], "terminated": true, "truncated": false}'
+
+
+@pytest.mark.parametrize("line", [b"{", b"[" * 5000, b"\xff", b'{"game": NaN}', b"null", b'"text"', HALF])
 def test_what_is_no_line_of_a_log_is_refused(tmp_path, game, line):
     path = tmp_path / "log.jsonl"
     path.write_bytes(line + b"\n")
@@ -377,6 +389,7 @@ def test_a_dataset_that_is_none_of_this_game_is_refused(minari, game, log):
     ("change", "why"),
     [
         ({"utterances": "abc"}, "'utterances' of its metadata is no list of words"),
+        ({"utterances": 5}, "'utterances' of its metadata is no list of words"),
         ({"replies": [1, 2, 3]}, "'replies' of its metadata is no list of words"),
         ({"utterances": ["one"]}, "is none of the 1 that it names"),
         ({"replies": ["one"]}, "is none of the 1 that it names"),
@@ -388,3 +401,24 @@ def test_a_dataset_whose_words_are_not_those_of_its_numbers_is_refused(minari, g
     minari.load_dataset("seqrl/negotiation-v0").storage.update_metadata(change)
     with pytest.raises(LogError, match=f"^minari:seqrl/negotiation-v0: .*{why}"):
         read_log(path, game)
+
+
+@pytest.mark.parametrize("chances", [["x", "y"], [[0.5, 0.5], [0.5, 0.5]]])
+def test_a_dataset_whose_probabilities_are_no_numbers_is_refused(minari, game, log, chances):
+    write_log(Path("minari:negotiation-v0"), SPEC, game, log, 11)
+    made = minari.load_dataset("negotiation-v0")
+    episode = minari.data_collector.EpisodeBuffer(
+        observations=[0, 9],
+        actions=[0],
+        rewards=[-5.0],
+        terminations=[True],
+        truncations=[False],
+        infos={"probability": chances},
+    )
+    spaces = {"action_space": made.action_space, "observation_space": made.observation_space}
+    with pytest.warns(UserWarning):
+        minari.create_dataset_from_buffers("other-v0", [episode], data_format="arrow", **spaces)
+    about = {name: made.storage.metadata[name] for name in ("game", "utterances", "replies")}
+    minari.load_dataset("other-v0").storage.update_metadata(about)
+    with pytest.raises(LogError, match=r"^minari:other-v0: episode 0: 'probability' of its infos is no list"):
+        read_log(Path("minari:other-v0"), game)
