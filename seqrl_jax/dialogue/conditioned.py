@@ -3,7 +3,7 @@
     pi(u | h) is proportional to pi_logs(u | h) P(R in top | h, u)
 
 is the limit of filtered imitation and of return-conditioned models with unlimited data and capacity. It is computed
-over beliefs, turns and what was earned so far: what has been earned is part of the history, and of the return.
+over beliefs, turns and what was earned so far: where replies tell it, it is part of the history, and of the return.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def conditioned_on_best(known: Known, best: float) -> Conditioned:
     """Imitation of the dialogues that at least 1 - best of all fall short of, and of those that nobody outdoes.
 
     Where no return in the top can be reached any more, it goes on as the logs do. Without a discount.
-    Raises: ValueError where rewards are no multiples of one number, or the task has a discount; TooLarge.
+    Raises: ValueError as `outcomes_of`; TooLarge.
     """
     graph, horizon = known.beliefs.graph, known.horizon
     outcomes = outcomes_of(known)

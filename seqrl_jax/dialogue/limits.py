@@ -17,8 +17,8 @@ from seqrl_jax.dialogue.refuel import Refuel
 def limit_of(method: Method, known: Known) -> float | None:
     """What a method earns there; None where that is not known.
 
-    Raises: TooLarge for a game whose dialogues are too many; ValueError for one with a discount, or whose returns are
-        on no grid.
+    Raises: TooLarge for a game whose dialogues are too many; ValueError for one with a discount, whose returns are on
+        no grid, or whose replies do not tell what was paid.
     """
     if isinstance(method, Imitation):
         return conditioned_on_best(known, method.best).value

@@ -15,12 +15,13 @@ there merit and luck are uncorrelated, and share the variance between them.
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
-from seqrl_jax.dialogue.exact import Known, Plan
-from seqrl_jax.exact.belief import BeliefGraph
-from seqrl_jax.tasks.tables import with_data
-from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.dialogue.exact import Known, Plan, action_values
+from seqrl_jax.dialogue.steps import Steps, steps_of
+from seqrl_jax.exact.graph import DecisionGraph
+
+ROUNDING = 1e-12
+"""A variance below so much of the mean square is none."""
 
 
 def luck_share(known: Known) -> float:
@@ -35,61 +36,29 @@ def luck_share(known: Known) -> float:
 
 def variances(known: Known, policy: np.ndarray, plan: Plan) -> tuple[float, float]:
     """(of the return, of the luck against the plan's values), means over openings, when a policy [N, A] speaks."""
-    steps = Steps(known.game.task, known.beliefs)
-    returns, luck = np.zeros((2, known.beliefs.graph.num_nodes))
-    logged = np.zeros(known.beliefs.graph.num_nodes)
-    discount = known.game.task.discount
-    for t in reversed(range(known.horizon)):
-        # Var = E[Var | u, what followed] + Var of the mean: by the moments of reward and what follows it.
-        mean, square = steps.moments(discount * logged)
-        spread = discount**2 * steps.onward(returns)
-        total = (policy * mean).sum(1)
-        returns = (policy * (square + spread)).sum(1) - total**2
-        logged = total
-        mean, square = steps.moments(discount * plan.values[t + 1])
-        luck = (policy * (square - mean**2 + discount**2 * steps.onward(luck))).sum(1)
-    start = known.beliefs.graph.start
-    return float(start @ returns), float(start @ luck)
+    graph, steps = known.beliefs.graph, steps_of(known)
+    q = np.stack([action_values(graph, onward) for onward in plan.values[1:]])
+    nothing = np.zeros_like(plan.values)
+    return _variance(graph, steps, policy, nothing, np.zeros_like(q)), _variance(graph, steps, policy, plan.values, q)
 
 
-class Steps:
-    """The law of (reward, next belief) of every belief and utterance: rewards depend on the states, too."""
+def _variance(graph: DecisionGraph, steps: Steps, policy: np.ndarray, values: np.ndarray, q: np.ndarray) -> float:
+    """Of the discounted sum of r + gamma V(next belief) - Q over a dialogue, a mean over openings.
 
-    def __init__(self, task: TabularPOMDP, beliefs: BeliefGraph) -> None:
-        graph = beliefs.graph
-        self.shape = graph.reward.shape
-        self.transition: sparse.csr_matrix = graph.transition
-        self.reward = graph.reward
-        self.reward_square = beliefs.belief @ task.kernel.square.T
-        self._paid = _reward_before(task, beliefs)
-
-    def onward(self, value: np.ndarray) -> np.ndarray:
-        """[N, A]: the mean of a value [N] of what follows."""
-        following: np.ndarray = self.transition @ value
-        return following.reshape(self.shape)
-
-    def moments(self, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[N, A] twice: the mean and the mean square of reward plus the value [N] of what follows."""
-        both = (self._paid @ value).reshape(self.shape)
-        return self.reward + self.onward(value), self.reward_square + 2 * both + self.onward(value**2)
-
-
-def _reward_before(task: TabularPOMDP, beliefs: BeliefGraph) -> sparse.csr_matrix:
-    """[N * A, N]: the mean of reward where it leads from (belief, utterance) to the next belief, else 0.
-
-    The next belief is known by utterance and reply, so the reward's mean is taken over states and the states entered.
+    Args: policy: [N, A]. values: V, [H + 1, N]. q: [H, N, A].
     """
-    graph, num_a = beliefs.graph, task.num_actions
-    coo = graph.transition.tocoo()
-    node, action = coo.row // num_a, coo.row % num_a
-    reply = graph.label[coo.col]
-    kernel = task.kernel
-    data = np.zeros(len(coo.data))
-    for a in range(num_a):
-        mine = np.flatnonzero(action == a)
-        if len(mine):
-            # [S, O]: sum over s' of T r Z.
-            move = kernel.moves[a]
-            paid = (with_data(move, move.data * kernel.pays[a].data) @ kernel.shows[a]).toarray()
-            data[mine] = np.einsum("ns,sn->n", beliefs.belief[node[mine]], paid[:, reply[mine]])
-    return sparse.csr_matrix((data, (coo.row, coo.col)), shape=graph.transition.shape)
+    first, second = np.zeros((2, len(steps.node)))
+    for t in reversed(range(graph.horizon)):
+        value = values[t + 1][steps.node]
+        after = graph.discount * (value + first)
+        after_square = graph.discount**2 * (value**2 + 2 * value * first + second)
+        first, second = np.zeros((2, len(steps.node)))
+        for a, (onward, paid) in enumerate(zip(steps.onward, steps.paid, strict=True)):
+            said, less = policy[steps.node, a], q[t][steps.node, a]
+            mean = steps.reward[a] + onward @ after
+            square = steps.square[a] + 2 * (paid @ after) + onward @ after_square
+            first += said * (mean - less)
+            second += said * (square - 2 * less * mean + less**2)
+    first, second = (np.bincount(steps.node, steps.weight * each, graph.num_nodes) for each in (first, second))
+    variance = float(graph.start @ (second - first**2))
+    return variance if variance > ROUNDING * (graph.start @ second) else 0.0

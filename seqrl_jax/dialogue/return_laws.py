@@ -1,4 +1,8 @@
-"""What utterances pay, as laws: returns are on a grid of multiples of one number."""
+"""What utterances pay, as laws: returns are on a grid of multiples of one number.
+
+Methods read what is said and no rewards. Only where replies tell them is what has been earned known to who reads, and
+what is still to come the same whatever was paid.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.steps import replies_tell_rewards
 from seqrl_jax.tasks.tables import with_data
 
 FINEST = 1e-6
@@ -36,10 +41,13 @@ class Outcomes:
 
 
 def outcomes_of(known: Known) -> Outcomes:
-    """Raises: ValueError where rewards are no multiples of one number, or the task has a discount."""
+    """Raises: ValueError where rewards are no multiples of one number, or no reply tells of one, or the task has a
+    discount."""
     task, graph, belief = known.game.task, known.beliefs.graph, known.beliefs.belief
     if task.discount != 1:
         raise ValueError(f"{task.name}: laws of returns are computed without a discount")
+    if not replies_tell_rewards(known):
+        raise ValueError(f"{task.name}: laws of returns are computed where replies tell what was paid")
     transition, reward, observation, _ = task.lists
     possible = np.unique(np.round(np.concatenate([pay.data for pay in reward]) / FINEST).astype(np.int64))
     common = int(np.gcd.reduce(possible)) or 1

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from seqrl_jax.dialogue.exact import Known, action_values
+from seqrl_jax.dialogue.game import Game, anything
+from seqrl_jax.dialogue.limits import limit_of
 from seqrl_jax.dialogue.luck import luck_share, variances
+from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.tasks.build import build, ends, goes, uniform
 from seqrl_jax.tasks.tabular import with_discount
 
 BETA = 0.6
@@ -85,3 +89,37 @@ def test_merit_and_luck_share_the_variance(discount):
     returns, luck = variances(known, known.behaviour, known.logged)
     squares = np.square(merits)
     assert squares.mean() == pytest.approx(returns - luck, abs=6 * squares.std() / len(squares) ** 0.5)
+
+
+def coin(told, turns=2, discount=1.0):
+    """Betting wins or loses 1, by a coin that was thrown before the dialogue; a reply may tell of the coin."""
+    sides, said = (1.0, -1.0), ["bet", "wait", "stop"]
+    step = lambda side, utterance: ends(0.0) if utterance == "stop" else goes(side, side if utterance == "bet" else 0.0)
+    reply = lambda utterance, side: "won" if told and utterance == "bet" and side > 0 else "hm"
+    task = build("coin", sides, said, ["hm", "won"], uniform(sides), step, lambda _: "hm", discount, turns, reply)
+    return Known(Game(task, (anything(1.0, sides, said),)))
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.5])
+def test_rewards_of_which_no_reply_tells_are_one_coin(discount):
+    """R = +-(b_0 + gamma b_1), b the bets: E[R^2] = 1/3 + gamma^2 2/9 + 2 gamma 1/9, all of it luck, as V is 0."""
+    known = coin(told=False, discount=discount)
+    expected = 1 / 3 + discount**2 * 2 / 9 + 2 * discount / 9
+    assert variances(known, known.behaviour, known.logged) == pytest.approx((expected, expected))
+
+
+def test_behind_a_bet_whose_end_is_told_nothing_is_luck():
+    """One in three bets first, and knows then that the next turn is worth +-1/3: luck of 4/3 either way. One in three
+    waits, and one in three of these bets then: luck of 1. The return's law is as if nothing was told."""
+    known = coin(told=True)
+    expected = 1 / 3 + 2 / 9 + 2 / 9, 1 / 3 * 16 / 9 + 1 / 9
+    assert variances(known, known.behaviour, known.logged) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["filtered_bc", "decision_transformer", "multi_turn_dpo"])
+def test_where_no_reply_tells_of_rewards_no_limit_is_known(name):
+    """What was earned is no part of what is read there."""
+    method = make_method(name)
+    assert limit_of(method, coin(told=True)) is not None
+    with pytest.raises(ValueError, match="computed where replies tell what was paid"):
+        limit_of(method, coin(told=False))
