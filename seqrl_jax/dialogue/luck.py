@@ -59,6 +59,7 @@ def _variance(graph: DecisionGraph, steps: Steps, policy: np.ndarray, values: np
             square = steps.square[a] + 2 * (paid @ after) + onward @ after_square
             first += said * (mean - less)
             second += said * (square - 2 * less * mean + less**2)
-    first, second = (np.bincount(steps.node, steps.weight * each, graph.num_nodes) for each in (first, second))
-    variance = float(graph.start @ (second - first**2))
-    return variance if variance > ROUNDING * (graph.start @ second) else 0.0
+    opened = lambda of_step: np.bincount(steps.node, steps.weight * of_step, graph.num_nodes)
+    square = opened(second)
+    variance = float(graph.start @ (square - opened(first) ** 2))
+    return variance if variance > ROUNDING * (graph.start @ square) else 0.0
