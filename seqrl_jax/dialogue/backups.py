@@ -32,15 +32,37 @@ class Estimates(NamedTuple):
     cost: Array
 
 
+class Towards:
+    """What every one of them is."""
+
+    @property
+    def tau(self) -> float:
+        """Of which expectile of Q' over what was said V is, where it is learned; .5: the mean."""
+        return 0.5
+
+    @property
+    def promises_returns(self) -> bool:
+        """Whether Q is a return, and not less some price."""
+        return True
+
+    def learns_value(self, compares: bool) -> bool:
+        """Whether V is learned. Args: compares: whether what is said is compared with it."""
+        return compares
+
+    def goal(self, estimates: Estimates, batch: Batch) -> Array:
+        """[T, B]: what Q of what was said is fitted to."""
+        raise NotImplementedError
+
+
 @hyperparameters
-class Return:
+class Return(Towards):
     """Q of who spoke in the logs: the whole return from there on."""
 
     def goal(self, estimates: Estimates, batch: Batch) -> Array:
         return return_to_go(batch.reward, batch.onward, batch.own)
 
 
-class OneStep:
+class OneStep(Towards):
     """r + the value of the next decision."""
 
     def following(self, estimates: Estimates, batch: Batch) -> Array:
@@ -78,13 +100,24 @@ class Expectile(OneStep):
 
     expectile: Share = 0.8
 
+    @property
+    def tau(self) -> float:
+        return self.expectile
+
+    def learns_value(self, compares: bool) -> bool:
+        return True
+
     def following(self, estimates: Estimates, batch: Batch) -> Array:
         return estimates.v
 
 
 @hyperparameters
 class Own(OneStep):
-    """The mean of Q' over what the method itself would say: of who draws candidates, the mean of the best of them."""
+    """The mean of Q' over what the method itself would say: of who draws candidates, the mean of the best of them. That
+    is V as well."""
+
+    def learns_value(self, compares: bool) -> bool:
+        return False
 
     def following(self, estimates: Estimates, batch: Batch) -> Array:
         return jnp.sum(jnp.exp(estimates.law) * estimates.target_q, -1)
@@ -96,6 +129,10 @@ class Soft(OneStep):
     log sum pi_logs exp(beta Q') / beta, the value of KL control, whose Psi is log pi_logs + beta Q.
 
     Source: Jaques et al. (2019), sec. 4.2."""
+
+    @property
+    def promises_returns(self) -> bool:
+        return False
 
     def following(self, estimates: Estimates, batch: Batch) -> Array:
         return jnp.sum(jnp.exp(estimates.law) * estimates.target_q, -1) - estimates.cost

@@ -32,7 +32,7 @@ Decay = Annotated[float, Meta(gt=0, lt=1)]
 
 
 def turn_weights(turn: Array, turns: Array, decay: Array | float) -> Array:
-    """phi(t, T) of turns t among T: falling from 1 / (1 + ... ) to little. Source: Shi et al. (2024), eq. 13."""
+    """phi(t, T) of turns t among T, numbered from 0: falling from 1. Source: Shi et al. (2024), eq. 13."""
     t, length = turn.astype(jnp.float32), turns.astype(jnp.float32)
     return decay**t * (1 - decay ** (length - t)) / (1 - decay**length)
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from seqrl_jax.dialogue.data import Data, batch_of
-from seqrl_jax.dialogue.decisions import mean_over
+from seqrl_jax.dialogue.method import Method, Training
+from seqrl_jax.dialogue.offline import imitation
 from seqrl_jax.dialogue.reader import predictions
 from seqrl_jax.dialogue.views import Spelling
-from seqrl_jax.networks.distributions import Categorical
-
-if TYPE_CHECKING:
-    from seqrl_jax.dialogue.method import Method, Training
 
 
 def imitated(method: Method, spelling: Spelling, data: Data, training: Training, updates: int, batch: int) -> Training:
@@ -32,8 +29,7 @@ def imitated(method: Method, spelling: Spelling, data: Data, training: Training,
         symbol, said = batch_of(data, spelling, drawn)
 
         def loss(weights: Any) -> Any:
-            policy = predictions(reader, weights, symbol)["policy"]
-            return mean_over(said.own.astype(jnp.float32), -Categorical(policy, said.legal).log_prob(said.symbol))
+            return imitation(predictions(reader, weights, symbol)["policy"], said, said.own.astype(jnp.float32))
 
         change, opt_state = method.optimiser.update(jax.grad(loss)(weights), opt_state, weights)
         return (optax.apply_updates(weights, change), opt_state, key), None

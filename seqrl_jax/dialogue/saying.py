@@ -53,6 +53,14 @@ class Says:
         """Who says it. Args: talker: one who draws symbol by symbol from the law; listener: how it reads on."""
         return talker
 
+    def rivals(self, outputs: Outputs, legal: Array) -> Array:
+        """[...]: logsumexp of Q over what might have been said instead, which conservatism pushes down."""
+        return jax.nn.logsumexp(masked(outputs["q"], legal), -1)
+
+    def price(self, law: Array, outputs: Outputs, legal: Array) -> Array:
+        """[...]: what it costs to say what its law, log-probabilities [..., V], says and not what the logs say."""
+        return jnp.zeros(law.shape[:-1])
+
     def losses(self, outputs: Outputs, merit: Array, batch: Batch) -> dict[str, Array]:
         """Args: merit: [T, B], Q - V of what was said, without gradient."""
         return {"cross_entropy": imitation(outputs["policy"], batch, batch.own.astype(jnp.float32))}
@@ -87,6 +95,11 @@ class Perturbed(Says):
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return Categorical(logs(outputs, legal) + self.beta * outputs["q"], legal)
 
+    def price(self, law: Array, outputs: Outputs, legal: Array) -> Array:
+        """KL / beta. At beta = 0 it says what the logs say, which costs nothing, however logarithms are rounded."""
+        divergence = jnp.sum(jnp.exp(law) * (law - logs(outputs, legal)), -1)
+        return jnp.where(self.beta > 0, divergence / jnp.where(self.beta > 0, self.beta, 1.0), 0.0)
+
 
 @hyperparameters
 class BestOf(Says):
@@ -96,6 +109,10 @@ class BestOf(Says):
 
     def law(self, outputs: Outputs, legal: Array) -> distrax.Categorical:
         return _possible(best_of(logs(outputs, legal), masked(outputs["q"], legal), self.candidates), legal)
+
+    def rivals(self, outputs: Outputs, legal: Array) -> Array:
+        """Of candidates: as often as the imitated logs would say them."""
+        return jax.nn.logsumexp(masked(outputs["q"], legal) + logs(outputs, legal), -1)
 
 
 @hyperparameters

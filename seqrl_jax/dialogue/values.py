@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import distrax
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -16,7 +15,7 @@ from seqrl_jax.dialogue.data import Batch
 from seqrl_jax.dialogue.decisions import mean_over
 from seqrl_jax.dialogue.offline import Reading, Terms
 from seqrl_jax.dialogue.reader import Outputs, predictions
-from seqrl_jax.dialogue.saying import Beam, BestOf, Perturbed, SaysField, logs
+from seqrl_jax.dialogue.saying import Beam, Perturbed, SaysField
 from seqrl_jax.dialogue.targets import Once, TargetsField
 from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.naming import require
@@ -65,11 +64,10 @@ class Values(Bootstrapped):
         goal = self.towards.goal(estimates, batch)
         terms = {
             "td_loss": 0.5 * mean_over(own, jnp.square(chosen - goal)),
-            "conservative_loss": self.conservatism * mean_over(own, self._against(outputs, batch) - chosen),
+            "conservative_loss": self.conservatism * mean_over(own, self.says.rivals(outputs, batch.legal) - chosen),
         }
         if self._has_value:
-            tau = self.towards.expectile if isinstance(self.towards, Expectile) else 0.5
-            terms["value_loss"] = mean_over(own, expectile_loss(said - outputs["v"][..., 0], tau))
+            terms["value_loss"] = mean_over(own, expectile_loss(said - outputs["v"][..., 0], self.towards.tau))
         terms |= self.says.losses(outputs, said - estimates.v, batch)
         return Terms(sum(terms.values(), jnp.float32(0)), terms)
 
@@ -84,7 +82,7 @@ class Values(Bootstrapped):
         return self.targets.target_outputs(read, key)
 
     def promised(self, spelling: Spelling, weights: Weights, symbol: Array, own: Array) -> Array | None:
-        if isinstance(self.towards, Soft) or self.symbol_discount != 1:
+        if not self.towards.promises_returns or self.symbol_discount != 1:
             return None  # its values are no returns: less what it costs to leave the logs, or what many symbols cost
         q = predictions(self.reader(spelling), weights, symbol.T)["q"]
         first = jnp.argmax(own.T[1:], 0)
@@ -99,21 +97,10 @@ class Values(Bootstrapped):
     @property
     def _has_value(self) -> bool:
         """Whether V is learned: to be learned towards, or to be compared with where it is not that of its own law."""
-        return isinstance(self.towards, Expectile) or (self.says.compares and not isinstance(self.towards, Own))
+        return self.towards.learns_value(self.says.compares)
 
     def _estimates(self, outputs: Outputs, target: Outputs, batch: Batch) -> Estimates:
         law = masked(self.law(target, batch.legal).logits, batch.legal)
         target_q = target["q"]
         v = outputs["v"][..., 0] if self._has_value else jnp.sum(jnp.exp(law) * target_q, -1)
-        cost = jnp.zeros_like(v)
-        if isinstance(self.says, Perturbed):
-            # At beta = 0 it says what the logs say, which costs nothing, however logarithms are rounded.
-            beta = self.says.beta
-            left = jnp.sum(jnp.exp(law) * (law - logs(target, batch.legal)), -1)
-            cost = jnp.where(beta > 0, left / jnp.where(beta > 0, beta, 1.0), 0.0)
-        return Estimates(outputs["q"], target_q, v, law, cost)
-
-    def _against(self, outputs: Outputs, batch: Batch) -> Array:
-        """[T, B]: what stands against Q of what was said."""
-        q = masked(outputs["q"], batch.legal)
-        return jax.nn.logsumexp(q + logs(outputs, batch.legal) if isinstance(self.says, BestOf) else q, -1)
+        return Estimates(outputs["q"], target_q, v, law, self.says.price(law, target, batch.legal))
