@@ -50,6 +50,8 @@ def commit() -> str | None:
     """The git commit of the package's source, with `+` if it was changed since; None where it is not in a checkout."""
     here = Path(__file__).parent
     try:
+        # A package that is installed below somebody's project is not of the commit of that.
+        _git(here, "ls-files", "--error-unmatch", "--", Path(__file__).name)
         head = _git(here, "rev-parse", "HEAD")
         return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no", "--", "..") else "")
     except (OSError, subprocess.SubprocessError):

@@ -53,3 +53,17 @@ def test_the_commit_is_that_of_the_checkout():
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     expected = head.stdout.strip() if head.returncode == 0 else ""
     assert (provenance.commit() or "").rstrip("+") == expected
+
+
+def test_a_package_that_is_installed_in_another_checkout_is_not_of_its_commit(tmp_path, monkeypatch):
+    git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "somebody's project"]):
+        subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    installed = tmp_path / ".venv" / "seqrl_jax" / "results" / "provenance.py"
+    installed.parent.mkdir(parents=True)
+    installed.write_text("")
+    monkeypatch.setattr(provenance, "__file__", str(installed))
+    assert provenance.commit() is None
+    subprocess.run([*git, "add", "-f", str(installed)], cwd=tmp_path, check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert provenance.commit() == head.stdout.strip() + "+", "once it is part of the project, it is"
