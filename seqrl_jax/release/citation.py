@@ -9,6 +9,8 @@ TITLE = "seqrl_jax: reinforcement learning with sequence models on tasks whose a
 AUTHORS = ("The seqrl_jax developers",)
 """Of the software; of results, unless others are named."""
 LICENSE = "Apache-2.0"
+ESCAPED = {**{sign: "\\" + sign for sign in "&%$#_"}, "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+"""What LaTeX does not set as it stands, and how it does."""
 
 
 def citation() -> str:
@@ -33,7 +35,7 @@ def bibtex(release: Release) -> str:
     authors = " and ".join(f"{{{_latex(author)}}}" for author in release.authors)
     return (
         f"@misc{{seqrl_jax_{release.name[:8]},\n"
-        f"  title = {{{{{TITLE}}}}},\n"
+        f"  title = {{{{{_latex(TITLE)}}}}},\n"
         f"  author = {{{authors}}},\n"
         f"  year = {{{release.created[:4]}}},\n"
         f"  version = {{{', '.join(map(_latex, release.versions))}}},\n"
@@ -48,5 +50,5 @@ def kind(author: str) -> str:
 
 
 def _latex(name: str) -> str:
-    """A name without the braces and backslashes that would end its field."""
-    return "".join("\\" + sign if sign in "&%$#_" else sign for sign in name if sign not in "{}\\")
+    """Text as LaTeX sets it, without the braces and backslashes that would end its field."""
+    return "".join(ESCAPED.get(sign, sign) for sign in name if sign not in "{}\\")

@@ -3,6 +3,8 @@
 import builtins
 import json
 import os
+import shutil
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
@@ -173,6 +175,18 @@ def test_the_entry_says_which_version_made_the_results_whichever_is_installed(ma
     made_by = {record.versions["seqrl_jax"] for record in store.read(directory)[0]}
     monkeypatch.setattr(import_module("seqrl_jax.release.citation"), "__version__", "99.0")
     assert set(release.versions) == made_by and f"version = {{{', '.join(sorted(made_by))}}}" in bibtex(release)
+
+
+@pytest.mark.skipif(None in map(shutil.which, ("pdflatex", "bibtex")), reason="LaTeX is not installed")
+def test_latex_sets_the_entry(sections, tmp_path):
+    entry = bibtex(release(sections, tmp_path / "by", ["Ada & Co^~", "B_o #1"]))
+    (tmp_path / "results.bib").write_text(entry)
+    lines = [r"\documentclass{article}", r"\begin{document}", r"\nocite{*}", r"\bibliographystyle{plain}"]
+    (tmp_path / "page.tex").write_text("\n".join([*lines, r"\bibliography{results}", r"\end{document}"]))
+    latex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page"]
+    for command in (latex, ["bibtex", "page"], latex):
+        made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+        assert made.returncode == 0, made.stdout
 
 
 def test_authors_are_cited_and_end_no_field_of_the_entry(sections, tmp_path):
