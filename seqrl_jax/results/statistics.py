@@ -96,7 +96,7 @@ def estimate(values: ArrayLike, within: tuple[float, float] = (-math.inf, math.i
     """The mean over seeds.
 
     Args: values: [N], at least one. within: the range in which the truth is known to lie, so that the interval does.
-    Raises: ValueError if there is no value.
+    Raises: ValueError if there is no value, or one that is not finite.
     """
     return estimates([values], [within])[0]
 
@@ -140,13 +140,15 @@ def proportion(values: ArrayLike) -> Estimate:
     """A share of successes with Wilson's interval (1927, J. Am. Stat. Assoc. 22), which one of 0 or 1 has too.
 
     Args: values: [N] within [0, 1]: successes, or shares of successes in clusters, which count as one trial each.
-    Raises: ValueError if there is no value.
+    Raises: ValueError if there is no value, or one that is no share.
     """
     from scipy.special import ndtri
 
     shares = np.asarray(values, np.float64).reshape(-1)
     if not len(shares):
         raise ValueError("an estimate needs at least one value")
+    if not np.all((shares >= 0) & (shares <= 1)):
+        raise ValueError("a share lies within [0, 1]")
     size, share = len(shares), float(shares.mean())
     if size < 2:
         return Estimate(share, None, None)
@@ -242,8 +244,9 @@ def _strata(samples: Sequence[ArrayLike]) -> Samples:
     strata = [np.asarray(sample, np.float64).reshape(-1) for sample in samples]
     if not strata or any(stratum.size == 0 for stratum in strata):
         raise ValueError("an estimate needs at least one value of every task")
-    if np.abs(np.concatenate(strata)).max() > LARGEST:
-        raise ValueError(f"a number beyond {LARGEST:g}: of such nothing is estimated")
+    # Written so that NaN, which no comparison holds of, is refused too.
+    if not np.abs(np.concatenate(strata)).max() <= LARGEST:
+        raise ValueError(f"no number, or one beyond {LARGEST:g}: of such nothing is estimated")
     return together(strata)
 
 

@@ -247,3 +247,15 @@ def test_numbers_whose_sums_overflow_are_refused():
     for values in ([1e308, 1.7e308], [-1.7e308, 1.7e308, 0.0]):
         with pytest.raises(ValueError, match="beyond 1e"):
             estimate(values)
+
+
+def test_what_is_no_number_is_refused():
+    for values in ([math.nan], [0.0, math.nan, 1.0], [math.inf, 0.0]):
+        with pytest.raises(ValueError, match="no number"):
+            estimate(values)
+        with pytest.raises(ValueError, match="no number"):
+            over_tasks([[0.0, 1.0], values])
+        with pytest.raises(ValueError, match="within"):
+            proportion(values)
+    with pytest.raises(ValueError, match="within"):
+        proportion([0.5, 1.5])
