@@ -7,7 +7,7 @@ from statistics import fmean
 
 from seqrl_jax.report.compare import finished_pairs, scaled_pairs
 from seqrl_jax.report.sections import Section
-from seqrl_jax.results.record import Record
+from seqrl_jax.results.record import TOLERANCE, Record
 from seqrl_jax.results.statistics import estimates
 
 Cell = tuple[str, str]
@@ -16,8 +16,8 @@ Cell = tuple[str, str]
 
 def best(section: Section) -> frozenset[Cell]:
     """The trained method with the best mean score on each task, if it is better than every other trained one: the 95%
-    interval of each paired difference lies on its side of 0. On a task without such a method there is none, and none
-    where a seed failed that no scale of the task says how to count."""
+    interval of each paired difference lies on its side of 0, by more than rounding. On a task without such a method
+    there is none, and none where a seed failed that no scale of the task says how to count."""
     sign = -1 if section.track.columns[0].better == "lower" else 1
     first: list[Cell] = []
     differences: list[list[float]] = []
@@ -31,8 +31,8 @@ def best(section: Section) -> frozenset[Cell]:
 
 
 def _gains(section: Section, records: Sequence[Record], sign: int) -> list[tuple[str, list[float]]]:
-    """The trained method with the best mean score on a task, once for each other one, with by how much it is better of
-    every pair of seeds; nothing where it cannot be compared with all of them."""
+    """The trained method with the best mean score on a task, once for each other one, with by how much more than
+    rounding it is better of every pair of seeds; nothing where it cannot be compared with all of them."""
     metric = section.track.columns[0].metric
     trained = {record.method: record for record in records if record.steps_made and record.finished(metric)}
     if len(trained) < 2:
@@ -42,5 +42,10 @@ def _gains(section: Section, records: Sequence[Record], sign: int) -> list[tuple
     gains = []
     for other in (record for record in trained.values() if record is not first):
         pairs = scaled_pairs(section, other, first) or ([] if failed else finished_pairs(other, first, metric)[0])
-        gains.append((first.method, [sign * (mine - theirs) for theirs, mine in pairs]))
+        gains.append((first.method, [sign * (mine - theirs) - _rounding(mine) for theirs, mine in pairs]))
     return gains if all(gain for _, gain in gains) else []
+
+
+def _rounding(score: float) -> float:
+    """What two scores may differ by that are the same."""
+    return TOLERANCE * max(1.0, abs(score))

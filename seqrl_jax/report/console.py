@@ -163,7 +163,7 @@ def _grid(
             entries = [text(cell) if cell else "" for cell in cells]
             marked = frozenset(i for i, task in enumerate(tasks) if kind == "agent" and (task, method) in best)
             lines.append(Line(first.label, entries, _style(kind, first.marked_wrong), marked))
-    return Grid(title, tasks, lines)
+    return Grid(title, list(map(printable, tasks)), lines)
 
 
 def _proved_grid(section: Section) -> Grid:

@@ -73,7 +73,9 @@ def _markdown_table(title: str, header: Sequence[str], lines: Sequence[Sequence[
 
 def _latex_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """With the rules of booktabs, made smaller where it is wider than a line."""
-    row = lambda entries: " & ".join(entries) + r" \\"
+    # What ends a row takes a star, and a length in brackets, that the next one begins with.
+    guarded = lambda label: "{}" * label.startswith(("[", "*")) + label
+    row = lambda entries: " & ".join([guarded(entries[0]), *entries[1:]]) + r" \\"
     top = [
         r"\begin{table}",
         r"\centering",
@@ -114,7 +116,7 @@ def _latex(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", text)
+    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", text)
 
 
 def _csv(sections: Sequence[Section]) -> str:

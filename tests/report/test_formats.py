@@ -35,6 +35,15 @@ def test_the_best_is_better_than_every_other_by_paired_differences(section):
     assert best(section({})) == set(), "nobody to be better than"
 
 
+def test_rounding_is_no_difference(section):
+    alike = scores(*(value - 1e-8 for value in (0.2, 0.3, 0.4)))
+    assert best(section({}, alike)) == set(), "seeds that all lie as little lower"
+    large = {"metrics": {"return": [2e5, 3e5]}, "bounds": {}, "bounded_by": [], "seeds": [0, 1], "episodes": [1, 1]}
+    lower = {**large, "method": "bad"}
+    assert best(section(large, {**lower, "metrics": {"return": [2e5 - 0.01, 3e5 - 0.01]}})) == set()
+    assert best(section(large, {**lower, "metrics": {"return": [2e5 - 9, 3e5 - 9]}})) == {("first", "good")}
+
+
 def test_what_was_not_trained_does_not_compete(section):
     assert best(section({}, scores(0.1, 0.2, 0.3), scores(1.0, 1.0, 1.0, method="oracle", steps_made=0))) == {
         ("first", "good")
@@ -63,7 +72,9 @@ def test_latex_has_one_row_for_each_line_and_escapes_what_is_special(named):
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
 def test_latex_is_set_within_the_line_whatever_a_name_holds(section, tmp_path):
     long = scores(0.1, 0.2, 0.3, method=" ".join([NAME] * 20))
-    text = written([section({}, long, scores(0.1, 0.2, 0.3, method="‘é’ – ±†~"))], "latex")
+    others = ["‘é’ – ±†~", "[1ex]", "[no length]", "*", "a\n\nb"]
+    changes = [scores(0.1, 0.2, 0.3, method=name, task=name) for name in others]
+    text = written([section({}, long, *changes)], "latex")
     packages = re.match(r"% (\\usepackage{.*})\n", text)[1]
     page = "\n".join([r"\documentclass{article}", packages, r"\begin{document}", text, r"\end{document}"])
     (tmp_path / "table.tex").write_text(page, "utf-8")
@@ -71,6 +82,18 @@ def test_latex_is_set_within_the_line_whatever_a_name_holds(section, tmp_path):
     made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert made.returncode == 0, made.stdout
     assert "Overfull" not in made.stdout
+
+
+@pytest.mark.parametrize("format", ["md", "latex", "html"])
+def test_a_line_stays_one_whatever_a_name_holds(section, format):
+    here = written([section({"task": "a"}, scores(0.1, 0.2, 0.3, task="a"))], format)
+    broken = written([section({"task": "a\n\nb"}, scores(0.1, 0.2, 0.3, task="a\n\nb"))], format)
+    assert broken.count("\n") == here.count("\n")
+
+
+def test_markdown_reads_no_entity_and_no_mathematics_in_a_name(section):
+    text = written([section({}, scores(0.1, 0.2, 0.3, method="&lt; $x$"))], "md")
+    assert r"\&lt; \$x\$" in text
 
 
 def test_markdown_keeps_its_columns_whatever_a_name_holds(named):
