@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from seqrl_jax.figures import printable
 from seqrl_jax.naming import base
 from seqrl_jax.release.tables import TABLES
 from seqrl_jax.report.sections import Section
@@ -34,10 +35,11 @@ def about(sections: Sequence[Section], tuned: Tuned = NOTHING_TUNED) -> str:
     tracks = listed([section.track.name for section in sections])
     lines = [f"# {counted(len(records), 'cell')} of {tracks}", "", "## Methods", ""]
     for section in sections:
-        lines += [f"**{section.track.name}.** {paragraph(section, tuned)}", ""]
+        lines += [f"**{section.track.name}.** {printable(paragraph(section, tuned))}", ""]
     fewer = f"fewer where more than {DRAWN // RESAMPLES} runs stand behind one"
     lines += [f"{coverage()} They are of {RESAMPLES:,} resamples, {fewer}.", ""]
-    lines += ["## Commands", "", *sorted({f"    {record.command or 'unknown'}" for record in records}), ""]
+    commands = sorted({printable(record.command or "unknown") for record in records})
+    lines += ["## Commands", "", *(f"    {command}" for command in commands), ""]
     lines += [
         "## Tables",
         "",
@@ -55,7 +57,7 @@ def paragraph(section: Section, tuned: Tuned = NOTHING_TUNED) -> str:
     seeds = {seed for record in records for seed in record.seeds}
     sentences = [
         f"{counted(len(section.methods), 'method')} on {counted(len(section.tasks), 'task')}, "
-        f"{_span({len(record.seeds) for record in records})} seeds in each of {counted(len(records), 'cell')} "
+        f"{_span({len(record.seeds) for record in records}, 'seed')} in each of {counted(len(records), 'cell')} "
         f"(seeds {_numbers(seeds)}; {counted(runs, 'run')}, {failed} failed)",
         _training(records),
         _choosing(section, tuned),
@@ -73,12 +75,14 @@ def _training(records: Sequence[Record]) -> str:
     trained = [record for record in records if record.steps_made]
     if not trained:
         return "Nothing was trained"
-    methods = counted(len({record.method for record in trained}), "method")
+    methods = {record.method for record in trained}
     wrong = {record.method for record in records if record.marked_wrong}
-    marked = f". Theory says of {counted(len(wrong), 'method')} that they fall short here" * bool(wrong)
+    they_fall = "it falls" if len(wrong) == 1 else "they fall"
+    marked = f". Theory says of {counted(len(wrong), 'method')} that {they_fall} short here" * bool(wrong)
     return (
-        f"A run of the {methods} that train makes {_span({record.steps_made for record in trained})} steps, with the "
-        f"settings in the column config of the table cells{marked}"
+        f"A run of the {counted(len(methods), 'method')} that train{'s' * (len(methods) == 1)} makes "
+        f"{_span({record.steps_made for record in trained}, 'step')}, with the settings in the column config of the "
+        f"table cells{marked}"
     )
 
 
@@ -108,7 +112,7 @@ def _judging(section: Section) -> str:
     episodes = {episodes for record in sampled for episodes in record.episodes if episodes}
     errors = [error for record in sampled for error in record.standard_errors.get(score, []) if error]
     typical = f", with a median standard error of {statistics.median(errors):.2g}" if errors else ""
-    return f"{text} and a mean over {_span(episodes)} episodes for each seed in {len(sampled)}{typical}"
+    return f"{text} and a mean over {_span(episodes, 'episode')} for each seed in {len(sampled)}{typical}"
 
 
 def _proofs(section: Section) -> str:
@@ -123,7 +127,8 @@ def _proofs(section: Section) -> str:
         for bound in bounds.values()
         if not bound.is_exact
     ]
-    text = f"Of the tasks {counted(len(values), 'value')} are proved, {len(values) - len(open_)} of them exactly"
+    are = "is" if len(values) == 1 else "are"
+    text = f"Of the tasks {counted(len(values), 'value')} {are} proved, {len(values) - len(open_)} of them exactly"
     widest = f", the widest {max(open_, default=0):.1%} of what is proved of its task" if open_ else ""
     return f"{text} and {len(open_)} as intervals{widest}"
 
@@ -154,6 +159,7 @@ def _numbers(numbers: Collection[int]) -> str:
     return f"{ordered[0]} to {ordered[-1]}" if whole else listed(list(map(str, ordered)))
 
 
-def _span(numbers: Collection[int]) -> str:
+def _span(numbers: Collection[int], what: str) -> str:
+    """`1 seed`, `5 to 10 seeds`."""
     low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return counted(low, what) if low == high else f"{low:,} to {high:,} {what}s"

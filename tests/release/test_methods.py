@@ -4,7 +4,7 @@ import statistics
 
 from records import made_up
 
-from seqrl_jax.release.methods import paragraph
+from seqrl_jax.release.methods import about, paragraph
 from seqrl_jax.results.record import Bound, Spent
 
 
@@ -32,7 +32,7 @@ def test_the_paragraph_counts_what_the_records_hold(in_sections):
     for said in (
         "2 methods on 2 tasks, 3 seeds in each of 3 cells (seeds 0 to 2; 9 runs, 1 failed)",
         "A run of the 2 methods that train makes 100 to 200 steps",
-        "Theory says of 1 method that they fall short",
+        "Theory says of 1 method that it falls short here",
         "greedy in 1 cell and sampled in 2 cells",
         "exact in 2 cells and a mean over 100 to 400 episodes for each seed in 1, with a median standard error of 0.02",
         "5 values are proved, 4 of them exactly and 1 as intervals, the widest 10.0% of what is proved of its task",
@@ -40,6 +40,25 @@ def test_the_paragraph_counts_what_the_records_hold(in_sections):
         "jax 0.10.2",
     ):
         assert said in text
+
+
+def test_one_is_not_counted_as_several(in_sections):
+    (section,) = in_sections(
+        [made_up(seeds=[0], metrics={"return": [0.2]}, episodes=[1], steps_made=1, bounds={"history": Bound(1, 1, "")})]
+    )
+    text = paragraph(section)
+    for said in (
+        "1 method on 1 task, 1 seed in each of 1 cell (seeds 0; 1 run, 0 failed)",
+        "A run of the 1 method that trains makes 1 step, ",
+        "a mean over 1 episode for each seed in 1",
+        "1 value is proved, 1 of them exactly",
+    ):
+        assert said in text
+
+
+def test_what_a_record_says_stays_in_its_line_of_the_page(in_sections):
+    text = about(in_sections([made_up(device="a\n\n# b", command="c\nd")]))
+    assert "on a\\n\\n# b (" in text and "\n    c\\nd\n" in text
 
 
 def test_the_page_of_recorded_results_names_their_origin(records, written):
