@@ -4,6 +4,7 @@ answers at once."""
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import signal
@@ -45,8 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _write_any_text()
     options = parser().parse_args(arguments)
-    # Environments of one's own are found where the command is given, behind all that is installed.
-    sys.path.append(os.getcwd())
+    # Environments of one's own are found where the command is given, behind all that is installed; a folder that was
+    # removed holds none.
+    with contextlib.suppress(FileNotFoundError):
+        sys.path.append(os.getcwd())
     warnings.showwarning = note
     try:
         return import_module(f"seqrl_jax.commands.{options.command}").run(options) or 0

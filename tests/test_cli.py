@@ -380,6 +380,14 @@ def test_output_that_is_not_utf_8_ends_no_command(encoding):
     assert b"False 0 \\u2020 \\u03b3" in done.stdout and b"tmaze" in done.stdout
 
 
+def test_a_command_runs_where_the_folder_is_no_more(seqrl, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, out, err = seqrl("list", "--json")
+    assert code == 0 and err == "" and json.loads(out)["suites"]
+
+
 def test_a_task_file_may_end_in_any_case(seqrl, tmp_path):
     path = tmp_path / "tiger.pomdp"
     assert seqrl("export", "tiger:horizon=3", "--out", path)[0] == 0
