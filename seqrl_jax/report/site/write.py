@@ -165,6 +165,7 @@ def _environment() -> Environment:
         dash=words.NONE,
         two=words.two,
         figures=words.figures,
+        counted=words.counted,
         dagger=words.DAGGER,
         wrong_words=words.WRONG,
         coverage=coverage(),

@@ -180,6 +180,13 @@ def test_one_seed_is_a_dash_and_a_failed_cell_is_called_so(site, section, record
     assert "0.3 –" in words and "failed" in words and "0 of 3" in words
 
 
+def test_one_is_not_counted_as_several(site, section, record):
+    pages = site(quick=[section(record())])
+    index = pages["index.html"].words
+    assert "1 cell · 1 task · 1 agent" in index and "made up · 1 task · 1 agent" in index and "1 cell." in index
+    assert "Over 1 task, " in pages.about("agents", "good").words
+
+
 def test_tasks_without_certificates_are_marked(site, section, record):
     words = site(quick=[section(record(bounds={}, bounded_by=[]))]).about("tasks", "first").words
     assert "(not certified)" in words and "Nothing is proved about this task" in words
