@@ -142,7 +142,7 @@ def parser() -> argparse.ArgumentParser:
     data = command("data", "Write dialogues of a game's speakers to a file.")
     data.add_argument("game", help="NAME or NAME:key=value,...")
     data.add_argument("--episodes", type=values.within("Count"), default=1000, help="how many dialogues (1000)")
-    data.add_argument("--seed", type=values.within("Seed"), default=0)
+    data.add_argument("--seed", type=values.within("Seed"), default=0, help="of the dialogues (0)")
     data.add_argument(
         "--out", type=values.place, required=True, help="a path ending in .jsonl or .parquet, or minari:NAME"
     )
@@ -167,7 +167,9 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--log-to", choices=("tensorboard", "wandb", "trackio"), help="also log to this tracker, an extra")
 
-    run.add_argument("--executor", choices=("local", "ray", "slurm"), default="local", help="where rows run (here)")
+    run.add_argument(
+        "--executor", choices=("local", "ray", "slurm"), default="local", help="where rows run (local: here)"
+    )
     run.add_argument("--address", help="of a Ray cluster (default: the one that runs here, or one of this machine)")
     run.add_argument(
         "--resources",
@@ -207,12 +209,12 @@ def parser() -> argparse.ArgumentParser:
     who.add_argument("--random", action="store_true", help="any action alike")
     who.add_argument("--optimal", action="store_true", help="the best policy of the history (default)")
     watch.add_argument("--steps", type=values.within("Steps"), default=50_000, help="of training (50000)")
-    watch.add_argument("--seed", type=values.within("Seed"), default=0)
+    watch.add_argument("--seed", type=values.within("Seed"), default=0, help="of training and of the episode (0)")
     watch.add_argument("--gif", type=values.place, metavar="FILE", help="also a film of it")
 
     play = command("play", "Act yourself, with the exact belief on demand.")
     play.add_argument("task", help=task_help)
-    play.add_argument("--seed", type=values.within("Seed"), default=0)
+    play.add_argument("--seed", type=values.within("Seed"), default=0, help="of the episodes (0)")
 
     audit = command("audit", "Tell, exactly, which methods are valid: under partial observability, on language tasks.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{game_help}, or one of lm (default: all by name)")
@@ -241,7 +243,7 @@ def parser() -> argparse.ArgumentParser:
     )
     throughput.add_argument("--steps", type=values.within("Count"), default=1000, help="steps of each in a call (1000)")
     throughput.add_argument(
-        "--repeats", type=values.within("Count"), default=7, help="warm calls, of which the median counts"
+        "--repeats", type=values.within("Count"), default=7, help="warm calls, of which the median counts (7)"
     )
     throughput.add_argument(
         "--picture", type=values.place, metavar="FILE", help="also a PNG of steps/s against the batch"
@@ -269,24 +271,28 @@ def parser() -> argparse.ArgumentParser:
     )
     align.add_argument("--reward", type=values.path, help="what ppo, rloo and grpo maximise: the --out of a run of rm")
     align.add_argument(
-        "--steps", type=values.within("Count"), default=1000, help="gradient steps, or batches of answers"
+        "--steps", type=values.within("Count"), default=1000, help="gradient steps, or batches of answers (1000)"
     )
     align.add_argument(
-        "--batch", type=values.within("Count"), default=16, help="examples, packed rows or answers in each"
+        "--batch", type=values.within("Count"), default=16, help="examples, packed rows or answers in each (16)"
     )
     align.add_argument("--packing", action="store_true", help="of sft: short texts share rows of --context tokens")
-    align.add_argument("--group", type=values.within("Count"), default=8, help="answers to each prompt")
+    align.add_argument("--group", type=values.within("Count"), default=8, help="answers to each prompt (8)")
     align.add_argument(
-        "--answer", type=values.within("Count"), default=64, help="tokens of an answer that is drawn, at most"
+        "--answer", type=values.within("Count"), default=64, help="tokens of an answer that is drawn, at most (64)"
     )
-    align.add_argument("--learning-rate", type=values.within("PositiveFloat"), default=0.0005)
+    align.add_argument(
+        "--learning-rate", type=values.within("PositiveFloat"), default=0.0005, help="of Adam, falling to 0 (0.0005)"
+    )
     align.add_argument("--beta", type=values.within("Weight"), help="of dpo, ipo, kto (0.1), or the price of KL (0.05)")
     align.add_argument(
         "--held-out", type=values.within("Part"), default=0.1, help="share of the prompts that judge (0.1)"
     )
-    align.add_argument("--check-every", type=values.within("Count"), default=100, help="steps between checkpoints")
+    align.add_argument(
+        "--check-every", type=values.within("Count"), default=100, help="steps between checkpoints (100)"
+    )
     align.add_argument("--log-every", type=values.within("Count"), help="steps between lines (a hundredth of all)")
-    align.add_argument("--seed", type=values.within("Seed"), default=0)
+    align.add_argument("--seed", type=values.within("Seed"), default=0, help="of weights, batches and answers (0)")
     align.add_argument(
         "--mesh",
         type=values.mesh,
@@ -309,9 +315,9 @@ def parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("--count", type=values.within("Count"), default=1, help="how many (1)")
     sample.add_argument(
-        "--temperature", type=values.within("PositiveFloat"), default=1.0, help="1 as learned, below it surer"
+        "--temperature", type=values.within("PositiveFloat"), default=1.0, help="as learned at 1, surer below (1.0)"
     )
-    sample.add_argument("--seed", type=values.within("Seed"), default=0)
+    sample.add_argument("--seed", type=values.within("Seed"), default=0, help="of what is drawn (0)")
 
     score = command("align score", "Score the answers of a file by a reward model or a language model.", "align_score")
     score.add_argument("directory", type=values.path, help="of a model: an --out of align, or one in GPT-2's layout")
@@ -377,12 +383,17 @@ def _add_model(
 ) -> None:
     """The sizes of a language model; None where they may be left open."""
     model = command.add_argument_group(about)
-    model.add_argument("--width", type=values.within("Width"), default=width)
-    model.add_argument("--layers", type=values.within("Depth"), default=layers)
-    model.add_argument("--heads", type=values.within("Depth"), default=heads)
-    model.add_argument("--context", type=values.within("Count"), default=context, help="length of the texts, in tokens")
-    model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype)
-    model.add_argument("--attention", choices=("xla", "cudnn"), default="xla", help="cudnn: NVIDIA's, in bfloat16")
+    sizes = (
+        ("width", "Width", width, "numbers between its layers, for each token"),
+        ("layers", "Depth", layers, "how many"),
+        ("heads", "Depth", heads, "of attention, in each layer"),
+        ("context", "Count", context, "length of the texts, in tokens"),
+    )
+    for name, domain, size, meaning in sizes:
+        help = meaning if size is None else f"{meaning} ({size})"
+        model.add_argument(f"--{name}", type=values.within(domain), default=size, help=help)
+    model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype, help=f"of its products ({dtype})")
+    model.add_argument("--attention", choices=("xla", "cudnn"), default="xla", help="or NVIDIA's, in bfloat16 (xla)")
     model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
 
 

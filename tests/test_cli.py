@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import shutil
@@ -46,6 +47,15 @@ def modules_after(statement):
 def test_help_loads_nothing_heavy():
     help_ = "from seqrl_jax.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
     assert modules_after(help_) == set()
+
+
+def test_every_option_says_what_it_is_and_what_it_is_unless_given():
+    (tree,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    for name, command in tree.choices.items():
+        for option in (action for action in command._actions if action.option_strings):
+            assert option.help, (name, option.dest)
+            if option.default not in (None, False, (), argparse.SUPPRESS):
+                assert str(option.default) in option.help, (name, option.dest, option.help)
 
 
 def test_importing_the_package_loads_no_optional_or_plotting_library():
