@@ -25,11 +25,13 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is not None:
-            error.filename, error.filename2 = str(path), None
-        raise
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where a file cannot even be made, its removal fails for the same reason.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def remove_temporaries(directory: Path, pattern: str = "*", older_than: float = 0.0) -> None:
