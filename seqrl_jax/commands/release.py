@@ -9,6 +9,7 @@ from seqrl_jax.commands.console import note, one_line, print_json
 from seqrl_jax.commands.table import read
 from seqrl_jax.release import AUTHORS, ReleaseError, Tuned, release
 from seqrl_jax.report.check import findings
+from seqrl_jax.report.words import counted
 from seqrl_jax.results.store import uncollected
 from seqrl_jax.tracks.suites import SUITES
 from seqrl_jax.tracks.sweeps import sweeps
@@ -27,4 +28,4 @@ def run(options: argparse.Namespace) -> None:
     made = release(sections, options.out, options.author or AUTHORS, Tuned(sweeps().keys(), SEEDS))
     if options.json:
         return print_json({"directory": str(options.out), **asdict(made)})
-    print(f"{options.out}: {made.records:,} records, sha256:{made.name}")
+    print(f"{options.out}: {counted(made.records, 'record')}, sha256:{made.name}")

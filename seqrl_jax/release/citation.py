@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seqrl_jax import __version__
+from seqrl_jax.report.words import counted
 from seqrl_jax.results.manifest import Release
 
 TITLE = "seqrl_jax: reinforcement learning with sequence models on tasks whose answer is known"
@@ -39,7 +40,7 @@ def bibtex(release: Release) -> str:
         f"  author = {{{authors}}},\n"
         f"  year = {{{release.created[:4]}}},\n"
         f"  version = {{{', '.join(map(_latex, release.versions))}}},\n"
-        f"  note = {{Results of {release.records:,} cells, release sha256:{release.name}}},\n"
+        f"  note = {{Results of {counted(release.records, 'cell')}, release sha256:{release.name}}},\n"
         "}\n"
     )
 

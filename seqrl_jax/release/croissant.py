@@ -12,6 +12,7 @@ from seqrl_jax import __version__
 from seqrl_jax.release.citation import LICENSE, TITLE, kind
 from seqrl_jax.release.directory import Files
 from seqrl_jax.release.tables import TABLES, Kind, Table
+from seqrl_jax.report.words import counted
 from seqrl_jax.results.manifest import sha256
 
 CROISSANT = "croissant.json"
@@ -51,12 +52,12 @@ def croissant(files: Files, records: int, created: str, authors: Sequence[str]) 
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": "seqrl_jax_results",
-        "description": f"Results of {records:,} cells. {TITLE}.",
+        "description": f"Results of {counted(records, 'cell')}. {TITLE}.",
         "version": __version__,
         "license": f"https://spdx.org/licenses/{LICENSE}",
         "datePublished": created,
         "creator": [{"@type": f"sc:{kind(author)}", "name": author} for author in authors],
-        "citeAs": f"{', '.join(authors)} ({created[:4]}). {TITLE}. Results of {records:,} cells.",
+        "citeAs": f"{', '.join(authors)} ({created[:4]}). {TITLE}. Results of {counted(records, 'cell')}.",
         "isLiveDataset": False,
         "distribution": distribution,
         "recordSet": [_record_set(table) for table in TABLES],

@@ -189,6 +189,13 @@ def test_latex_sets_the_entry(sections, tmp_path):
         assert made.returncode == 0, made.stdout
 
 
+def test_a_release_of_one_cell_is_of_one(records, in_sections, tmp_path):
+    one = release(in_sections(records[:1]), tmp_path / "one")
+    assert "Results of 1 cell, release" in bibtex(one)
+    described = json.loads((tmp_path / "one" / "croissant.json").read_text())
+    assert "Results of 1 cell." in described["description"] and described["citeAs"].endswith("Results of 1 cell.")
+
+
 def test_authors_are_cited_and_end_no_field_of_the_entry(sections, tmp_path):
     by = release(sections, tmp_path / "by", ["Ada & Co", "B}o\\"])
     assert "author = {{Ada \\& Co} and {Bo}}," in bibtex(by)
