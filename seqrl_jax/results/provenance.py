@@ -61,9 +61,15 @@ def commit() -> str | None:
 def command() -> str:
     """What this process was called with, as a shell takes it, without the folders of one machine.
 
-    A path within the working directory stands relative to it, and any other absolute path as its last part.
+    A path within the working directory stands relative to it, and any other absolute path as its last part. Bytes that
+    are no text, which names of files may hold, are written as escapes.
     """
-    return shlex.join([*_program(), *map(_without_folders, sys.argv[1:])])
+    return as_text(shlex.join([*_program(), *map(_without_folders, sys.argv[1:])]))
+
+
+def as_text(name: str) -> str:
+    """A name of the system's as Unicode, which every format can hold."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_measurement(path: Path, measured: Mapping[str, Any]) -> None:

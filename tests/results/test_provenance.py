@@ -20,6 +20,7 @@ ROOT = Path(provenance.__file__).parents[2]
         (["/x/seqrl", "solve", "tmaze:length=10,p=1/2"], "seqrl solve tmaze:length=10,p=1/2"),
         (["/x/seqrl", "x", "https://example.org/a"], "seqrl x https://example.org/a"),
         (["/elsewhere/script.py", "a b"], "python script.py 'a b'"),
+        (["/x/seqrl", "run", "--out", "r\udcff"], r"seqrl run --out 'r\udcff'"),
         ([str(ROOT / "benchmarks/latent.py"), "runs/a"], "python benchmarks/latent.py runs/a"),
     ],
 )

@@ -13,6 +13,7 @@ from seqrl_jax.report.pictures import Style, styles
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Row, rows
 from seqrl_jax.results.parameters import parameters
+from seqrl_jax.results.provenance import as_text
 from seqrl_jax.results.record import Record
 
 
@@ -91,7 +92,7 @@ def records(made: Sequence[Sheet]) -> list[Record]:
 
 def sources(directories: Sequence[Path]) -> list[str]:
     """A name for each directory: the last parts of its path, as few as tell them all apart."""
-    parts = [Path(os.path.realpath(path)).parts for path in directories]
+    parts = [Path(as_text(os.path.realpath(path))).parts for path in directories]
     for length in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(each[-length:]) for each in parts]
         if len(set(names)) == len(names):

@@ -22,3 +22,4 @@ def test_directories_are_called_by_as_much_of_their_path_as_tells_them_apart():
     assert sources([Path("runs/quick"), Path("runs/lm")]) == ["quick", "lm"]
     assert sources([Path("old/quick"), Path("new/quick")]) == ["old/quick", "new/quick"]
     assert sources([]) == []
+    assert sources([Path("runs/r\udcff")]) == [r"r\udcff"], "a name that is no text is shown as one"
