@@ -97,7 +97,8 @@ globalThis.site = (() => {
     pager.addEventListener("click", (event) => { number += Number(event.target.dataset.move || 0); show(); });
     sortable([...table.tHead.rows[0].cells], (header, way) => { key = header.dataset.key; direction = way; number = 0; show(); });
     for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
-      if (form.elements[name]) form.elements[name].value = value;
+      const field = form.elements.namedItem(name);
+      if (field) field.value = value;
     }
     form.hidden = false;
     for (let chunk = 0; chunk < chunks; chunk++) {

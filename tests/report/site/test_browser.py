@@ -84,6 +84,12 @@ def test_the_leaderboard_sorts_filters_searches_and_turns_pages(visit, pages):
     assert agents(tab) == [HOSTILE + "†"], "the address keeps the filter"
 
 
+def test_an_address_may_name_what_is_no_filter(visit, pages):
+    tab = visit(pages, "index.html#length=1&item=2&nothing=3")
+    tab.wait_for_selector("#board[data-ready]")
+    assert agents(tab) == ["agent_8", "agent_7", "agent_6", "agent_5"]
+
+
 def test_a_number_leads_to_its_record_and_the_command_that_made_it(visit, pages):
     tab = visit(pages, "index.html")
     tab.wait_for_selector("#board[data-ready]")
