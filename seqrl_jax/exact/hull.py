@@ -43,10 +43,12 @@ def excesses(vectors: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nd
 
     Returns: [N], proved bounds, below 0 where a mixture is larger everywhere; [N, S], the beliefs.
     """
-    spread = np.ptp(others) + np.ptp(vectors) or 1.0
+    # Measured from their middle: far from 0, what tells numbers apart would be lost in a unit as small as their spread.
+    least, most = min(others.min(), vectors.min()), max(others.max(), vectors.max())
+    spread, middle = (most - least) or 1.0, (least + most) / 2
     level = 1 + (others.max() - vectors.min()) / spread
-    columns, every = level - others / spread, np.ones(len(others))
-    which, weights, price = _packed(columns, every, np.ones_like(vectors), vectors / spread, every)
+    columns, every = level - (others - middle) / spread, np.ones(len(others))
+    which, weights, price = _packed(columns, every, np.ones_like(vectors), (vectors - middle) / spread, every)
     weights = weights / weights.sum(1, keepdims=True)
     mixture = np.einsum("nk,nks->ns", weights, others[which])
     # Of a program that was left before its optimum they may all be below 0.

@@ -39,6 +39,14 @@ def test_a_vector_rises_above_others_by_as_much_as_another_solver_says(seed, sca
         assert where @ vector - (others @ where).max() == pytest.approx(-answer.fun, abs=1e-8)
 
 
+@pytest.mark.parametrize("far", [1.0, -1e4, 1e8])
+def test_vectors_that_differ_by_rounding_alone_rise_as_far_as_they_stand_from_others(far):
+    vectors = np.array([[0.0], [np.spacing(abs(far))]]) + far
+    excess, belief = excesses(vectors, np.array([[-far]]))
+    assert excess == pytest.approx([2 * far, 2 * far])
+    assert (belief == 1).all()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_boxes_are_the_least_around_where_a_vector_is_the_largest(seed):
     vectors = np.random.default_rng(seed).normal(size=(10, 4))
