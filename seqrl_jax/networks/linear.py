@@ -52,13 +52,15 @@ class LRU(Memory):
 
     @nn.compact
     def unroll(self, carry: Array, xs: Codes, firsts: Array) -> tuple[Array, Array]:
-        size = jnp.exp(-jnp.exp(self.param("log_rate", self._log_rate, (self.width,))))
+        rate = jnp.exp(self.param("log_rate", self._log_rate, (self.width,)))
+        size = jnp.exp(-rate)
         phase = self.param("phase", nn.initializers.uniform(math.pi), (self.width,))
         decay = jax.lax.complex(size * jnp.cos(phase), size * jnp.sin(phase))
         projected = InputDense(2 * self.width, use_bias=False, name="input")(xs)
         # Real and imaginary part keep the variance together.
         real, imaginary = jnp.split(projected, 2, -1)
-        scale = jnp.sqrt(0.5 * (1 - size**2))
+        # 1 - size^2 itself would be 0 where hardly anything decays, and the root's gradient infinite.
+        scale = jnp.sqrt(-0.5 * jnp.expm1(-2 * rate))
         drive = jax.lax.complex(scale * real, scale * imaginary)
         states = linear_scan(jnp.broadcast_to(decay, drive.shape), drive, carry, firsts)
         return states[-1], Readout(self.width, name="readout")(jnp.concatenate([states.real, states.imag], -1), xs)

@@ -376,6 +376,26 @@ def test_a_unit_lower_system_is_solved_as_numpy_does():
     np.testing.assert_array_equal(alike, np.eye(32) - np.eye(32, k=-1))
 
 
+@pytest.mark.parametrize("log_rate", [-7.0, -12.0, -17.0, -20.0])
+def test_a_unit_that_hardly_decays_takes_what_its_definition_says_and_has_a_gradient(log_rate):
+    """1 - |lambda|^2 is 0 in single precision at the last of these, where the root of that had an infinite gradient."""
+    memory = SMALL["lru"]
+    weights = init(memory, jax.random.key(0))["params"]
+    xs, first = codes(jax.random.key(1), 1, B), jnp.ones((1, B), bool)
+
+    def taken(log_rate):
+        params = {**weights, "log_rate": jnp.full(8, log_rate)}
+        return jnp.abs(memory.apply({"params": params}, memory.initial_carry(B), xs, first)[0]).sum()
+
+    value, gradient = jax.value_and_grad(taken)(log_rate)
+    kernels = [np.asarray(weights["input"][f"kernel_{k}"], np.float64) for k in range(len(xs))]
+    real, imaginary = np.split(sum(np.asarray(x[0], np.float64) @ kernel for x, kernel in zip(xs, kernels)), 2, -1)
+    rate = np.exp(log_rate)
+    inputs, scale = np.hypot(real, imaginary).sum(), np.sqrt(-np.expm1(-2 * rate) / 2)
+    assert float(value) == pytest.approx(inputs * scale, rel=1e-5)
+    assert float(gradient) == pytest.approx(inputs * rate * np.exp(-2 * rate) / (2 * scale), rel=1e-5)
+
+
 def test_the_frequencies_are_those_of_hippo_n():
     """Of HiPPO-LegS plus P P^T, entry by entry. The eigenvectors that are kept have real and imaginary parts that are
     orthogonal and of one length, so that a Gaussian input matrix has independent entries in their basis as well."""
