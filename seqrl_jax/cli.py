@@ -17,10 +17,11 @@ from typing import Any, NoReturn
 from seqrl_jax import __version__
 from seqrl_jax.commands import values
 from seqrl_jax.commands.console import note, one_line
-from seqrl_jax.failures import DISK_FAILURES, Interrupted, RowsFailed, device_is_full
+from seqrl_jax.failures import DISK_FAILURES, Interrupted, RowsFailed, device_is_full, no_device
 
 FAILED = 1
 BAD_INPUT = 2
+DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,8 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.name is not None:
             raise
         return _refuse(error)
-    except RuntimeError as error:
-        if not device_is_full(error):
+    except (RuntimeError, AssertionError) as error:
+        if why := no_device():
+            said = [f"{name}={os.environ[name]}, " for name in DEVICE_VARIABLES if name in os.environ]
+            return _refuse(f"{''.join(said)}and jax finds no device to compute on: {why}".removeprefix("and "))
+        if not (isinstance(error, RuntimeError) and device_is_full(error)):
             raise
         return _refuse(f"too large for the device's memory: {one_line(error)}")
     except Interrupted as interrupted:
@@ -239,16 +243,19 @@ def parser() -> argparse.ArgumentParser:
         help="so many side by side (2048, or what devices divide; lm: 8; train: one a device)",
     )
     throughput.add_argument(
-        "--devices", nargs="+", type=values.within("Count"), help="spread over so many (all, of a CPU its cores; lm: 1)"
+        "--devices",
+        nargs="+",
+        type=values.within("Devices"),
+        help="spread over so many (all, of a CPU its cores; lm: 1)",
     )
-    throughput.add_argument("--steps", type=values.within("Count"), default=1000, help="steps of each in a call (1000)")
+    throughput.add_argument("--steps", type=values.within("Count"), help="steps of each in a call (1000; not of lm)")
     throughput.add_argument(
         "--repeats", type=values.within("Count"), default=7, help="warm calls, of which the median counts (7)"
     )
     throughput.add_argument(
         "--picture", type=values.place, metavar="FILE", help="also a PNG of steps/s against the batch"
     )
-    _add_model(throughput, "lm: a byte model, of 25 million weights by default", 512, 8, 8, "bfloat16")
+    _add_model(throughput, "lm: a byte model in bfloat16, of 25 million weights, where nothing else is said", None)
 
     align = command("align", "Train a language model on texts, preferences or prompts of your own.")
     align.add_argument(
@@ -302,7 +309,7 @@ def parser() -> argparse.ArgumentParser:
     )
     align.add_argument("--skip-bad", action="store_true", help="count bad lines and leave them out")
     _add_processes(align)
-    _add_model(align, "the model; sizes that are not given are those of --init", None, None, None, "float32", None)
+    _add_model(align, "the model; sizes that are not given are those of --init", "float32", "xla", False)
 
     sample = command("align sample", "Say what a model says behind a prompt.", module="align_sample")
     sample.add_argument("directory", type=values.path, help="of a model: an --out of align, or one in GPT-2's layout")
@@ -375,26 +382,28 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
 def _add_model(
     command: argparse.ArgumentParser,
     about: str,
-    width: int | None,
-    layers: int | None,
-    heads: int | None,
-    dtype: str,
-    context: int | None = 256,
+    dtype: str | None,
+    attention: str | None = None,
+    remat: bool | None = None,
 ) -> None:
-    """The sizes of a language model; None where they may be left open."""
+    """Of a language model; None, as its sizes are, where the command can tell whether something was said."""
     model = command.add_argument_group(about)
     sizes = (
-        ("width", "Width", width, "numbers between its layers, for each token"),
-        ("layers", "Depth", layers, "how many"),
-        ("heads", "Depth", heads, "of attention, in each layer"),
-        ("context", "Count", context, "length of the texts, in tokens"),
+        ("width", "Width", "numbers between its layers, for each token"),
+        ("layers", "Depth", "how many"),
+        ("heads", "Depth", "of attention, in each layer"),
+        ("context", "Count", "length of the texts, in tokens"),
     )
-    for name, domain, size, meaning in sizes:
-        help = meaning if size is None else f"{meaning} ({size})"
-        model.add_argument(f"--{name}", type=values.within(domain), default=size, help=help)
-    model.add_argument("--dtype", choices=("float32", "bfloat16"), default=dtype, help=f"of its products ({dtype})")
-    model.add_argument("--attention", choices=("xla", "cudnn"), default="xla", help="or NVIDIA's, in bfloat16 (xla)")
-    model.add_argument("--remat", action="store_true", help="recompute activations instead of keeping them")
+    for name, domain, meaning in sizes:
+        model.add_argument(f"--{name}", type=values.within(domain), help=meaning)
+    unless = lambda value: f" ({value})" if value is not None else ""
+    model.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default=dtype, help=f"of its products{unless(dtype)}"
+    )
+    model.add_argument(
+        "--attention", choices=("xla", "cudnn"), default=attention, help=f"or NVIDIA's, in bfloat16{unless(attention)}"
+    )
+    model.add_argument("--remat", action="store_true", default=remat, help="recompute activations, do not keep them")
 
 
 if __name__ == "__main__":

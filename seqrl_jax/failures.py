@@ -28,3 +28,16 @@ class RowsFailed(Exception):
 def device_is_full(error: RuntimeError) -> bool:
     """Whether an array did not fit into an accelerator's memory: JAX has no class of its own for this."""
     return "RESOURCE_EXHAUSTED" in str(error)
+
+
+def no_device() -> str | None:
+    """Why JAX has no device to compute on; None where it has one."""
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        return str(error)
+    except AssertionError:  # That is all that it says of a platform it knows.
+        return "no plugin for this platform is installed"
+    return None

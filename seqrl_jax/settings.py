@@ -16,6 +16,8 @@ LARGEST, SMALLEST = 1e6, 1e-8
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 """How many of something; at least one."""
+Devices = Annotated[int, Meta(ge=1, le=128)]
+"""Of one process. Of a CPU they may be virtual, and each costs threads."""
 Several = Annotated[int, Meta(ge=2, le=1_000_000)]
 """How many of what is compared with each other."""
 Place = Annotated[int, Meta(ge=0, lt=1_000_000)]

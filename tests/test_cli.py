@@ -283,6 +283,10 @@ def test_throughput_of_agents_and_dialogues_by_batch(seqrl, tmp_path):
         (["tiger", "lm"], "lm is a kind, which stands first and alone"),
         (["tiger", "--agents", "ppo"], "--agents are trained: seqrl throughput train tiger --agents"),
         (["tiger", "--picture", tmp_path / "no" / "speed.png"], "there is no such directory"),
+        (["tiger", "--picture", tmp_path], "is a directory, expected a file"),
+        (["train", "tiger", "--remat"], "--remat is of lm: train does not read it"),
+        (["tiger", "--width", 8], "--width is of lm: env does not read it"),
+        (["lm", "--steps", 8], "--steps is of env, train and dialogue: lm does not read it"),
     ):
         code, out, err = seqrl("throughput", *arguments)
         assert code == 2 and not out and said in err
@@ -338,6 +342,7 @@ def test_throughput_of_agents_and_dialogues_by_batch(seqrl, tmp_path):
             "a batch of 16 examples does not divide over the 3 parts",
         ),
         (["throughput", "--batch", "0"], "--batch: the value is 0, expected a whole number >= 1"),
+        (["throughput", "--devices", "1000000"], "--devices: the value is 1000000, expected a whole number >= 1"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(seqrl, arguments, said):

@@ -35,6 +35,18 @@ from seqrl_jax.throughput.training import training
 ENVIRONMENTS = 2048
 TEXTS = 8
 """What stands side by side unless another batch is asked for; of runs it is one on each device."""
+STEPS = 1000
+"""Of each environment in a call."""
+MODEL = {
+    "context": 256,
+    "width": 512,
+    "layers": 8,
+    "heads": 8,
+    "dtype": "bfloat16",
+    "attention": "xla",
+    "remat": False,
+}
+"""Of a language model: 25 million weights."""
 CEILINGS = {
     "products": "matrix products",
     "arithmetic": "arithmetic",
@@ -52,8 +64,11 @@ def run(options: argparse.Namespace) -> None:
     kind, names = _kind(options.what)
     if options.agents and kind != "train":
         raise ValueError(f"--agents are trained: seqrl throughput train {' '.join(names)} --agents ...")
+    options = _completed(kind, options)
     if options.picture and not options.picture.absolute().parent.is_dir():
         raise ValueError(f"--picture {options.picture}: there is no such directory")
+    if options.picture and options.picture.is_dir():
+        raise ValueError(f"--picture {options.picture} is a directory, expected a file")
     widest = max(options.devices or [usable_cores()])
     use_cores(widest)
     if jax.default_backend() == "cpu" and widest > usable_cores():
@@ -79,6 +94,16 @@ def _kind(what: Sequence[str]) -> tuple[str, Sequence[str]]:
     if meant:
         raise ValueError(f"{meant[0]} is a kind, which stands first and alone: seqrl throughput {meant[0]} ...")
     return "env", what
+
+
+def _completed(kind: str, options: argparse.Namespace) -> argparse.Namespace:
+    """The options with what was left open. Raises: ValueError for one that this kind would not read."""
+    unread, readers = (["steps"], "env, train and dialogue") if kind == "lm" else ([*MODEL], "lm")
+    for name in unread:
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is of {readers}: {kind} does not read it")
+    open_ = {name: value for name, value in {"steps": STEPS, **MODEL}.items() if getattr(options, name) is None}
+    return argparse.Namespace(**vars(options) | open_)
 
 
 def _stepping(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:

@@ -9,14 +9,17 @@ import jax
 
 from seqrl_jax.exact.solve import cache_directory
 
+HOST_DEVICES = "xla_force_host_platform_device_count"
+"""The flag of XLA for this, which JAX overrules by its own setting."""
+
 
 def use_cores(count: int) -> None:
     """Let JAX see each of so many cores of a CPU as a device of its own, over which runs are spread.
 
-    A single device runs the many small operations of a recurrent network one after another. Where the variable that
-    JAX has for this, JAX_NUM_CPU_DEVICES, is set, it says how many.
+    A single device runs the many small operations of a recurrent network one after another. Where the user has said how
+    many, by JAX_NUM_CPU_DEVICES or by XLA_FLAGS, that counts.
     """
-    if "JAX_NUM_CPU_DEVICES" in os.environ:
+    if "JAX_NUM_CPU_DEVICES" in os.environ or HOST_DEVICES in os.environ.get("XLA_FLAGS", ""):
         return
     # Refused where JAX was used before: then it goes on with the devices that it has.
     with contextlib.suppress(RuntimeError):
