@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
+from pages.capacity import SHARDING
 from pages.peers import stepping
 from recorded import measurement
 
@@ -14,6 +15,8 @@ ACCELERATOR = "accelerator_h200.json"
 RECURRENT = ("recurrent_speed_cpu.json", "recurrent_speed_h200.json")
 STEPPING, PUREJAXRL, PROFILES = "env_throughput_cpu.json", "peers/purejaxrl_ppo_cpu.json", "profiles_cpu.json"
 REJAX = "rejax_speed_cpu.json"
+VIRTUAL = 8
+"""Devices over which a row is laid to see what laying it costs."""
 Row = dict[str, Any]
 
 
@@ -168,8 +171,12 @@ def _goals_on_cores() -> Iterator[tuple[str, str, str, str]]:
     for row in peer["rows"]:
         what = f"`{row['what']}` of PureJaxRL on CartPole, equal networks, {row['agents']} runs"
         yield what, names[row["what"], row["agents"]], f"{row['median_ratio']:.2f}x", on(peer)
-    one = max(row["ratio"] for row in recurrent["peers"])
-    yield "recurrent PPO against sb3-contrib, same sizes, one run", "8x", f"{one:.1f}x", on(recurrent)
+    yield (
+        "recurrent PPO against sb3-contrib, same sizes, one run",
+        "8x",
+        _span(recurrent["peers"], "ratio"),
+        on(recurrent),
+    )
     shares, spread = recurrent["seeds"]["share_of_a_single_run"], recurrent["seeds"].get("devices", {"50": 1})["50"]
     what = f"a seed of 50 in one program on {spread} device{'s'[: spread - 1]}, of a run alone"
     yield what, "under .4", f"{shares['50']:.2f}", on(recurrent)
@@ -180,11 +187,27 @@ def _goals_on_cores() -> Iterator[tuple[str, str, str, str]]:
     assert update["bound"] == "products"
     yield "matrix peak in a recurrent PPO update", "60%", f"{update['share']:.0%}", on(profiled)
     trl = measurement("trl_speed_cpu.json")
-    fastest = [row["faster_alone"] for row in trl["rows"]]
-    yield "an update against TRL", "8x", f"{min(fastest):.1f}x to {max(fastest):.1f}x", on(trl)
+    yield "an update against TRL", "8x", _span(trl["rows"], "faster_alone"), on(trl)
+    row = measurement("stacked_row_cpu.json")
+    yield f"{row['what']}, against cells one after another", "5x", f"{row['ratio_of_medians']:.1f}x", on(row)
+    spread = measurement(SHARDING)
+    for each in spread["rows"]:
+        if each["devices"] == VIRTUAL:
+            what = f"{each['runs']} runs of `{each['agent']}` over {VIRTUAL} virtual devices, over the fastest number"
+            yield what, "under 10%", f"{each['warm_against_fastest'] - 1:.0%}", on(spread)
     driver = measurement("driver_cpu.json")
-    planned = driver["rows"][0]["milliseconds_a_cell"]
-    yield "driver at 100,000 cells, planning and handing over", "1 ms a cell", f"{planned:.3f} ms", on(driver)
+    for each in driver["rows"]:
+        what = f"driver, {each['cells']:,} cells; {each['what']}"
+        yield what, "1 ms a cell", f"{each['milliseconds_a_cell']:.3g} ms", on(driver)
+    table = measurement("many_records_cpu.json")
+    (whole,) = [each for each in table["rows"] if each["what"] == "seqrl table"]
+    yield f"`seqrl table` of {table['cells']:,} cells", "5 s", f"{whole['seconds']:.0f} s", on(table)
+
+
+def _span(rows: list[Row], ratio: str) -> str:
+    """Of ratios, the least and the largest."""
+    ratios = [row[ratio] for row in rows]
+    return f"{min(ratios):.1f}x to {max(ratios):.1f}x"
 
 
 def _goals_on_an_accelerator() -> Iterator[tuple[str, str, str, str]]:

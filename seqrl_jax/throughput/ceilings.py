@@ -16,15 +16,21 @@ from seqrl_jax.devices import first_devices
 from seqrl_jax.throughput.work import Work
 
 PEAKS = {
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H200 NVL": 836e12,
     "H200": 989e12,
     "H100": 989e12,
     "A100": 312e12,
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
-    "TPU v5p": 459e12,
+    "TPU v5e": 197e12,
+    "TPU v5": 459e12,
+    "TPU v6e": 918e12,
     "TPU v6 lite": 918e12,
 }
-"""Dense bfloat16 operations per second that the makers state, by a part of the device's name."""
+"""Dense bfloat16 operations per second that the makers state, by a part of the device's name. The first part that a
+name has counts: cards of one name are of several speeds, and jax calls TPU v5p TPU v5, too."""
 REPEATS = 7
 
 

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -37,6 +39,24 @@ def test_a_step_moves_every_weight_and_its_speed_adds_up():
         assert after[0] != after[1]
     assert row.tokens_per_second == pytest.approx(row.steps_per_second * 16)
     assert 0 < row.share_of_peak < 1 and row.peak_is == "measured"
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H100 NVL", 835e12),
+        ("TPU v5 lite", 197e12),
+        ("TPU v5e", 197e12),
+        ("TPU v5p", 459e12),
+        ("TPU v5", 459e12),
+    ],
+)
+def test_cards_that_share_a_part_of_their_name_have_peaks_of_their_own(monkeypatch, name, peak):
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(device_kind=name)])
+    assert peak_of("bfloat16") == (peak, "stated")
 
 
 def test_a_stated_peak_is_of_half_precision_only(monkeypatch):
