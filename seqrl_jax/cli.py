@@ -21,6 +21,8 @@ from seqrl_jax.failures import DISK_FAILURES, Interrupted, RowsFailed, device_is
 
 FAILED = 1
 BAD_INPUT = 2
+CACHING = ("solve", "run", "verify", "audit", "claims", "watch", "play", "align")
+"""Commands that solve or compile what a later one may want."""
 DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES")
 
 
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _write_any_text()
     options = parser().parse_args(arguments)
+    if options.no_cache:
+        os.environ["SEQRL_NO_CACHE"] = "1"
     # Environments of one's own are found where the command is given, behind all that is installed; a folder that was
     # removed holds none.
     with contextlib.suppress(FileNotFoundError):
@@ -101,6 +105,7 @@ def _write_any_text() -> None:
 def parser() -> argparse.ArgumentParser:
     """Of the whole command line; what it parses has, as `command`, the module of `commands` that runs it."""
     parser = _Parser(prog="seqrl", description="Reinforcement learning with sequence models, on tasks solved exactly.")
+    parser.set_defaults(no_cache=False)
     parser.two_words = ("align sample", "align score")
     parser.add_argument("--version", action="version", version=f"seqrl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
@@ -108,6 +113,10 @@ def parser() -> argparse.ArgumentParser:
     def command(name: str, about: str, module: str = "") -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=about, description=about)
         added.add_argument("--json", action="store_true", help="print JSON for machines")
+        if name.partition(" ")[0] in CACHING:
+            added.add_argument(
+                "--no-cache", action="store_true", help="neither read nor keep solutions and compiled programs"
+            )
         added.set_defaults(command=module or name)
         return added
 
@@ -182,9 +191,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="of ray, slurm: of each row, cpus=N gpus=N ...",
     )
-    run.add_argument(
-        "--attempts", type=values.within("Depth"), default=3, help="of ray, slurm: how often a row is sent (3)"
-    )
+    run.add_argument("--attempts", type=values.within("Depth"), help="of ray, slurm: how often a row is sent (3)")
     _add_processes(run)
 
     table = command("table", "Print the table of a directory of results.")

@@ -351,6 +351,23 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(seqrl, arguments, said):
     assert said in err and err.count("\n") == 1, err
 
 
+def test_without_a_cache_nothing_is_kept_and_a_bad_one_is_refused_at_once(seqrl, tmp_path, monkeypatch):
+    cache, file = tmp_path / "cache", tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("SEQRL_NO_CACHE", "")
+    monkeypatch.setenv("SEQRL_CACHE", str(file))
+    out = tmp_path / "out"
+    for command in (["solve", "tiger"], ["run", "--tasks", "tiger", "--agents", "reward_to_go", "--out", out]):
+        code, printed, err = seqrl(*command)
+        assert (code, printed, err.count("\n")) == (2, "", 1) and f"nothing can be kept in {file} (" in err, err
+    assert not list(out.glob("**/*"))
+    assert seqrl("solve", "tiger", "--no-cache", "--json")[0] == 0
+    monkeypatch.setenv("SEQRL_CACHE", str(cache))
+    assert seqrl("solve", "tiger", "--json")[0] == 0 and not cache.exists()
+    monkeypatch.setenv("SEQRL_NO_CACHE", "")
+    assert seqrl("solve", "tiger", "--json")[0] == 0 and len(list(cache.glob("solution-*.npz"))) == 1
+
+
 def test_a_directory_is_no_task_file(seqrl, tmp_path):
     (tmp_path / "folder.POMDP").mkdir()
     code, out, err = seqrl("solve", tmp_path / "folder.POMDP")

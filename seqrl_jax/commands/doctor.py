@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from seqrl_jax.commands.console import print_columns, print_json
-from seqrl_jax.exact.solve import cache_directory
+from seqrl_jax.exact.solve import cache_place
 from seqrl_jax.results import provenance
 
 DISTRIBUTION = "seqrl_jax"
@@ -35,13 +35,14 @@ def run(options: argparse.Namespace) -> int:
     extras = importlib.metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
     asked = list(needs(importlib.metadata.requires(DISTRIBUTION) or [], extras))
     lacking = [need for need in asked if not need.suits]
-    caches = {name: _size(cache_directory() / pattern) for name, pattern in CACHED.items()}
+    place = cache_place()
+    caches = {name: _size(place / pattern) if place else 0 for name, pattern in CACHED.items()}
     versions, device, commit = provenance.versions(), provenance.device(), provenance.commit()
     output = {
         "versions": versions,
         "device": device,
         "commit": commit,
-        "cache": {"directory": str(cache_directory()), "bytes": caches},
+        "cache": {"directory": place and str(place), "bytes": caches},
         "needs": [asdict(need) for need in asked],
     }
     faulty = any(not need.extra for need in lacking)
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     print_columns("versions", [*versions.items()])
     print_columns("machine", [("device", device), ("commit", commit or "not in a checkout")])
     sizes = [(name, f"{size:,} bytes") for name, size in caches.items()]
-    print_columns("cache ($SEQRL_CACHE)", [("directory", str(cache_directory())), *sizes])
+    print_columns("cache ($SEQRL_CACHE)", [("directory", str(place or "none")), *sizes])
     for extra in ["", *extras]:
         if wrong := [said(need) for need in lacking if need.extra == extra]:
             print(f"{extra or 'core'}: {'; '.join(wrong)} (pip install '{DISTRIBUTION}{extra and f'[{extra}]'}')")

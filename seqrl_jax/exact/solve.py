@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ VALUES = ("random", "memoryless_deterministic", "memoryless_stochastic", "histor
 SOLVER_VERSION = 8
 # Branch and bound sweeps the belief graph thousands of times; above this size the state graph serves instead.
 BELIEF_NODES_FOR_BOUNDS = 2500
+NO_CACHE = "SEQRL_NO_CACHE"
+"""The variable that, set to anything, has nothing read from a cache nor kept in one."""
 FOR_MAPS = 0.5
 """Of the seconds for memoryless policies, what may be taken to find the best map."""
 ROUNDING = 1e-9
@@ -61,13 +64,14 @@ class Solution:
 
 def solve(
     task: TabularPOMDP,
-    cache: Path,
+    cache: Path | None,
     fresh: bool = False,
     budget: SearchBudget = DEFAULT,
     watch: Watch = unseen,
     infinite: bool = False,
 ) -> Solution:
-    """The solution that the cache directory holds under the task's fingerprint, else `solve_anew`, then kept.
+    """The solution that the cache directory holds under the task's fingerprint, else `solve_anew`, then kept; without a
+    directory it is solved anew and not kept.
 
     Where a value is an interval and `budget` is larger than what was given, the task is solved again, and the better of
     both lower and of both upper ends is kept.
@@ -75,14 +79,16 @@ def solve(
     Args: cache: `cache_directory()` is the usual one. fresh: solve anew in any case. watch: is shown the history
         value's ends. infinite: without the horizon. Raises: ValueError for an infinite task without discount.
     """
-    path = cache / f"solution-{SOLVER_VERSION}-{'infinite-' if infinite else ''}{_identity(task, infinite)}.npz"
-    kept = None if fresh else _read(path)
+    name = f"solution-{SOLVER_VERSION}-{'infinite-' if infinite else ''}{_identity(task, infinite)}.npz"
+    path = None if cache is None else cache / name
+    kept = None if fresh or path is None else _read(path)
     if kept is not None and (all(value.is_exact for value in kept.values.values()) or kept.budget.covers(budget)):
         return kept
     solution = solve_infinite(task, budget, watch) if infinite else solve_anew(task, budget, watch)
     if kept is not None:
         solution = _better(task, kept, solution, infinite)
-    _write(path, solution)
+    if path is not None:
+        _write(path, solution)
     return solution
 
 
@@ -222,10 +228,29 @@ def _capped(value: Interval, upper: float) -> Interval:
     return replace(value, upper=max(value.lower, min(value.upper, upper)))
 
 
-def cache_directory() -> Path:
-    """Where solutions and compiled programs are kept: $SEQRL_CACHE, else `seqrl_jax` in the user's cache directory."""
+def cache_place() -> Path | None:
+    """Where solutions and compiled programs are kept: $SEQRL_CACHE, else `seqrl_jax` in the user's cache directory.
+
+    None where nothing is to be kept ($SEQRL_NO_CACHE)."""
+    if os.environ.get(NO_CACHE):
+        return None
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("SEQRL_CACHE") or Path(root) / "seqrl_jax")
+
+
+def cache_directory() -> Path | None:
+    """The same, made where it is missing. Raises: OSError, naming it, where nothing can be written there."""
+    directory = cache_place()
+    if directory is not None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=directory).close()
+        except OSError as error:
+            raise OSError(
+                f"nothing can be kept in {directory} ({error.strerror}): SEQRL_CACHE names another place for solutions "
+                f"and compiled programs, --no-cache or {NO_CACHE}=1 keeps none"
+            ) from error
+    return directory
 
 
 def _write(path: Path, solution: Solution) -> None:

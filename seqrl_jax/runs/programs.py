@@ -27,6 +27,12 @@ def use_cores(count: int) -> None:
 
 
 def keep_compiled_programs() -> None:
-    """Let later processes find what this one compiles, the small programs too: a row has many."""
-    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+    """Let later processes find what this one compiles, the small programs too: a row has many.
+
+    Raises: OSError, where the cache cannot be written to.
+    """
+    directory = cache_directory()
+    if directory is None:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(directory / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -12,7 +12,7 @@ from seqrl_jax.runs.executors.resources import resources
 from seqrl_jax.runs.executors.slurm import SlurmCluster
 
 
-def executor(name: str, address: str | None, asked: Sequence[str], attempts: int) -> Executor:
+def executor(name: str, address: str | None, asked: Sequence[str], attempts: int | None) -> Executor:
     """One by name, with what was asked of it on the command line.
 
     Raises: ValueError for what it does not have; ImportError, in a line, without the extra that it needs.
@@ -22,6 +22,9 @@ def executor(name: str, address: str | None, asked: Sequence[str], attempts: int
     if name == "local":
         if asked:
             raise ValueError("--resources: local takes what this process may use; they are for ray and slurm")
+        if attempts is not None:
+            raise ValueError("--attempts: local makes one, and goes on from there when the command is given again")
         return Local()
     needed = resources(asked)
-    return Remote(RayCluster(address, needed) if name == "ray" else SlurmCluster(needed), attempts)
+    cluster = RayCluster(address, needed) if name == "ray" else SlurmCluster(needed)
+    return Remote(cluster) if attempts is None else Remote(cluster, attempts)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from seqrl_jax.exact.solve import NO_CACHE, cache_place
 from seqrl_jax.failures import RowsFailed
 from seqrl_jax.results import provenance, store
 from seqrl_jax.results.record import Record
@@ -96,7 +97,7 @@ class _Filling:
             evaluations=order.budget.evaluations,
             checkpoint_every=order.checkpoint_every,
             cores=self._cluster.resources.cpus,
-            environment=self._cluster.resources.environment,
+            environment=self._cluster.resources.environment | _cacheless(),
             folder=os.getcwd(),
             shared_folder=None if shared is None else str(shared),
         )
@@ -150,6 +151,11 @@ class _Filling:
             self._waiting.append(sent)
         else:
             self._given_up.append(sent)
+
+
+def _cacheless() -> dict[str, str]:
+    """What is not to be kept here is not kept there."""
+    return {NO_CACHE: "1"} if cache_place() is None else {}
 
 
 def _in_a_line(lost: _Sent) -> str:

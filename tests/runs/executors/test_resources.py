@@ -38,6 +38,7 @@ def test_bad_resources_are_named(words, said):
         (("local", "here:1", []), "--address: local has none"),
         (("slurm", "here:1", []), "--address: slurm has none"),
         (("local", None, ["cpus=1"]), "--resources: local takes"),
+        (("local", None, []), "--attempts: local makes one"),
     ],
 )
 def test_an_executor_refuses_what_it_does_not_have(asked, said):
