@@ -207,6 +207,15 @@ def test_a_job_is_names_and_settings_as_json(tmp_path, order, cluster):
     assert (job["steps"], job["evaluations"], job["cells"][0]["seeds"]) == (SUITE.steps, SUITE.evaluations, [0, 1])
 
 
+def test_what_is_not_kept_here_is_not_kept_there(tmp_path, order, cluster, monkeypatch):
+    kept, unkept = cluster(), cluster()
+    run(order(methods=["slow"], tasks=["penny"]), tmp_path / "kept", executor=Remote(kept))
+    monkeypatch.setenv("SEQRL_NO_CACHE", "1")
+    run(order(methods=["slow"], tasks=["penny"]), tmp_path / "unkept", executor=Remote(unkept))
+    before, after = (json.loads(there.jobs[0])["environment"] for there in (kept, unkept))
+    assert "SEQRL_NO_CACHE" not in before and after == {**before, "SEQRL_NO_CACHE": "1"}
+
+
 def test_a_row_whose_state_is_kept_goes_on_where_its_worker_was_lost(tmp_path, order, cluster, numbers, monkeypatch):
     """On a disk that workers share: the second attempt makes only the chunks that are left."""
     made = []
