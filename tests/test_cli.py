@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax import cli
+from seqrl_jax.commands.arguments import parser
 from seqrl_jax.lm.registry import METHODS
 from seqrl_jax.lm.tasks import TASKS as LM_TASKS
 from seqrl_jax.tasks import TASKS, make
@@ -50,7 +51,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_every_option_says_what_it_is_and_what_it_is_unless_given():
-    (tree,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    (tree,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     for name, command in tree.choices.items():
         for option in (action for action in command._actions if action.option_strings):
             assert option.help, (name, option.dest)

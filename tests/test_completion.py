@@ -8,13 +8,14 @@ import sys
 import pytest
 
 from seqrl_jax import cli
+from seqrl_jax.commands.arguments import parser
 from seqrl_jax.commands.completion import names
 from seqrl_jax.completion import SHELLS, bash, commands, zsh
 
 
 @pytest.fixture(scope="module")
 def known():
-    return commands(cli.parser(), names())
+    return commands(parser(), names())
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_values_are_offered_behind_their_option_alone(offered):
 
 
 def test_every_option_of_every_command_is_known(known):
-    (tree,) = (action for action in cli.parser()._actions if action.dest == "command" or action.choices)
+    (tree,) = (action for action in parser()._actions if action.dest == "command" or action.choices)
     assert [command.name for command in known] == list(tree.choices)
     for command in known:
         flags = {action.option_strings[-1] for action in tree.choices[command.name]._actions if action.option_strings}

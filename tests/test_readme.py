@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seqrl_jax import cli
+from seqrl_jax.commands.arguments import parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/commands.md", "docs/python.md", "docs/results.md", "docs/alignment.md")
@@ -44,9 +44,9 @@ def test_every_command_is_one(command):
     words = shlex.split(command)[1:]
     if len(words) == 1:
         with pytest.raises(SystemExit, match=r"^0$"):
-            cli.parser().parse_args([*words, "--help"])
+            parser().parse_args([*words, "--help"])
     else:
-        module = cli.parser().parse_args(words).command
+        module = parser().parse_args(words).command
         assert callable(import_module(f"seqrl_jax.commands.{module}").run)
 
 

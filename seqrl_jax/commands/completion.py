@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from seqrl_jax.cli import parser
+from seqrl_jax.commands.arguments import parser
 from seqrl_jax.commands.console import print_json
 from seqrl_jax.completion import SHELLS, commands
 from seqrl_jax.tracks.registry import TRACKS

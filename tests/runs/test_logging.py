@@ -7,6 +7,7 @@ import pytest
 from records import made_up
 
 from seqrl_jax import cli
+from seqrl_jax.commands.arguments import parser
 from seqrl_jax.runs.logging import TRACKERS, Logged, Together
 from seqrl_jax.runs.observer import RowProgress, Unwatched
 
@@ -50,7 +51,7 @@ def test_rows_of_as_many_tasks_have_names_of_their_own_and_steps_are_those_of_a_
 
 
 def test_the_command_offers_every_tracker():
-    (tree,) = (action for action in cli.parser()._actions if action.choices)
+    (tree,) = (action for action in parser()._actions if action.choices)
     (told,) = (action for action in tree.choices["run"]._actions if action.dest == "log_to")
     assert set(told.choices) == set(TRACKERS)
 
