@@ -1,7 +1,7 @@
 """What holds for every memory: one property, one naive reference, and what must not cross a reset."""
 
 import re
-from functools import partial
+from functools import cache, partial
 
 import flax.linen as nn
 import jax
@@ -73,19 +73,28 @@ def init(memory, key):
     return jax.jit(memory.init)(key, memory.initial_carry(1), codes(key, 1, 1), jnp.ones((1, 1), bool))
 
 
-def shaken(weights, key):
+@cache
+def begun(memory):
+    """(The compiled program that draws weights from each of two keys, the weights from the first.)"""
+    begin = lambda key: memory.init(key, memory.initial_carry(1), codes(key, 1, 1), jnp.ones((1, 1), bool))
+    keys = jax.random.split(jax.random.key(0), 2)
+    program = jax.jit(jax.vmap(begin)).lower(keys).compile()
+    return program, jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[0]), program(keys))
+
+
+def shaken(weights):
     """Weights about which nothing is special: no zeros, no ones, and none alike."""
-    leaves, tree = jax.tree.flatten(weights)
-    keys = jax.random.split(key, max(len(leaves), 1))
-    return jax.tree.unflatten(tree, [leaf + 0.2 * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys)])
+    rng = np.random.default_rng(0)
+    noise = lambda leaf: (0.2 * rng.normal(size=leaf.shape)).astype(np.float32)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) + noise(leaf)), weights)
 
 
 @pytest.fixture(scope="module", params=list(SMALL))
 def case(request):
     """(memory, weights, carry that is not empty, inputs, first flags at random places)."""
     memory = SMALL[request.param]
-    keys = jax.random.split(jax.random.key(0), 5)
-    weights = shaken(init(memory, keys[0]), keys[4])
+    keys = jax.random.split(jax.random.key(0), 4)
+    weights = shaken(begun(memory)[1])
     before = codes(keys[1], 7, B)
     carry, _ = jax.jit(memory.apply)(weights, memory.initial_carry(B), before, jnp.zeros((7, B), bool))
     xs = codes(keys[2], T, B)
@@ -177,21 +186,34 @@ def weighed(leaf):
     return jnp.sum(weight * (jnp.sin(3 * leaf.real) + jnp.cos(2 * leaf.imag)))
 
 
-def computed(form, memory, weights, carry, xs, firsts):
-    """Of a form: outputs, the carry after, and the gradients of a function of both in weights, carry and inputs."""
-    flat, tree = jax.tree.flatten(carry)
-    smooth = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in flat]
+@cache
+def differentiated(form, memory):
+    """(weights, carry, inputs, first flags, whether the carry after counts) -> gradients of a function of the outputs
+    and that carry in the first three, the outputs and the carry. One program for all tests of a form."""
 
-    def value(weights, shift, xs):
-        shifts = iter(shift)
-        moved = [leaf + next(shifts) if moves else leaf for leaf, moves in zip(flat, smooth)]
-        after, ys = form(memory, firsts, weights, jax.tree.unflatten(tree, moved), xs)
-        after = _meaningful(after)
-        parts = [leaf for leaf in jax.tree.leaves(after) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-        return weighed(ys) + sum(map(weighed, parts)), (ys, after)
+    def value(weights, smooth, xs, other, firsts, counts):
+        carried, ys = form(memory, firsts, weights, joined(smooth, other), xs)
+        carried = _meaningful(carried)
+        parts = [leaf for leaf in jax.tree.leaves(carried) if is_smooth(leaf)]
+        return weighed(ys) + counts * sum(map(weighed, parts)), (ys, carried)
 
-    shift = [jnp.zeros_like(leaf) for leaf, moves in zip(flat, smooth) if moves]
-    return jax.jit(jax.grad(value, (0, 1, 2), has_aux=True))(weights, shift, xs)
+    return jax.jit(jax.grad(value, (0, 1, 2), has_aux=True))
+
+
+def computed(form, memory, weights, carry, xs, firsts, counts=1.0):
+    """Of a form: gradients in weights, carry and inputs of a function of outputs and carry, and these two."""
+    smooth = jax.tree.map(lambda leaf: leaf if is_smooth(leaf) else None, carry)
+    other = jax.tree.map(lambda leaf: None if is_smooth(leaf) else leaf, carry)
+    return differentiated(form, memory)(weights, smooth, xs, other, firsts, counts)
+
+
+def joined(smooth, other):
+    """The carry of its differentiable and its other leaves."""
+    return jax.tree.map(lambda a, b: b if a is None else a, smooth, other, is_leaf=lambda leaf: leaf is None)
+
+
+def is_smooth(leaf):
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def _meaningful(carry):
@@ -218,9 +240,10 @@ def test_a_rollout_is_what_the_paper_says_of_each_episode(double):
     """Outputs and gradients; whatever an episode follows upon, it is the naive form's, which begins with it."""
     memory, weights, _, xs, firsts = double
     empty, firsts = memory.initial_carry(B), firsts.at[0].set(True)
-    outputs = lambda form: lambda *arguments: ((), form(*arguments)[1])
-    found = computed(outputs(whole), memory, weights, empty, xs, firsts)
-    assert_equal(found, computed(outputs(naively), memory, weights, empty, xs, firsts))
+    by_itself = lambda memory, _, *arguments: naively(memory, firsts, *arguments)
+    found, expected = (computed(form, memory, weights, empty, xs, firsts, 0.0) for form in (whole, by_itself))
+    # The naive form carries nothing.
+    assert_equal((found[0], found[1][0]), (expected[0], expected[1][0]))
 
 
 def test_nothing_comes_back_from_the_future_or_the_next_episode(case):
@@ -238,37 +261,49 @@ def test_nothing_crosses_a_reset(case):
     t = 12
     firsts = firsts.at[t].set(True)
 
-    @jax.jit
-    def after(carry, xs):
-        return memory.apply(weights, carry, xs, firsts)[1][t:]
+    def after(xs, carry):
+        ys = memory.apply(weights, carry, xs, firsts)[1][t:]
+        return jnp.square(ys).sum(), ys
 
+    program = jax.jit(jax.grad(after, has_aux=True))
     moved = jax.tree.map(lambda leaf: leaf + jnp.ones_like(leaf), carry)
     earlier = jax.tree.map(lambda leaf: leaf.at[:t].multiply(-3.0), xs)
-    np.testing.assert_array_equal(after(carry, xs), after(moved, earlier))
-    gradient = jnp.concatenate(jax.jit(jax.grad(lambda xs: jnp.square(after(carry, xs)).sum()))(xs), -1)
+    gradient, ys = program(xs, carry)
+    np.testing.assert_array_equal(ys, program(earlier, moved)[1])
+    gradient = jnp.concatenate(gradient, -1)
     assert (gradient[:t] == 0).all()
     assert (jnp.abs(gradient[t:]).sum(-1) > 0).all()
 
 
-@pytest.mark.parametrize("form", [whole, stepped])
-def test_no_episode_is_broken_by_what_another_one_saw(case, form):
-    """Outputs, the carry and gradients behind a reset; of steps that are read at once, an input that is no number is
-    seen in the output of its step alone."""
-    memory, weights, carry, xs, firsts = case
+@pytest.fixture(scope="module", params=[whole, stepped])
+def reset(request, case):
+    """(form, its compiled program, weights, carry, inputs before the reset and from it on, first flags).
+
+    The program has the arguments weights, inputs from the reset on, those before it and the carry, and returns (a
+    function of the outputs from the reset on, (the carry, all outputs)) and its gradients in the first two.
+    """
+    form, (memory, weights, carry, xs, firsts) = request.param, case
     t = 12
     firsts = firsts.at[t].set(True)
 
-    def value(weights, later, earlier):
+    def value(weights, later, earlier, carry):
         both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), earlier, later)
         carried, ys = form(memory, firsts, weights, carry, both)
         return jnp.square(ys[t:]).sum(), (_meaningful(carried), ys)
 
-    compiled = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))
-    after = partial(compiled, weights, at(xs, slice(t, None)))
-    (expected, (carried, ys)), gradient = after(at(xs, slice(t)))
+    program = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))
+    return form, program, weights, carry, at(xs, slice(t)), at(xs, slice(t, None)), firsts
+
+
+def test_no_episode_is_broken_by_what_another_one_saw(reset):
+    """Outputs, the carry and gradients behind a reset; of steps that are read at once, an input that is no number is
+    seen in the output of its step alone."""
+    form, program, weights, carry, earlier, later, _ = reset
+    t = len(earlier[0])
+    (expected, (carried, ys)), gradient = program(weights, later, earlier, carry)
     for number in (np.nan, np.inf):
-        broken = jax.tree.map(lambda x, number=number: x.at[3:5, 1].set(number), at(xs, slice(t)))
-        (found, (also_carried, also_ys)), (of_weights, of_inputs) = after(broken)
+        broken = jax.tree.map(lambda x, number=number: x.at[3:5, 1].set(number), earlier)
+        (found, (also_carried, also_ys)), (of_weights, of_inputs) = program(weights, later, broken, carry)
         assert_equal((found, also_carried, of_inputs), (expected, carried, gradient[1]), 0.0)
         assert_equal(also_ys[t:], ys[t:], 0.0)
         if form is whole:
@@ -276,21 +311,12 @@ def test_no_episode_is_broken_by_what_another_one_saw(case, form):
             assert jnp.isnan(also_ys[3:5, 1]).all() and jnp.isnan(also_ys).sum() == also_ys[3:5, 1].size
 
 
-@pytest.mark.parametrize("form", [whole, stepped])
-def test_what_was_carried_and_is_no_number_ends_with_its_episode(case, form):
+def test_what_was_carried_and_is_no_number_ends_with_its_episode(reset):
     """As after single steps that read such; other sequences, and gradients, know nothing of it."""
-    memory, weights, carry, xs, firsts = case
-    t = 12
-    firsts = firsts.at[t].set(True)
-    spoil = lambda leaf: leaf.at[1].set(jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
-
-    def value(weights, carry):
-        carried, ys = form(memory, firsts, weights, carry, xs)
-        return jnp.square(ys[t:]).sum(), (_meaningful(carried), ys)
-
-    compiled = jax.jit(jax.value_and_grad(value, has_aux=True))
-    (expected, (carried, ys)), gradient = compiled(weights, carry)
-    (found, (also_carried, also_ys)), also_gradient = compiled(weights, jax.tree.map(spoil, carry))
+    form, program, weights, carry, earlier, later, firsts = reset
+    spoil = lambda leaf: leaf.at[1].set(jnp.nan) if is_smooth(leaf) else leaf
+    (expected, (carried, ys)), gradient = program(weights, later, earlier, carry)
+    (found, (also_carried, also_ys)), also_gradient = program(weights, later, earlier, jax.tree.map(spoil, carry))
     assert_equal((found, also_carried), (expected, carried), 0.0)
     begun = np.maximum.accumulate(firsts) | (np.arange(B) != 1)
     np.testing.assert_array_equal(np.where(begun[..., None], also_ys, 0), np.where(begun[..., None], ys, 0))
@@ -298,31 +324,23 @@ def test_what_was_carried_and_is_no_number_ends_with_its_episode(case, form):
         assert_equal(also_gradient, gradient, 1e-5)
 
 
-@pytest.mark.parametrize("form", [whole, stepped])
-def test_what_overflows_is_gone_with_its_episode(case, form):
+def test_what_overflows_is_gone_with_its_episode(reset):
     """Outputs, the carry and gradients behind a reset, when numbers before it are too large to be multiplied; and
     weights are still learned."""
-    memory, weights, carry, xs, firsts = case
-    t = 12
-    firsts = firsts.at[t].set(True)
-
-    def value(weights, later, earlier):
-        both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), earlier, later)
-        carried, ys = form(memory, firsts, weights, carry, both)
-        return jnp.square(ys[t:]).sum(), (_meaningful(carried), ys[t:])
-
-    compiled = jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))
-    after, earlier = partial(compiled, weights, at(xs, slice(t, None))), at(xs, slice(t))
-    expected, (_, of_inputs) = after(earlier)
-    found, (of_weights, also_of_inputs) = after(jax.tree.map(lambda x: 3e38 * jnp.sign(x), earlier))
-    assert_equal((found, also_of_inputs), (expected, of_inputs), 0.0)
+    _, program, weights, carry, earlier, later, _ = reset
+    t = len(earlier[0])
+    (expected, (carried, ys)), (_, of_inputs) = program(weights, later, earlier, carry)
+    large = jax.tree.map(lambda x: 3e38 * jnp.sign(x), earlier)
+    (found, (also_carried, also_ys)), (of_weights, also_of_inputs) = program(weights, later, large, carry)
+    before, after = (expected, carried, ys[t:], of_inputs), (found, also_carried, also_ys[t:], also_of_inputs)
+    assert_equal(after, before, 0.0)
     assert jax.tree.all(jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), of_weights))
 
 
 @pytest.mark.parametrize("name", list(SMALL))
 def test_a_number_too_large_is_read_as_the_largest_in_every_form(name):
     memory, xs, firsts = SMALL[name], codes(jax.random.key(1), T, B), jnp.zeros((T, B), bool).at[0].set(True)
-    weights, start = init(memory, jax.random.key(0)), memory.initial_carry(B)
+    weights, start = begun(memory)[1], memory.initial_carry(B)
     run = jax.jit(lambda form, size: form(memory, firsts, weights, start, at_most(size, xs))[1], static_argnums=0)
     for form in (whole, stepped):
         np.testing.assert_array_equal(run(form, 3e38), run(form, LARGEST))
@@ -335,7 +353,7 @@ def at_most(size, xs):
 
 def reach(memory, length):
     """[T] how much each of T steps of an episode moves the last output."""
-    weights, xs = init(memory, jax.random.key(3)), codes(jax.random.key(4), length, 1)
+    weights, xs = begun(memory)[1], codes(jax.random.key(4), length, 1)
     firsts = jnp.zeros((length, 1), bool).at[0].set(True)
     last = lambda xs: memory.apply(weights, memory.initial_carry(1), xs, firsts)[1][-1, 0, 0]
     return jnp.abs(jnp.concatenate(jax.jit(jax.grad(last))(xs), -1)).sum((1, 2))
@@ -414,9 +432,7 @@ def test_the_frequencies_are_those_of_hippo_n():
 @pytest.mark.parametrize("name", list(SMALL))
 def test_no_lapack_call_begins_one_of_many(name):
     """Batched LAPACK calls deadlock XLA's CPU client on few cores."""
-    memory, xs = SMALL[name], codes(jax.random.key(1), 1, 1)
-    begin = lambda key: memory.init(key, memory.initial_carry(1), xs, jnp.ones((1, 1), bool))
-    text = jax.jit(jax.vmap(begin)).lower(jax.random.split(jax.random.key(0), 2)).compile().as_text()
+    text = begun(SMALL[name])[0].as_text()
     assert not {call for call in re.findall(r'custom_call_target="([^"]+)"', text) if "lapack" in call.lower()}
 
 
@@ -546,16 +562,12 @@ def test_the_cells_are_those_of_flax():
 @pytest.mark.parametrize("name", list(SMALL))
 def test_inputs_padded_at_their_ends_find_the_same_weights(name):
     """Codes with room for more symbols: the first outputs are the same."""
-    memory, xs = SMALL[name], codes(jax.random.key(1), T, B)
+    memory, xs = SMALL[name], codes(jax.random.key(1), 3, B)
     if memory.tabular:
         pytest.skip("it has no weights")
     padded = tuple(jnp.pad(x, [(0, 0), (0, 0), (0, 3)]) for x in xs)
-    firsts = jnp.zeros((T, B), bool).at[0].set(True)
-    run = jax.jit(
-        lambda xs: memory.apply(
-            memory.init(jax.random.key(0), memory.initial_carry(B), xs, firsts), memory.initial_carry(B), xs, firsts
-        )
-    )
+    start, firsts = memory.initial_carry(B), jnp.zeros((3, B), bool).at[0].set(True)
+    run = jax.jit(lambda xs: memory.init_with_output(jax.random.key(0), start, xs, firsts)[0])
     np.testing.assert_allclose(run(xs)[1], run(padded)[1], rtol=1e-5, atol=1e-6)
 
 
