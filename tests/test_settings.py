@@ -196,14 +196,18 @@ def test_what_ships_lies_in_its_domain():
 
 
 def test_every_value_outside_a_domain_is_refused_with_its_key_and_the_domain_in_words():
-    tried = 0
+    """All such values of every kind of setting, and one of them wherever else that setting can be typed."""
+    rng, seen, tried = random.Random(0), set(), 0
     for place in PLACES:
         for key, domain in place.domains.items():
-            for text in outside(domain):
+            kind = (place.build, key, repr(domain))
+            texts = [rng.choice(outside(domain))] if kind in seen else outside(domain)
+            seen.add(kind)
+            for text in texts:
                 said = refusal(place.build, place.spec(f"{key}={text}"))
                 assert f"{key} is " in said and naming.in_words(domain) in said, (place.prefix, key, text, said)
                 tried += 1
-    assert tried > 10_000
+    assert tried > 5_000
 
 
 @settings(max_examples=400, deadline=None)
