@@ -8,7 +8,6 @@ from seqrl_jax.dialogue.files import LogError, read_log, write_log
 from seqrl_jax.dialogue.logs import logged
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import spelling
-from seqrl_jax.exact.solve import solve_anew
 from seqrl_jax.naming import SpecError, without
 from seqrl_jax.tasks import make
 
@@ -16,20 +15,21 @@ SPECS = ("tmaze:length=3", "tiger", "peek_maze", "repeat_previous:horizon=8", "m
 
 
 @pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("view", ["utterance", "token"])
-def test_the_values_are_the_tasks_own(spec, view):
-    game, values = make_game(f"task:{spec}"), solve_anew(make(spec)).values
+def test_the_values_are_the_tasks_own(spec, solved):
+    task, solution = solved(spec)
+    game, values = make_game(f"task:{spec}"), solution.values
     known = Known(game)
     history = values["history"]
     assert history.lower - 1e-9 <= known.value(known.best) <= history.upper + 1e-9 and history.is_exact
     idle = Known(make_game(f"task:{spec},expert=0" if ":" in spec else f"task:{spec}:expert=0"))
     assert idle.value(idle.logged) == pytest.approx(values["random"].lower, abs=1e-9)
-    assert len(spelling(game, view).said) == make(spec).num_actions
+    for view in ("utterance", "token"):
+        assert len(spelling(game, view).said) == task.num_actions
 
 
-def test_an_expert_that_sees_all_is_the_optimum_of_an_observed_task():
+def test_an_expert_that_sees_all_is_the_optimum_of_an_observed_task(solved):
     known = Known(make_game("task:flicker_grid:observed=true,expert=1"))
-    values = solve_anew(make("flicker_grid:observed=true")).values
+    values = solved("flicker_grid:observed=true")[1].values
     # Q with the whole horizon to go is not Q of each step: close where the horizon does not press.
     assert known.value(known.logged) == pytest.approx(values["state"].lower, rel=0.01)
 
