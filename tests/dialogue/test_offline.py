@@ -316,6 +316,15 @@ def test_what_v_is_changes_nothing_of_what_is_said():
     assert not np.asarray(method.law(outputs, legal).probs)[~np.asarray(legal)].any()
 
 
+@pytest.fixture(scope="module")
+def bargained():
+    """(symbols, the batch of 16 dialogues of a negotiation), word by word."""
+    game = make_game("negotiation")
+    symbols = spelling(game, "token")
+    data = jax.tree.map(jnp.asarray, data_of(logged(game, 16, 1), symbols, 1.0))
+    return symbols, batch_of(data, symbols, jnp.arange(16))[1]
+
+
 @pytest.mark.parametrize(
     "method",
     [
@@ -330,12 +339,9 @@ def test_what_v_is_changes_nothing_of_what_is_said():
         Values(towards=Sarsa(), says=Distilled()),
     ],
 )
-def test_padding_changes_nothing(method):
+def test_padding_changes_nothing(method, bargained):
     """Places behind a dialogue's end, whatever the outputs are there, even no numbers."""
-    game = make_game("negotiation")
-    symbols = spelling(game, "token")
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 16, 1), symbols, 1.0))
-    _, batch = batch_of(data, symbols, jnp.arange(16))
+    symbols, batch = bargained
     longer = batch._replace(
         **{
             name: jnp.concatenate(
@@ -348,8 +354,8 @@ def test_padding_changes_nothing(method):
     draw = lambda size: jnp.asarray(rng.normal(size=(*batch.symbol.shape, size)))
     outputs = {name: draw(size) for name, size in method.heads(symbols.num_symbols)}
     behind = {name: jnp.concatenate([leaf, jnp.full((5, *leaf.shape[1:]), jnp.nan)]) for name, leaf in outputs.items()}
-    short, long = method.loss(outputs, outputs, batch), method.loss(behind, behind, longer)
-    np.testing.assert_allclose(short.loss, long.loss, rtol=1e-5)
+    loss = jax.jit(lambda outputs, batch: method.loss(outputs, outputs, batch).loss)
+    np.testing.assert_allclose(loss(outputs, batch), loss(behind, longer), rtol=1e-5)
 
 
 def test_filtered_imitation_copies_the_best_alone():
@@ -410,12 +416,19 @@ def test_dialogues_are_ranked_by_what_the_objective_counts():
     np.testing.assert_allclose([data.least * data.unit, data.most * data.unit], [min(to_go), max(to_go)], rtol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "view"), [(name, ("utterance", "token")[i % 2]) for i, name in enumerate(METHODS)])
-def test_every_method_trains_and_talks(name, view):
+@pytest.fixture(scope="module")
+def seen():
+    """(game, 64 logged dialogues) about what one of both sees."""
     game = make_game("visual_dialogue:turns=3")
+    return game, logged(game, 64, 0)
+
+
+@pytest.mark.parametrize(("name", "view"), [(name, ("utterance", "token")[i % 2]) for i, name in enumerate(METHODS)])
+def test_every_method_trains_and_talks(name, view, seen):
+    game, log = seen
     method = make_method(f"{name}:view={view},width=8")
     symbols = spelling(game, view)
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 64, 0), symbols, 1.0, method.sees_state))
+    data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0, method.sees_state))
 
     @jax.jit
     def run(key):
@@ -436,10 +449,12 @@ def test_what_is_promised_is_q_of_the_first_symbol_said(game, view):
     method = make_method(f"ilql:view={view},width=8,beta=1")
     symbols = spelling(game.game, view)
     weights = first_weights(method.reader(symbols), jax.random.key(0))
-    weights = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), weights)
+    rng = np.random.default_rng(1)
+    noise = lambda leaf: (0.3 * rng.normal(size=leaf.shape)).astype(np.float32)
+    weights = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) + noise(leaf)), weights)
     keys = jax.random.split(jax.random.key(2), 20)
-    talker, hear = method.talker(symbols, weights), method.listener(symbols, weights)
-    spoken = jax.vmap(lambda key: converse(key, key, game.game, symbols, talker))(keys)
+    talker, hear = method.talker(symbols, weights), jax.jit(method.listener(symbols, weights))
+    spoken = jax.jit(jax.vmap(lambda key: converse(key, key, game.game, symbols, talker)))(keys)
     promised = np.asarray(method.promised(symbols, weights, spoken.symbol, spoken.own))
     for symbol, own, value in zip(np.asarray(spoken.symbol), np.asarray(spoken.own), promised, strict=True):
         carry, first = method.memory.initial_carry(1), int(own.argmax())
