@@ -1,10 +1,7 @@
 """Runs on devices: they use as many as help, and need no communication."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
+from processes import ended, start
 
 from seqrl_jax.tracks.axis import RunAxis
 
@@ -41,10 +38,9 @@ def test_runs_are_spread_over_all_devices_without_communication():
     """Six runs on one and on eight virtual devices, in processes of their own: the same scores, no collective."""
     scores = []
     for devices in (1, 8):
-        flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-        done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env={**os.environ, **flags})
-        assert done.returncode == 0, done.stderr[-2000:]
-        first, collectives = done.stdout.splitlines()
+        ((returned, printed, said),) = ended(start(["-c", CODE], devices))
+        assert returned == 0, said[-2000:]
+        first, collectives = printed.splitlines()
         assert first.split()[0] == str(devices) and collectives == ""
         scores.append([float(score) for score in first.split()[1:]])
     np.testing.assert_allclose(*scores, rtol=1e-3)
