@@ -27,7 +27,9 @@ def network_of(name, **reads):
 
 def moved(weights, seed=1):
     """Away from the zeros with which the last layer begins."""
-    return jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(seed), leaf.shape), weights)
+    rng = np.random.default_rng(seed)
+    noise = lambda leaf: (0.3 * rng.normal(size=leaf.shape)).astype(np.float32)
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) + noise(leaf)), weights)
 
 
 @pytest.fixture(scope="module", params=["table", "window", "gru", "transformer"])
@@ -46,22 +48,26 @@ def case(request):
     return network, weights, inputs, StepInput(real, jnp.zeros((T, B), bool), action[1:], reward[1:])
 
 
-def truth(network, weights, inputs, following):
+@pytest.fixture(scope="module")
+def truth(case):
     """Outputs at o_t and at what really followed, one step after another."""
-    carry, here, after = network.memory.initial_carry(B), [], []
-    for t in range(T):
-        at = lambda tree, t=t: jax.tree.map(lambda leaf: leaf[t], tree)
-        carry, out = step(network, weights, carry, at(inputs))
-        here.append(out)
-        after.append(step(network, weights, carry, at(following))[1])
-    return jnp.stack(here), jnp.stack(after)
+    network, weights, inputs, following = case
+
+    def one(carry, at):
+        now, then = at
+        carry, here = step(network, weights, carry, now)
+        return carry, (here, step(network, weights, carry, then)[1])
+
+    start = network.memory.initial_carry(B)
+    return jax.jit(lambda *inputs: jax.lax.scan(one, start, inputs)[1])(inputs, following)
 
 
 @pytest.mark.parametrize("across", [False, True])
-def test_the_second_output_is_at_the_observation_that_really_followed(case, across):
+def test_the_second_output_is_at_the_observation_that_really_followed(case, truth, across):
     network, weights, inputs, following = case
-    here, after = unroll_pairs(network, weights, network.memory.initial_carry(B), inputs, following, across)
-    true_here, true_after = truth(*case)
+    start = network.memory.initial_carry(B)
+    here, after = jax.jit(lambda *inputs: unroll_pairs(network, weights, start, *inputs, across))(inputs, following)
+    true_here, true_after = truth
     np.testing.assert_allclose(here, true_here, atol=1e-5)
     going_on = np.asarray(jnp.concatenate([~inputs.first[1:], jnp.ones((1, B), bool)]))
     assert not going_on.all()
@@ -73,12 +79,14 @@ def test_a_policy_begins_with_an_empty_carry(case):
     network, weights, inputs, _ = case
     policy = policy_of(acting(network, weights), network.memory.initial_carry(1), lambda key, out: out)
     inputs = inputs._replace(first=jnp.zeros((T, B), bool).at[0].set(True))
-    carry, outs = policy.initial_carry(), []
-    for t in range(T):
-        carry, out = policy.act(jax.random.key(0), carry, jax.tree.map(lambda leaf, t=t: leaf[t, 0], inputs))
-        outs.append(out)
-    _, read = unroll(network, weights, network.memory.initial_carry(B), inputs)
-    np.testing.assert_allclose(jnp.stack(outs), read[:, 0], atol=1e-5)
+
+    @jax.jit
+    def acted_and_read(inputs):
+        act = lambda carry, inputs: policy.act(jax.random.key(0), carry, inputs)
+        acted = jax.lax.scan(act, policy.initial_carry(), jax.tree.map(lambda leaf: leaf[:, 0], inputs))[1]
+        return acted, unroll(network, weights, network.memory.initial_carry(B), inputs)[1][:, 0]
+
+    np.testing.assert_allclose(*acted_and_read(inputs), atol=1e-5)
 
 
 @pytest.mark.parametrize("field", ["previous_action", "previous_reward"])
@@ -120,7 +128,7 @@ def test_arrays_and_images_are_read(shape):
     weights = init_weights(network, jax.random.key(0))
     nothing = jnp.zeros((T, B), jnp.int32)
     inputs = StepInput(jnp.ones((T, B, *shape)), jnp.zeros((T, B), bool), nothing, jnp.zeros((T, B)))
-    run = lambda weights, inputs: unroll(network, weights, network.memory.initial_carry(B), inputs)[1]
+    run = jax.jit(lambda weights, inputs: unroll(network, weights, network.memory.initial_carry(B), inputs)[1])
     assert run(weights, inputs).shape == (T, B, 2) and (run(weights, inputs) == 0).all(), "outputs begin at zero"
     weights = moved(weights)
     assert (run(weights, inputs) != run(weights, inputs._replace(obs=2 * inputs.obs))).any()
@@ -129,5 +137,5 @@ def test_arrays_and_images_are_read(shape):
 def test_scaled_outputs_are_scaled_outputs(case):
     network, weights, inputs, _ = case
     scale = jnp.array([2.0, 0.5])
-    run = lambda weights: unroll(network, weights, network.memory.initial_carry(B), inputs)[1]
+    run = jax.jit(lambda weights: unroll(network, weights, network.memory.initial_carry(B), inputs)[1])
     np.testing.assert_allclose(run(scale_outputs(weights, scale)), scale * run(weights), rtol=1e-5, atol=1e-6)
