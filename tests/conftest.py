@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from pathlib import Path
 
@@ -24,6 +25,26 @@ if jax.version.__version_info__ < (0, 11):
 os.environ.setdefault("XLA_FLAGS", " ".join(FAST_TO_COMPILE))
 jax.config.update("jax_compilation_cache_dir", str(CACHE / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+# And of the processes that tests start, many of which run the same programs.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "compiled"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Tracing makes so many objects, and so little garbage, that a sixth of it would be looking for garbage.
+gc.freeze()
+gc.set_threshold(20_000, 20, 100)
+
+MUCH_MEMORY = 1.5e9
+"""Bytes that a process may hold before it forgets its compiled programs."""
+
+
+def held_bytes():
+    """Of memory, by this process; infinite where the system does not say."""
+    statistics = Path("/proc/self/statm")
+    return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.exists() else np.inf
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of tasks last: their files are short, and of two processes none waits long for the other's last one."""
+    items.sort(key=lambda item: "tasks" in item.path.relative_to(ROOT).parts)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,9 +63,10 @@ def strict_promotion():
 
 @pytest.fixture(scope="module", autouse=True)
 def small_memory():
-    """Compiled programs of one file are not kept for the next: they are gigabytes, and most serve once."""
+    """Compiled programs of one file are kept for the next only while they are few: all together are gigabytes."""
     yield
-    jax.clear_caches()
+    if held_bytes() > MUCH_MEMORY:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
