@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.latent_plan import posterior
@@ -24,11 +25,10 @@ every = jnp.ones(6, bool)
 
 
 def shaken(network, amount=0.3):
-    weights = init_weights(network, jax.random.key(0))
-    leaves, tree = jax.tree.flatten(weights)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    noisy = [leaf + amount * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, noisy)
+    rng = np.random.default_rng(1)
+    noise = lambda leaf: (amount * rng.normal(size=leaf.shape)).astype(np.float32)
+    weights = jax.device_get(init_weights(network, jax.random.key(0)))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf + noise(leaf)), weights)
 
 
 def of_memory(network, weights, method, *arguments, key=None):
@@ -102,7 +102,7 @@ def test_the_divergence_is_kullback_and_leiblers_and_its_balance_moves_gradients
     def found(balance):
         balanced = network.clone(memory=latent.clone(balance=balance))
         value = lambda q, p: divergence_at_the_start(balanced, weights, experience, q, p)
-        return jax.vmap(jax.value_and_grad(value, argnums=(0, 1)))(*laws)
+        return jax.jit(jax.vmap(jax.value_and_grad(value, argnums=(0, 1))))(*laws)
 
     expected = [kl(latent, q, p) for q, p in zip(*laws, strict=True)]
     moving_both, (moves_posterior, _), (_, moves_prior) = found(0.8), found(0.0)[1], found(1.0)[1]
@@ -138,10 +138,15 @@ def test_the_bound_is_its_terms_step_by_step(case):
     network, weights, seen = case
     latent, key = network.memory, jax.random.key(4)
     start = latent.initial_carry(B)
-    loss, terms = auxiliary_loss(network, weights, start, seen, every, key)
-    _, hidden, filtering = network.apply(weights, start, seen.inputs, method=posterior)
-    laws = smoothed(network, weights, seen) if latent.smoothing else filtering
-    states = draw(network, weights, laws, key)
+
+    @jax.jit
+    def read():
+        _, hidden, filtering = network.apply(weights, start, seen.inputs, method=posterior)
+        laws = smoothed(network, weights, seen) if latent.smoothing else filtering
+        loss = auxiliary_loss(network, weights, start, seen, every, key)
+        return loss, hidden, filtering, laws, draw(network, weights, laws, key)
+
+    (loss, terms), hidden, filtering, laws, states = read()
     model = lambda method, *arguments: of_memory(network, weights, method, *arguments)
     prior = jax.jit(lambda *at: model(lambda memory, *at: memory.prior(*at), *at))
     outcome = jax.jit(lambda *at: model(lambda memory, *at: memory.outcome(*at), *at))
@@ -170,10 +175,10 @@ def test_free_bits_cost_nothing_and_pull_nothing(case):
     network, weights, seen = case
     free = network.clone(memory=network.memory.clone(free_bits=1e3))
     start, key = network.memory.initial_carry(B), jax.random.key(4)
-    loss, terms = auxiliary_loss(free, weights, start, seen, every, key)
+    value = jax.value_and_grad(lambda weights: auxiliary_loss(free, weights, start, seen, every, key), has_aux=True)
+    (loss, terms), gradient = jax.jit(value)(weights)
     rest = sum(float(value) for name, value in terms.items() if name != "divergence")
     assert float(loss) == pytest.approx(1e3 + rest, rel=1e-4)
-    gradient = jax.grad(lambda weights: auxiliary_loss(free, weights, start, seen, every, key)[0])(weights)
     assert not np.asarray(gradient["params"]["memory"]["start"]).any()
 
 
@@ -187,8 +192,8 @@ def test_nothing_crosses_from_one_episode_to_the_next(case):
         inputs._replace(previous_action=inputs.previous_action.at[jnp.array([1, 4]), 0].add(1) % 4),
         inputs._replace(previous_reward=inputs.previous_reward.at[jnp.array([1, 4]), 0].add(1.0)),
     ]
-    outputs = lambda inputs: unroll(network, weights, start, inputs)[1]
-    laws = lambda inputs: network.apply(weights, start, inputs, method=posterior)[2]
+    outputs = jax.jit(lambda inputs: unroll(network, weights, start, inputs)[1])
+    laws = jax.jit(lambda inputs: network.apply(weights, start, inputs, method=posterior)[2])
     for other in others:
         np.testing.assert_array_equal(outputs(inputs)[4:, 0], outputs(other)[4:, 0])
         np.testing.assert_array_equal(laws(inputs)[4:, 0], laws(other)[4:, 0])
@@ -199,7 +204,8 @@ def test_the_smoother_sees_the_whole_episode_and_no_other(case):
     network, weights, seen = case
     if not network.memory.smoothing:
         pytest.skip("filters")
-    laws = lambda seen: np.asarray(smoothed(network, weights, seen))
+    read = jax.jit(lambda seen: smoothed(network, weights, seen))
+    laws = lambda seen: np.asarray(read(seen))
     # The first environment has episodes of steps 0-3 and 4-8: step 3 tells of 0-3, step 4 of itself and no earlier one.
     for step_, reported in ((3, slice(0, 4)), (4, slice(4, 5))):
         other = laws(seen._replace(reward=seen.reward.at[step_, 0].add(1.0)))
@@ -211,12 +217,14 @@ def test_the_smoother_sees_the_whole_episode_and_no_other(case):
 
 def test_unroll_is_repeated_step(case):
     network, weights, seen = case
-    carry, outs = network.memory.initial_carry(B), []
-    for t in range(T):
-        carry, out = step(network, weights, carry, jax.tree.map(lambda leaf, t=t: leaf[t], seen.inputs))
-        outs.append(out)
-    _, read = unroll(network, weights, network.memory.initial_carry(B), seen.inputs)
-    np.testing.assert_allclose(jnp.stack(outs), read, atol=1e-5)
+    start = network.memory.initial_carry(B)
+
+    @jax.jit
+    def read():
+        one = lambda carry, inputs: step(network, weights, carry, inputs)
+        return jax.lax.scan(one, start, seen.inputs)[1], unroll(network, weights, start, seen.inputs)[1]
+
+    np.testing.assert_allclose(*read(), atol=1e-5)
 
 
 def test_what_is_learned_on_top_reaches_the_model_only_if_it_may(case):
@@ -224,7 +232,8 @@ def test_what_is_learned_on_top_reaches_the_model_only_if_it_may(case):
     start = network.memory.initial_carry(B)
     for passes in (False, True):
         chosen = network.clone(memory=network.memory.clone(pass_gradient=passes))
-        gradient = jax.grad(lambda weights, f=chosen: unroll(f, weights, start, seen.inputs)[1].sum())(weights)
+        value = lambda weights, f=chosen: unroll(f, weights, start, seen.inputs)[1].sum()
+        gradient = jax.jit(jax.grad(value))(weights)
         reached = any(np.asarray(leaf).any() for leaf in jax.tree.leaves(gradient["params"]["memory"]["filter"]))
         assert reached == passes
         assert np.asarray(gradient["params"]["head"]["kernel"]).any()
@@ -270,9 +279,10 @@ def assert_all_differ(*outputs):
 def test_every_step_of_every_sequence_draws_for_itself(drawing):
     network, weights, inputs = drawing
     start, key = network.memory.initial_carry(B), jax.random.key(0)
-    assert_all_differ(unroll(network, weights, start, inputs, key)[1])
+    assert_all_differ(jax.jit(lambda: unroll(network, weights, start, inputs, key)[1])())
     for across in (False, True):
-        here, after = unroll_pairs(network, weights, start, inputs, inputs, across, key)
+        pairs = jax.jit(lambda across=across: unroll_pairs(network, weights, start, inputs, inputs, across, key))
+        here, after = pairs()
         # Without the crossing, what follows a step is the next step itself.
         assert_all_differ(*((here, after) if across else (here, after[-1:])))
 
@@ -294,9 +304,13 @@ def test_the_filter_along_a_rollout_is_bayes_rule_step_by_step():
     task = make("tiger")
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent("latent_q:width=8,num_envs=4")
-    state = agent.init(jax.random.key(0), env, params)
-    rollout = play(jax.random.key(1), agent, env, params, state, 16, 40)
-    found = np.asarray(beliefs(params, rollout))
+
+    @jax.jit
+    def played(key, other):
+        rollout = play(other, agent, env, params, agent.init(key, env, params), 16, 40)
+        return rollout, beliefs(params, rollout)
+
+    rollout, found = map(jax.device_get, played(jax.random.key(0), jax.random.key(1)))
     alive = task.transition * ~task.terminal
     for b in range(16):
         for t in range(40):
@@ -344,14 +358,18 @@ def test_a_plan_is_value_iteration_over_the_models_states():
     agent = make_agent("latent_plan:width=8,classes=4,num_envs=4").for_run(task.horizon, 1000)
     network = agent.network_in(env)
     weights, size = shaken(network), 4
+
+    @jax.jit
+    def of_model(state, action):
+        both = lambda memory, *at: (memory.prior(*at, jnp.zeros(8)), memory.outcome(*at))
+        return of_memory(network, weights, both, state, action)
+
     moves = np.zeros((size, env.num_actions, size))
     reward, onward = np.zeros((2, size, env.num_actions))
     for z in range(size):
         for a in range(env.num_actions):
-            state, action = jnp.eye(size)[z], jnp.int32(a)
-            prior = of_memory(network, weights, lambda memory, *at: memory.prior(*at), state, action, jnp.zeros(8))
-            moves[z, a] = jax.nn.softmax(prior)
-            mean, end = of_memory(network, weights, lambda memory, *at: memory.outcome(*at), state, action)
+            prior, (mean, end) = of_model(np.eye(size, dtype=np.float32)[z], jnp.int32(a))
+            moves[z, a] = scipy.special.softmax(prior)
             reward[z, a], onward[z, a] = mean, 1 / (1 + np.exp(float(end)))
     q = np.zeros((size, env.num_actions))
     for _ in range(task.horizon):
