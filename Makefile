@@ -2,7 +2,7 @@
 # make test    lint, types and tests, in two processes: compilation keeps no more than a core busy in each
 # make smoke   the quick suite at the smallest size
 # make docs    build the documentation, build/docs/index.html; a warning is an error
-# make notebooks  execute the notebooks at small size
+# make notebooks  execute the notebooks at small size, compiled fast rather than well
 # make clean   remove the environment and the caches
 
 PYTHON ?= python3
@@ -32,7 +32,7 @@ docs: .venv/documented
 	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
 
 notebooks: .venv/tested
-	SEQRL_NOTEBOOK_SIZE=small $(BIN)/python notebooks/execute.py --at-once 2
+	SEQRL_NOTEBOOK_SIZE=small XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python notebooks/execute.py --at-once 2
 
 .venv/created:
 	$(if $(UV),uv venv --quiet --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
