@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from pages.alignment import alignment_table, estimators_table, overoptimisation_tables
-from pages.capacity import capacity, sharding
+from pages.capacity import capacity, sharding, stack_memory
 from pages.dialogue import (
     dialogue_facts,
     dialogue_table,
@@ -128,7 +128,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "tiger": tiger_picture,
         "tiger beliefs": tiger_beliefs,
     },
-    "docs/capacity.md": {"capacity": capacity, "sharding": sharding},
+    "docs/capacity.md": {"capacity": capacity, "sharding": sharding, "stack": stack_memory},
     "docs/speed.md": {
         "steps": stepping_speed,
         "training": agents_speed,

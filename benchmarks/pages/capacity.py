@@ -12,7 +12,8 @@ from seqrl_jax.results.record import Record
 
 SUITES = ("quick", "headline", "pomdp", "memory", "offline", "exploration", "dialogue", "lm", "lm_larger")
 MACHINES = (1, 8, 64, 1024)
-SHARDING = "sharding_cpu.json"
+SHARDING, STACK = "sharding_cpu.json", "stack_memory_cpu.json"
+MIB, GIB = 2**20, 2**30
 
 
 def rows_of(records: Iterable[Record]) -> dict[tuple[object, ...], float]:
@@ -68,3 +69,18 @@ def sharding() -> str:
             f"{row['warm_against_one_device']:.2f} | {row['warm_against_fastest']:.2f} |"
         )
     return "\n".join([*lines, "", f"`{measured['command']}`, {measured['device']}."])
+
+
+def stack_memory() -> str:
+    """What a program needs by the runs that are stacked in it."""
+    measured = measurement(STACK)
+    sizes = list(measured["rows"][0]["bytes"])
+    lines = [
+        f"| agent; MiB with so many runs: | {' | '.join(sizes)} | a run more, MiB | runs in a GiB |",
+        "|---|" + "---:|" * (len(sizes) + 2),
+    ]
+    for row in measured["rows"]:
+        planned = " | ".join(f"{row['bytes'][size] / MIB:.3g}" for size in sizes)
+        each = row["bytes_a_run"]
+        lines.append(f"| `{row['agent']}` | {planned} | {each / MIB:.2g} | {int(GIB // each):,} |")
+    return "\n".join([*lines, "", f"On `{measured['task']}`. `{measured['command']}`, {measured['device']}."])

@@ -198,6 +198,7 @@ def _row(board: Board, now: float, options: ConsoleOptions) -> list[RenderableTy
         _left(board.row.seconds_left, board.at, now),
         None if progress.score is None else f"{board.score} {progress.score:.3g}",
         None if progress.steps_per_second is None else f"{progress.steps_per_second:,.0f} steps/s",
+        f"{progress.recompiled} programs compiled again" if progress.recompiled else None,
     ]
     text = f"{one_line(board.row.name)}: {', '.join(fact for fact in facts if fact)}".removesuffix(": ")
     return [_line(text, options), _progress(progress.done, progress.chunks, options)]

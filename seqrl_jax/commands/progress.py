@@ -129,6 +129,8 @@ class Lines:
 
     def chunk(self, progress: RowProgress) -> None:
         self._tally.chunk(progress)
+        if progress.recompiled and progress.done == progress.chunks:
+            self.note(f"{progress.recompiled} programs were compiled after the first chunk")
 
     def cell(self, record: Record) -> None:
         self._tally.cell()

@@ -30,9 +30,9 @@ from seqrl_jax.tracks.registry import TRACKS
 from seqrl_jax.tracks.suites import SUITES, check, suite
 
 OWN = "own"
+"""What records and their directory say where tasks or agents are chosen and no suite is: they are cells of none."""
 SEEDS, STEPS = 5, 10_000
 """Of each cell, and of each run, in a track that has no suite."""
-"""What records and their directory say where tasks or agents are chosen and no suite is: they are cells of none."""
 
 
 def run(options: argparse.Namespace) -> None:

@@ -23,8 +23,8 @@ class Writer(Protocol):
 
 
 class Logged:
-    """An observer that writes the score and the speed of each row at the training steps of each of its runs, and each
-    cell's score at its end. metric: the score's."""
+    """An observer that writes the score and the speed of each row at the training steps of each of its runs, how many
+    programs it compiled after its first chunk, and each cell's score at its end. metric: the score's."""
 
     def __init__(self, writer: Writer, metric: str) -> None:
         self._writer = writer
@@ -39,7 +39,11 @@ class Logged:
         self._row = f"{method} on {tasks[0]}" + (f" and {len(tasks) - 1} more" if len(tasks) > 1 else "")
 
     def chunk(self, progress: RowProgress) -> None:
-        values = {"score": progress.score, "steps_per_second": progress.steps_per_second}
+        values = {
+            "score": progress.score,
+            "steps_per_second": progress.steps_per_second,
+            "recompiled": progress.recompiled if progress.done > progress.begun_at else None,
+        }
         present = {f"{self._row}/{name}": value for name, value in values.items() if value is not None}
         if present:
             self._writer.log(present, progress.steps // progress.runs)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from seqrl_jax import hosts
 from seqrl_jax.runs.checkpoint import Checkpoint, Snapshot
+from seqrl_jax.runs.compilations import Compilations
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.observer import Observer, RowProgress
 from seqrl_jax.tracks.base import Status
@@ -39,15 +40,21 @@ class CheckpointedLoop:
         began = time.perf_counter()
         first = watch(state)
         self._observer.chunk(RowProgress(begun_at, chunks, begun_at, first.steps, None, first.score, first.runs))
-        for done in range(begun_at + 1, chunks + 1):
-            with self._interrupt.under_way():
-                state = advance(state)
-                status = watch(state)
-                if self._interrupt.agree() or done == chunks or done % self._every == 0:
-                    self._checkpoint.save(loop, Snapshot(state, done), chunks)
-            rate = (status.steps - first.steps) / (time.perf_counter() - began)
-            progress = RowProgress(done, chunks, begun_at, status.steps, rate, status.score, status.runs)
-            self._observer.chunk(progress)
+        with Compilations() as compilations:
+            for done in range(begun_at + 1, chunks + 1):
+                with self._interrupt.under_way():
+                    state = advance(state)
+                    status = watch(state)
+                    if self._interrupt.agree() or done == chunks or done % self._every == 0:
+                        self._checkpoint.save(loop, Snapshot(state, done), chunks)
+                if done == begun_at + 1:
+                    compilations.count = 0
+                rate = (status.steps - first.steps) / (time.perf_counter() - began)
+                self._observer.chunk(
+                    RowProgress(
+                        done, chunks, begun_at, status.steps, rate, status.score, status.runs, compilations.count
+                    )
+                )
         return state
 
     def _restored(self, loop: int, state: State, chunks: int) -> tuple[State, int]:

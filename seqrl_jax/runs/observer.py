@@ -13,7 +13,8 @@ from seqrl_jax.results.record import Record
 class RowProgress:
     """How the running row stands. done, chunks: of its current loop. begun_at: the chunk at which this process took
     over. steps: of training, all runs together. steps_per_second: of this process, None before its first chunk.
-    score: the mean of the runs, None where it is not known. runs: how many there are."""
+    score: the mean of the runs, None where it is not known. runs: how many there are. recompiled: the programs that
+    this process compiled after its first chunk, which should be none: everything is compiled in that."""
 
     done: int
     chunks: int
@@ -22,6 +23,7 @@ class RowProgress:
     steps_per_second: float | None
     score: float | None
     runs: int = 1
+    recompiled: int = 0
 
 
 class Observer(Protocol):

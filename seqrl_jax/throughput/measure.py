@@ -78,7 +78,7 @@ def measure(programs: Mapping[str, Program], repeats: int = 7) -> list[Measureme
         compiled[name] = traced.lower().compile()
         compilation[name] = time.perf_counter() - began
         first[name] = _seconds(compiled[name], program, keys[0])
-        work[name] = _beyond_caches(work_of(traced.jaxpr), _memory(compiled[name]), program.devices)
+        work[name] = _beyond_caches(work_of(traced.jaxpr), planned_memory(compiled[name]), program.devices)
     warm: dict[str, list[float]] = {name: [] for name in programs}
     for key in keys[1:]:
         for name, program in programs.items():
@@ -90,7 +90,7 @@ def measure(programs: Mapping[str, Program], repeats: int = 7) -> list[Measureme
             devices=program.devices,
             steps_per_second=program.steps / statistics.median(warm[name]),
             compile_seconds=compilation[name],
-            memory=_memory(compiled[name]),
+            memory=planned_memory(compiled[name]),
             device=provenance.device(),
             repeats=repeats,
             cold_seconds=compilation[name] + first[name],
@@ -120,6 +120,15 @@ def share_of(batch: int, devices: int) -> int:
     return batch // devices
 
 
+def planned_memory(compiled: jax.stages.Compiled) -> int | None:
+    """Bytes on each device of what a program reads, writes and keeps meanwhile; None where the compiler is silent."""
+    planned = compiled.memory_analysis()
+    if planned is None:
+        return None
+    used = planned.temp_size_in_bytes + planned.argument_size_in_bytes + planned.output_size_in_bytes
+    return int(used - planned.alias_size_in_bytes)
+
+
 def _seconds(compiled: jax.stages.Compiled, program: Program, key: Array) -> float:
     began = time.perf_counter()
     jax.block_until_ready(compiled(*program.arguments, key))
@@ -130,11 +139,3 @@ def _beyond_caches(work: Work, memory: int | None, devices: int) -> Work:
     # Cores share their last cache.
     sharing = devices if jax.default_backend() == "cpu" else 1
     return replace(work, moved=0.0) if memory is not None and memory * sharing < CACHE else work
-
-
-def _memory(compiled: jax.stages.Compiled) -> int | None:
-    planned = compiled.memory_analysis()
-    if planned is None:
-        return None
-    used = planned.temp_size_in_bytes + planned.argument_size_in_bytes + planned.output_size_in_bytes
-    return int(used - planned.alias_size_in_bytes)

@@ -88,6 +88,8 @@ def test_the_board_counts_cells_and_tells_how_the_row_stands():
     assert "45 s left" in lines(board, console)[2], "it counts down until the next chunk"
     clock.now += 45
     assert "left" not in lines(board, console)[2], "what takes longer is not over at once"
+    board.chunk(RowProgress(3, 8, 0, steps=150, steps_per_second=1234.5, score=0.25, recompiled=2))
+    assert lines(board, console)[2].endswith("1,234 steps/s, 2 programs compiled again")
 
 
 def test_a_row_that_goes_on_is_timed_from_where_it_was_taken_over():
