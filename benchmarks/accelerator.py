@@ -35,7 +35,7 @@ from seqrl_jax.settings import AttentionKernel
 from seqrl_jax.tasks.environments import environment
 from seqrl_jax.text.vocabulary import Bytes
 from seqrl_jax.throughput.env import random_policy_rollout
-from seqrl_jax.throughput.lm import training_speed
+from seqrl_jax.throughput.lm import speeds
 from seqrl_jax.throughput.measure import measure
 from seqrl_jax.throughput.training import training
 
@@ -106,7 +106,7 @@ def language(repeats: int) -> Iterator[Row]:
 
 def modelled(name: str, kernel: AttentionKernel, repeats: int, texts: int) -> Row:
     model = GPT(Bytes().size, *MODELS[name], dtype="bfloat16", attention=kernel)
-    row = training_speed(model, texts, repeats)
+    (row,) = speeds(model, texts, repeats, of=["training"])
     return {**asdict(row), "what": name, "context": model.context, "attention": kernel, "share": row.share_of_peak}
 
 

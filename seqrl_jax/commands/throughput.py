@@ -28,7 +28,7 @@ from seqrl_jax.runs.programs import use_cores
 from seqrl_jax.tasks.environments import environment, known
 from seqrl_jax.text.vocabulary import Bytes
 from seqrl_jax.throughput.env import random_policy_rollout
-from seqrl_jax.throughput.lm import TrainingSpeed, training_speed
+from seqrl_jax.throughput.lm import LanguageSpeed, speeds
 from seqrl_jax.throughput.measure import Measurement, Program, measure
 from seqrl_jax.throughput.training import training
 
@@ -137,13 +137,13 @@ def _talking(specs: Sequence[str], options: argparse.Namespace) -> Iterable[Meas
 
 
 def _language(names: Sequence[str], options: argparse.Namespace) -> Iterable[Measurement]:
-    """Of a language model's training."""
+    """Of a language model that learns, reads and writes."""
     if names or options.devices not in (None, [1]):
         raise ValueError("lm takes no names, and one device")
     require_attention(options.attention)
     sizes = (options.context, options.width, options.layers, options.heads)
     model = GPT(Bytes().size, *sizes, dtype=options.dtype, remat=options.remat, attention=options.attention)
-    return [training_speed(model, batch, options.repeats) for batch in options.batch or [TEXTS]]
+    return [row for batch in options.batch or [TEXTS] for row in speeds(model, batch, options.repeats)]
 
 
 KINDS: dict[str, Callable[[Sequence[str], argparse.Namespace], Iterable[Measurement]]] = {
@@ -179,7 +179,7 @@ def _devices(options: argparse.Namespace) -> Sequence[int]:
 
 
 def _as_json(row: Measurement) -> dict[str, Any]:
-    if isinstance(row, TrainingSpeed):
+    if isinstance(row, LanguageSpeed):
         # Ceilings are of float32.
         return asdict(row) | {"share_of_peak": row.share_of_peak}
     return asdict(row) | {"bound": row.bound, "share": row.share}
@@ -190,7 +190,7 @@ def _line(row: Measurement, options: argparse.Namespace) -> str:
     memory = "" if row.memory is None else f", {row.memory / 2**20:.2g} MiB"
     where = f"on {row.device}" if row.devices == 1 else f"each of {row.devices} devices, on {row.device}"
     end = f"compiled in {row.compile_seconds:.1f} s{memory}, {where}"
-    if isinstance(row, TrainingSpeed):
+    if isinstance(row, LanguageSpeed):
         return (
             f"{row.what}: {row.parameters / 1e6:.1f} M weights in {options.dtype}{', remat' if options.remat else ''}, "
             f"attention by {options.attention}, {row.batch} texts of {options.context}: "

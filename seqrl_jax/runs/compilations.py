@@ -25,5 +25,5 @@ class Compilations:
     ) -> None:
         jax.monitoring.unregister_event_duration_listener(self._heard)
 
-    def _heard(self, event: str, seconds: float, **details: str | int) -> None:
+    def _heard(self, event: str, duration_secs: float, **_: str | int) -> None:
         self.count += event == COMPILED
