@@ -1,6 +1,6 @@
 # make bench   install the package and run the quick suite
 # make test    lint, types and tests, in two processes: compilation keeps no more than a core busy in each
-# make smoke   the quick suite at the smallest size
+# make smoke   the quick suite at the smallest size, compiled fast rather than well
 # make docs    build the documentation, build/docs/index.html; a warning is an error
 # make notebooks  execute the notebooks at small size, compiled fast rather than well
 # make clean   remove the environment and the caches
@@ -9,6 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+COMPILE_FAST = XLA_FLAGS="$$($(BIN)/python tests/fast_to_compile.py)"
 
 .PHONY: bench test lint smoke docs notebooks clean
 
@@ -16,7 +17,7 @@ bench: .venv/installed
 	$(BIN)/seqrl run quick
 
 smoke: .venv/installed
-	$(BIN)/seqrl run quick --steps 4000 --seeds 2 --out runs/smoke
+	$(COMPILE_FAST) $(BIN)/seqrl run quick --steps 4000 --seeds 2 --out runs/smoke
 
 test: .venv/tested lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=5
@@ -32,7 +33,7 @@ docs: .venv/documented
 	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
 
 notebooks: .venv/tested
-	SEQRL_NOTEBOOK_SIZE=small XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python notebooks/execute.py --at-once 2
+	SEQRL_NOTEBOOK_SIZE=small $(COMPILE_FAST) $(BIN)/python notebooks/execute.py --at-once 2
 
 .venv/created:
 	$(if $(UV),uv venv --quiet --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)

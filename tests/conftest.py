@@ -11,18 +11,15 @@ import jax
 import numpy as np
 import optax
 import pytest
+from fast_to_compile import FLAGS
 
 from seqrl_jax.tasks import TabularPOMDP, validated
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache"
 os.environ["SEQRL_CACHE"] = str(CACHE)
-# Most of a test's time is compilation of a program that runs once: a seventh of it without LLVM's optimisations and
-# without the emitters of fused loops, whose switch newer versions lack and would refuse.
-FAST_TO_COMPILE = ["--xla_backend_optimization_level=0"]
-if jax.version.__version_info__ < (0, 11):
-    FAST_TO_COMPILE.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(FAST_TO_COMPILE))
+# Most of a test's time is compilation of a program that runs once.
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 jax.config.update("jax_compilation_cache_dir", str(CACHE / "compiled"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # And of the processes that tests start, many of which run the same programs.
