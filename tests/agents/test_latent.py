@@ -422,7 +422,7 @@ def test_an_agent_without_a_model_has_no_alarm():
     assert make_agent("pqn").alarms(SimpleNamespace(diagnostics=())) == {}
 
 
-@pytest.mark.parametrize("spec", [*LATENT_AGENTS, "latent_q:kind=gaussian"])
+@pytest.mark.parametrize("spec", ["latent_ppo", "latent_plan", "latent_q:kind=gaussian"])
 def test_latent_agents_model_arrays_of_numbers(spec):
     """A pole that falls over, in at most 16 steps, from one fixed seed: the model learns what it sees and when it ends.
     Both losses fell to less than half."""
