@@ -1,5 +1,6 @@
 # make bench   install the package and run the quick suite
-# make test    lint, types and tests, in two processes: compilation keeps no more than a core busy in each
+# make test    lint, types and tests; `make lint` and `make tests` are its parts
+# make tests   in two processes: compilation keeps no more than a core busy in each
 # make smoke   the quick suite at the smallest size, compiled fast rather than well
 # make docs    build the documentation, build/docs/index.html; a warning is an error
 # make notebooks  execute the notebooks at small size, compiled fast rather than well
@@ -11,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 COMPILE_FAST = XLA_FLAGS="$$($(BIN)/python tests/fast_to_compile.py)"
 
-.PHONY: bench test lint smoke docs notebooks clean
+.PHONY: bench test tests lint smoke docs notebooks clean
 
 bench: .venv/installed
 	$(BIN)/seqrl run quick
@@ -19,7 +20,9 @@ bench: .venv/installed
 smoke: .venv/installed
 	$(COMPILE_FAST) $(BIN)/seqrl run quick --steps 4000 --seeds 2 --out runs/smoke
 
-test: .venv/tested lint
+test: lint tests
+
+tests: .venv/tested
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=40 --durations-min=5
 
 lint: .venv/tested
