@@ -1,6 +1,6 @@
 """Flags of XLA with which a program is compiled in a third of the time, and runs slower: for programs that run once.
 
-    XLA_FLAGS="$(python tests/fast_to_compile.py)" python ...
+`XLA_FLAGS="$(python tests/fast_to_compile.py)" python ...`
 """
 
 from importlib.metadata import version
