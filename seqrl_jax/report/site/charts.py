@@ -208,8 +208,8 @@ def short(number: float) -> str:
 
 
 def _drawn(line: Line, before: Line | None, across: Place, down: Place) -> DrawnLine:
-    xs = [_point(across(place)) for place in line.at]
-    row = lambda values: [f"{x} {_point(down(value))}" for x, value in zip(xs, values)]
+    xs = list(map(across, line.at))
+    row = lambda values: list(zip(xs, map(down, values)))
     numbers = lambda values: " ".join(map(figures, values))
     read = {"mean": numbers(line.middle)}
     wide = any(a != b for a, b in zip(line.low, line.high))
@@ -218,9 +218,21 @@ def _drawn(line: Line, before: Line | None, across: Place, down: Place) -> Drawn
     if before is None or list(before.at) != list(line.at):
         read["at"] = " ".join(map(exactly, line.at))
     if len(xs) == 1:
-        return DrawnLine(line, "", "", (xs[0], _point(down(line.middle[0]))), None, read)
-    band = f"M{'L'.join([*row(line.high), *reversed(row(line.low))])}Z" if wide else ""
-    return DrawnLine(line, f"M{'L'.join(row(line.middle))}", band, None, None, read)
+        return DrawnLine(line, "", "", (_point(xs[0]), _point(down(line.middle[0]))), None, read)
+    band = f"{_path([*row(line.high), *reversed(row(line.low))])}Z" if wide else ""
+    return DrawnLine(line, _path(row(line.middle)), band, None, None, read)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    """SVG path data of lines through these points: where they begin, and the steps from there, in whole units of the
+    view. A unit is about a pixel, and a site has some 10^5 points."""
+    (x, y), *others = [(round(x), round(y)) for x, y in points]
+    steps = [f"M{x} {y}l"]
+    for x_t, y_t in others:
+        steps.append(f"{x_t - x} {y_t - y}")
+        x, y = x_t, y_t
+    # A minus sign parts numbers as well as a blank.
+    return " ".join(steps).replace("l ", "l").replace(" -", "-")
 
 
 def _named(lines: Sequence[DrawnLine]) -> list[DrawnLine]:

@@ -10,7 +10,11 @@ from seqrl_jax.tracks.sweeps import Sweep
 
 
 def points(path):
-    return [tuple(map(float, point.split())) for point in path.strip("MZ").split("L")]
+    """Of path data: where it begins, and how far each further point lies from the one before."""
+    begin, _, steps = path.strip("MZ").partition("l")
+    numbers = list(map(int, steps.replace("-", " -").split()))
+    moves = [map(int, begin.split()), *zip(numbers[::2], numbers[1::2])]
+    return list(itertools.accumulate(map(tuple, moves), lambda here, step: (here[0] + step[0], here[1] + step[1])))
 
 
 def test_a_line_lies_where_its_values_are():
