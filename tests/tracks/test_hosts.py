@@ -27,8 +27,8 @@ def fill(name, tasks, methods, budget, out, observer=None, interrupt=None):
 valued = ["tiger", "aliased_line"], ["reward_to_go"], Budget(3000, 3, (0, 1))
 fill("pomdp", *valued, "whole")
 fill("pomdp", ["aliased_line"], ["reward_to_go:memory=gru,width=8"], Budget(1500, 1, (0, 1, 2)), "played")
-fill("lm", ["reversal"], ["rloo"], Budget(4, 2, (0, 1, 2)), "lm")
-fill("dialogue", ["visual_dialogue:turns=3"], ["mc_q:view=utterance"], Budget(12, 2, (0, 1, 2)), "dialogue")
+fill("lm", ["reversal:model=rnn"], ["rloo"], Budget(4, 2, (0, 1, 2)), "lm")
+fill("dialogue", ["twenty_questions:objects=2,turns=2"], ["mc_q:view=utterance"], Budget(12, 2, (0, 1, 2)), "dialogue")
 
 interrupt = Interrupt()
 class Second(Unwatched):
