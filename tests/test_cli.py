@@ -117,8 +117,8 @@ def test_solve_prints_the_five_certified_values(seqrl):
 
 def test_options_of_a_task_come_before_its_wrappers(seqrl):
     """The discount says how long an endless task is solved for, and the time is shown up to the horizon."""
-    endless = json.loads(seqrl("solve", "tmaze:length=1,endless=true", "--discount", 0.5, "--json")[1])
-    assert (endless["horizon"], endless["discount"]) == (20, 0.5)
+    endless = json.loads(seqrl("solve", "tmaze:length=1,endless=true", "--discount", 0.2, "--json")[1])
+    assert (endless["horizon"], endless["discount"]) == (9, 0.2)
     assert "no horizon" in seqrl("solve", "tmaze:endless=true", "--horizon", 9)[2]
     # A map of the time alone opens any two doors one after the other, and of the observation alone the same one again.
     specs = ("locked_doors:doors=2,time=true", "locked_doors:doors=2,time=true,horizon=2", "locked_doors:doors=2")

@@ -325,12 +325,13 @@ def test_the_filter_along_a_rollout_is_bayes_rule_step_by_step():
 
 
 def test_a_trained_model_knows_nearly_what_the_filter_knows():
-    """Two doors, 60,000 steps, 2 fixed seeds: log-loss at most 15% above the exact filter's, and below it by no more
+    """Two doors, 60,000 steps, a fixed seed: log-loss at most 15% above the exact filter's, and below it by no more
     than the noise of 64 samples. Of 10 other seeds the worst was 3.7% above, and none below."""
     task = make("two_doors")
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent("latent_q:width=16").for_run(task.horizon, 60_000)
 
+    @jax.jit
     def known(key):
         state, _ = train(agent, env, params, key, 60_000)
         rollout = play(jax.random.key(1), agent, env, params, state, 64, 32)
@@ -345,10 +346,9 @@ def test_a_trained_model_knows_nearly_what_the_filter_knows():
             samples=32,
         )
 
-    reported = jax.jit(jax.vmap(known))(jax.random.split(jax.random.key(0), 3)[:2])
-    excess = np.asarray(reported.log_loss / reported.filter_log_loss) - 1
-    assert (excess < 0.15).all() and (excess > -0.02).all(), excess
-    assert (np.asarray(reported.probe) > np.asarray(reported.belief_entropy) - 0.05).all()
+    reported = known(jax.random.key(0))
+    assert -0.02 < float(reported.log_loss / reported.filter_log_loss) - 1 < 0.15
+    assert float(reported.probe) > float(reported.belief_entropy) - 0.05
 
 
 def test_a_plan_is_value_iteration_over_the_models_states():

@@ -10,7 +10,7 @@ from seqrl_jax.tasks import TASKS, TabularPOMDP, fingerprint, make, tabular_env,
 from seqrl_jax.tasks.tabular import with_discount, with_horizon
 from seqrl_jax.tracks.evaluation import controller_policy, simulate
 
-EPISODES = 40_000
+EPISODES = 10_000
 SLACK = 1e-9
 
 
