@@ -7,7 +7,6 @@ from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.network import acting, unroll
 from seqrl_jax.agents.ppo import clipped_surrogate
 from seqrl_jax.agents.rollout import collect
-from seqrl_jax.networks import MEMORIES
 from seqrl_jax.tasks import make, tabular_env, tabular_params
 from seqrl_jax.tracks.evaluation import simulate
 
@@ -27,7 +26,11 @@ def test_beyond_the_clip_only_the_pessimistic_side_has_a_gradient(advantage):
     assert (slope(jnp.log(0.5)) == 0) == (advantage < 0)
 
 
-@pytest.fixture(scope="module", params=MEMORIES)
+KINDS = ("table", "gru", "s5", "ffm", "mamba2", "gated_deltanet", "mlstm", "transformer", "latent")
+"""Of memories, one that stands for each: what holds for every one by itself is tested in `tests/networks`."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def played(request):
     """(Errors of the first ratio in 5 updates; logits and values with which 12 further steps were chosen, these steps
     read as a sequence, and whether an episode ended with each).
