@@ -26,8 +26,8 @@ from jax import Array
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.commands.programs import use_every_core
-from seqrl_jax.networks.base import Codes
 from seqrl_jax.networks.bistable import BMRU
+from seqrl_jax.networks.layers import Codes
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.results.provenance import write_measurement
 

@@ -31,7 +31,7 @@ from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.base import updates_in
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.networks import GRU, Memory
-from seqrl_jax.networks.base import Codes
+from seqrl_jax.networks.layers import Codes
 from seqrl_jax.networks.module import Carry
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.settings import Width

@@ -35,7 +35,7 @@ from jax import Array
 from seqrl_jax.agents import make_agent
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.networks import GRU, Memory
-from seqrl_jax.networks.base import Codes
+from seqrl_jax.networks.layers import Codes, Dense
 from seqrl_jax.networks.module import Carry
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.settings import Width
@@ -222,11 +222,11 @@ class Towers(Memory):
     def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         (x,) = xs
         if self.recurrent:
-            x = nn.relu(nn.Dense(self.width)(x))
+            x = nn.relu(Dense(self.width)(x))
             carry, x = GRU(self.width)(carry, (x,), firsts)
-            towers = [nn.relu(nn.Dense(self.width)(x)) for _ in range(2)]
+            towers = [nn.relu(Dense(self.width)(x)) for _ in range(2)]
         else:
-            towers = [nn.tanh(nn.Dense(self.width)(nn.tanh(nn.Dense(self.width)(x)))) for _ in range(2)]
+            towers = [nn.tanh(Dense(self.width)(nn.tanh(Dense(self.width)(x)))) for _ in range(2)]
         return carry, jnp.concatenate(towers, -1)
 
 

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents.base import Policy
-from seqrl_jax.networks.base import DRAWS, Memory, plain_layer_norm
+from seqrl_jax.networks.base import DRAWS, Memory
 from seqrl_jax.networks.encoders import Encoder
 from seqrl_jax.networks.experience import Experience, StepInput
+from seqrl_jax.networks.layers import Dense, plain_layer_norm
 from seqrl_jax.networks.module import Carry, Module, Weights
 from seqrl_jax.tasks.environment import Discrete, Environment, Space, everything_in, split_key_cheaply, zeros_in
 
@@ -42,7 +43,7 @@ class HistoryNetwork(Module):
     def setup(self) -> None:
         self.encoder = Encoder(self.space, self.action_space, self.previous_action, self.previous_reward)
         tabular = self.memory.tabular
-        self.head = nn.Dense(self.outputs, use_bias=not tabular, kernel_init=nn.initializers.zeros)
+        self.head = Dense(self.outputs, use_bias=not tabular, kernel_init=nn.initializers.zeros)
         self.norm = None
         # The mean of an observation's code would tell how many observations it has room for.
         if self.normalise and not tabular:

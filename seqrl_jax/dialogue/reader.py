@@ -11,6 +11,7 @@ from jax import Array
 from msgspec import Meta
 
 from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.layers import Dense
 from seqrl_jax.networks.module import Carry, Module, Weights
 from seqrl_jax.networks.recurrent import GRU
 
@@ -50,7 +51,7 @@ class Reader(Module):
         if self.has_rng(DROPS):
             keep = jax.random.bernoulli(self.make_rng(DROPS), 1 - self.dropout, features.shape)
             features = jnp.where(keep, features / (1 - self.dropout), 0.0)
-        dense = lambda name, size: nn.Dense(size, kernel_init=nn.initializers.zeros, name=name)(features)
+        dense = lambda name, size: Dense(size, kernel_init=nn.initializers.zeros, name=name)(features)
         return carry, {name: dense(name, size) for name, size in self.heads}
 
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.naming import require
-from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense, Memory, cleared, plain_layer_norm
+from seqrl_jax.networks.base import Memory, cleared
+from seqrl_jax.networks.layers import DENSE_INIT, Codes, Dense, InputDense, plain_layer_norm
 from seqrl_jax.networks.position import sinusoids, times
 from seqrl_jax.settings import Count, Depth, Width
 
@@ -37,7 +38,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, stream: Array, keys: Array, values: Array, visible: Array) -> tuple[Array, tuple[Array, Array]]:
-        linear = lambda size, name, bias=True: nn.Dense(size, use_bias=bias, kernel_init=DENSE_INIT, name=name)
+        linear = lambda size, name, bias=True: Dense(size, use_bias=bias, kernel_init=DENSE_INIT, name=name)
         context = keys.shape[1]
         query, key, value = jnp.split(
             linear(3 * self.width, "attention", bias=False)(plain_layer_norm()(stream)), 3, -1

@@ -10,12 +10,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.experience import Experience
+from seqrl_jax.networks.layers import Codes
 from seqrl_jax.networks.module import Carry, Module
 from seqrl_jax.settings import LARGEST
 from seqrl_jax.tasks.environment import Space
 
-Codes = tuple[Array, ...]
-"""What a memory reads, [..., I_k] each, of norm about one together. They stand apart because each may be padded."""
 DRAWS = "draw"
 """The name of the random numbers by which a memory draws its state; without them it uses the state's mean."""
 
@@ -107,44 +106,6 @@ class Memory(Module):
     def alarms(self, diagnostics: Any) -> dict[str, Array]:
         """Sentences of which a reader of the scores should know, each with whether it holds."""
         return {}
-
-
-DENSE_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
-"""Of layers whose inputs have a variance of one each, which it keeps. Drawn elementwise: a batched orthogonal
-initialiser deadlocks on two cores."""
-
-
-def input_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Of first layers [..., I, F], whose inputs have a norm of one together (see `Encoder`): standard normal numbers.
-
-    Each row is drawn by its own index, so that inputs padded at their end find the same for what they had before.
-    """
-    *_, rows, _ = shape
-    row = lambda number: jax.random.normal(jax.random.fold_in(key, number), (*shape[:-2], shape[-1]), dtype)
-    return jnp.moveaxis(jax.vmap(row)(jnp.arange(rows)), 0, -2)
-
-
-class InputDense(nn.Module):
-    """A linear layer over codes, with a kernel of its own for each of them: [..., features]."""
-
-    features: int
-    use_bias: bool = True
-
-    @nn.compact
-    def __call__(self, xs: Codes) -> Array:
-        kernels = [self.param(f"kernel_{k}", input_init, (x.shape[-1], self.features)) for k, x in enumerate(xs)]
-        out = jnp.concatenate(xs, -1) @ jnp.concatenate(kernels)
-        return out + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else out
-
-
-def output_init(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
-    """Of last layers [I, F] whose outputs may be padded: as `DENSE_INIT`, each column drawn by its own index."""
-    return input_init(key, shape[::-1], dtype).T * shape[0] ** -0.5
-
-
-def plain_layer_norm() -> nn.LayerNorm:
-    """Layer normalisation without gain and bias, which the layer behind it can express."""
-    return nn.LayerNorm(use_bias=False, use_scale=False, use_fast_variance=False)
 
 
 def cleared(carry: Any, first: Array) -> Any:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import Codes, InputDense, Memory
+from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.layers import Codes, InputDense
 from seqrl_jax.networks.linear import linear_scan
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.settings import PositiveFloat, Width

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import DENSE_INIT, Codes
 from seqrl_jax.networks.experience import StepInput
+from seqrl_jax.networks.layers import DENSE_INIT, Codes, Dense
 from seqrl_jax.tasks.environment import Discrete, Space
 
 
@@ -59,9 +59,9 @@ class Convolutions(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array) -> Array:
-        x = nn.relu(nn.Dense(self.filters, kernel_init=DENSE_INIT)(patches(image.astype(jnp.float32))))
+        x = nn.relu(Dense(self.filters, kernel_init=DENSE_INIT)(patches(image.astype(jnp.float32))))
         flat = x.reshape(*x.shape[:-3], -1)
-        return nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(flat)) * self.width**-0.5
+        return nn.tanh(Dense(self.width, kernel_init=DENSE_INIT)(flat)) * self.width**-0.5
 
 
 def patches(image: Array) -> Array:

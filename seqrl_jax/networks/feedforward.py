@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense, Memory
+from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.layers import DENSE_INIT, Codes, Dense, InputDense
 from seqrl_jax.networks.module import Carry
 from seqrl_jax.settings import Width
 
@@ -46,4 +47,4 @@ class FeedForward(Memory):
     @nn.compact
     def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         hidden = nn.tanh(InputDense(self.width)(xs))
-        return carry, nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(hidden))
+        return carry, nn.tanh(Dense(self.width, kernel_init=DENSE_INIT)(hidden))

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense, Memory, plain_layer_norm
+from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.layers import DENSE_INIT, Codes, Dense, InputDense, plain_layer_norm
 from seqrl_jax.networks.linear import linear_scan
 from seqrl_jax.settings import Horizon, Width
 
@@ -50,6 +51,6 @@ class FFM(Memory):
         let_in = layer(self.traces, "trace") * nn.sigmoid(layer(self.traces, "input_gate"))
         drive = jnp.repeat(let_in, self.contexts, -1).astype(carry.dtype)
         states = linear_scan(jnp.broadcast_to(decay, drive.shape), drive, carry, firsts)
-        read = nn.Dense(self.width, kernel_init=DENSE_INIT, name="mix")(jnp.concatenate([states.real, states.imag], -1))
+        read = Dense(self.width, kernel_init=DENSE_INIT, name="mix")(jnp.concatenate([states.real, states.imag], -1))
         gate, past = nn.sigmoid(layer(self.width, "output_gate")), layer(self.width, "input")
         return states[-1], gate * plain_layer_norm()(read) + (1 - gate) * past

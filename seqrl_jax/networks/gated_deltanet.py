@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import Codes, InputDense
 from seqrl_jax.networks.chunks import Arrays, LinearChunk, MatrixMemory, advance, attended, log_shares
+from seqrl_jax.networks.layers import Codes, InputDense
 from seqrl_jax.networks.mamba2 import DecayGate
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.networks.window import ShortConvolution

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from seqrl_jax.naming import convert, require
 from seqrl_jax.networks.language_model import LanguageModel
+from seqrl_jax.networks.layers import Dense
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.settings import AttentionKernel, Count, Depth, Dtype, Width
 
@@ -247,6 +248,6 @@ class Perceptron(nn.Module):
         return self.c_proj(ACTIVATIONS[self.activation](self.c_fc(x)))
 
 
-def linear(size: int, dtype: str, deviation: float) -> nn.Dense:
+def linear(size: int, dtype: str, deviation: float) -> Dense:
     """A linear layer with GPT-2's initialisation."""
-    return nn.Dense(size, dtype=dtype, kernel_init=nn.initializers.normal(deviation))
+    return Dense(size, dtype=dtype, kernel_init=nn.initializers.normal(deviation))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.networks.attention import Block, Transformer
-from seqrl_jax.networks.base import DENSE_INIT
+from seqrl_jax.networks.layers import DENSE_INIT, Dense
 from seqrl_jax.settings import Number
 
 
@@ -25,7 +25,7 @@ class GatedResidual(nn.Module):
     @nn.compact
     def __call__(self, stream: Array, update: Array) -> Array:
         width = stream.shape[-1]
-        linear = lambda size, name: nn.Dense(size, use_bias=False, kernel_init=DENSE_INIT, name=name)
+        linear = lambda size, name: Dense(size, use_bias=False, kernel_init=DENSE_INIT, name=name)
         bias = self.param("bias", nn.initializers.constant(self.bias), (width,))
         reset_y, move_y, new_y = jnp.split(linear(3 * width, "update")(update), 3, -1)
         reset_x, move_x = jnp.split(linear(2 * width, "stream")(stream), 2, -1)

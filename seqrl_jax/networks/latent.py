@@ -27,10 +27,11 @@ from jax import Array
 from msgspec import Meta
 
 from seqrl_jax.naming import require
-from seqrl_jax.networks.base import DENSE_INIT, DRAWS, Codes, InputDense, Memory, output_init
+from seqrl_jax.networks.base import DRAWS, Memory
 from seqrl_jax.networks.distributions import Categorical, masked_categorical
 from seqrl_jax.networks.encoders import action_code, code, code_size
 from seqrl_jax.networks.experience import Experience
+from seqrl_jax.networks.layers import DENSE_INIT, Codes, Dense, InputDense, output_init
 from seqrl_jax.networks.module import Carry
 from seqrl_jax.networks.recurrent import GRU
 from seqrl_jax.settings import PositiveFloat, Share, Weight, Width
@@ -113,13 +114,13 @@ class Latent(Memory):
     def setup(self) -> None:
         assert self.world is not None, "a latent model is made for an environment: see `for_environment`"
         space, action_space = self.world
-        dense = lambda size: nn.Dense(size, kernel_init=DENSE_INIT)
+        dense = lambda size: Dense(size, kernel_init=DENSE_INIT)
         self.filter = GRU(self.width)
         self.posterior_law = dense(self.law_size)
         self.start = self.param("start", nn.initializers.zeros, (self.law_size,))
         self.dynamics = _Outcomes(action_space, self.width, self.law_size)
         self.outcomes = _Outcomes(action_space, self.width, 2)
-        self.decoder = nn.Sequential([dense(self.width), nn.tanh, nn.Dense(code_size(space), kernel_init=output_init)])
+        self.decoder = nn.Sequential([dense(self.width), nn.tanh, Dense(code_size(space), kernel_init=output_init)])
         self.readout = nn.Sequential([dense(2 * self.width), nn.tanh, dense(2 * self.width), nn.tanh])
         if self.smoothing:
             self.backward = GRU(self.width)
@@ -269,8 +270,8 @@ class _Outcomes(nn.Module):
 
     @nn.compact
     def __call__(self, state: Array, action: Array) -> Array:
-        of_state = nn.Dense(self.width, kernel_init=DENSE_INIT, name="state")(state)
+        of_state = Dense(self.width, kernel_init=DENSE_INIT, name="state")(state)
         chosen = action_code(action, self.action_space)
         of_action = InputDense(self.width, use_bias=False, name="action")((chosen,))
         hidden = nn.tanh((of_state + of_action) * 2**-0.5)
-        return nn.Dense(self.outputs, kernel_init=DENSE_INIT, name="out")(hidden)
+        return Dense(self.outputs, kernel_init=DENSE_INIT, name="out")(hidden)

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.naming import require
-from seqrl_jax.networks.base import Codes, InputDense, Memory, cleared
+from seqrl_jax.networks.base import Memory, cleared
+from seqrl_jax.networks.layers import Codes, InputDense
 from seqrl_jax.networks.readout import Readout
 from seqrl_jax.settings import Number, Part, Radius, Width
 

@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense
 from seqrl_jax.networks.chunks import Arrays, LinearChunk, MatrixMemory, advance, attended, spans
+from seqrl_jax.networks.layers import DENSE_INIT, Codes, Dense, InputDense
 from seqrl_jax.networks.position import sinusoids, times
 from seqrl_jax.networks.readout import Readout
 
@@ -31,7 +31,7 @@ class LinearAttention(MatrixMemory):
         time_t = times(time, firsts)
         projected = InputDense(3 * self.width, use_bias=False, name="projection")(xs)
         query_key, value = jnp.split(projected, [2 * self.width], -1)
-        place = nn.Dense(2 * self.width, use_bias=False, kernel_init=DENSE_INIT, name="position")
+        place = Dense(2 * self.width, use_bias=False, kernel_init=DENSE_INIT, name="position")
         position = place(sinusoids(time_t, self.width))
         query, key = jnp.split(nn.elu(query_key + position) + 1, 2, -1)
         query, key, value = map(self.by_head, (query, key, value))

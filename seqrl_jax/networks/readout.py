@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 from jax import Array
 
-from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense
+from seqrl_jax.networks.layers import DENSE_INIT, Codes, Dense, InputDense
 
 
 class Readout(nn.Module):
@@ -18,5 +18,5 @@ class Readout(nn.Module):
 
     @nn.compact
     def __call__(self, state: Array, xs: Codes) -> Array:
-        of_state = nn.Dense(self.width, use_bias=False, kernel_init=DENSE_INIT, name="state")(state)
+        of_state = Dense(self.width, use_bias=False, kernel_init=DENSE_INIT, name="state")(state)
         return nn.gelu((of_state + InputDense(self.width, name="input")(xs)) * 2**-0.5)

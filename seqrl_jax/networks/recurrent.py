@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import Codes, Memory, cleared, input_init
+from seqrl_jax.networks.base import Memory, cleared
 from seqrl_jax.networks.gated_cells import GRU_CELL, LSTM_CELL, NBRC_CELL, Cell, Gates, States
+from seqrl_jax.networks.layers import Codes, input_init
 from seqrl_jax.settings import Depth, Dtype, Number, Width
 
 

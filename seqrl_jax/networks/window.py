@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.networks.base import DENSE_INIT, Codes, InputDense, Memory
+from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.layers import DENSE_INIT, Codes, Dense, InputDense
 from seqrl_jax.networks.module import Carry
 from seqrl_jax.settings import Depth, Width
 
@@ -45,8 +46,8 @@ class Window(Memory):
     @nn.compact
     def unroll(self, carry: Carry, xs: Codes, firsts: Array) -> tuple[Carry, Array]:
         after, seen = recent(carry, InputDense(self.width, use_bias=False)(xs), firsts)
-        hidden = nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(jnp.concatenate(seen, -1)))
-        return after, nn.tanh(nn.Dense(self.width, kernel_init=DENSE_INIT)(hidden))
+        hidden = nn.tanh(Dense(self.width, kernel_init=DENSE_INIT)(jnp.concatenate(seen, -1)))
+        return after, nn.tanh(Dense(self.width, kernel_init=DENSE_INIT)(hidden))
 
 
 class ShortConvolution(nn.Module):

@@ -16,7 +16,8 @@ from jax import Array
 
 from seqrl_jax.dialogue.cooperative.world import World
 from seqrl_jax.naming import check
-from seqrl_jax.networks.base import Codes, Memory
+from seqrl_jax.networks.base import Memory
+from seqrl_jax.networks.layers import Codes, Dense
 from seqrl_jax.networks.module import Carry, Module, Weights
 from seqrl_jax.networks.recurrent import GRU
 from seqrl_jax.settings import Count, Several, Width
@@ -116,8 +117,8 @@ class Team:
         )
 
 
-def _says(symbols: int, name: str) -> nn.Dense:
-    return nn.Dense(symbols, kernel_init=SAYING_INIT, name=name)
+def _says(symbols: int, name: str) -> Dense:
+    return Dense(symbols, kernel_init=SAYING_INIT, name=name)
 
 
 def _codes(*parts: tuple[Array, int]) -> Codes:
