@@ -1,5 +1,7 @@
 """Targets by hand, sequences against the steps that made them, and problems whose values are known."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,6 +95,17 @@ def staircase(horizon=6):
         discount=0.9,
         horizon=horizon,
     )
+
+
+@pytest.mark.parametrize("num_envs", [1, 4])
+def test_values_are_in_units_of_the_largest_return_of_an_episode(num_envs):
+    """However many environments there are: a return is summed along an episode, not across environments."""
+    task = clock()
+    env, params = tabular_env(task), tabular_params(task)
+    agent = make_agent(f"drqn:{SMALL}").for_run(task.horizon, 1000)
+    agent = dataclasses.replace(agent, num_envs=num_envs)
+    state, _ = agent.update(env, params, agent.init(jax.random.key(0), env, params))
+    assert state.magnitude.value == pytest.approx(1 + 0.9 + 0.9**2)
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 5])
