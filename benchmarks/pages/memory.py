@@ -8,7 +8,7 @@ from typing import Any
 from recorded import measurement, section_of, where
 
 from seqrl_jax import naming
-from seqrl_jax.report.table import rows
+from seqrl_jax.report.table import Row, rows
 from seqrl_jax.report.words import NONE, two, with_interval
 from seqrl_jax.results.statistics import Estimate
 
@@ -78,21 +78,22 @@ def lengths_table() -> str:
 def suite_table() -> str:
     """The memory score of every memory on every task of the suite, under PPO / under PQN."""
     section = section_of("memory")
-    found = {(*_agent_and_memory(row.method), row.task): row for row in rows(section) if row.kind == "agent"}
-    agents = list(dict.fromkeys(agent for agent, _, _ in found))
-    memories = list(dict.fromkeys(memory for _, memory, _ in found))
+    found = {
+        (naming.base(row.method), _reads(row.method), row.task): row for row in rows(section) if row.kind == "agent"
+    }
+    agents, readers, _ = (list(dict.fromkeys(key)) for key in zip(*found, strict=True))
     lines = [
         f"| memory | {' | '.join(f'`{task}`' for task in section.tasks)} |",
         "|---|" + "---:|" * len(section.tasks),
     ]
-    for memory in memories:
+    for reader in sorted(readers):
         cells = (
-            " / ".join(two(found[agent, memory, task].scales["memory"].value.value) for agent in agents)
-            for task in section.tasks
+            " / ".join(_memory_score(found.get((agent, reader, task))) for agent in agents) for task in section.tasks
         )
-        lines.append(f"| `{memory}` | {' | '.join(cells)} |")
+        lines.append(f"| `{reader}` | {' | '.join(cells)} |")
     first = section.records[0]
-    budget = f"{len(first.seeds)} seeds, {first.steps_made:,} steps per run, {where(section)}"
+    rollouts = f"rollouts of {first.config['rollout_length']} steps where nothing else is said"
+    budget = f"{len(first.seeds)} seeds, {first.steps_made:,} steps per run, {rollouts}, {where(section)}"
     return "\n".join([*lines, "", f"`seqrl run memory`, {' / '.join(f'`{agent}`' for agent in agents)}: {budget}."])
 
 
@@ -121,7 +122,12 @@ def _origin(measured: dict[str, Any]) -> str:
     return f"`{measured['command']}`: {budget}, jax {measured['versions']['jax']}."
 
 
-def _agent_and_memory(method: str) -> tuple[str, str]:
-    agent, memory = naming.without(method, "memory")
+def _memory_score(row: Row | None) -> str:
+    return NONE if row is None else two(row.scales["memory"].value.value)
+
+
+def _reads(method: str) -> str:
+    """The memory that a method names, and what else it sets."""
+    rest, memory = naming.without(method, "memory")
     assert memory is not None
-    return agent, memory
+    return ",".join([memory, *(f"{key}={value}" for key, value in naming.parse(rest)[1].items())])
