@@ -34,6 +34,7 @@ from seqrl_jax.agents.rollout import (
     first_inputs,
     measured,
     no_magnitude,
+    transposed,
 )
 from seqrl_jax.naming import check, require
 from seqrl_jax.networks import Latent
@@ -113,14 +114,15 @@ class LatentPlan(AnnealedAgent):
     def update(self, env: Environment, params: Any, state: PlanState) -> tuple[PlanState, dict[str, Array]]:
         key, collect_key, learn_key = jax.random.split(state.key, 3)
         block = self._collect(env, params, state.train.weights, state.updates, collect_key)
-        buffer, magnitude = replay.add(state.replay, block), measured(state.magnitude, block, env.discount(params))
+        buffer = replay.add(state.replay, block)
+        magnitude = measured(state.magnitude, transposed(block), env.discount(params))
         network, carry = self.network_in(env), self.memory.initial_carry(self.batch_sequences)
 
         def learn(train: TrainState, key: Array) -> tuple[TrainState, dict[str, Array]]:
             draw_key, loss_key = jax.random.split(key)
             drawn = replay.sample(draw_key, buffer, self.batch_sequences, self.buffer.priority_exponent, False)
             sequences = replay.read(buffer, drawn.slot, drawn.env)
-            rollout = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), sequences)
+            rollout = transposed(sequences)
 
             def loss(weights: Weights) -> tuple[Array, dict[str, Array]]:
                 experience, seen = rollout.experience(magnitude), env.observation_mask(params)
@@ -192,7 +194,7 @@ class LatentPlan(AnnealedAgent):
         carry = self.memory.initial_carry(self.num_envs), self.exploration.initial_carry(self.num_envs)
         position = begin(begin_key, env, params, self.num_envs, carry)
         _, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
-        return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout._replace(state=None))
+        return transposed(rollout._replace(state=None))
 
 
 def posterior(network: HistoryNetwork, carry: Carry, inputs: StepInput) -> tuple[Carry, Array, Array]:

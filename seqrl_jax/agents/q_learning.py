@@ -53,6 +53,7 @@ from seqrl_jax.agents.rollout import (
     collect,
     measured,
     no_magnitude,
+    transposed,
 )
 from seqrl_jax.agents.starts import StartField, Whole
 from seqrl_jax.agents.targets import Double, TargetField
@@ -168,7 +169,7 @@ class QLearning(AnnealedAgent, MemorylessAgent):
         weights = state.train.weights
         position, block = self._collect(env, params, weights, state.position, state.updates, collect_key)
         buffer = replay.add(state.replay, block)
-        magnitude = measured(state.magnitude, _transposed(block.rollout), env.discount(params))
+        magnitude = measured(state.magnitude, transposed(block.rollout), env.discount(params))
         train = state.train._replace(weights=self._rescaled(weights, state.magnitude, magnitude))
         target = self._rescaled(state.target, state.magnitude, magnitude)
         exploring = falling(self.progress(state.updates), 1.0, 0.0)
@@ -230,7 +231,7 @@ class QLearning(AnnealedAgent, MemorylessAgent):
             return (memory, exploring), action
 
         after, rollout = collect(collect_key, env, params, position, act, self.rollout_length)
-        by_env = _transposed(rollout._replace(state=None))
+        by_env = transposed(rollout._replace(state=None))
         return after, Sequences(by_env, position.carry[0] if self.start.stored else None)
 
     def _loss(
@@ -248,7 +249,7 @@ class QLearning(AnnealedAgent, MemorylessAgent):
         """The loss, and TD errors [T, M] with metrics."""
         network, mask = self.network_in(env), env.action_mask(params)
         block = replay.read(buffer, drawn.slot, drawn.env)
-        r = _transposed(block.rollout)
+        r = transposed(block.rollout)
         start, target_start = self._starts(network, weights, target_weights, block, buffer, drawn)
         draw_key, target_key, auxiliary_key = jax.random.split(key, 3)
 
@@ -294,7 +295,7 @@ class QLearning(AnnealedAgent, MemorylessAgent):
         if not self.start.burn_in:
             return begins(block), begins(block)
         before = replay.read(buffer, replay.before(buffer, drawn.slot), drawn.env)
-        inputs = _transposed(before.rollout).inputs
+        inputs = transposed(before.rollout).inputs
         warm = lambda weights: unroll(network, weights, begins(before), inputs)[0]
         return jax.lax.stop_gradient((warm(weights), warm(target_weights)))
 
@@ -320,8 +321,3 @@ class QLearning(AnnealedAgent, MemorylessAgent):
     def network_in(self, env: Environment) -> HistoryNetwork:
         """Outputs: action values, rescaled or in units of the largest return."""
         return self.network(env, num_actions(env))
-
-
-def _transposed(rollout: Rollout) -> Rollout:
-    """[T, B, ...] of [B, T, ...], as sequences are kept, and the other way round."""
-    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout)

@@ -160,8 +160,13 @@ def no_magnitude() -> Magnitude:
     return Magnitude(jnp.float32(1e-6), jnp.float32(1e-6))
 
 
+def transposed(rollout: Rollout) -> Rollout:
+    """[T, B, ...] of [B, T, ...], as sequences are kept, and the other way round."""
+    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), rollout)
+
+
 def measured(before: Magnitude, rollout: Rollout, discount: Array) -> Magnitude:
-    """The magnitude after another rollout; its returns are those from any step on."""
+    """The magnitude after another rollout [T, B]; its returns are those from any step on."""
     to_go = estimators.reward_to_go(rollout.reward, jnp.where(rollout.last, 0.0, discount))
     largest = lambda old, seen: jnp.maximum(old, jnp.max(jnp.abs(seen)))
     return Magnitude(largest(before.reward, rollout.reward), largest(before.value, to_go))
