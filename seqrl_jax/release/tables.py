@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from seqrl_jax.report.sections import Section
+from seqrl_jax.report.sections import Section, newest
 from seqrl_jax.results.record import Record
 
 Kind = Literal["text", "integer", "number", "boolean"]
@@ -89,18 +89,16 @@ def _curves(sections: Sequence[Section]) -> Iterator[Line]:
 
 
 def _bounds(sections: Sequence[Section]) -> Iterator[Line]:
+    """One line of each bound of a task: what was proved last, since a solver run again differs by rounding."""
     for section in sections:
         about = section.track.bounds
-        lines = {
-            (section.track.name, record.task, record.task_fingerprint, name, about.get(name), *_proof(bound)): None
-            for record in section.records
-            for name, bound in record.bounds.items()
-        }
-        yield from lines
-
-
-def _proof(bound: Any) -> Line:
-    return bound.lower, bound.upper, bound.is_exact, bound.method
+        alike: dict[tuple[str, str], list[Record]] = {}
+        for record in section.records:
+            alike.setdefault((record.task, record.task_fingerprint), []).append(record)
+        for task, records in alike.items():
+            for name, bound in newest(records).bounds.items():
+                ends = bound.lower, bound.upper, bound.is_exact, bound.method
+                yield (section.track.name, *task, name, about.get(name), *ends)
 
 
 def _metrics(sections: Sequence[Section]) -> Iterator[Line]:
