@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ from jax import Array
 from msgspec import Meta
 
 from seqrl_jax.naming import convert, require
+from seqrl_jax.networks.causal import attention, causal_attention
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.layers import Dense
 from seqrl_jax.networks.module import Weights
@@ -37,22 +39,25 @@ ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
 LayerNormEpsilon = Annotated[float, Meta(ge=1e-30, le=1e6)]
 """Added to a variance. Much smaller numbers are 0 in single precision."""
 INITIAL_DEVIATION = 0.02
-WRITTEN_OUT = 4
+WRITTEN_OUT = 8
 """So many blocks are no loop at all: one that keeps what its gradient needs costs a CPU up to a quarter of that."""
 UNROLLED = 2
 """Blocks in a turn of the loop over more of them; more in a turn only take longer to compile."""
 
 
-class Cache(NamedTuple):
-    """keys, values: [layers, B, C, D] of what was read, in the first `length` places. length: int32."""
-
-    keys: Array
-    values: Array
-    length: Array
-
-
 KeysValues = tuple[Array, Array]
-"""A layer's cache, [B, C, D] each."""
+"""Of a layer, [B, heads, C, D / heads] each."""
+
+
+class Cache(NamedTuple):
+    """layers: keys and values of what was read, in the first `length` places. length: int32.
+
+    Layers are arrays of their own, and heads stand before places: then a token is written where the cache lies, and
+    products read it there. In one array of all layers each token would copy the whole of it.
+    """
+
+    layers: tuple[KeysValues, ...]
+    length: Array
 
 
 class GPT(LanguageModel):
@@ -90,30 +95,19 @@ class GPT(LanguageModel):
 
     def setup(self) -> None:
         init = nn.initializers.normal(INITIAL_DEVIATION)
-        lifted: dict[str, Any] = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "length": self.layers}
-        # Nothing is broadcast that the loop could change; checking that would trace every block twice.
-        lifted["check_constancy_invariants"] = False
-        unrolled = self.layers if self.layers <= WRITTEN_OUT else UNROLLED
         blocks = nn.scan(
             nn.remat(Block) if self.remat else Block,
-            methods={
-                "__call__": {**lifted, "in_axes": nn.broadcast, "unroll": unrolled},
-                "read": {**lifted, "in_axes": (0, nn.broadcast)},
-            },
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=self.layers,
+            unroll=self.layers if self.layers <= WRITTEN_OUT else UNROLLED,
+            # Nothing is broadcast that the loop could change; checking that would trace every block twice.
+            check_constancy_invariants=False,
         )
         self.wte = nn.Embed(self.vocabulary, self.width, embedding_init=init)
         self.wpe = nn.Embed(self.context, self.width, embedding_init=init)
-        # What is added to the stream grows with depth, unless each block adds less (Radford et al., 2019, sec. 2.3).
-        residual_deviation = INITIAL_DEVIATION * (2 * self.layers) ** -0.5
-        self.h = blocks(
-            self.width,
-            self.heads,
-            self.dtype,
-            residual_deviation,
-            self.attention,
-            self.activation,
-            self.layer_norm_epsilon,
-        )
+        self.h = blocks(*self._block_settings)
         self.ln_f = nn.LayerNorm(self.layer_norm_epsilon)
         if not self.tied:
             self.lm_head = self.param("lm_head", init, (self.vocabulary, self.width))
@@ -121,8 +115,8 @@ class GPT(LanguageModel):
     @nn.nowrap
     def initial_carry(self, batch: int, length: int) -> Cache:
         self._check(length)
-        empty = jnp.zeros((self.layers, batch, length, self.width), self.dtype)
-        return Cache(empty, empty, jnp.int32(0))
+        empty = lambda: jnp.zeros((batch, self.heads, length, self.width // self.heads), self.dtype)
+        return Cache(tuple((empty(), empty()) for _ in range(self.layers)), jnp.int32(0))
 
     def hidden(self, tokens: Array, segment_ids: Array | None = None) -> Array:
         """segment_ids: [B, T] numbers of the texts of a packed row, which lie one after another: each is read as if it
@@ -140,13 +134,33 @@ class GPT(LanguageModel):
     def read(self, carry: Cache, tokens: Array) -> tuple[Cache, Array]:
         positions = jax.lax.dynamic_slice_in_dim(self.wpe.embedding, carry.length, tokens.shape[1])
         stream = self.wte(tokens) + positions
-        stream, (keys, values) = self.h.read(stream, (carry.keys, carry.values), carry.length)
-        return Cache(keys, values, carry.length + tokens.shape[1]), self.ln_f(stream)
+        block: Any = Block(*self._block_settings, parent=None)
+        layers = list[KeysValues]()
+        for number, cache in enumerate(carry.layers):
+            weights = jax.tree.map(itemgetter(number), self.h.variables)
+            stream, written = block.apply(weights, stream, cache, carry.length, method="read")
+            layers.append(written)
+        return Cache(tuple(layers), carry.length + tokens.shape[1]), self.ln_f(stream)
 
     def logits(self, hidden: Array) -> Array:
         # `Embed.attend` would round them to `dtype`.
         rows = (self.wte.embedding if self.tied else self.lm_head).astype(self.dtype)
         return jnp.einsum("...d,vd->...v", hidden.astype(self.dtype), rows, preferred_element_type=jnp.float32)
+
+    @property
+    def _block_settings(self) -> tuple[Any, ...]:
+        """The fields of `Block`."""
+        # What is added to the stream grows with depth, unless each block adds less (Radford et al., 2019, sec. 2.3).
+        deviation = INITIAL_DEVIATION * (2 * self.layers) ** -0.5
+        return (
+            self.width,
+            self.heads,
+            self.dtype,
+            deviation,
+            self.attention,
+            self.activation,
+            self.layer_norm_epsilon,
+        )
 
     @nn.nowrap
     def last_block(self, weights: Weights) -> Weights:
@@ -215,21 +229,30 @@ class Attention(nn.Module):
 
     def __call__(self, x: Array, visible: Array | None) -> Array:
         """visible: [B, 1, T, T], which tokens each may attend to among itself and those before it; None is all."""
-        query, key, value = jnp.split(self.c_attn(x), 3, -1)
-        return self._attend(query, key, value, mask=visible, is_causal=True, implementation=self.kernel)
+        query, key, value = self._by_head(x)
+        if self.kernel == "xla":
+            return self._joined(causal_attention(query, key, value, visible))
+        of_jax = partial(jax.nn.dot_product_attention, is_causal=True, implementation=self.kernel)
+        mixed = of_jax(*(array.swapaxes(1, 2) for array in (query, key, value)), mask=visible)
+        return self._joined(mixed.swapaxes(1, 2))
 
     def read(self, x: Array, cache: KeysValues, start: Array) -> tuple[Array, KeysValues]:
         """As of `Block.read`."""
-        query, key, value = jnp.split(self.c_attn(x), 3, -1)
-        put = lambda cached, new: jax.lax.dynamic_update_slice_in_dim(cached, new, start, 1)
+        query, key, value = self._by_head(x)
+        put = lambda cached, new: jax.lax.dynamic_update_slice_in_dim(cached, new, start, 2)
         keys, values = put(cache[0], key), put(cache[1], value)
-        visible = jnp.arange(keys.shape[1]) <= start + jnp.arange(x.shape[1])[:, None]
-        return self._attend(query, keys, values, mask=visible[None, None]), (keys, values)
+        seen = jnp.arange(keys.shape[2]) <= start + jnp.arange(x.shape[1])[:, None]
+        return self._joined(attention(query, keys, values, seen)), (keys, values)
 
-    def _attend(self, query: Array, key: Array, value: Array, **visible: Any) -> Array:
-        by_head = lambda array: array.reshape(*array.shape[:2], self.heads, -1)
-        mixed = jax.nn.dot_product_attention(by_head(query), by_head(key), by_head(value), **visible)
-        return self.c_proj(mixed.reshape(query.shape))
+    def _by_head(self, x: Array) -> list[Array]:
+        """Query, key and value, [B, heads, T, D / heads] each."""
+        every = self.c_attn(x).reshape(*x.shape[:2], 3, self.heads, -1)
+        return [every[:, :, part].swapaxes(1, 2) for part in range(3)]
+
+    def _joined(self, mixed: Array) -> Array:
+        """[B, T, D] of values by head [B, heads, T, D / heads]."""
+        by_place = mixed.swapaxes(1, 2)
+        return self.c_proj(by_place.reshape(*by_place.shape[:2], -1))
 
 
 class Perceptron(nn.Module):
