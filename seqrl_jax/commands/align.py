@@ -17,7 +17,7 @@ from seqrl_jax.commands.programs import join_processes, require_attention, use_e
 from seqrl_jax.commands.progress import in_words
 from seqrl_jax.report.words import NONE
 from seqrl_jax.runs.interrupt import interruptible
-from seqrl_jax.runs.programs import keep_compiled_programs, use_cores
+from seqrl_jax.runs.programs import keep_compiled_programs, keep_freed_memory, use_cores
 from seqrl_jax.text.judge import Summary
 from seqrl_jax.text.report import LABELS, Report
 from seqrl_jax.text.run import run_text
@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
     require_attention(options.attention)
     sizes = ModelSettings(options.width, options.layers, options.heads, options.dtype, options.remat, options.attention)
     keep_compiled_programs()
+    keep_freed_memory()
     tell = note if hosts.is_first() else lambda message: None
     with following(run.method) as progress, interruptible(tell) as interrupt:
         report = run_text(run, files, options.out, sizes, options.skip_bad, progress, tell, interrupt, options.mesh)
