@@ -15,6 +15,8 @@ ACCELERATOR = "accelerator_h200.json"
 RECURRENT = ("recurrent_speed_cpu.json", "recurrent_speed_h200.json")
 STEPPING, PUREJAXRL, PROFILES = "env_throughput_cpu.json", "peers/purejaxrl_ppo_cpu.json", "profiles_cpu.json"
 REJAX = "rejax_speed_cpu.json"
+ALIGN = "align_speed_cpu.json"
+ALIGN_PEERS = {"transformers": "a plain loop around `transformers`", "trl": "TRL's trainer"}
 VIRTUAL = 8
 """Devices over which a row is laid to see what laying it costs."""
 Row = dict[str, Any]
@@ -94,7 +96,7 @@ def measurements() -> str:
         ]
     for name in RECURRENT:
         lines += _recurrent_speed(name)
-    return "\n".join([*lines, _against_purejaxrl(), _against_rejax(), *_replay(), *_history_memory(), *_against_trl()])
+    return "\n".join([*lines, _against_purejaxrl(), _against_rejax(), *_replay(), *_history_memory(), *_against_trl(), *_align()])
 
 
 def _against_purejaxrl() -> str:
@@ -188,6 +190,11 @@ def _goals_on_cores() -> Iterator[tuple[str, str, str, str]]:
     yield "matrix peak in a recurrent PPO update", "60%", f"{update['share']:.0%}", on(profiled)
     trl = measurement("trl_speed_cpu.json")
     yield "an update against TRL", "8x", _span(trl["rows"], "faster_alone"), on(trl)
+    align = measurement(ALIGN)
+    for each in align["rows"]:
+        for peer, ratio in each["faster_than"].items():
+            what = f"`seqrl align {each['method']}` against {ALIGN_PEERS[peer]}, tokens/s"
+            yield what, "1.5x" if peer == "transformers" else "2x", f"{ratio:.2f}x", on(align)
     row = measurement("stacked_row_cpu.json")
     yield f"{row['what']}, against cells one after another", "5x", f"{row['ratio_of_medians']:.1f}x", on(row)
     spread = measurement(SHARDING)
@@ -262,3 +269,17 @@ def _against_trl() -> list[str]:
         )
         lines += [f"- An update against TRL {speed['trl']}: {times}.", f"  `{speed['command']}`, {speed['device']}."]
     return lines
+
+
+def _align() -> list[str]:
+    """`seqrl align` beside others, and how long each needs to its first point."""
+    measured = measurement(ALIGN)
+    lines = []
+    for row in measured["rows"]:
+        shown = ", ".join(
+            f"{side} {rate:,.0f} tokens/s ({row['cold_seconds'][side]:.1f} s cold)"
+            for side, rate in row["tokens_per_second"].items()
+        )
+        lines.append(f"- `seqrl align {row['method']}`, a GPT-2 with a million weights: {shown}.")
+    peers = ", ".join(f"{name} {version}" for name, version in measured["peers"].items())
+    return [*lines, f"  {peers}. `{measured['command']}`, {measured['device']}."]

@@ -118,6 +118,8 @@ def ours(method: str, folder: Path) -> Timed:
 
         def progress(moment: Moment) -> None:
             show(moment)
+            if interrupt.requested:
+                return  # the step after the last point, with which the run is kept
             moments.append(moment)
             ends.append(time.monotonic())
             if len(moments) == POINTS:
