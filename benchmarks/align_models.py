@@ -41,7 +41,7 @@ from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.text.corpus import Part, scan
-from seqrl_jax.text.encoding import batches_of
+from seqrl_jax.text.encoding import PromptBatch, batches_of, prompt_batches_of
 from seqrl_jax.text.judge import losses_and_preferences, share, summary
 from seqrl_jax.text.policy import answer, divergence
 from seqrl_jax.text.report import Report
@@ -313,11 +313,10 @@ def by_rule(run: TextRun, data: Data, model: GPT, weights: Weights, reference: W
     corpus = scan(data.folder / "prompts_judge.jsonl", "prompts", byte, CONTEXT)
     part = Part(corpus, np.arange(len(corpus)))
     texts, drawn = list[str](), list[np.ndarray]()
-    for number, batch in enumerate(batches_of(part, AT_ONCE, CONTEXT, length=LONGEST)):
+    for number, batch in enumerate(prompt_batches_of(part, AT_ONCE, CONTEXT, LONGEST)):
         key = jax.random.fold_in(jax.random.key(run.seed), number)
-        tokens, mask = batch.tokens[:, 0], batch.mask[:, 0]
-        said, *numbers = replies(model, weights, reference, key, tokens, mask, end=byte.end, given=batch.given)
-        texts += [written(byte, row[room]) for row, room in zip(np.asarray(said), mask, strict=True)]
+        said, *numbers = replies(model, weights, reference, key, batch, end=byte.end)
+        texts += [written(byte, row[mask]) for row, mask in zip(*map(np.asarray, said), strict=True)]
         drawn.append(np.array(numbers, np.float64))
     kl, length, ended = np.concatenate(drawn, 1)
     golds = [gold(ordered, text) for ordered, text in zip(data.ordered, texts, strict=True)]
@@ -330,15 +329,15 @@ def by_rule(run: TextRun, data: Data, model: GPT, weights: Weights, reference: W
     }
 
 
-@partial(jax.jit, static_argnames=("model", "end", "given"))
+@partial(jax.jit, static_argnames=("model", "end"))
 def replies(
-    model: GPT, weights: Weights, reference: Weights, key: Array, tokens: Array, mask: Array, end: int, given: int
-) -> tuple[Array, Array, Array, Array]:
-    """Replies where mask [N, T] leaves room: tokens [N, T], KL(pi || pi_0) summed over their places, their lengths, and
-    whether they ended, [N] each."""
-    begin, drawn = answer(model, weights, key, tokens, mask, end, given)
+    model: GPT, weights: Weights, reference: Weights, key: Array, prompts: PromptBatch, end: int
+) -> tuple[tuple[Array, Array], Array, Array, Array]:
+    """Of N replies: texts and where in them they stand, [N, T] each; KL(pi || pi_0) summed over their places, their
+    lengths, and whether they ended, [N] each."""
+    begin, drawn = answer(model, weights, key, prompts, end)
     kl = divergence(model, weights, reference, begin, drawn)
-    return drawn.tokens, kl, drawn.mask.sum(1), jnp.any(drawn.mask & (drawn.tokens == end), 1)
+    return (drawn.tokens, drawn.mask), kl, drawn.mask.sum(1), jnp.any(drawn.mask & (drawn.tokens == end), 1)
 
 
 if __name__ == "__main__":

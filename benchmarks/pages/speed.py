@@ -96,7 +96,8 @@ def measurements() -> str:
         ]
     for name in RECURRENT:
         lines += _recurrent_speed(name)
-    return "\n".join([*lines, _against_purejaxrl(), _against_rejax(), *_replay(), *_history_memory(), *_against_trl(), *_align()])
+    lines += [_against_purejaxrl(), _against_rejax(), *_replay(), *_history_memory(), *_against_trl(), *_align()]
+    return "\n".join(lines)
 
 
 def _against_purejaxrl() -> str:

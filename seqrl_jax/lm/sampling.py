@@ -33,57 +33,36 @@ def sample(
     length: int,
     end: int | None = None,
     temperature: float | Array = 1.0,
+    begins: Array | None = None,
 ) -> Completions:
-    """Draw L tokens behind each of prompts [B, P], P at least 1, or fewer where the token `end` is drawn."""
-    size = prompt.shape[1]
-    tokens = jnp.pad(prompt, ((0, 0), (0, length)))
-    behind = jnp.broadcast_to(jnp.arange(1, size + length) >= size, (len(prompt), size + length - 1))
-    filled = fill(model, weights, key, tokens, behind, end, temperature, given=size)
-    return jax.tree.map(lambda leaf: leaf[:, size - 1 :], filled)
+    """Draw L tokens behind each of prompts [B, P], P at least 1, or fewer where the token `end` is drawn.
 
-
-def fill(
-    model: LanguageModel,
-    weights: Weights,
-    key: Array,
-    tokens: Array,
-    mask: Array,
-    end: int | None = None,
-    temperature: float | Array = 1.0,
-    given: int = 1,
-) -> Completions:
-    """Draw the missing tokens of texts [B, T + 1], whose prompts may differ in length.
-
-    Args: mask: [B, T], which of tokens[:, 1:] are missing; the others are read as they stand, except that `end` follows
-        a drawn `end`. given: how many tokens stand at the beginning of every text; these are read in one pass.
-    Returns: what stands at tokens[:, 1:] then, [B, T].
+    Prompts are read in one pass. begins: [B], the place at which each begins, where they differ in length; None is 0.
     """
-    tokens = tokens.astype(jnp.int32)
-    carry = model.initial_carry(tokens.shape[0], mask.shape[1])
-    if given > 1:
-        carry, _ = model.apply(weights, carry, tokens[:, : given - 1], method="read")
+    carry = model.initial_carry(len(prompt), prompt.shape[1] + length - 1)
+    carry, hidden = model.apply(weights, carry, prompt, begins, method="read")
 
-    def step(
-        state: tuple[Carry, Array, Array], place: tuple[Array, Array, Array]
-    ) -> tuple[tuple[Carry, Array, Array], Completions]:
-        carry, token, ended = state
-        key, written, missing = place
-        carry, hidden = model.apply(weights, carry, token[:, None], method="read")
-        following = token_distribution(model.apply(weights, hidden[:, 0], method="logits") / temperature)
-        drawing = missing & ~ended
-        token = jnp.where(drawing, following.sample(seed=key), written)
-        log_prob = jnp.where(drawing, following.log_prob(token), 0.0)
+    def draw(hidden: Array, ended: Array, key: Array) -> tuple[Completions, Array]:
+        """A token behind each text. Returns: also which texts have ended now."""
+        following = token_distribution(model.apply(weights, hidden, method="logits") / temperature)
+        token = following.sample(seed=key)
         if end is not None:
             token = jnp.where(ended, end, token)
-            ended = ended | (drawing & (token == end))
-        return (carry, token, ended), Completions(token, drawing, log_prob)
+        drawn = Completions(token, ~ended, jnp.where(ended, 0.0, following.log_prob(token)))
+        return drawn, ended if end is None else ended | (token == end)
 
-    start = (carry, tokens[:, given - 1], jnp.zeros(len(tokens), bool))
-    keys = jax.random.split(key, tokens.shape[1] - given)
-    _, drawn = jax.lax.scan(step, start, (keys, tokens[:, given:].T, mask[:, given - 1 :].T))
-    before = tokens[:, 1:given]
-    read = Completions(before, jnp.zeros(before.shape, bool), jnp.zeros(before.shape))
-    return jax.tree.map(lambda first, later: jnp.concatenate([first, later.T], 1), read, drawn)
+    def step(state: tuple[Carry, Array, Array], key: Array) -> tuple[tuple[Carry, Array, Array], Completions]:
+        carry, hidden, ended = state
+        drawn, ended = draw(hidden, ended, key)
+        carry, hidden = model.apply(weights, carry, drawn.tokens[:, None], method="read")
+        return (carry, hidden[:, -1], ended), drawn
+
+    # The last token is drawn, and not read.
+    keys = jax.random.split(key, length)
+    start = (carry, hidden[:, -1], jnp.zeros(len(prompt), bool))
+    (_, hidden, ended), drawn = jax.lax.scan(step, start, keys[:-1])
+    last, _ = draw(hidden, ended, keys[-1])
+    return jax.tree.map(lambda before, leaf: jnp.concatenate([before, leaf[None]]).T, drawn, last)
 
 
 def drawn_mask(tokens: Array, end: int | None) -> Array:

@@ -50,7 +50,8 @@ KeysValues = tuple[Array, Array]
 
 
 class Cache(NamedTuple):
-    """layers: keys and values of what was read, in the first `length` places. length: int32.
+    """layers: keys and values of what was read, in the first `length` places. length: int32. begins: [B], the place at
+    which each text begins.
 
     Layers are arrays of their own, and heads stand before places: then a token is written where the cache lies, and
     products read it there. In one array of all layers each token would copy the whole of it.
@@ -58,6 +59,7 @@ class Cache(NamedTuple):
 
     layers: tuple[KeysValues, ...]
     length: Array
+    begins: Array
 
 
 class GPT(LanguageModel):
@@ -116,7 +118,8 @@ class GPT(LanguageModel):
     def initial_carry(self, batch: int, length: int) -> Cache:
         self._check(length)
         empty = lambda: jnp.zeros((batch, self.heads, length, self.width // self.heads), self.dtype)
-        return Cache(tuple((empty(), empty()) for _ in range(self.layers)), jnp.int32(0))
+        layers = tuple((empty(), empty()) for _ in range(self.layers))
+        return Cache(layers, jnp.int32(0), jnp.zeros(batch, jnp.int32))
 
     def hidden(self, tokens: Array, segment_ids: Array | None = None) -> Array:
         """segment_ids: [B, T] numbers of the texts of a packed row, which lie one after another: each is read as if it
@@ -131,16 +134,19 @@ class GPT(LanguageModel):
         stream, _ = self.h(stream, visible)
         return self.ln_f(stream)
 
-    def read(self, carry: Cache, tokens: Array) -> tuple[Cache, Array]:
-        positions = jax.lax.dynamic_slice_in_dim(self.wpe.embedding, carry.length, tokens.shape[1])
-        stream = self.wte(tokens) + positions
+    def read(self, carry: Cache, tokens: Array, begins: Array | None = None) -> tuple[Cache, Array]:
+        begins = carry.begins if begins is None else begins
+        places = carry.length + jnp.arange(tokens.shape[1])
+        stream = self.wte(tokens) + self.wpe.embedding[jnp.maximum(places - begins[:, None], 0)]
+        slots = jnp.arange(carry.layers[0][0].shape[2])
+        seen = (slots <= places[:, None]) & (slots >= begins[:, None, None])
         block: Any = Block(*self._block_settings, parent=None)
         layers = list[KeysValues]()
         for number, cache in enumerate(carry.layers):
             weights = jax.tree.map(itemgetter(number), self.h.variables)
-            stream, written = block.apply(weights, stream, cache, carry.length, method="read")
+            stream, written = block.apply(weights, stream, cache, carry.length, seen[:, None], method="read")
             layers.append(written)
-        return Cache(tuple(layers), carry.length + tokens.shape[1]), self.ln_f(stream)
+        return Cache(tuple(layers), carry.length + tokens.shape[1], begins), self.ln_f(stream)
 
     def logits(self, hidden: Array) -> Array:
         # `Embed.attend` would round them to `dtype`.
@@ -204,9 +210,13 @@ class Block(nn.Module):
         """visible: as of `Attention`."""
         return self._behind_attention(stream, self.attn(self.ln_1(stream), visible)), None
 
-    def read(self, stream: Array, cache: KeysValues, start: Array) -> tuple[Array, KeysValues]:
-        """The same behind what is in the cache. Returns: also the cache with these tokens, from place `start` on."""
-        mixed, cache = self.attn.read(self.ln_1(stream), cache, start)
+    def read(self, stream: Array, cache: KeysValues, start: Array, seen: Array) -> tuple[Array, KeysValues]:
+        """The same behind what is in the cache.
+
+        Args: start: the place of the first of these tokens. seen: [B, 1, T, C], to which places each attends.
+        Returns: also the cache with these tokens.
+        """
+        mixed, cache = self.attn.read(self.ln_1(stream), cache, start, seen)
         return self._behind_attention(stream, mixed), cache
 
     def _behind_attention(self, stream: Array, mixed: Array) -> Array:
@@ -236,12 +246,11 @@ class Attention(nn.Module):
         mixed = of_jax(*(array.swapaxes(1, 2) for array in (query, key, value)), mask=visible)
         return self._joined(mixed.swapaxes(1, 2))
 
-    def read(self, x: Array, cache: KeysValues, start: Array) -> tuple[Array, KeysValues]:
+    def read(self, x: Array, cache: KeysValues, start: Array, seen: Array) -> tuple[Array, KeysValues]:
         """As of `Block.read`."""
         query, key, value = self._by_head(x)
         put = lambda cached, new: jax.lax.dynamic_update_slice_in_dim(cached, new, start, 2)
         keys, values = put(cache[0], key), put(cache[1], value)
-        seen = jnp.arange(keys.shape[2]) <= start + jnp.arange(x.shape[1])[:, None]
         return self._joined(attention(query, keys, values, seen)), (keys, values)
 
     def _by_head(self, x: Array) -> list[Array]:

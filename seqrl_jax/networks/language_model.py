@@ -48,8 +48,13 @@ class LanguageModel(Module):
         """[B, T, D]: the hidden state after each of tokens [B, T], from the beginning."""
         raise NotImplementedError
 
-    def read(self, carry: Carry, tokens: Array) -> tuple[Carry, Array]:
-        """Args: tokens [B, T]. Returns: the carry after them, and the hidden state after each [B, T, D]."""
+    def read(self, carry: Carry, tokens: Array, begins: Array | None = None) -> tuple[Carry, Array]:
+        """Go on with tokens [B, T].
+
+        Args: begins: [B], of a first read, the place among these tokens at which each text begins; what stands before
+            it counts for nothing. None is 0.
+        Returns: the carry after them, and the hidden state after each [B, T, D].
+        """
         raise NotImplementedError
 
     def logits(self, hidden: Array) -> Array:

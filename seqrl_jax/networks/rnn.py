@@ -33,9 +33,12 @@ class RNN(LanguageModel):
     def hidden(self, tokens: Array) -> Array:
         return self.read(self.initial_carry(*tokens.shape), tokens)[1]
 
-    def read(self, carry: Carry, tokens: Array) -> tuple[Carry, Array]:
+    def read(self, carry: Carry, tokens: Array, begins: Array | None = None) -> tuple[Carry, Array]:
         embedded = self.wte(tokens.swapaxes(0, 1))
-        carry, outputs = self.memory(carry, (embedded,), jnp.zeros(embedded.shape[:2], bool))
+        starts = jnp.zeros(embedded.shape[:2], bool)
+        if begins is not None:
+            starts = jnp.arange(len(embedded))[:, None] == begins
+        carry, outputs = self.memory(carry, (embedded,), starts)
         if outputs.shape[-1] != self.width:
             raise ValueError(f"the memory's outputs are {outputs.shape[-1]} wide, the embedding {self.width}")
         return carry, outputs.swapaxes(0, 1)

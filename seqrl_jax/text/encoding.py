@@ -11,8 +11,7 @@ import numpy as np
 from seqrl_jax.text.corpus import Corpus, Part, in_parts
 
 SHORTEST = 32
-"""Batches are padded to a power of two, at least this, so that few shapes are compiled; and so many tokens of prompts
-are read in one pass, or a multiple."""
+"""Texts and prompts are padded to a power of two, at least this, so that few shapes are compiled."""
 
 
 @jax.tree_util.register_dataclass
@@ -21,14 +20,26 @@ class TokenBatch:
     """B examples with K answers each.
 
     tokens: [B, K, T + 1], the end token, the prompt, the answer, its end, and ends as padding. mask: [B, K, T], which
-    of tokens[..., 1:] the model says, the answer's end among them. good: [B], labels. given: how many tokens at the
-    beginning belong to every prompt, static under `jit`.
+    of tokens[..., 1:] the model says, the answer's end among them. good: [B], labels.
     """
 
     tokens: np.ndarray
     mask: np.ndarray
     good: np.ndarray
-    given: int = field(default=1, metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, eq=False)
+class PromptBatch:
+    """B prompts that are to be answered; all end at the same place, so that their answers begin at the same one.
+
+    tokens: [B, P], ends as padding, the end token, the prompt. begins: [B], where the padding is over. room: for an
+    answer and its end, static under `jit`.
+    """
+
+    tokens: np.ndarray
+    begins: np.ndarray
+    room: int = field(metadata={"static": True})
 
 
 Indices = Sequence[int] | np.ndarray
@@ -57,26 +68,25 @@ def text_row(corpus: Corpus, index: int, context: int) -> Row:
     return row
 
 
-def prompt_batch(corpus: Corpus, indices: Indices, context: int, length: int) -> TokenBatch:
-    """Prompts alone, K = 1, with room behind each for an answer of so many tokens and its end; `mask` is that room.
+def prompt_batch(corpus: Corpus, indices: Indices, context: int, length: int) -> PromptBatch:
+    """Prompts with room behind each for an answer of so many tokens and its end. Long ones lose their left."""
+    room = length + 1
+    prompts = [_begun(corpus, index, context - room) for index in indices]
+    size = min(context - room, _whole(max(map(len, prompts))))
+    tokens = np.full((len(prompts), size), corpus.vocabulary.end, np.int32)
+    begins = np.array([size - len(prompt) for prompt in prompts], np.int32)
+    for row, prompt, begin in zip(tokens, prompts, begins, strict=True):
+        row[begin:] = prompt
+    return PromptBatch(tokens, begins, room)
 
-    The last token stays `end`, so that an answer that fills its room is cut, and can still be read to its last token.
-    Long prompts lose their left.
-    """
-    room = np.full(length + 1, corpus.vocabulary.end, np.int32)
-    prompts = [_begun(corpus, index, context - len(room)) for index in indices]
-    rows = [_row(prompt, room, np.ones(len(room), bool)) for prompt in prompts]
-    shortest = min(map(len, prompts))
-    return _padded(rows, corpus, indices, context, spare=1, given=max(1, shortest // SHORTEST * SHORTEST))
+
+def prompt_batches_of(part: Part, size: int, context: int, length: int) -> list[PromptBatch]:
+    """All prompts of a part, each once, to be answered in so many tokens."""
+    return [prompt_batch(part.corpus, indices, context, length) for indices in in_parts(part, size)]
 
 
-def batches_of(
-    part: Part, size: int, context: int, crossed: bool = False, length: int | None = None
-) -> list[TokenBatch]:
-    """All examples of a part, each once. crossed: each also with the answers to the prompt of the next one. length: of
-    answers, where prompts are to be answered."""
-    if length is not None:
-        return [prompt_batch(part.corpus, indices, context, length) for indices in in_parts(part, size)]
+def batches_of(part: Part, size: int, context: int, crossed: bool = False) -> list[TokenBatch]:
+    """All examples of a part, each once. crossed: each also with the answers to the prompt of the next one."""
     if crossed:
         both = zip(in_parts(part, size), in_parts(part.rotated, size), strict=True)
         return [token_batch(part.corpus, indices, context, others) for indices, others in both]
@@ -103,17 +113,14 @@ def _row(prompt: np.ndarray, said: np.ndarray, own: np.ndarray) -> Row:
     return np.concatenate([prompt, said]), np.concatenate([np.zeros(len(prompt), bool), own])
 
 
-def _padded(
-    rows: Sequence[Row],
-    corpus: Corpus,
-    indices: Indices,
-    context: int,
-    spare: int = 0,
-    given: int = 1,
-) -> TokenBatch:
-    """Texts side by side: T a power of two with `spare` places left over, at most `context`."""
-    longest = max(len(tokens) for tokens, _ in rows) - 1 + spare
-    length = min(context, max(SHORTEST, 1 << (longest - 1).bit_length()))
+def _whole(length: int) -> int:
+    """A power of two."""
+    return max(SHORTEST, 1 << (length - 1).bit_length())
+
+
+def _padded(rows: Sequence[Row], corpus: Corpus, indices: Indices, context: int) -> TokenBatch:
+    """Texts side by side: T a power of two, at most `context`."""
+    length = min(context, _whole(max(len(tokens) for tokens, _ in rows) - 1))
     tokens = np.full((len(rows), length + 1), corpus.vocabulary.end, np.int32)
     mask = np.zeros((len(rows), length), bool)
     for row, (text, own) in enumerate(rows):
@@ -121,4 +128,4 @@ def _padded(
         mask[row, : len(own) - 1] = own[1:]
     side_by_side = (len(indices), -1)
     good = corpus.good[np.asarray(indices)]
-    return TokenBatch(tokens.reshape(*side_by_side, length + 1), mask.reshape(*side_by_side, length), good, given)
+    return TokenBatch(tokens.reshape(*side_by_side, length + 1), mask.reshape(*side_by_side, length), good)

@@ -12,11 +12,12 @@ import numpy as np
 from jax import Array
 
 from seqrl_jax import hosts
+from seqrl_jax.lm.sampling import sample
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.results.statistics import Estimate, estimate, proportion
 from seqrl_jax.text.corpus import Part
-from seqrl_jax.text.encoding import TokenBatch, prompt_batch
+from seqrl_jax.text.encoding import PromptBatch, TokenBatch, prompt_batch
 from seqrl_jax.text.losses import losses_of
 from seqrl_jax.text.policy import LearnedReward, answer, divergence
 from seqrl_jax.text.vocabulary import written
@@ -111,7 +112,7 @@ class Answered(NamedTuple):
 def answering(model: GPT, reference: Weights, reward: LearnedReward) -> Callable[..., Answered]:
     """A judge of weights on prompts. Its third argument tells several answers to a prompt apart."""
 
-    def judge(weights: Weights, batches: Sequence[TokenBatch], draw: int = 0) -> Answered:
+    def judge(weights: Weights, batches: Sequence[PromptBatch], draw: int = 0) -> Answered:
         parts = [
             _answered(
                 model,
@@ -119,9 +120,7 @@ def answering(model: GPT, reference: Weights, reward: LearnedReward) -> Callable
                 reference,
                 reward,
                 jax.random.fold_in(jax.random.key(draw), number),
-                batch.tokens[:, 0],
-                batch.mask[:, 0],
-                given=batch.given,
+                batch,
             )
             for number, batch in enumerate(batches)
         ]
@@ -131,24 +130,22 @@ def answering(model: GPT, reference: Weights, reward: LearnedReward) -> Callable
     return judge
 
 
-@partial(jax.jit, static_argnames=("model", "given"))
+@partial(jax.jit, static_argnames="model")
 def _answered(
     model: GPT,
     weights: Weights,
     reference: Weights,
     reward: LearnedReward,
     key: Array,
-    tokens: Array,
-    mask: Array,
-    given: int,
+    prompts: PromptBatch,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The fields of `Answered` for a batch."""
-    begin, drawn = answer(model, weights, key, tokens, mask, reward.end, given)
+    begin, drawn = answer(model, weights, key, prompts, reward.end)
     kl = divergence(model, weights, reference, begin, drawn)
     return *reward(begin, drawn), drawn.mask.sum(1), kl
 
 
-_answer = jax.jit(answer, static_argnums=(0, 5, 6))
+_sample = jax.jit(sample, static_argnums=(0, 4, 5))
 
 
 def samples(model: GPT, weights: Weights, part: Part, context: int, seed: int = 0) -> list[dict[str, str]]:
@@ -156,11 +153,11 @@ def samples(model: GPT, weights: Weights, part: Part, context: int, seed: int = 
     vocabulary = part.corpus.vocabulary
     indices = part.indices[:SAMPLED]
     batch = prompt_batch(part.corpus, indices, context, min(SAMPLE_LENGTH, context // 2))
-    tokens, room = batch.tokens[:, 0], batch.mask[:, 0]
-    _, drawn = _answer(model, weights, jax.random.key(seed), tokens, room, vocabulary.end, batch.given)
+    key = jax.random.key(seed)
+    drawn = _sample(model, weights, key, batch.tokens, batch.room, vocabulary.end, begins=batch.begins)
     answers = []
-    for text, said, place in zip(tokens, hosts.whole(drawn.tokens), room, strict=True):
-        prompt = text[: place.argmax() + 1]
+    for row, begin, said in zip(batch.tokens, batch.begins, hosts.whole(drawn.tokens), strict=True):
+        prompt = row[begin:]
         shown = vocabulary.spelled(prompt[int(prompt[0] == vocabulary.end) :]).decode(errors="replace")
-        answers.append({"prompt": shown, "said": written(vocabulary, said[place])})
+        answers.append({"prompt": shown, "said": written(vocabulary, said)})
     return answers

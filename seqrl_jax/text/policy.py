@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,9 +14,10 @@ from jax import Array
 from seqrl_jax.lm.base import completion_logits, token_distribution
 from seqrl_jax.lm.policy_gradient import PolicyGradient, Rollout
 from seqrl_jax.lm.registry import DR_GRPO, GRPO, PPO, RLOO
-from seqrl_jax.lm.sampling import Completions, fill
+from seqrl_jax.lm.sampling import Completions, sample
 from seqrl_jax.networks.language_model import LanguageModel
 from seqrl_jax.networks.module import Weights
+from seqrl_jax.text.encoding import PromptBatch
 from seqrl_jax.text.losses import scores
 
 POLICY_GRADIENTS: dict[str, PolicyGradient] = {"ppo": PPO, "rloo": RLOO, "grpo": GRPO, "dr_grpo": DR_GRPO}
@@ -23,14 +25,27 @@ POLICY_GRADIENTS: dict[str, PolicyGradient] = {"ppo": PPO, "rloo": RLOO, "grpo":
 
 
 def answer(
-    model: LanguageModel, weights: Weights, key: Array, tokens: Array, mask: Array, end: int, given: int = 1
+    model: LanguageModel, weights: Weights, key: Array, prompts: PromptBatch, end: int
 ) -> tuple[Array, Completions]:
-    """Answers drawn where mask [N, T] leaves room for them, in texts [N, T + 1] that begin alike.
+    """Answers to N prompts, as texts to learn from and to judge.
 
-    Args: end: the token that ends an answer. given: tokens that belong to every prompt, which are read in one pass.
-    Returns: the beginning [N, 1], and what stands behind it, [N, T].
+    Args: end: the token that ends an answer.
+    Returns: the first token of each text [N, 1], and what stands behind it, [N, T]: the rest of its prompt, its answer
+        where `mask` is, and ends, at least one, so that an answer that fills its room can be read to its last token.
     """
-    return tokens[:, :1], fill(model, weights, key, tokens, mask, end, given=given)
+    tokens, begins = jnp.asarray(prompts.tokens), jnp.asarray(prompts.begins)
+    drawn = sample(model, weights, key, tokens, prompts.room, end, begins=begins)
+    nothing = Completions(jnp.int32(end), jnp.bool_(False), jnp.float32(0))
+    given = Completions(tokens, jnp.zeros(tokens.shape, bool), jnp.zeros(tokens.shape))
+    texts = jax.tree.map(partial(_joined, begins), given, drawn, nothing)
+    return texts.tokens[:, :1], jax.tree.map(lambda leaf: leaf[:, 1:], texts)
+
+
+def _joined(begins: Array, given: Array, drawn: Array, nothing: Array) -> Array:
+    """[N, P + L + 1]: what is given [N, P] from `begins` [N] on, what was drawn [N, L], and nothing behind it."""
+    rows = jnp.pad(jnp.concatenate([given, drawn], 1), ((0, 0), (0, 1)), constant_values=nothing)
+    last = rows.shape[1] - 1
+    return jnp.take_along_axis(rows, jnp.minimum(begins[:, None] + jnp.arange(last + 1), last), 1)
 
 
 def divergence(model: LanguageModel, weights: Weights, reference: Weights, begin: Array, drawn: Completions) -> Array:
@@ -46,16 +61,11 @@ def collect(
     reference: Weights,
     reward: LearnedReward,
     key: Array,
-    tokens: Array,
-    mask: Array,
-    given: int = 1,
+    prompts: PromptBatch,
 ) -> tuple[Rollout, Array]:
-    """`policy.group` answers to each of M prompts: tokens [M, T + 1], mask [M, T] where an answer goes.
-
-    given: as of `answer`. Returns: also which of them ended, [M * group].
-    """
-    tokens, mask = (jnp.repeat(jnp.asarray(array), policy.group, 0) for array in (tokens, mask))
-    begin, drawn = answer(model, weights["model"], key, tokens, mask, reward.end, given)
+    """`policy.group` answers to each of M prompts. Returns: also which of them ended, [M * group]."""
+    each = jax.tree.map(lambda array: jnp.repeat(jnp.asarray(array), policy.group, 0), prompts)
+    begin, drawn = answer(model, weights["model"], key, each, reward.end)
     rewarded = reward(begin, drawn)
     return policy.rollout(model, weights, reference, begin, drawn, rewarded.total), rewarded.ended
 

@@ -22,7 +22,7 @@ from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.runs.lock import writing
 from seqrl_jax.text.baselines import counted, counts_of, length_of, lengths, preferring
 from seqrl_jax.text.corpus import Part
-from seqrl_jax.text.encoding import batches_of
+from seqrl_jax.text.encoding import batches_of, prompt_batches_of
 from seqrl_jax.text.files import data_files, digest
 from seqrl_jax.text.judge import (
     POSITIVE,
@@ -230,7 +230,7 @@ def _reward_model(directory: Path, begun: Begun, mesh: Mesh) -> LearnedReward:
 
 def _normalised(run: TextRun, begun: Begun, raw: LearnedReward, prompts: Part) -> LearnedReward:
     """The reward in deviations of what it says of pi_0's answers to each of some prompts."""
-    batches = batches_of(prompts, run.batch, begun.context, length=run.answer)
+    batches = prompt_batches_of(prompts, run.batch, begun.context, run.answer)
     judge = answering(begun.model, begun.weights, raw)
     one, other = (judge(begun.weights, batches, draw).plain for draw in range(2))
     return raw.normalised(one, other, run.missing_end)
@@ -271,7 +271,7 @@ def _answers_judged(
     run: TextRun, begun: Begun, trained: Trained, reward: LearnedReward, judged: Part
 ) -> dict[str, Any]:
     """What a policy's answers are like, beside those before training."""
-    batches = batches_of(judged, run.batch, begun.context, length=run.answer)
+    batches = prompt_batches_of(judged, run.batch, begun.context, run.answer)
     judge = answering(begun.model, begun.weights, reward)
     before, after = judge(begun.weights, batches), judge(trained.weights["model"], batches)
     topics = judged.topics

@@ -27,7 +27,7 @@ from seqrl_jax.networks.module import Weights
 from seqrl_jax.networks.sharding import Layout, everywhere, laid_weights, over_data, weight_shardings
 from seqrl_jax.runs.interrupt import Interrupt
 from seqrl_jax.text.corpus import Part
-from seqrl_jax.text.encoding import TokenBatch, prompt_batch, token_batch
+from seqrl_jax.text.encoding import PromptBatch, TokenBatch, prompt_batch, token_batch
 from seqrl_jax.text.losses import REWARD_MODEL, losses_of, packed_losses
 from seqrl_jax.text.packing import PackedBatch, Packing, packed_batch
 from seqrl_jax.text.policy import LearnedReward, collect
@@ -42,7 +42,7 @@ DIGESTS = {
 }
 """What an identity names by its digest, and what that is called."""
 ONE_DEVICE = Layout()
-Batch = TokenBatch | PackedBatch
+Batch = TokenBatch | PromptBatch | PackedBatch
 Metrics = dict[str, Any]
 State = tuple[Weights, optax.OptState]
 Curve = list[dict[str, float]]
@@ -143,12 +143,11 @@ def policy_gradient(run: TextRun, model: GPT, weights: Weights, reward: LearnedR
     optimiser = policy.optimiser()
 
     def step(
-        state: State, fixed: tuple[Weights, LearnedReward], key: Array, batch: TokenBatch
+        state: State, fixed: tuple[Weights, LearnedReward], key: Array, batch: PromptBatch
     ) -> tuple[State, Metrics]:
         collect_key, order_key = jax.random.split(key)
         reference, reward = fixed
-        tokens, mask = (jnp.asarray(array)[:, 0] for array in (batch.tokens, batch.mask))
-        rollout, ended = collect(policy, model, state[0], reference, reward, collect_key, tokens, mask, batch.given)
+        rollout, ended = collect(policy, model, state[0], reference, reward, collect_key, batch)
         state, losses = policy.learn(order_key, model, optimiser, state, rollout)
         drawn = rollout.mask.sum()
         return state, {

@@ -13,7 +13,7 @@ from jax import Array
 
 from seqrl_jax.keys import key_of
 from seqrl_jax.lm.base import token_distribution
-from seqrl_jax.lm.sampling import fill
+from seqrl_jax.lm.sampling import sample
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.module import Weights
 from seqrl_jax.text.chat import Message
@@ -57,13 +57,10 @@ def continuations(
         length = max(1, min(USUAL, model.context - len(read)))
     if len(read) + length > model.context:
         raise ValueError(f"{len(read)} tokens of the prompt and {length} more, and the model reads {model.context}")
-    tokens = np.tile(np.pad(read, (0, length)), (count, 1))
-    missing = np.tile(np.arange(1, tokens.shape[1]) >= len(read), (count, 1))
-    draw = jax.jit(fill, static_argnums=(0, 5), static_argnames="given")
-    drawn = draw(
-        model, weights, key_of(seed), tokens, missing, vocabulary.end, jnp.float32(temperature), given=len(read)
-    )
-    return [written(vocabulary, row[len(read) - 1 :]) for row in np.asarray(drawn.tokens)]
+    prompts = np.tile(read, (count, 1))
+    draw = jax.jit(sample, static_argnums=(0, 4, 5))
+    drawn = draw(model, weights, key_of(seed), prompts, length, vocabulary.end, jnp.float32(temperature))
+    return [written(vocabulary, row) for row in np.asarray(drawn.tokens)]
 
 
 class Scores(NamedTuple):

@@ -5,7 +5,7 @@ import pytest
 
 from seqrl_jax.lm.base import completion_logits, token_log_probs
 from seqrl_jax.lm.exact import completions
-from seqrl_jax.lm.sampling import drawn_mask, fill, sample
+from seqrl_jax.lm.sampling import drawn_mask, sample
 from seqrl_jax.networks import GRU
 from seqrl_jax.networks.gpt import GPT
 from seqrl_jax.networks.rnn import RNN
@@ -13,7 +13,6 @@ from seqrl_jax.networks.rnn import RNN
 V, P, L, END = 4, 2, 3, 3
 MODELS = [GPT(V, context=P + L, width=8, layers=2, heads=2), RNN(V, 8, GRU(8))]
 DRAW = jax.jit(sample, static_argnames=("model", "length", "end"))
-FILL = jax.jit(fill, static_argnames=("model", "end", "given"))
 LOGITS = jax.jit(completion_logits, static_argnames="model")
 LOG_PROBS = jax.jit(token_log_probs, static_argnames="model")
 LONGER = [GPT(6, context=9, width=8, layers=2, heads=2), RNN(6, 8, GRU(8))]
@@ -63,32 +62,22 @@ def test_drawn_masks_stop_with_the_end(shaken):
 
 
 @pytest.mark.parametrize("model", LONGER, ids=["gpt", "rnn"])
-def test_texts_with_prompts_of_any_length_are_filled_as_each_would_be_alone(model):
-    """Cold enough that every draw is the likeliest token."""
-    weights, cold, room = model.initial_weights(jax.random.key(1)), 1e-4, 3
-    prompts = [[3, 1, 4], [1], [5, 2, 0, 5, 1]]
-    tokens, mask = np.zeros((3, 9), np.int32), np.zeros((3, 8), bool)
-    for row, prompt in enumerate(prompts):
-        tokens[row, : len(prompt)] = prompt
-        mask[row, len(prompt) - 1 : len(prompt) - 1 + room] = True
-    filled = FILL(model, weights, jax.random.key(2), jnp.asarray(tokens), jnp.asarray(mask), temperature=cold)
-    assert (filled.mask == mask).all()
-    for row, prompt in enumerate(prompts):
-        alone = DRAW(model, weights, jax.random.key(3), jnp.array([prompt]), room, temperature=cold)
-        at = slice(len(prompt) - 1, len(prompt) - 1 + room)
-        np.testing.assert_array_equal(filled.tokens[row, at], alone.tokens[0])
-        np.testing.assert_allclose(filled.log_prob[row, at], alone.log_prob[0], atol=1e-4)
-        np.testing.assert_array_equal(filled.tokens[row, : len(prompt) - 1], prompt[1:])
+def test_prompts_of_any_length_are_answered_as_each_would_be_alone(model, shaken):
+    """Cold enough that every draw is the likeliest token; what stands before a prompt is nothing to it."""
+    weights, cold, room = shaken(model), 1e-4, 4
+    prompts, begins = [[3, 1, 4], [1], [5, 2, 0, 5, 1]], jnp.array([2, 4, 0])
+    for before in (0, 5):
+        tokens = jnp.array([[before] * (5 - len(prompt)) + prompt for prompt in prompts])
+        together = DRAW(model, weights, jax.random.key(2), tokens, room, temperature=cold, begins=begins)
+        for row, prompt in enumerate(prompts):
+            alone = DRAW(model, weights, jax.random.key(3), jnp.array([prompt]), room, temperature=cold)
+            np.testing.assert_array_equal(together.tokens[row], alone.tokens[0])
+            np.testing.assert_allclose(together.log_prob[row], alone.log_prob[0], atol=1e-3)
 
 
-def test_nothing_is_drawn_after_the_end():
-    model = LONGER[0]
-    weights, tokens = model.initial_weights(jax.random.key(1)), jnp.zeros((64, 9), jnp.int32)
-    mask = jnp.broadcast_to(jnp.arange(8) >= 2, (64, 8))
-    filled = FILL(model, weights, jax.random.key(2), tokens, mask, end=4)
-    drawn, said = np.asarray(filled.mask), np.asarray(filled.tokens)
-    for row in range(64):
-        ends = np.flatnonzero(said[row, 2:] == 4)
-        last = 2 + ends[0] if len(ends) else 7
-        assert drawn[row].tolist() == [2 <= place <= last for place in range(8)]
-        assert (said[row, last + 1 :] == 4).all()
+@pytest.mark.parametrize("model", LONGER, ids=["gpt", "rnn"])
+def test_a_single_token_is_drawn_from_the_last_of_the_prompt(model, shaken):
+    weights, prompt = shaken(model), jnp.array([[3, 1, 4], [0, 2, 2]])
+    drawn = DRAW(model, weights, jax.random.key(0), prompt, 1)
+    logs = jax.nn.log_softmax(jax.jit(model.apply)(weights, prompt)[:, -1])
+    np.testing.assert_allclose(drawn.log_prob[:, 0], logs[jnp.arange(2), drawn.tokens[:, 0]], atol=1e-5)

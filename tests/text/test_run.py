@@ -250,10 +250,12 @@ def test_a_reward_is_read_at_the_last_byte_and_an_answer_without_end_pays(judge,
     head = load_tree(judge / "head.safetensors", jnp.zeros(body.width))
     path = write(tmp_path / "prompts.jsonl", [{"prompt": "say "}, {"prompt": "s"}])
     part = prompt_batch(scan(path, "prompts", Bytes(), 32), [0, 1], body.context, 2)
-    assert part.mask[:, 0].sum(1).tolist() == [3, 3]
-    tokens = part.tokens[:, 0].copy()
-    tokens[0, 5:8], tokens[1, 2:4] = list(b"aba"), list(b"ba")
-    drawn = Completions(tokens[:, 1:], part.mask[:, 0], jnp.zeros(part.mask[:, 0].shape))
+    tokens, mask = np.full((2, part.tokens.shape[1] + part.room + 1), END), np.zeros((2, 32), bool)
+    for row, (prompt, said) in enumerate([(b"say ", b"aba"), (b"s", b"ba")]):
+        text = [END, *prompt, *said]
+        tokens[row, : len(text)] = text
+        mask[row, len(prompt) : len(prompt) + part.room] = True
+    drawn = Completions(tokens[:, 1:], mask, jnp.zeros(mask.shape))
     hidden = jax.jit(partial(body.apply, method="hidden"))
     alone = [hidden(weights, jnp.array([[END, *text]]))[0, -1] @ head for text in (b"say aba", b"sba")]
     learned = {"model": weights, "head": head}
