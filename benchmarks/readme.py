@@ -43,6 +43,7 @@ from pages.results import (
     latent_table,
     quick_table,
     reads_table,
+    releases_table,
     solved_line,
 )
 from pages.speed import agents_speed, goals, highlights, language_speed, measurements, profiles, stepping_speed
@@ -89,6 +90,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "audit": audit_table,
         "latent": latent_table,
     },
+    "docs/release.md": {"releases": releases_table},
     "docs/dialogue.md": {
         "dialogue": dialogue_table,
         "dialogue facts": dialogue_facts,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from recorded import measurement, section_of, where
 
 from seqrl_jax.agents import AGENTS, configuration, make_agent
+from seqrl_jax.release import packed, sha256
 from seqrl_jax.report.overall import STATISTICS, overall
 from seqrl_jax.report.pictures import all_pictures, panels, styles
 from seqrl_jax.report.sections import Section
@@ -18,6 +20,18 @@ from seqrl_jax.tracks.pomdp import CLAIM, POMDP
 
 BLIND = "ppo:previous_action=false"
 BOUNDS = {"memoryless_deterministic": "best deterministic", "memoryless_stochastic": "best memoryless"}
+
+
+def releases_table() -> str:
+    """The recorded tables by the names of their releases. Exits if the records of one are others than were packed."""
+    released = measurement("releases.json")
+    lines = ["| table | cells | made last | sha256 |", "|---|---:|---|---|"]
+    for row in released["rows"]:
+        if sha256(packed(section_of(row["table"]).records)) != row["records_sha256"]:
+            sys.exit(f"{row['table']}: not the records that were released, run benchmarks/releases.py")
+        lines.append(f"| `{row['table']}` | {row['cells']} | {row['created'][:10]} | `{row['name']}` |")
+    made = f"`{released['command']}`, pyarrow {released['pyarrow']}."
+    return "\n".join([*lines, "", f"`seqrl release benchmarks/results/TABLE --out RELEASE` makes each again. {made}"])
 
 
 def quick_table() -> str:

@@ -17,7 +17,7 @@ The same records give the same files with the same version of pyarrow, whenever 
 from seqrl_jax.release.citation import AUTHORS, bibtex, citation
 from seqrl_jax.release.directory import refuse_within
 from seqrl_jax.release.methods import Tuned
-from seqrl_jax.release.packing import release
+from seqrl_jax.release.packing import packed, release
 from seqrl_jax.results.manifest import MANIFEST, Release, ReleaseError, changes, checked, is_release, sha256
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "checked",
     "citation",
     "is_release",
+    "packed",
     "refuse_within",
     "release",
     "sha256",

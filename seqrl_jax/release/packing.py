@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from seqrl_jax.release.citation import AUTHORS, citation
@@ -16,6 +16,17 @@ from seqrl_jax.release.tables import TABLES, as_csv, dictionary
 from seqrl_jax.report.sections import Section, newest
 from seqrl_jax.results.encoding import to_line
 from seqrl_jax.results.manifest import PACKED, Release, ReleaseError
+from seqrl_jax.results.record import Record
+
+
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Records as a release holds them: by track, method and task."""
+    return sorted(records, key=lambda record: (record.track, record.method, record.task))
+
+
+def packed(records: Iterable[Record]) -> bytes:
+    """Every record of a release as it is, one a line."""
+    return b"".join(to_line(record) + b"\n" for record in in_order(records))
 
 
 def release(
@@ -35,10 +46,10 @@ def release(
         raise ReleaseError("there are no records to release")
     require_free(directory)
     require_pyarrow()
-    ordered = sorted(records, key=lambda record: (record.track, record.method, record.task))
+    ordered = in_order(records)
     created = newest(ordered).created
     files = {
-        PACKED: b"".join(to_line(record) + b"\n" for record in ordered),
+        PACKED: packed(records),
         "README.md": about(sections, tuned).encode(),
         "CITATION.cff": citation().encode(),
         "dictionary.csv": dictionary(),
