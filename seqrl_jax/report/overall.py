@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from seqrl_jax.report import words
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Kind
@@ -25,6 +23,7 @@ from seqrl_jax.results.statistics import (
     performance_profile,
     probability_of_improvement,
 )
+from seqrl_jax.results.task_statistics import value
 from seqrl_jax.tracks.base import Scale
 
 STATISTICS: Mapping[str, Statistic] = {"mean": mean, "median": median, "IQM": iqm, "optimality gap": optimality_gap}
@@ -184,5 +183,5 @@ def _ends(bounds: Mapping[str, Bound], scale: Scale, name: str) -> tuple[float, 
 
 def _enclosed(statistic: Statistic, lower: Mapping[str, float], upper: Mapping[str, float]) -> Estimate:
     """The statistic of the lower ends, with what lies between it and that of the upper ends for its interval."""
-    values = [float(statistic([np.array([end]) for end in ends.values()])) for ends in (lower, upper)]
+    values = [value(statistic, list(ends.values())) for ends in (lower, upper)]
     return Estimate(values[0], min(values), max(values))

@@ -20,24 +20,27 @@ For the mean of a symmetric sample this is about Student's interval. `benchmarks
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import ArrayLike
 
 from seqrl_jax.results.task_statistics import (
-    Samples,
+    Counted,
+    Runs,
     Statistic,
-    beside,
-    each,
     improvement,
     iqm,
     mean,
     median,
+    once,
     optimality_gap,
-    together,
     without_each,
     without_groups,
 )
@@ -77,11 +80,14 @@ BLOCK = 2**22
 """Numbers that are resampled at once."""
 GROUPS = 100
 """How many parts of a sample the jackknife leaves out in turn at most."""
+NO_VALUE = "an estimate needs at least one value of every task"
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval; low and high are None where there is none: one seed, or one example."""
+class Estimate(Struct, frozen=True):
+    """A number with its 95% interval; low and high are None where there is none: one seed, or one example.
+
+    A struct, as a record is: a large table holds several for each of its cells.
+    """
 
     value: float
     low: float | None
@@ -89,7 +95,7 @@ class Estimate:
 
     def as_json(self) -> dict[str, float | None]:
         """{"value", "low", "high"}"""
-        return asdict(self)
+        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def estimate(values: ArrayLike, within: tuple[float, float] = (-math.inf, math.inf)) -> Estimate:
@@ -98,37 +104,35 @@ def estimate(values: ArrayLike, within: tuple[float, float] = (-math.inf, math.i
     Args: values: [N], at least one. within: the range in which the truth is known to lie, so that the interval does.
     Raises: ValueError if there is no value, or one that is not finite.
     """
-    return estimates([values], [within])[0]
+    return estimates([np.ravel(values)], [within])[0]
 
 
-def estimates(samples: Sequence[ArrayLike], within: Sequence[tuple[float, float]] = ()) -> list[Estimate]:
+def estimates(
+    samples: Sequence[Sequence[float] | np.ndarray], within: Sequence[tuple[float, float]] = ()
+) -> list[Estimate]:
     """The mean over seeds of each of many cells, as `estimate`, of all at once that have the same number of seeds.
 
     Args: samples: [cells][N_cell]. within: [cells], or nothing. Raises: ValueError if there is a cell without values.
     """
-    cells = _strata(samples) if len(samples) else []
-    possible = np.array(within or [(-math.inf, math.inf)] * len(cells))
+    possible = np.array(within or [(-math.inf, math.inf)] * len(samples))
+    alike: dict[int, list[int]] = defaultdict(list)
+    for index, cell in enumerate(samples):
+        alike[len(cell)].append(index)
     found: dict[int, Estimate] = {}
-    for size in {cell.size for cell in cells}:
-        alike = [index for index, cell in enumerate(cells) if cell.size == size]
-        for begin in range(0, len(alike), BLOCK // RESAMPLES):
-            part = alike[begin : begin + BLOCK // RESAMPLES]
-            found |= zip(part, _means(np.stack([cells[index] for index in part]), *possible[part].T), strict=True)
-    return [found[index] for index in range(len(cells))]
+    for cells in alike.values():
+        values = _valid(np.array([samples[index] for index in cells], np.float64))
+        for begin in range(0, len(cells), BLOCK // RESAMPLES):
+            part = slice(begin, begin + BLOCK // RESAMPLES)
+            found |= zip(cells[part], _means(values[part], *possible[cells[part]].T), strict=True)
+    return [found[index] for index in range(len(samples))]
 
 
 def _means(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> list[Estimate]:
     """Of cells of N seeds, [cells, N]. They are resampled by the same numbers, as each would be alone: what is drawn is
-    which seeds, and the means are sums with the weights that this gives to them."""
+    how often each seed counts, and the means are sums with these weights."""
     size = values.shape[1]
-
-    def weighted(strata: Samples) -> np.ndarray:
-        drawn = strata[0].astype(int).reshape(-1, strata[0].shape[-1])
-        flat = (drawn + size * np.arange(len(drawn))[:, None]).ravel()
-        weights = np.bincount(flat, minlength=size * len(drawn)).reshape(-1, size) / drawn.shape[-1]
-        return (values @ weights.T).reshape(len(values), *strata[0].shape[:-1])
-
-    of_all = _estimates([np.arange(size)], weighted, (low, high), RESAMPLES)
+    seeds = Runs(np.arange(size, dtype=np.float64), np.array([size]))
+    of_all = _estimates(seeds, lambda sample: values @ (sample.counts / sample.sizes).T, (low, high), RESAMPLES)
     constant = np.ptp(values, 1) == 0 if size > 1 else np.zeros(len(values), bool)
     return [
         Estimate(float(value), float(value), float(value)) if same else estimate
@@ -183,15 +187,9 @@ def aggregates(
     resamples: int = RESAMPLES,
 ) -> list[Estimate]:
     """Several aggregates over tasks, each as `over_tasks`, of the same resamples."""
-    strata = _strata(samples)
-    every = lambda strata: np.stack([statistic(strata) for statistic in statistics])
-    if not _each_counts(strata):
-        return _estimates(strata, every, within, resamples)
-
-    def influences(moving: Sequence[int]) -> Samples:
-        return each(_some(beside([without_each(strata, statistic) for statistic in statistics]), moving), _influence)
-
-    return _estimates(strata, every, within, resamples, influences)
+    every = lambda sample: np.stack([statistic(sample) for statistic in statistics])
+    without = lambda runs: np.stack([without_each(runs, statistic) for statistic in statistics])
+    return _estimates(_runs(samples), every, within, resamples, without)
 
 
 def difference(pairs: Sequence[ArrayLike]) -> Estimate:
@@ -221,33 +219,36 @@ def performance_profile(samples: Sequence[ArrayLike], thresholds: ArrayLike) -> 
     Args: samples: [tasks][N_task] scores. thresholds: [K].
     Raises: ValueError as `over_tasks`.
     """
-    levels, strata = np.asarray(thresholds, np.float64), _strata(samples)
+    levels = np.asarray(thresholds, np.float64)
 
-    def shares(strata: Samples) -> np.ndarray:
-        runs = np.concatenate(strata, -1)
-        return np.stack([(runs > level).mean(-1) for level in levels])
+    def shares(sample: Counted) -> np.ndarray:
+        runs = sample.runs
+        places = np.searchsorted(runs.values[runs.order], levels, side="right")
+        ranks = np.concatenate([np.zeros((len(sample.ranks), 1), int), sample.ranks], -1)
+        return (runs.values.size - ranks[:, places]).T / runs.values.size
 
-    def influences(moving: Sequence[int]) -> Samples:
-        above = each(strata, lambda runs: runs[..., None, :] > levels[:, None])
-        runs, count = sum(part.shape[-1] for part in above), np.sum([part.sum(-1) for part in above], 0)
-        return each(_some(above, moving), lambda part: _influence((count[:, None] - part) / (runs - 1)))
+    def without(runs: Runs) -> np.ndarray:
+        above = runs.values > levels[:, None]
+        return (above.sum(-1, keepdims=True) - above) / (runs.values.size - 1)
 
-    return _estimates(strata, shares, (0.0, 1.0), RESAMPLES, influences if _each_counts(strata) else None)
-
-
-def _each_counts(strata: Samples) -> bool:
-    """Whether the jackknife leaves out runs one by one, not in groups."""
-    return max(stratum.size for stratum in strata) <= GROUPS
+    return _estimates(_runs(samples), shares, (0.0, 1.0), RESAMPLES, without)
 
 
-def _strata(samples: Sequence[ArrayLike]) -> Samples:
-    strata = [np.asarray(sample, np.float64).reshape(-1) for sample in samples]
-    if not strata or any(stratum.size == 0 for stratum in strata):
-        raise ValueError("an estimate needs at least one value of every task")
+def _runs(samples: Sequence[ArrayLike]) -> Runs:
+    runs = Runs.of(samples)
+    if not (runs.sizes.size and runs.sizes.all()):
+        raise ValueError(NO_VALUE)
+    _valid(runs.values)
+    return runs
+
+
+def _valid(values: np.ndarray) -> np.ndarray:
+    if not values.size:
+        raise ValueError(NO_VALUE)
     # Written so that NaN, which no comparison holds of, is refused too.
-    if not np.abs(np.concatenate(strata)).max() <= LARGEST:
+    if not np.abs(values).max() <= LARGEST:
         raise ValueError(f"no number, or one beyond {LARGEST:g}: of such nothing is estimated")
-    return together(strata)
+    return values
 
 
 def resamples_of(runs: int) -> int:
@@ -256,25 +257,27 @@ def resamples_of(runs: int) -> int:
 
 
 def _estimates(
-    strata: Samples,
+    runs: Runs,
     statistic: Statistic,
     within: Range,
     resamples: int,
-    influences_of: Callable[[Sequence[int]], Samples] | None = None,
+    without: Callable[[Runs], np.ndarray] | None = None,
 ) -> list[Estimate]:
-    """Of a statistic with K values, [tasks][..., N_task] -> [K, ...]. influences_of: some strata, [strata][K, G], where
-    there is a faster way than to leave each group out in turn."""
-    values, sizes = statistic(strata), np.array([stratum.size for stratum in strata])
-    if sizes.min() < 2:
+    """Of a statistic with K values, [K, R] of R samples. without: [K, runs] the statistic without each run, where there
+    is a faster way than to leave out one after the other."""
+    values = statistic(once(runs))[:, 0]
+    if runs.sizes.min() < 2:
         return [Estimate(float(value), None, None) for value in values]
-    moving = np.flatnonzero(each(strata, lambda runs: np.ptp(runs, -1))).tolist()
-    if not moving:
+    least, most = (bound.reduceat(runs.values, runs.starts) for bound in (np.minimum, np.maximum))
+    moving = np.flatnonzero(least < most)
+    if not moving.size:
         return [Estimate(float(value), float(value), float(value)) for value in values]
-    drawn, repeats = _resampled(strata, moving, statistic, min(resamples, resamples_of(int(sizes.sum()))))
-    every = influences_of(moving) if influences_of else [_influences(strata, index, statistic) for index in moving]
-    influences = _relative(every)
-    ends = _quantiles(drawn, repeats, _levels(influences))
-    low, high = values + _stretch(influences, sizes[moving]) * (ends - values)
+    shape = tuple(runs.sizes.tolist()), tuple(moving.tolist())
+    drawn = _draws(*shape, min(resamples, resamples_of(runs.values.size)))
+    resampled = np.concatenate([statistic(Counted(runs, counts, runs.sizes)) for counts in drawn.counts], -1)
+    influences = _influences(runs, moving, statistic, without)
+    ends = _quantiles(resampled, drawn.repeats, _levels(influences))
+    low, high = values + _stretch(influences, runs.sizes[moving]) * (ends - values)
     low, high = np.minimum(np.maximum(low, within[0]), values), np.maximum(np.minimum(high, within[1]), values)
     return [Estimate(*ends) for ends in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
 
@@ -312,87 +315,103 @@ def _among_repeats(
     return np.take_along_axis(ordered, place(below), -1), np.take_along_axis(ordered, place(above), -1)
 
 
-def _resampled(
-    strata: Samples, moving: list[int], statistic: Statistic, resamples: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The bootstrap distribution, [K, R]: each stratum drawn again from itself. And how often each was drawn, [R],
-    where there are few that differ; None for once each."""
+class Draws(NamedTuple):
+    """What a bootstrap has drawn. counts: how often each run counts, [resamples, runs], in blocks of resamples.
+    repeats: how often each of these was drawn, where there are few that differ; None for once each."""
+
+    counts: list[np.ndarray]
+    repeats: np.ndarray | None
+
+
+@functools.lru_cache(maxsize=4)
+def _draws(sizes: tuple[int, ...], moving: tuple[int, ...], resamples: int) -> Draws:
+    """The runs of each moving task drawn again from themselves, the same for all samples of these sizes."""
     rng = np.random.default_rng(SEED)
-    if len(strata) == 1 and strata[0].size <= FEW:
-        size = strata[0].size
-        drawn = np.sort(rng.integers(0, size, (resamples, size)), -1)
+    if len(sizes) == 1 and sizes[0] <= FEW:
+        drawn = np.sort(rng.integers(0, sizes[0], (resamples, sizes[0])), -1)
         different, repeats = np.unique(drawn, axis=0, return_counts=True)
-        return statistic([strata[0][different]]), repeats
-    block = max(1, BLOCK // sum(stratum.size for stratum in strata))
-    parts = []
-    for begin in range(0, resamples, block):
-        rows = min(block, resamples - begin)
-        parts.append(statistic(_drawn_again(strata, moving, rows, rng)))
-    return np.concatenate(parts, -1), None
+        return Draws([_counts(different, sizes[0])], repeats.astype(np.int32))
+    block = max(1, BLOCK // sum(sizes))
+    rows = [min(block, resamples - begin) for begin in range(0, resamples, block)]
+    return Draws([_drawn_again(np.array(sizes), moving, count, rng) for count in rows], None)
 
 
-def _drawn_again(strata: Samples, moving: list[int], rows: int, rng: np.random.Generator) -> Samples:
-    """[tasks][rows, N_task]: those that move drawn from themselves, by the same numbers in either form."""
-    if isinstance(strata, np.ndarray):
-        size = strata.shape[-1]
-        drawn = np.zeros((len(strata), rows, size), int)
-        drawn[moving] = rng.integers(0, size, (len(moving), rows, size))
-        return np.take_along_axis(strata[:, None], drawn, -1)
-    resampled = [np.broadcast_to(stratum, (rows, stratum.size)) for stratum in strata]
-    for index in moving:
-        size = strata[index].size
-        resampled[index] = strata[index][rng.integers(0, size, (rows, size))]
-    return resampled
+def _drawn_again(sizes: np.ndarray, moving: Sequence[int], rows: int, rng: np.random.Generator) -> np.ndarray:
+    """[rows, runs]"""
+    starts, drawn = np.cumsum(sizes) - sizes, []
+    for size, tasks in itertools.groupby(moving, key=lambda task: int(sizes[task])):
+        first = starts[list(tasks)]
+        places = rng.integers(0, size, (len(first), rows, size)) + first[:, None, None]
+        drawn.append(places.swapaxes(0, 1).reshape(rows, -1))
+    counts = _counts(np.concatenate(drawn, -1), int(sizes.sum()))
+    still = np.ones(len(sizes), bool)
+    still[list(moving)] = False
+    counts[:, np.repeat(still, sizes)] = 1
+    return counts
 
 
-def _some(samples: Samples, tasks: Sequence[int]) -> Samples:
-    """Of some tasks."""
-    return samples[list(tasks)] if isinstance(samples, np.ndarray) else [samples[task] for task in tasks]
+def _counts(drawn: np.ndarray, runs: int) -> np.ndarray:
+    """[rows, runs] how often each run is among those that were drawn, [rows, N]."""
+    flat = drawn + runs * np.arange(len(drawn))[:, None]
+    return np.bincount(flat.ravel(), minlength=runs * len(drawn)).reshape(-1, runs).astype(np.int32)
 
 
-def _influences(strata: Samples, index: int, statistic: Statistic) -> np.ndarray:
-    """[K, G] of G groups of a stratum's values. A group is one value, more where there are more than `GROUPS`."""
-    return _influence(without_groups(strata, index, statistic, width=-(-strata[index].size // GROUPS)))
+class Influences(NamedTuple):
+    """What groups of runs do to K statistics, relative to the largest of each: their powers neither vanish nor
+    overflow, and only ratios matter. values: [K, groups]. sizes: [tasks] how many groups each task has."""
+
+    values: np.ndarray
+    sizes: np.ndarray
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """[K, tasks]"""
+        return np.add.reduceat(values, np.cumsum(self.sizes) - self.sizes, -1)
 
 
-def _influence(without: np.ndarray) -> np.ndarray:
-    """[K, G] what each group does to the statistic: G - 1 times what is missing when it is left out."""
-    return (without.shape[-1] - 1) * (without.mean(-1, keepdims=True) - without)
+def _influences(
+    runs: Runs, moving: np.ndarray, statistic: Statistic, without: Callable[[Runs], np.ndarray] | None
+) -> Influences:
+    """Of each run of the tasks that move, of groups of runs where a task has more than `GROUPS`: G - 1 times what is
+    missing when it is left out."""
+    if without is not None and runs.sizes.max() <= GROUPS:
+        of_run = np.isin(np.arange(len(runs.sizes)), moving).repeat(runs.sizes)
+        left, sizes = without(runs)[:, of_run], runs.sizes[moving]
+    else:
+        parts = [statistic(without_groups(runs, task, -(-int(runs.sizes[task]) // GROUPS))) for task in moving]
+        left, sizes = np.concatenate(parts, -1), np.array([part.shape[-1] for part in parts])
+    found = Influences(left, sizes)
+    means = np.repeat(found.sums(left) / sizes, sizes, -1)
+    values = np.repeat(sizes - 1, sizes) * (means - left)
+    largest = np.abs(values).max(-1, keepdims=True)
+    return Influences(values / np.where(largest > 0, largest, 1.0), sizes)
 
 
-def _relative(influences: Samples) -> Samples:
-    """Divided by the largest of each statistic: their powers neither vanish nor overflow, and only ratios matter."""
-    largest = _of_each(influences, lambda part: np.abs(part).max(-1)).max(0)[:, None]
-    return each(influences, lambda part: part / np.where(largest > 0, largest, 1.0))
-
-
-def _levels(influences: Samples) -> np.ndarray:
+def _levels(influences: Influences) -> np.ndarray:
     """[K, 2] where in the bootstrap distribution the ends lie: BCa with the bias that skewness alone gives a mean."""
     from scipy.special import ndtr, ndtri
 
-    cubes = _of_each(influences, lambda part: (part**3).sum(-1) / part.shape[-1] ** 3).sum(0)
-    squares = _of_each(influences, lambda part: (part**2).sum(-1) / part.shape[-1] ** 2).sum(0)
+    cubes = (influences.sums(influences.values**3) / influences.sizes**3).sum(-1)
+    squares = (influences.sums(influences.values**2) / influences.sizes**2).sum(-1)
     acceleration = (cubes / (6 * np.where(squares > 0, squares, 1.0) ** 1.5))[:, None]
     shifted = acceleration + ndtri([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return ndtr(acceleration + shifted / (1 - acceleration * shifted))
 
 
-def _stretch(influences: Samples, sizes: np.ndarray) -> np.ndarray:
-    """[K] t / z * sqrt(unbiased variance / bootstrap variance), from what each stratum adds to the variance."""
+def _stretch(influences: Influences, sizes: np.ndarray) -> np.ndarray:
+    """[K] t / z * sqrt(unbiased variance / bootstrap variance), from what each task adds to the variance.
+
+    sizes: [tasks] their numbers of runs.
+    """
     from scipy.special import ndtri, stdtrit
 
-    degrees = sizes[:, None] - 1.0
-    variances = _of_each(influences, lambda part: part.var(-1, ddof=1) / part.shape[-1])
-    # Where leaving one value out changes nothing though resampling does (trimmed runs): as if of the smallest stratum.
-    blind = variances.sum(0) <= 0
-    variances = np.where(blind, 1.0, variances)
-    total = variances.sum(0)
-    freedom = np.where(blind, degrees.min(), total**2 / (variances**2 / degrees).sum(0))
-    narrowness = total / (variances * degrees / (degrees + 1)).sum(0)
+    degrees, groups = sizes - 1.0, influences.sizes
+    means = np.repeat(influences.sums(influences.values) / groups, groups, -1)
+    variances = influences.sums((influences.values - means) ** 2) / (groups - 1) / groups
+    # Where leaving one value out changes nothing though resampling does (trimmed runs): as if of the smallest task.
+    blind = variances.sum(-1) <= 0
+    variances = np.where(blind[:, None], 1.0, variances)
+    total = variances.sum(-1)
+    freedom = np.where(blind, degrees.min(), total**2 / (variances**2 / degrees).sum(-1))
+    narrowness = total / (variances * degrees / (degrees + 1)).sum(-1)
     upper = (1 + CONFIDENCE) / 2
     return stdtrit(freedom, upper) / ndtri(upper) * np.sqrt(narrowness)
-
-
-def _of_each(influences: Samples, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """[strata, K] of [strata][K, G], the last axis reduced."""
-    return np.asarray(each(influences, reduce))

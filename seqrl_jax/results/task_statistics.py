@@ -1,158 +1,206 @@
-"""Statistics over tasks, and each of them without one run, by which the jackknife knows what a run does to it.
+"""Statistics over tasks, of runs each of which counts a number of times.
 
-Of any statistic it is computed again for each run, which takes time quadratic in the number of runs; of those that
+A resample of the bootstrap has the same runs, each as often as it was drawn; what the jackknife leaves out counts 0
+times. So a statistic is a function of counts: whatever depends on the scores alone, such as their order, is found once,
+and methods with as many runs share what is drawn.
+
+The jackknife computes any statistic again for each run, which takes time quadratic in the number of runs; of those that
 tables show there is a closed form, linear but for one sort.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-
-Samples = Sequence[np.ndarray] | np.ndarray
-"""[tasks] arrays [..., N_task], in one array [tasks, ..., N] where all have as many runs: what is computed of each task
-is then computed of all at once. The leading axes are those of resamples."""
-Statistic = Callable[[Samples], np.ndarray]
-"""Of samples [tasks][..., N_task], an array [...]."""
+from numpy.typing import ArrayLike
 
 
-def together(parts: Sequence[np.ndarray]) -> Samples:
-    """In one array, where that can be."""
-    return np.stack(parts) if len({part.shape for part in parts}) == 1 else parts
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of some tasks, side by side. values: [runs] their scores. sizes: [tasks] how many each task has."""
+
+    values: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, samples: Sequence[ArrayLike]) -> Runs:
+        """Of [tasks][N_task] scores."""
+        tasks = [np.asarray(sample, np.float64).reshape(-1) for sample in samples]
+        return cls(np.concatenate(tasks or [np.zeros(0)]), np.array([task.size for task in tasks], int))
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """[tasks] where the runs of each begin."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """[runs] the lowest first."""
+        return np.argsort(self.values, kind="stable")
+
+    @cached_property
+    def means(self) -> np.ndarray:
+        """[tasks] of each."""
+        return self.sums(self.values) / self.sizes
+
+    @cached_property
+    def capped(self) -> Runs:
+        """The same where no score is above 1."""
+        return self if self.values.max() <= 1 else replace(self, values=np.minimum(self.values, 1.0))
+
+    @cached_property
+    def signs(self) -> list[np.ndarray]:
+        """[tasks / 2][N_x, N_y] which of two runs scores higher, where the first half of the tasks is of x and the
+        second, of the same tasks, of y: 1 for that of x, -1 for that of y."""
+        tasks = np.split(self.values, self.starts[1:])
+        half = len(tasks) // 2
+        return [np.sign(x[:, None] - y) for x, y in zip(tasks[:half], tasks[half:], strict=True)]
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """[..., tasks] of [..., runs]."""
+        return np.add.reduceat(values, self.starts, -1)
+
+    def of_run(self, values: np.ndarray) -> np.ndarray:
+        """[..., runs] for each run what [..., tasks] has for its task."""
+        return np.repeat(values, self.sizes, -1)
 
 
-def each(samples: Samples, function: Callable[[np.ndarray], np.ndarray]) -> Samples:
-    """A function of the last axis, of every task."""
-    return function(samples) if isinstance(samples, np.ndarray) else together([function(runs) for runs in samples])
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """R samples of some runs. counts: [R, runs] how often each counts. sizes: [tasks] how many count of each task, as
+    many in every sample."""
+
+    runs: Runs
+    counts: np.ndarray
+    sizes: np.ndarray
+
+    @cached_property
+    def means(self) -> np.ndarray:
+        """[R, tasks] of each task."""
+        return self.runs.sums(self.counts * self.runs.values) / self.sizes
+
+    @cached_property
+    def capped(self) -> Counted:
+        """The same where no score is above 1."""
+        return self if self.runs.capped is self.runs else replace(self, runs=self.runs.capped)
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """[R, runs] how many count up to each run, in their order."""
+        return np.cumsum(self.counts.take(self.runs.order, -1), -1, dtype=np.int32)
 
 
-def beside(several: Sequence[Samples]) -> Samples:
-    """[tasks][K, ..., N_task] of K samples of the same runs."""
-    if all(isinstance(samples, np.ndarray) for samples in several):
-        return np.stack(several, 1)
-    return [np.stack(of_task) for of_task in zip(*several, strict=True)]
+Statistic = Callable[[Counted], np.ndarray]
+"""[R] of R samples."""
 
 
-def mean(samples: Samples) -> np.ndarray:
+def once(runs: Runs) -> Counted:
+    """The one sample in which each run counts once."""
+    return Counted(runs, np.ones((1, runs.values.size), np.int32), runs.sizes)
+
+
+def value(statistic: Statistic, samples: Sequence[ArrayLike]) -> float:
+    """Of [tasks][N_task] scores."""
+    return float(statistic(once(Runs.of(samples)))[0])
+
+
+def mean(sample: Counted) -> np.ndarray:
     """The mean over tasks of each task's mean."""
-    return np.mean(_means(samples), 0)
+    return sample.means.mean(-1)
 
 
-def median(samples: Samples) -> np.ndarray:
+def median(sample: Counted) -> np.ndarray:
     """The median over tasks of each task's mean."""
-    return np.median(_means(samples), 0)
+    return np.median(sample.means, -1)
 
 
-def iqm(samples: Samples) -> np.ndarray:
+def iqm(sample: Counted) -> np.ndarray:
     """Interquartile mean: of all runs of all tasks, without the lowest and highest quarter (rounded down)."""
-    runs = np.concatenate(samples, -1)
-    count = runs.shape[-1]
-    cut = count // 4
-    runs = np.partition(runs, (cut, count - cut - 1), -1)
-    return runs[..., cut : count - cut].mean(-1)
+    total = int(sample.sizes.sum())
+    cut = total // 4
+    within = np.diff(sample.ranks.clip(cut, total - cut), prepend=np.int32(cut))
+    return np.einsum("ri,i->r", within, sample.runs.values[sample.runs.order]) / (total - 2 * cut)
 
 
-def optimality_gap(samples: Samples) -> np.ndarray:
+def optimality_gap(sample: Counted) -> np.ndarray:
     """How far runs fall short of a score of 1 on average; what they score above it does not count."""
-    return 1.0 - mean(each(samples, lambda runs: np.minimum(runs, 1.0)))
+    return 1.0 - mean(sample.capped)
 
 
-def improvement(samples: Samples) -> np.ndarray:
-    """Mann and Whitney's U over the number of pairs, averaged over tasks; samples: those of x, then those of y."""
-    half = len(samples) // 2
-    pairs = zip(samples[:half], samples[half:], strict=True)
-    signs = [np.sign(a[..., :, None] - b[..., None, :]).mean((-2, -1)) for a, b in pairs]
-    return np.mean([0.5 + 0.5 * sign for sign in signs], 0)
+def improvement(sample: Counted) -> np.ndarray:
+    """Mann and Whitney's U over the number of pairs, averaged over tasks; of the tasks of x, then those of y."""
+    signs = sample.runs.signs
+    of_task = np.split(sample.counts, sample.runs.starts[1:], -1)
+    wins = np.concatenate([x @ sign for x, sign in zip(of_task, signs)], -1)
+    half = len(signs)
+    share = 1 / np.repeat(sample.sizes[:half] * sample.sizes[half:] * half, sample.runs.sizes[half:])
+    return 0.5 + 0.5 * (wins * sample.counts[:, -wins.shape[-1] :] * share).sum(-1)
 
 
-def without_each(samples: Samples, statistic: Statistic) -> Samples:
-    """[tasks][N_task] the statistic without each run in turn. samples: [tasks][N_task], of two runs at least."""
+def without_each(runs: Runs, statistic: Statistic) -> np.ndarray:
+    """[runs] the statistic without each run in turn, of two runs of every task at least."""
     if statistic in CLOSED_FORMS:
-        return CLOSED_FORMS[statistic](samples)
-    return together([without_groups(samples, task, statistic) for task in range(len(samples))])
+        return CLOSED_FORMS[statistic](runs)
+    return np.concatenate([statistic(without_groups(runs, task)) for task in range(len(runs.sizes))], -1)
 
 
-def without_groups(samples: Samples, task: int, statistic: Statistic, width: int = 1) -> np.ndarray:
-    """[..., groups] the statistic without each group of so many of a task's runs; a smaller rest is no group."""
-    own = samples[task]
-    groups = own.size // width
-    parts = [np.broadcast_to(runs, (groups, runs.size)) for runs in samples]
-    parts[task] = np.stack([np.delete(own, slice(group * width, (group + 1) * width)) for group in range(groups)])
-    return statistic(parts)
+def without_groups(runs: Runs, task: int, width: int = 1) -> Counted:
+    """A sample without each group of so many of a task's runs; a smaller rest is no group."""
+    groups = np.arange(runs.sizes[task] // width)
+    counts = np.ones((len(groups), runs.values.size), np.int32)
+    counts[groups[:, None], runs.starts[task] + groups[:, None] * width + np.arange(width)] = 0
+    return Counted(runs, counts, runs.sizes - width * (np.arange(len(runs.sizes)) == task))
 
 
-def _means(samples: Samples) -> np.ndarray:
-    """[tasks, ...] each task's mean."""
-    return np.asarray(each(samples, lambda runs: runs.mean(-1)))
+def _means_without(runs: Runs) -> np.ndarray:
+    """[runs] each task's mean without each of its runs."""
+    return (runs.of_run(runs.sums(runs.values)) - runs.values) / (runs.of_run(runs.sizes) - 1)
 
 
-def _means_without(samples: Samples) -> Samples:
-    """[tasks][N_task] each task's mean without each of its runs."""
-    return each(samples, _mean_without_each)
+def _mean_without(runs: Runs) -> np.ndarray:
+    return runs.means.mean() + (_means_without(runs) - runs.of_run(runs.means)) / len(runs.sizes)
 
 
-def _mean_without_each(runs: np.ndarray) -> np.ndarray:
-    return (runs.sum(-1, keepdims=True) - runs) / (runs.shape[-1] - 1)
+def _gap_without(runs: Runs) -> np.ndarray:
+    return 1.0 - _mean_without(runs.capped)
 
 
-def _mean_without(samples: Samples) -> Samples:
-    whole, tasks = float(mean(samples)), len(samples)
-    return each(samples, lambda runs: whole + (_mean_without_each(runs) - runs.mean(-1, keepdims=True)) / tasks)
-
-
-def _gap_without(samples: Samples) -> Samples:
-    return each(_mean_without(each(samples, lambda runs: np.minimum(runs, 1.0))), lambda less: 1.0 - less)
-
-
-def _median_without(samples: Samples) -> Samples:
+def _median_without(runs: Runs) -> np.ndarray:
     """A task's mean moves among those of the others, which stay: the median is what lies in their middle."""
-    means = _means(samples)
-    order = np.argsort(means, kind="stable")
-    place, ordered = np.empty(len(means), int), np.concatenate([[-np.inf], means[order], [np.inf]])
-    place[order] = np.arange(len(means))
-    half = len(means) // 2
+    order, tasks = np.argsort(runs.means, kind="stable"), len(runs.sizes)
+    place, ordered = np.empty(tasks, int), np.concatenate([[-np.inf], runs.means[order], [np.inf]])
+    place[order] = np.arange(tasks)
+    half, of_run = tasks // 2, runs.of_run(place)
     # The mean of that rank among the tasks other than that of each run; beyond all where there is none.
-    of_run = np.repeat(place, [len(runs) for runs in samples])
     other = lambda rank: ordered[rank + 1 + (rank >= of_run)]
-    less = np.concatenate(_means_without(samples))
+    less = _means_without(runs)
     moved = np.clip(less, other(half - 1), other(half))
-    if len(means) % 2 == 0:
-        moved = 0.5 * (np.clip(less, other(half - 2), other(half - 1)) + moved)
-    return _by_task(moved, samples)
+    return moved if tasks % 2 else 0.5 * (np.clip(less, other(half - 2), other(half - 1)) + moved)
 
 
-def _iqm_without(samples: Samples) -> Samples:
+def _iqm_without(runs: Runs) -> np.ndarray:
     """What is left between the quarters, by sums over the sorted runs: one of them is out, or a neighbour moves in."""
-    runs = np.concatenate(samples)
-    order = np.argsort(runs, kind="stable")
-    ordered, place = runs[order], np.empty(runs.size, int)
-    place[order] = np.arange(runs.size)
-    sums = np.concatenate([[0.0], np.cumsum(ordered)])
-    left = runs.size - 1
+    count, place = runs.values.size, np.empty(runs.values.size, int)
+    place[runs.order] = np.arange(count)
+    sums = np.concatenate([[0.0], np.cumsum(runs.values[runs.order])])
+    left = count - 1
     cut = left // 4
     begin, end = cut, left - cut
     below, above = place < begin, place >= end
-    whole = sums[end + (~above)] - sums[begin + below] - np.where(below | above, 0.0, runs)
-    return _by_task(whole / (end - begin), samples)
+    return (sums[end + (~above)] - sums[begin + below] - np.where(below | above, 0.0, runs.values)) / (end - begin)
 
 
-def _improvement_without(samples: Samples) -> Samples:
+def _improvement_without(runs: Runs) -> np.ndarray:
     """Pairs of a run are pairs of its task alone."""
-    half, whole = len(samples) // 2, float(improvement(samples))
-    signs = [np.sign(a[:, None] - b) for a, b in zip(samples[:half], samples[half:], strict=True)]
-    without = lambda sign: whole + 0.5 * (_mean_without_each(sign.mean(-1)) - sign.mean()) / half
-    return together([*map(without, signs), *(without(sign.T) for sign in signs)])
+    half, whole = len(runs.sizes) // 2, float(improvement(once(runs))[0])
+    wins = Runs(np.concatenate([sign.mean(axis) for axis in (1, 0) for sign in runs.signs]), runs.sizes)
+    return whole + 0.5 * (_means_without(wins) - wins.of_run(wins.means)) / half
 
 
-def _by_task(values: np.ndarray, samples: Samples) -> Samples:
-    """A value of each run, in the form of the samples."""
-    if isinstance(samples, np.ndarray):
-        return values.reshape(samples.shape)
-    return np.split(values, np.cumsum([len(part) for part in samples])[:-1])
-
-
-CLOSED_FORMS: Mapping[Statistic, Callable[[Samples], Samples]] = {
+CLOSED_FORMS: Mapping[Statistic, Callable[[Runs], np.ndarray]] = {
     mean: _mean_without,
     median: _median_without,
     iqm: _iqm_without,

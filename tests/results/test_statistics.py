@@ -19,6 +19,7 @@ from seqrl_jax.results.statistics import (
     proportion,
     resamples_of,
 )
+from seqrl_jax.results.task_statistics import value
 
 # [runs, tasks], as rliable takes them.
 A = np.array(
@@ -70,6 +71,16 @@ def test_the_performance_profile_is_that_of_rliable():
     expected = [33 / 35, 26 / 35, 19 / 35, 16 / 35, 10 / 35, 3 / 35]
     assert [share.value for share in found] == pytest.approx(expected, abs=1e-12)
     assert all(0 <= share.low <= share.value <= share.high <= 1 for share in found)
+
+
+def test_a_profile_is_each_share_as_if_it_were_the_only_statistic():
+    """Also of tasks with other numbers of runs, and at a threshold that runs lie on."""
+    tasks = [[0.1, 0.5, 0.5], [0.2, 0.4, 0.9, 0.5], [0.3, 0.3]]
+    levels = [0.0, 0.3, 0.5, 0.9]
+    for level, share in zip(levels, performance_profile(tasks, levels), strict=True):
+        above = lambda sample, level=level: sample.counts @ (sample.runs.values > level) / sample.sizes.sum()
+        alone = over_tasks(tasks, above, within=(0.0, 1.0))
+        assert (share.value, share.low, share.high) == pytest.approx((alone.value, alone.low, alone.high), abs=1e-12)
 
 
 def test_an_aggregate_can_hide_tasks_that_another_shows():
@@ -223,7 +234,7 @@ def test_over_tasks_it_does_so_too(statistic):
     rng = np.random.default_rng(2)
     levels, shapes = np.linspace(0.2, 0.9, 8), [SHAPES["normal"], SHAPES["piled up"]] * 4
     draw = lambda size: [level + 0.2 * shape(rng, size) for level, shape in zip(levels, shapes)]
-    truth = float(statistic(draw(200_000)))
+    truth = value(statistic, draw(200_000))
     assert held(lambda: draw(10), truth, statistic, 1000) >= 0.93
 
 

@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 from seqrl_jax.results.statistics import estimate, estimates, over_tasks
 from seqrl_jax.results.task_statistics import (
     CLOSED_FORMS,
+    Counted,
+    Runs,
     improvement,
     iqm,
     mean,
     median,
+    once,
     optimality_gap,
+    value,
     without_each,
     without_groups,
 )
@@ -24,35 +28,53 @@ SCORES = st.lists(
 )
 
 
+def left_out(runs, statistic):
+    """[runs] the statistic without each, one after the other."""
+    return np.concatenate([statistic(without_groups(runs, task)) for task in range(len(runs.sizes))], -1)
+
+
 @pytest.mark.parametrize("statistic", [mean, median, iqm, optimality_gap])
 @given(tasks=SCORES)
 def test_a_closed_form_is_the_statistic_without_each_run(statistic, tasks):
-    samples = [np.array(task) for task in tasks]
+    runs = Runs.of(tasks)
     assert statistic in CLOSED_FORMS
-    for task, found in enumerate(without_each(samples, statistic)):
-        np.testing.assert_allclose(found, without_groups(samples, task, statistic), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("statistic", [mean, median, iqm, optimality_gap])
-@pytest.mark.parametrize(("tasks", "seeds"), [(1, 2), (3, 5), (16, 10)])
-def test_tasks_of_as_many_runs_are_computed_at_once_to_the_same_bits(statistic, tasks, seeds):
-    array = np.random.default_rng(tasks).normal(size=(tasks, seeds))
-    assert statistic(array) == statistic(list(array))
-    assert np.array_equal(without_each(array, statistic), without_each(list(array), statistic))
+    np.testing.assert_allclose(without_each(runs, statistic), left_out(runs, statistic), rtol=0, atol=1e-12)
 
 
 @given(tasks=SCORES, others=SCORES)
 def test_the_closed_form_of_improvement_is_that_without_each_run(tasks, others):
     half = min(len(tasks), len(others))
-    samples = [np.array(task) for task in [*tasks[:half], *others[:half]]]
-    for task, found in enumerate(without_each(samples, improvement)):
-        np.testing.assert_allclose(found, without_groups(samples, task, improvement), rtol=0, atol=1e-12)
+    runs = Runs.of([*tasks[:half], *others[:half]])
+    np.testing.assert_allclose(without_each(runs, improvement), left_out(runs, improvement), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("statistic", [mean, median, iqm, optimality_gap, improvement])
+@given(data=st.data(), tasks=SCORES.filter(lambda tasks: len(tasks) % 2 == 0))
+def test_a_run_that_counts_twice_is_one_that_is_there_twice(statistic, data, tasks):
+    """Every task's runs are drawn from themselves, as the bootstrap draws them."""
+    runs = Runs.of(tasks)
+    places = [data.draw(st.lists(st.integers(0, len(t) - 1), min_size=len(t), max_size=len(t))) for t in tasks]
+    counts = np.concatenate([np.bincount(drawn, minlength=len(task)) for drawn, task in zip(places, tasks)])
+    drawn_again = [[task[place] for place in drawn] for drawn, task in zip(places, tasks)]
+    found = statistic(Counted(runs, counts[None], runs.sizes))
+    np.testing.assert_allclose(found, value(statistic, drawn_again), rtol=0, atol=1e-12)
 
 
 def test_a_statistic_without_a_closed_form_is_computed_again():
-    samples = [np.array([0.0, 1.0, 5.0]), np.array([2.0, 2.0])]
-    largest = lambda samples: np.max([sample.max(-1) for sample in samples], 0)
-    assert [part.tolist() for part in without_each(samples, largest)] == [[5.0, 5.0, 2.0], [5.0, 5.0]]
+    runs = Runs.of([[0.0, 1.0, 5.0], [2.0, 2.0]])
+    largest = lambda sample: np.where(sample.counts > 0, sample.runs.values, -np.inf).max(-1)
+    assert largest(once(runs)).tolist() == [5.0]
+    assert without_each(runs, largest).tolist() == [5.0, 5.0, 2.0, 5.0, 5.0]
+
+
+def test_a_task_that_does_not_move_leaves_what_is_drawn_of_the_others_as_it_is():
+    """Nor does it matter whether tasks have as many runs."""
+    rng = np.random.default_rng(3)
+    tasks = [rng.normal(size=size) for size in (4, 4, 7, 3)]
+    between = [tasks[0], np.full(5, 0.1), *tasks[1:]]
+    alone, found = over_tasks(tasks, mean), over_tasks(between, mean)
+    width = lambda estimate: estimate.high - estimate.low
+    assert width(found) == pytest.approx(width(alone) * 4 / 5)
 
 
 def test_many_cells_at_once_are_each_as_alone():
