@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from seqrl_jax.report.best import best
 from seqrl_jax.report.chosen import Fields, chosen_grid
@@ -126,21 +127,21 @@ def _csv(sections: Sequence[Section]) -> str:
 
 def _csv_of(table: Sequence[Fields]) -> str:
     flat = [_flat(row) for row in table]
-    fields = list(dict.fromkeys(name for line in flat for name in line))
+    fields = list(dict.fromkeys(chain.from_iterable(flat)))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(fields)
-    writer.writerows([line.get(name) for name in fields] for line in flat)
+    writer.writerows(map(line.get, fields) for line in flat)
     return text.getvalue()
 
 
-def _flat(value: Mapping[str, object]) -> dict[str, object]:
+def _flat(value: Mapping[str, object], path: str = "") -> dict[str, object]:
     fields: dict[str, object] = {}
     for name, entry in value.items():
         if isinstance(entry, dict):
-            fields |= {f"{name}.{inner}": part for inner, part in _flat(entry).items()}
+            fields.update(_flat(entry, f"{path}{name}."))
         else:
-            fields[name] = "; ".join(entry) if isinstance(entry, list) else entry
+            fields[path + name] = "; ".join(entry) if isinstance(entry, list) else entry
     return fields
 
 

@@ -91,9 +91,9 @@ def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[li
         by_track.setdefault(record.track, []).append(record)
     present, skipped = [], []
     for name, track in tracks.items():
-        shown = []
+        shown, score = [], track.columns[0].metric
         for record in by_track.get(name, []):
-            if why := _why_skipped(record, track):
+            if why := _why_skipped(record, score):
                 skipped.append(f"{record.method} on {record.task}: {why}")
             else:
                 shown.append(record)
@@ -107,11 +107,10 @@ def sections(records: Iterable[Record], tracks: Mapping[str, Track]) -> tuple[li
     return present, skipped
 
 
-def _why_skipped(record: Record, track: Track) -> str | None:
-    """Why nothing can be computed of a record, if that is so."""
-    score = track.columns[0].metric
+def _why_skipped(record: Record, score: str) -> str | None:
+    """Why nothing can be computed of a record, if that is so. score: the metric that is its track's."""
     if score not in record.metrics:
-        return f"no {score}, which is the score of the track {track.name}"
+        return f"no {score}, which is the score of the track {record.track}"
     if record.largest > LARGEST:
         return f"a number of the magnitude {record.largest:.2g}, and of those beyond {LARGEST:g} nothing is computed"
     return None

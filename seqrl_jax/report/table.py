@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from seqrl_jax.report import words
 from seqrl_jax.report.sections import Section, changed_tasks
 from seqrl_jax.results.record import Bound, Policy, Record
 from seqrl_jax.results.scores import MIN_SHARE, between, exceeds_bound, proves_above, scale_ends, scaled_counted
 from seqrl_jax.results.statistics import Estimate, estimates
-from seqrl_jax.tracks.base import Scale, Track
+from seqrl_jax.tracks.base import Column, Scale, Track
 
 Kind = Literal["agent", "certified"]
 ALWAYS = ("normalised", "memory")
@@ -25,8 +27,7 @@ SCALED_WHERE = (
 )
 
 
-@dataclass(frozen=True)
-class Scaled:
+class Scaled(Struct, frozen=True):
     """A score between two bounds.
 
     value: 0 at the lower end of the first bound. of_upper: 0 at its upper end, None where the two agree. proved: the
@@ -38,8 +39,7 @@ class Scaled:
     proved: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """What one method reached on one task, or what is proved about it.
 
     kind: "agent" or "certified"; then `method` is the name of the bound, `seeds` is 0, and estimates are the lower end
@@ -76,11 +76,15 @@ class Row:
 
 def rows(section: Section) -> list[Row]:
     """For each task what is proved about it, then its methods."""
-    table, over_seeds = [], _over_seeds(section)
+    table: list[Row] = []
+    track, over_seeds = section.track, _over_seeds(section)
+    proved = _proved_above(section, over_seeds)
+    columns, scales = track.columns, track.scales
     for task, records in section.tasks.items():
         bounds, on = section.bounds(task), _scales_on(section, task)
-        table += [_proved_row(section, task, name, bounds[name], on) for name in bounds]
-        table += [_method_row(section, record, on, over_seeds[id(record)]) for record in records]
+        certified = bool(on) and on[0].scale == scales[0]
+        table += [_proved_row(track.name, task, name, bounds[name], on, certified) for name in bounds]
+        table += [_method_row(record, columns, on, certified, over_seeds[id(record)], proved) for record in records]
     return table
 
 
@@ -164,15 +168,33 @@ def _over_seeds(section: Section) -> dict[int, dict[str, Estimate]]:
     return found
 
 
+def _proved_above(section: Section, over_seeds: Mapping[int, Mapping[str, Estimate]]) -> set[tuple[str, int]]:
+    """(scale, id of a record) where its seeds prove that its score lies above 0."""
+    metric = section.track.columns[0].metric
+    means = [over_seeds[id(record)].get(metric) for record in section.records]
+    return {
+        (scale.name, id(record))
+        for scale in section.track.scales
+        for record, proved in zip(section.records, proves_above(section.records, metric, scale.zero, means))
+        if proved
+    }
+
+
 def _ceiling(record: Record) -> float:
     """The least that is proved that the score cannot pass."""
     return min([record.bounds[name].upper for name in record.bounded_by], default=math.inf)
 
 
-def _method_row(section: Section, record: Record, on: Sequence[ScaleOnTask], over_seeds: Mapping[str, Estimate]) -> Row:
-    scored, *others = section.track.columns
+def _method_row(
+    record: Record,
+    columns: Sequence[Column],
+    on: Sequence[ScaleOnTask],
+    certified: bool,
+    over_seeds: Mapping[str, Estimate],
+    proved: Collection[tuple[str, int]],
+) -> Row:
+    scored, *others = columns
     score = over_seeds.get(scored.metric)
-    proved = lambda scale: proves_above(record, scored.metric, scale.zero, None if score is None else score.low)
     return Row(
         track=record.track,
         task=record.task,
@@ -182,22 +204,24 @@ def _method_row(section: Section, record: Record, on: Sequence[ScaleOnTask], ove
         policy=record.policy,
         seeds=len(record.seeds),
         failed=record.failed,
-        certified=_is_certified(section, on),
+        certified=certified,
         score=score,
-        scales={one.scale.name: _scaled(score, one, proved(one.scale)) for one in on} if score else {},
+        scales={one.scale.name: _scaled(score, one, (one.scale.name, id(record)) in proved) for one in on}
+        if score
+        else {},
         metrics={column.metric: over_seeds[column.metric] for column in others if column.metric in over_seeds},
         warnings=record.warnings,
     )
 
 
-def _proved_row(section: Section, task: str, name: str, bound: Bound, on: Sequence[ScaleOnTask]) -> Row:
+def _proved_row(track: str, task: str, name: str, bound: Bound, on: Sequence[ScaleOnTask], certified: bool) -> Row:
     value = Estimate(bound.lower, bound.lower, bound.upper)
     return Row(
-        track=section.track.name,
+        track=track,
         task=task,
         method=name,
         kind="certified",
-        certified=_is_certified(section, on),
+        certified=certified,
         exact=bound.is_exact,
         score=value,
         scales={one.scale.name: _scaled(value, one, False) for one in on},
@@ -223,10 +247,6 @@ def _scales_on(section: Section, task: str) -> list[ScaleOnTask]:
         for scale in section.track.scales
         if (ends := scale_ends(bounds, scale.zero, scale.one))
     ]
-
-
-def _is_certified(section: Section, on: Sequence[ScaleOnTask]) -> bool:
-    return bool(on) and on[0].scale == section.track.scales[0]
 
 
 def _scaled(value: Estimate, on: ScaleOnTask, proved: bool) -> Scaled:

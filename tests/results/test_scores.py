@@ -7,8 +7,14 @@ from hypothesis import strategies as st
 
 from seqrl_jax.results.record import Bound, Curve
 from seqrl_jax.results.scores import between, counted, exceeds_bound, proves_above, scale_ends, scaled_counted
+from seqrl_jax.results.statistics import estimate
 
 FAILED = "its weights were not finite"
+
+
+def proves(record, metric, bound):
+    finished = record.finished(metric)
+    return proves_above([record], metric, bound, [estimate(finished) if finished else None])[0]
 
 
 def test_a_score_is_0_at_one_bound_and_1_at_the_other():
@@ -158,22 +164,38 @@ def test_rare_losses_that_did_not_occur_are_no_proof(make_record):
 def test_memory_is_proved_above_the_upper_end_only(make_record):
     """memoryless_stochastic is [.4, .5]."""
     scores = lambda *values: make_record(metrics={"return": list(values)})
-    assert proves_above(scores(0.61, 0.62, 0.63), "return", "memoryless_stochastic")
-    assert not proves_above(scores(0.44, 0.45, 0.46), "return", "memoryless_stochastic")
-    assert not proves_above(scores(0.45, 0.55, 0.9), "return", "memoryless_stochastic"), "three seeds far apart"
-    assert not proves_above(scores(0.5, 0.5, 0.5), "return", "memoryless_stochastic")
-    assert not proves_above(scores(0.61, 0.62, 0.63), "return", "no such bound")
-    assert not proves_above(scores(0.61, 0.62, 0.63), "reward", "memoryless_stochastic")
+    assert proves(scores(0.61, 0.62, 0.63), "return", "memoryless_stochastic")
+    assert not proves(scores(0.44, 0.45, 0.46), "return", "memoryless_stochastic")
+    assert not proves(scores(0.45, 0.55, 0.9), "return", "memoryless_stochastic"), "three seeds far apart"
+    assert not proves(scores(0.5, 0.5, 0.5), "return", "memoryless_stochastic")
+    assert not proves(scores(0.61, 0.62, 0.63), "return", "no such bound")
+    assert not proves(scores(0.61, 0.62, 0.63), "reward", "memoryless_stochastic")
 
 
 def test_a_failed_seed_counts_against_the_proof(make_record):
     failing = make_record(metrics={"return": [0.61, None, 0.61]}, failures={"1": FAILED})
-    assert not proves_above(failing, "return", "memoryless_stochastic")
+    assert not proves(failing, "return", "memoryless_stochastic")
+
+
+def test_many_records_are_judged_each_as_alone(make_record):
+    """Those with failed seeds among them."""
+    failed = lambda *values: make_record(metrics={"return": list(values)}, failures={"1": FAILED})
+    records = [
+        make_record(metrics={"return": [0.61, 0.62, 0.63]}),
+        failed(0.61, None, 0.61),
+        failed(0.9, None, None),
+        make_record(metrics={"return": [0.44, 0.45, 0.46]}),
+        failed(0.9, None, 0.9),
+    ]
+    bound = "memoryless_stochastic"
+    alone = [proves(record, "return", bound) for record in records]
+    assert proves_above(records, "return", bound, [estimate(r.finished("return")) for r in records]) == alone
+    assert alone[:2] == [True, False]
 
 
 def test_one_seed_proves_nothing(make_record):
     single = {"seeds": [0], "standard_errors": {}, "episodes": [None], "curves": {}}
-    assert not proves_above(make_record(metrics={"return": [0.9]}, **single), "return", "memoryless_stochastic")
+    assert not proves(make_record(metrics={"return": [0.9]}, **single), "return", "memoryless_stochastic")
 
 
 @settings(max_examples=100, deadline=None)
