@@ -15,6 +15,7 @@ from importlib import import_module
 from seqrl_jax.commands.arguments import BAD_INPUT, parser
 from seqrl_jax.commands.console import note, one_line
 from seqrl_jax.failures import DISK_FAILURES, Interrupted, RowsFailed, device_is_full, no_device
+from seqrl_jax.garbage import uncollected
 
 FAILED = 1
 DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_NUM_CPU_DEVICES")
@@ -36,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.append(os.getcwd())
     warnings.showwarning = note
     try:
-        return import_module(f"seqrl_jax.commands.{options.command}").run(options) or 0
+        with uncollected():
+            command = import_module(f"seqrl_jax.commands.{options.command}")
+        return command.run(options) or 0
     except BrokenPipeError:
         # The reader of our output has left; a second error while Python flushes it would say nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

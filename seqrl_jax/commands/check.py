@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 from seqrl_jax.commands.console import note, one_line, print_json
 from seqrl_jax.commands.table import in_sections
+from seqrl_jax.garbage import uncollected
 from seqrl_jax.release import changes
 from seqrl_jax.report.check import findings
 from seqrl_jax.report.words import counted
-from seqrl_jax.results.store import read_as_it_is, uncollected
+from seqrl_jax.results.store import read_as_it_is
 from seqrl_jax.tracks.suites import SUITES
 from seqrl_jax.tracks.tuning import SEEDS
 

@@ -7,8 +7,8 @@ import argparse
 from seqrl_jax import naming
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.table import read, require_methods, show
+from seqrl_jax.garbage import uncollected
 from seqrl_jax.report import compare
-from seqrl_jax.results.store import uncollected
 
 
 @uncollected()

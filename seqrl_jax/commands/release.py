@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 from seqrl_jax.commands.console import note, one_line, print_json
 from seqrl_jax.commands.table import read
+from seqrl_jax.garbage import uncollected
 from seqrl_jax.release import AUTHORS, ReleaseError, Tuned, release
 from seqrl_jax.report.check import findings
 from seqrl_jax.report.words import counted
-from seqrl_jax.results.store import uncollected
 from seqrl_jax.tracks.suites import SUITES
 from seqrl_jax.tracks.sweeps import sweeps
 from seqrl_jax.tracks.tuning import SEEDS

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.table import print_table, read
+from seqrl_jax.garbage import uncollected
 from seqrl_jax.naming import SpecError
 from seqrl_jax.release import refuse_within
 from seqrl_jax.report.site import (
@@ -30,6 +31,7 @@ FOLDER = "site"
 """Where a report stands within the directory that it is about, unless it is to stand elsewhere."""
 
 
+@uncollected()
 def run(options: argparse.Namespace) -> None:
     """Write the report and say where it is.
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from seqrl_jax import naming
 from seqrl_jax.commands.console import note, print_json
+from seqrl_jax.garbage import uncollected
 from seqrl_jax.report import overall, table
 from seqrl_jax.report.chosen import chosen, chosen_grid
 from seqrl_jax.report.console import console_tables, improvement_grid, profile_grid
@@ -19,7 +20,6 @@ from seqrl_jax.report.grid import Grid, rendered
 from seqrl_jax.report.sections import Section, mixtures, sections, warnings
 from seqrl_jax.results import store
 from seqrl_jax.results.record import Record
-from seqrl_jax.results.store import uncollected
 from seqrl_jax.tracks.registry import TRACKS
 
 

@@ -5,17 +5,16 @@ Files are written whole or not at all. A file that cannot be trusted is named an
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqrl_jax.figures import printable
 from seqrl_jax.files import write_whole
+from seqrl_jax.garbage import uncollected
 from seqrl_jax.results.encoding import from_json, from_line, to_json, to_line
 from seqrl_jax.results.manifest import PACKED, refuse_changed
 from seqrl_jax.results.record import Record, RecordError
@@ -52,19 +51,6 @@ def write(directory: Directory, record: Record) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content)
     return path
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """No garbage is collected while records are read or shown: all of them stay, and a collector that walks over them
-    again and again takes half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def read(directory: Directory) -> tuple[list[Record], list[str]]:
