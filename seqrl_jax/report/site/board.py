@@ -44,7 +44,7 @@ class Names(NamedTuple):
 
 def names(made: Sequence[Sheet], where: Links) -> Names:
     """Of every sheet, task and agent."""
-    wrong = {(r.track, r.method) for sheet in made for r in sheet.section.records if r.marked_wrong}
+    wrong = {(sheet.section.track.name, method) for sheet in made for method in sheet.wrong}
     return Names(
         tables=[{"name": sheet.source, "href": sheet_page(sheet), "track": sheet.section.track.name} for sheet in made],
         tasks=[{"name": task, "href": href, "track": track} for (track, task), href in where.tasks.items()],
@@ -63,8 +63,7 @@ def names(made: Sequence[Sheet], where: Links) -> Names:
 
 def cells(made: Sequence[Sheet], where: Links) -> list[Cell]:
     """The rows of every cell, the best normalised score first, those without one last."""
-    tasks = {key: index for index, key in enumerate(where.tasks)}
-    agents = {key: index for index, key in enumerate(where.agents)}
+    tasks, agents = where.task_numbers, where.agent_numbers
     found = []
     for number, sheet in enumerate(made):
         track, records = sheet.section.track, {(r.task, r.method): r for r in sheet.section.records}

@@ -127,9 +127,8 @@ def mean_parameters(sheet: Sheet, method: str) -> int:
 
 
 def _learning(sheet: Sheet, panel: Panel) -> Chart:
-    wrong = {record.method for record in sheet.section.records if record.marked_wrong}
     lines = [
-        _curve(words.name(method, method in wrong), sheet.styles[method], curve)
+        _curve(words.name(method, method in sheet.wrong), sheet.styles[method], curve)
         for method, curve in panel.curves.items()
     ]
     levels = _levels(panel.bounds)

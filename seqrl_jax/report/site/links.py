@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from seqrl_jax.report.site.sheet import Sheet
 
@@ -39,6 +40,16 @@ class Links:
 
     tasks: dict[tuple[str, str], str] = field(default_factory=dict)
     agents: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @cached_property
+    def task_numbers(self) -> dict[tuple[str, str], int]:
+        """The place of each task, by which rows name it."""
+        return {key: number for number, key in enumerate(self.tasks)}
+
+    @cached_property
+    def agent_numbers(self) -> dict[tuple[str, str], int]:
+        """The place of each agent, by which rows name it."""
+        return {key: number for number, key in enumerate(self.agents)}
 
 
 def links(made: Sequence[Sheet]) -> Links:

@@ -11,7 +11,7 @@ from pathlib import Path
 from seqrl_jax.report.overall import Overall, overall
 from seqrl_jax.report.pictures import Style, styles
 from seqrl_jax.report.sections import Section
-from seqrl_jax.report.table import Row, rows
+from seqrl_jax.report.table import Row, errors, rows
 from seqrl_jax.results.parameters import parameters
 from seqrl_jax.results.provenance import as_text
 from seqrl_jax.results.record import Record
@@ -40,6 +40,16 @@ class Sheet:
     def overall(self) -> list[Overall]:
         """Its aggregates over tasks."""
         return overall(self.section)
+
+    @cached_property
+    def errors(self) -> list[str]:
+        """What makes its table wrong."""
+        return errors(self.section)
+
+    @cached_property
+    def wrong(self) -> frozenset[str]:
+        """Its methods that are wrong on purpose."""
+        return frozenset(record.method for record in self.section.records if record.marked_wrong)
 
     @cached_property
     def styles(self) -> dict[str, Style]:

@@ -58,7 +58,7 @@ def agent_context(made: Sequence[Sheet], where: Links, audited: Audited, subject
         "subject": subject,
         "sweep": sweep,
         "sensitivity": sensitivity(sweep) if sweep else None,
-        "wrong": any(record.marked_wrong for sheet in mine for record in sheet.section.methods[method]),
+        "wrong": any(method in sheet.wrong for sheet in mine),
         "parts": [_agent_part(sheet, where, audited, method) for sheet in mine],
     }
 
@@ -66,6 +66,7 @@ def agent_context(made: Sequence[Sheet], where: Links, audited: Audited, subject
 def _task_part(sheet: Sheet, where: Links, audited: Audited, task: str) -> dict[str, Any]:
     section, records, bounds = sheet.section, sheet.section.tasks[task], sheet.section.bounds(task)
     rows = sheet.rows_of_task[task]
+    shown = _best(sheet, rows)
     charts = learning_curves(sheet, task)
     return {
         "sheet": sheet,
@@ -79,8 +80,8 @@ def _task_part(sheet: Sheet, where: Links, audited: Audited, task: str) -> dict[
         ],
         "audited": _audited(audited, rows),
         "sized": _sized(sheet, rows),
-        "rows": [_row(sheet, row, where.agents.get((row.track, row.method)), row.label) for row in _best(sheet, rows)],
-        "rest": _rest(sheet, rows, f"task={list(where.tasks).index((section.track.name, task))}"),
+        "rows": [_row(sheet, row, where.agents.get((row.track, row.method)), row.label) for row in shown],
+        "rest": _rest(rows, shown, f"task={where.task_numbers[section.track.name, task]}"),
         "episodes": _episodes(records),
         "fingerprint": records[-1].task_fingerprint,
         "commands": sorted({record.command for record in records if record.command}) or ["unknown"],
@@ -89,6 +90,7 @@ def _task_part(sheet: Sheet, where: Links, audited: Audited, task: str) -> dict[
 
 def _agent_part(sheet: Sheet, where: Links, audited: Audited, method: str) -> dict[str, Any]:
     rows = sheet.rows_of_method[method]
+    shown = _best(sheet, rows)
     records = sheet.section.methods[method]
     return {
         "sheet": sheet,
@@ -96,8 +98,8 @@ def _agent_part(sheet: Sheet, where: Links, audited: Audited, method: str) -> di
         "overall": next((row for row in sheet.overall if row.kind == "agent" and row.method == method), None),
         "audited": _audited(audited, rows),
         "sized": _sized(sheet, rows),
-        "rows": [_row(sheet, row, where.tasks[row.track, row.task], row.task) for row in _best(sheet, rows)],
-        "rest": _rest(sheet, rows, f"agent={list(where.agents).index((sheet.section.track.name, method))}"),
+        "rows": [_row(sheet, row, where.tasks[row.track, row.task], row.task) for row in shown],
+        "rest": _rest(rows, shown, f"agent={where.agent_numbers[sheet.section.track.name, method]}"),
         "configurations": configurations(sheet, method),
         "policies": words.listed(sorted({record.policy for record in records})),
         "commands": sorted({record.command for record in records if record.command}) or ["unknown"],
@@ -115,9 +117,9 @@ def _best(sheet: Sheet, rows: Sequence[Row]) -> Sequence[Row]:
     return [*(row for row in rows if row.kind == "certified"), *sorted(agents, key=score, reverse=True)[:BEST]]
 
 
-def _rest(sheet: Sheet, rows: Sequence[Row], filtered: str) -> dict[str, Any] | None:
+def _rest(rows: Sequence[Row], best: Sequence[Row], filtered: str) -> dict[str, Any] | None:
     """Where the cells stand that `_best` leaves out: how many are shown, of how many, and the leaderboard, filtered."""
-    every, shown = (sum(row.kind == "agent" for row in part) for part in (rows, _best(sheet, rows)))
+    every, shown = (sum(row.kind == "agent" for row in part) for part in (rows, best))
     return {"shown": shown, "every": every, "href": f"index.html#{filtered}"} if shown < every else None
 
 

@@ -12,7 +12,7 @@ from seqrl_jax.report.site.drawings import costs, profiles, sizes
 from seqrl_jax.report.site.links import Links
 from seqrl_jax.report.site.matrices import matrices
 from seqrl_jax.report.site.sheet import Sheet
-from seqrl_jax.report.table import SCALED_WHERE, errors, without_scale
+from seqrl_jax.report.table import SCALED_WHERE, without_scale
 from seqrl_jax.results.statistics import Estimate
 
 BAR_LIMITS = (-0.5, 1.5)
@@ -30,7 +30,7 @@ def table_context(sheet: Sheet, where: Links) -> dict[str, Any]:
         "size": [words.counted(len(section.tasks), "task"), words.counted(len(section.methods), "agent")],
         "seeds": words.number_range([len(record.seeds) for record in section.records]),
         "suites": sorted({record.suite for record in section.records}),
-        "errors": errors(section),
+        "errors": sheet.errors,
         "warnings": [*mixtures(section), *warnings(section)],
         "notes": track.notes(section.records),
         "scaled_where": [SCALED_WHERE, *without_scale(section)] if track.scales else [],

@@ -30,7 +30,6 @@ from seqrl_jax.report.site.overoptimised import NOT_MEASURED, Overoptimised, sho
 from seqrl_jax.report.site.sheet import Sheet, records
 from seqrl_jax.report.site.subjects import Subject, agent_context, task_context
 from seqrl_jax.report.site.tables import position, table_context
-from seqrl_jax.report.table import errors
 from seqrl_jax.results.coverage import coverage
 from seqrl_jax.tracks.suites import shipped
 
@@ -110,7 +109,7 @@ def _files(
         created=[record.created for record in sorted(every, key=lambda record: record.time)],
         command=command,
         skipped=skipped,
-        errors=[line for sheet in made for line in errors(sheet.section)],
+        errors=[line for sheet in made for line in sheet.errors],
         sheets=[(sheet, sheet_page(sheet)) for sheet in made],
         overoptimised=OVEROPTIMISATION if overoptimised.rows else None,
         names=named,
