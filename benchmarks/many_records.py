@@ -4,7 +4,7 @@
 
 The records are made up: 100 methods on 1,000 tasks with 5 seeds, no curves. Each command runs in a process of its own;
 the least of the repeats counts, since a machine that does other things only adds to it. Its start, imports included, is
-that of `seqrl list`.
+that of `seqrl list`. Of the site that `seqrl report` writes stand its files, its bytes, and those of its largest page.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.results.record import Bound, Record, Spent
 
 SEEDS = 5
+SITE = "site"
 PACKED = {
     "check": ["check"],
+    "report": ["report", "--out", SITE],
     "table --format csv": ["table", "--format", "csv"],
     "table --columns task agent score": ["table", "--columns", "task", "agent", "score", "--format", "csv"],
     "table": ["table"],
@@ -104,9 +106,20 @@ def timed(repeats: int, action: Callable[..., Any], *arguments: Any) -> dict[str
 
 
 def command(words: list[str], *directory: Path) -> None:
-    """Run `seqrl` there, its output unread. Raises: CalledProcessError where it refuses."""
+    """Run `seqrl` there, its output unread; what it writes stands beside the directory.
+
+    Raises: CalledProcessError where it refuses.
+    """
     line = [sys.executable, "-m", "seqrl_jax", words[0], *map(str, directory), *words[1:]]
-    subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    where = directory[0].parent if directory else None
+    subprocess.run(line, cwd=where, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+
+def size(site: Path) -> dict[str, int]:
+    """The files of a site, their bytes, and those of its largest page."""
+    sizes = {path: path.stat().st_size for path in site.rglob("*") if path.is_file()}
+    pages = [bytes_ for path, bytes_ in sizes.items() if path.suffix == ".html"]
+    return {"files": len(sizes), "bytes": sum(sizes.values()), "bytes_of_largest_page": max(pages)}
 
 
 def main() -> None:
@@ -126,8 +139,11 @@ def main() -> None:
             for what, call in calls.items():
                 rows.append({"what": what, "records": how, **timed(options.repeats, *call)})
                 print(rows[-1], flush=True)
+        site = size(Path(folder) / SITE)
+    print({"site": site})
     if options.out:
-        write_measurement(options.out, {"cells": options.methods * options.tasks, "seeds": SEEDS, "rows": rows})
+        measured = {"cells": options.methods * options.tasks, "seeds": SEEDS, "rows": rows, "site": site}
+        write_measurement(options.out, measured)
 
 
 if __name__ == "__main__":
