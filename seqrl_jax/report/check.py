@@ -101,8 +101,9 @@ def _unexplained(section: Section) -> Iterator[str]:
 
 def _tuned_on(records: Sequence[Record], tuning_seeds: Collection[int]) -> Iterator[str]:
     """Scores of the runs that settings were chosen by are not of fresh runs."""
+    chosen_on = frozenset(tuning_seeds)
     for record in records:
-        if reused := sorted(set(record.seeds) & set(tuning_seeds)):
+        if reused := sorted(chosen_on.intersection(record.seeds)):
             seeds = words.listed(list(map(str, reused)))
             yield f"{record.method} on {record.task} reports seeds that settings were chosen on: {seeds}"
 

@@ -108,6 +108,8 @@ def exceeds_bound(record: Record, metric: str) -> str | None:
     name = min(record.bounded_by, key=lambda name: record.bounds[name].upper)
     bound = record.bounds[name].upper
     limit = bound + TOLERANCE * max(1.0, abs(bound))
+    if max(record.finished(metric), default=-math.inf) <= limit:
+        return None
     evidence = _exact_above(record, metric, limit) or _sampled_above(record, metric, limit)
     if evidence is None:
         return None

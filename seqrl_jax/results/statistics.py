@@ -323,7 +323,7 @@ class Draws(NamedTuple):
     repeats: np.ndarray | None
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=2)
 def _draws(sizes: tuple[int, ...], moving: tuple[int, ...], resamples: int) -> Draws:
     """The runs of each moving task drawn again from themselves, the same for all samples of these sizes."""
     rng = np.random.default_rng(SEED)

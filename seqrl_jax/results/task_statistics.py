@@ -132,12 +132,11 @@ def optimality_gap(sample: Counted) -> np.ndarray:
 
 def improvement(sample: Counted) -> np.ndarray:
     """Mann and Whitney's U over the number of pairs, averaged over tasks; of the tasks of x, then those of y."""
-    signs = sample.runs.signs
-    of_task = np.split(sample.counts, sample.runs.starts[1:], -1)
-    wins = np.concatenate([x @ sign for x, sign in zip(of_task, signs)], -1)
-    half = len(signs)
-    share = 1 / np.repeat(sample.sizes[:half] * sample.sizes[half:] * half, sample.runs.sizes[half:])
-    return 0.5 + 0.5 * (wins * sample.counts[:, -wins.shape[-1] :] * share).sum(-1)
+    runs, half = sample.runs, len(sample.runs.signs)
+    of_task = np.split(sample.counts, runs.starts[1:], -1)
+    wins = [((x @ sign) * y).sum(-1) for x, sign, y in zip(of_task, runs.signs, of_task[half:])]
+    pairs = sample.sizes[:half] * sample.sizes[half:]
+    return (0.5 + 0.5 * np.stack(wins, -1) / pairs).mean(-1)
 
 
 def without_each(runs: Runs, statistic: Statistic) -> np.ndarray:
