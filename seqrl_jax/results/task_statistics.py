@@ -46,9 +46,9 @@ class Runs:
         """[tasks] of each."""
         return self.sums(self.values) / self.sizes
 
-    @cached_property
+    @property
     def capped(self) -> Runs:
-        """The same where no score is above 1."""
+        """The same where no score is above 1. Not kept: what holds itself waits for the collector."""
         return self if self.values.max() <= 1 else replace(self, values=np.minimum(self.values, 1.0))
 
     @cached_property
@@ -82,10 +82,11 @@ class Counted:
         """[R, tasks] of each task."""
         return self.runs.sums(self.counts * self.runs.values) / self.sizes
 
-    @cached_property
+    @property
     def capped(self) -> Counted:
         """The same where no score is above 1."""
-        return self if self.runs.capped is self.runs else replace(self, runs=self.runs.capped)
+        runs = self.runs.capped
+        return self if runs is self.runs else replace(self, runs=runs)
 
     @cached_property
     def ranks(self) -> np.ndarray:

@@ -1,10 +1,13 @@
 """Closed forms of leaving a run out against leaving it out."""
 
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqrl_jax.garbage import uncollected
 from seqrl_jax.results.statistics import estimate, estimates, over_tasks
 from seqrl_jax.results.task_statistics import (
     CLOSED_FORMS,
@@ -65,6 +68,17 @@ def test_a_statistic_without_a_closed_form_is_computed_again():
     largest = lambda sample: np.where(sample.counts > 0, sample.runs.values, -np.inf).max(-1)
     assert largest(once(runs)).tolist() == [5.0]
     assert without_each(runs, largest).tolist() == [5.0, 5.0, 2.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize("statistic", [mean, median, iqm, optimality_gap, improvement])
+def test_a_sample_is_gone_with_its_last_name(statistic):
+    """Large ones would wait for a collector that is off."""
+    sample = once(Runs.of([[0.0, 1.0], [0.5, 0.5]]))
+    gone = weakref.ref(sample)
+    with uncollected():
+        statistic(sample)
+        del sample
+        assert gone() is None
 
 
 def test_a_task_that_does_not_move_leaves_what_is_drawn_of_the_others_as_it_is():
