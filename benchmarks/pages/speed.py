@@ -208,8 +208,9 @@ def _goals_on_cores() -> Iterator[tuple[str, str, str, str]]:
         what = f"driver, {each['cells']:,} cells; {each['what']}"
         yield what, "1 ms a cell", f"{each['milliseconds_a_cell']:.3g} ms", on(driver)
     table = measurement("many_records_cpu.json")
-    (whole,) = [each for each in table["rows"] if each["what"] == "seqrl table"]
-    yield f"`seqrl table` of {table['cells']:,} cells", "5 s", f"{whole['seconds']:.0f} s", on(table)
+    for each in table["rows"]:
+        if each["records"] == "packed" and each["what"] in ("seqrl check", "seqrl table", "seqrl report"):
+            yield f"`{each['what']}` of {table['cells']:,} cells", "5 s", f"{each['seconds']:.0f} s", on(table)
 
 
 def _span(rows: list[Row], ratio: str) -> str:
