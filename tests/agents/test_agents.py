@@ -25,13 +25,20 @@ SMALL = "width=8,num_envs=4"
 SLOW = "learning_rate=0.001"
 """Hundreds of gradient steps in 50 updates, over which rounding grows to what can be seen at an agent's own rate."""
 COVERED = {
+    "a2c_obs": "gae, whose lambda is another number",
     "q_obs": "dqn and drqn",
+    "q_window": "drqn; its memory is tested alone",
+    "q_transformer": "drqn; its memory is tested alone",
     "r2d2": "r2d2_paper",
     "latent_q": "latent_q of numbers, and latent_ppo of classes",
 }
 """Whose every part another agent of the list has."""
 SPECS = [
-    *(name for name, entry in AGENTS.items() if isinstance(getattr(entry.agent, "memory", None), Table)),
+    *(
+        name
+        for name, entry in AGENTS.items()
+        if isinstance(getattr(entry.agent, "memory", None), Table) and name not in COVERED
+    ),
     *(
         f"{name}:{SMALL}"
         for name, entry in AGENTS.items()
@@ -54,8 +61,8 @@ SPECS = [
     f"latent_plan:{SMALL},batch_sequences=4,classes=8",
     "window_model:num_envs=4",
 ]
-"""Every rule once, and each kind of memory once under some rule: that no memory minds padding, or is begun by LAPACK,
-is tested of it alone, see `tests/networks`."""
+"""Every rule once, under some memory: that no memory minds padding, or is begun by LAPACK, is tested of it alone, see
+`tests/networks`."""
 TASKS = ("peek_maze", "tiger")
 UPDATES = 50
 

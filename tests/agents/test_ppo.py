@@ -26,8 +26,8 @@ def test_beyond_the_clip_only_the_pessimistic_side_has_a_gradient(advantage):
     assert (slope(jnp.log(0.5)) == 0) == (advantage < 0)
 
 
-KINDS = ("table", "gru", "s5", "ffm", "mamba2", "gated_deltanet", "mlstm", "transformer", "latent")
-"""Of memories, one that stands for each: what holds for every one by itself is tested in `tests/networks`."""
+KINDS = ("table", "gru", "s5", "mamba2", "mlstm", "transformer", "latent")
+"""Of memories, one for each form of a carry: what holds for every one by itself is tested in `tests/networks`."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
