@@ -17,5 +17,8 @@ FLAGS = [
 if Version(version("jaxlib")) < Version("0.11"):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+"""Compiler options, above those flags, for a program of a test that runs much longer than it compiles."""
+
 if __name__ == "__main__":
     print(*FLAGS)

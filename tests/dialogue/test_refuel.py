@@ -1,10 +1,13 @@
 """Continuations of one dialogue: what they share, and what regression to their difference leads to."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from fast_to_compile import OPTIMISED
 
 from seqrl_jax.dialogue.exact import Known, action_values, evaluated
 from seqrl_jax.dialogue.methods import make_method
@@ -38,7 +41,7 @@ def test_the_minimum_is_q_of_who_talked():
     tables = jnp.zeros((symbols.num_symbols, symbols.num_symbols))
     optimiser = optax.adam(0.03)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=OPTIMISED)
     def learn(tables, key):
         def step(carry, key):
             tables, state = carry
