@@ -10,7 +10,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
-COMPILE_FAST = XLA_FLAGS="$$($(BIN)/python tests/fast_to_compile.py)"
+# And numpy's products are small: threads that share them only wait for each other.
+COMPILE_FAST = OPENBLAS_NUM_THREADS=1 XLA_FLAGS="$$($(BIN)/python tests/fast_to_compile.py)"
 
 .PHONY: bench test tests lint smoke docs notebooks clean
 

@@ -7,6 +7,9 @@ import gc
 import os
 from pathlib import Path
 
+# Read when numpy and scipy are imported: between the small products of solvers, more threads wait for work by spinning.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import numpy as np
 import optax
