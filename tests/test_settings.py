@@ -5,6 +5,7 @@ import inspect
 import json
 import math
 import random
+from functools import cache
 from types import NoneType
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
@@ -57,6 +58,14 @@ def places():
 
 
 PLACES = [place for place in places() if place.domains]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hints_read_once():
+    """What may stand in a field: thousands of agents are made here, each of which would read its type hints again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "choices", cache(parts.choices))
+        yield
 
 
 def inner(domain):
