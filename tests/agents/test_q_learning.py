@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from noise import shaken
 
 from seqrl_jax.agents import make_agent, replay, train
 from seqrl_jax.agents.exploration import EpsilonGreedy, EpsilonZ
@@ -223,8 +224,7 @@ def replayed(spec, task_spec, updates):
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent(spec)
     state = agent.init(jax.random.key(0), env, params)
-    noise = lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(2), leaf.shape)
-    weights = jax.tree.map(noise, state.train.weights)
+    weights = shaken(state.train.weights, 0.3)
     position, buffer = state.position, state.replay
     for number in range(updates):
         start = position

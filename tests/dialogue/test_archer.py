@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from dialogue.enumerated import Histories, learned_tables, nodes_of, spoken_by_anyone, values_of
+from noise import shaken
 
 from seqrl_jax.dialogue.answers import answers
 from seqrl_jax.dialogue.exact import Known
@@ -69,7 +70,7 @@ def begun(**settings):
     method = dataclasses.replace(method, **settings)
     symbols = spelling(game, "utterance")
     training = method.begin(symbols, None, jax.random.key(0))
-    noisy = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), training.weights)
+    noisy = shaken(training.weights, 0.3)
     training = training._replace(weights=noisy)
     return method, game, symbols, training, method.talked(game, symbols, noisy, jax.random.key(2))[0]
 

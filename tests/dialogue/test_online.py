@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from noise import shaken
 
 from seqrl_jax.dialogue.advantages import Anchored, LearnedValue, LeaveOneOut, ReturnToGo, Steps, Talking
 from seqrl_jax.dialogue.exact import Known
@@ -167,7 +168,7 @@ def test_what_is_said_first_has_ratio_one(view):
     method = make_method(f"pg_group:view={view},width=8,groups=3")
     symbols = spelling(game, view)
     training = method.begin(symbols, None, jax.random.key(0))
-    noisy = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), training.weights)
+    noisy = shaken(training.weights, 0.3)
     training = training._replace(weights=noisy)
     steps, _ = method.spoken(game, symbols, training, jax.random.key(2))
     outputs = predictions(method.reader(symbols), noisy, steps.symbols)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from noise import shaken
 from scipy.optimize import brentq
 
 from seqrl_jax.dialogue.data import batch_of, data_of
@@ -152,7 +153,7 @@ def test_candidates_are_judged_as_they_would_be_in_whole_dialogues(view):
     log = logged(game, 24, 3000)
     data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0, sees_state=True))
     weights = method.begin(symbols, data, jax.random.key(0)).weights
-    weights = jax.tree.map(lambda leaf: leaf + 0.5 * jax.random.normal(jax.random.key(1), leaf.shape), weights)
+    weights = shaken(weights, 0.5)
     symbol, batch = batch_of(data, symbols, jnp.arange(24))
     begin = begins(batch, jax.random.key(2))
     state = 1 + jnp.take_along_axis(data.hidden.state.T, data.turn.T, 0)
@@ -243,7 +244,7 @@ def test_who_speaks_sees_no_state(view):
     game = make_game("negotiation:turns=3")
     method, symbols = make_method(f"sweet:view={view},width=8"), spelling(game, view)
     weights = method.begin(symbols, None, jax.random.key(0)).weights
-    weights = jax.tree.map(lambda leaf: leaf + 0.5 * jax.random.normal(jax.random.key(1), leaf.shape), weights)
+    weights = shaken(weights, 0.5)
     kernel = weights["params"]["memory"]["input_kernel_1"]
     assert kernel.shape[1] == 1 + game.task.num_states
     blinded = jax.tree.map(lambda leaf: leaf, weights)

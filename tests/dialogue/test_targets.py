@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from noise import shaken
 
 from seqrl_jax.dialogue.data import batch_of, data_of
 from seqrl_jax.dialogue.logs import logged
@@ -22,8 +23,7 @@ def made(settings):
 
 
 def noisy(method):
-    weights = method.begin(SYMBOLS, DATA, jax.random.key(0)).weights
-    return jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape), weights)
+    return shaken(method.begin(SYMBOLS, DATA, jax.random.key(0)).weights, 0.3)
 
 
 def updated(method):

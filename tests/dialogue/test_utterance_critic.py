@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from dialogue.enumerated import Histories, spoken_by_anyone, values_of
+from noise import shaken
 
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.methods import make_method
@@ -62,8 +63,7 @@ def test_only_the_actor_learns_from_what_it_says_anew():
     method = make_method("iterative_ppo:view=utterance,width=8,groups=4,draws=2")
     symbols = spelling(game, "utterance")
     before = method.begin(symbols, None, jax.random.key(0))
-    noise = lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(1), leaf.shape)
-    before = before._replace(weights=jax.tree.map(noise, before.weights))
+    before = before._replace(weights=shaken(before.weights, 0.3))
     made, _ = method.talked(game, symbols, before.weights, jax.random.key(2))
     after = method.improved(game, symbols, made, before, jax.random.key(3))
     moved = lambda one, other: any(jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), one, other)))
