@@ -10,6 +10,7 @@ from pathlib import Path
 # Read when numpy and scipy are imported: between the small products of solvers, more threads wait for work by spinning.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hypothesis
 import jax
 import numpy as np
 import optax
@@ -28,6 +29,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # And of the processes that tests start, many of which run the same programs.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# How long an example takes says something of the machine, and nothing of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 # Tracing makes so many objects, and so little garbage, that a sixth of it would be looking for garbage.
 gc.freeze()
 gc.set_threshold(20_000, 20, 100)
