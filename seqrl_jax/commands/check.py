@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from seqrl_jax.commands.console import note, one_line, print_json
+from seqrl_jax.commands.console import one_line, print_json
 from seqrl_jax.commands.table import in_sections
 from seqrl_jax.garbage import uncollected
 from seqrl_jax.release import changes
@@ -31,6 +31,4 @@ def run(options: argparse.Namespace) -> int:
         for finding in found:
             print(f"{finding.kind}: {finding.check}: {one_line(finding.text)}")
         print(f"{counted(records, 'record')}, {counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}")
-        if not records:
-            note("there is nothing to check")
     return WRONG if errors else 0

@@ -32,12 +32,13 @@ class Finding:
 def findings(
     sections: Sequence[Section], skipped: Sequence[str], suites: Mapping[str, Suite], tuning_seeds: Collection[int]
 ) -> list[Finding]:
-    """Of all records, errors first.
+    """Of all records, errors first. That there are none is an error, too: what is to be trusted is not there.
 
     Args: skipped: a line for each file or record that could not be used. suites: which cells a table should have.
         tuning_seeds: of the runs by which settings were chosen.
     """
-    found = [Finding("error", "files", line) for line in skipped]
+    nothing = [] if sections or skipped else ["there are no records"]
+    found = [Finding("error", "files", line) for line in [*skipped, *nothing]]
     for section in sections:
         bounds = [*table.errors(section), *_apart(section), *_out_of_order(section)]
         seeds = [*_tuned_on(section.records, tuning_seeds), *_unexplained(section)]

@@ -43,6 +43,11 @@ def test_sound_records_are_passed(found):
     assert found({}, {"method": "bad"}) == {}
 
 
+def test_results_that_are_not_there_are_not_passed(tmp_path, capsys):
+    assert cli.main(["check", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == "error: files: there are no records\n0 records, 1 error, 0 warnings\n"
+
+
 def test_what_was_skipped_is_an_error(found):
     assert found({}, skipped=["a.json: not JSON"]) == {("error", "files"): ["a.json: not JSON"]}
 
