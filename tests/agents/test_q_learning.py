@@ -1,6 +1,7 @@
 """Targets by hand, sequences against the steps that made them, and problems whose values are known."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,10 @@ from seqrl_jax.tasks import TabularPOMDP, make, tabular_env, tabular_params, val
 from seqrl_jax.tasks.build import build, ends, goes, uniform
 from seqrl_jax.tracks.evaluation import exact_scores
 
+# Compiled as wholes: operation by operation, each of a few hundred would be a program of its own.
+BEGUN = jax.jit(lambda agent, env, params: agent.init(jax.random.key(0), env, params), static_argnums=(0, 1))
+UPDATED = jax.jit(lambda agent, env, params, state: agent.update(env, params, state)[0], static_argnums=(0, 1))
+STEP, UNROLL = (jax.jit(function, static_argnums=0) for function in (step, unroll))
 SMALL = "width=8,num_envs=4,rollout_length=8,batch_sequences=4,capacity=128"
 
 
@@ -73,6 +78,7 @@ def with_table(state, table):
     return state._replace(train=state.train._replace(weights=weights), target=weights)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def td_errors(agent, env, params, state):
     """A rollout of the agent [B, T, ...], and the TD errors [T, B] on it, in units of return."""
     _, block = agent._collect(env, params, state.target, state.position, state.updates, jax.random.key(1))
@@ -105,7 +111,7 @@ def test_values_are_in_units_of_the_largest_return_of_an_episode(num_envs):
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent(f"drqn:{SMALL}").for_run(task.horizon, 1000)
     agent = dataclasses.replace(agent, num_envs=num_envs)
-    state, _ = agent.update(env, params, agent.init(jax.random.key(0), env, params))
+    state = UPDATED(agent, env, params, BEGUN(agent, env, params))
     assert state.magnitude.value == pytest.approx(1 + 0.9 + 0.9**2)
 
 
@@ -124,7 +130,7 @@ def test_soft_optimal_values_have_no_td_error_whatever_is_done(n_steps, epsilon)
     for time in reversed(range(task.horizon)):
         q[time] = np.array([0.3, 1.0]) + task.discount * value
         value = temperature * np.logaddexp(*(q[time] / temperature))
-    state = with_table(agent.init(jax.random.key(0), env, params), q)._replace(updates=jnp.int32(10))
+    state = with_table(BEGUN(agent, env, params), q)._replace(updates=jnp.int32(10))
     block, error = td_errors(agent, env, params, state)
     assert set(np.asarray(block.rollout.action).ravel()) == {0, 1}
     # What follows the rollout's last steps inside an episode is not cut: they bootstrap from the value there.
@@ -147,7 +153,7 @@ def test_soft_targets_bring_wrong_values_closer_whatever_is_done(n_steps):
         value = temperature * np.logaddexp(*(right[time] / temperature))
     for seed in range(5):
         wrong = right + np.random.default_rng(seed).uniform(-5, 5, right.shape)
-        state = with_table(agent.init(jax.random.key(0), env, params), wrong)._replace(updates=jnp.int32(10))
+        state = with_table(BEGUN(agent, env, params), wrong)._replace(updates=jnp.int32(10))
         block, error = td_errors(agent, env, params, state)
         at = np.asarray(block.rollout.obs.T), np.asarray(block.rollout.action.T)
         off = np.abs(wrong[at] - np.asarray(error) - right[at])
@@ -163,7 +169,7 @@ def test_the_target_at_the_horizon_uses_the_real_last_observation_or_nothing(boo
     spec = f"drqn:memory=table,num_envs=2,rollout_length=8,batch_sequences=2,n_steps=1,bootstrap_truncated={bootstrap}"
     agent = make_agent(spec.lower())
     q = 10.0 * np.arange(1, task.num_observations + 1)[:, None]
-    state = with_table(agent.init(jax.random.key(0), env, params), q)
+    state = with_table(BEGUN(agent, env, params), q)
     block, error = td_errors(agent, env, params, state)
     targets = np.asarray(q[np.asarray(block.rollout.obs.T), 0] - error)
     by_time = {0: 1 + 0.9 * 20, 1: 1 + 0.9 * 30, 2: last}
@@ -186,7 +192,7 @@ def test_targets_see_the_first_observation(spec):
     for cue in (0, 1):
         first = jnp.array([[True], [False]])
         inputs = StepInput(jnp.array([[cue], [2]]), first, jnp.zeros((2, 1), jnp.int32), nothing)
-        _, q = unroll(network, state.train.weights, agent.memory.initial_carry(1), inputs)
+        _, q = UNROLL(network, state.train.weights, agent.memory.initial_carry(1), inputs)
         np.testing.assert_allclose(q[0, 0], [0.5, 0.5], atol=0.05)
         np.testing.assert_allclose(q[1, 0], [cue == 0, cue == 1], atol=0.05)
     claim = agent.claim(env, params, state, jax.random.key(1))
@@ -204,16 +210,29 @@ def test_q_of_the_observation_claims_what_it_does_not_earn():
     assert agent.claim(env, params, state, jax.random.key(1)) > earned + 1
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def starts(agent, network, weights, block, buffer, drawn):
+    """The carry with which a replayed sequence begins."""
+    return agent._starts(network, weights, weights, block, buffer, drawn)[0]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def collected(agent, env, params, weights, position, buffer, key):
+    """Where a rollout ends, and the buffer with it."""
+    position, block = agent._collect(env, params, weights, position, jnp.int32(0), key)
+    return position, replay.add(buffer, block)
+
+
 def acted_and_replayed(spec, task_spec="peek_maze:horizon=8", updates=3):
     """(first, Q as acted, Q as replayed) of the newest block, made by the same weights."""
     agent, network, weights, begun, buffer, drawn = replayed(spec, task_spec, updates)
     block = replay.read(buffer, drawn.slot, drawn.env)
-    carry, _ = agent._starts(network, weights, weights, block, buffer, drawn)
+    carry = starts(agent, network, weights, block, buffer, drawn)
     inputs = jax.tree.map(jnp.transpose, block.rollout.inputs)
-    _, read = unroll(network, weights, carry, inputs)
+    _, read = UNROLL(network, weights, carry, inputs)
     carry, stepped = begun, []
     for t in range(len(inputs.first)):
-        carry, q = step(network, weights, carry, jax.tree.map(lambda leaf, t=t: leaf[t], inputs))
+        carry, q = STEP(network, weights, carry, jax.tree.map(lambda leaf, t=t: leaf[t], inputs))
         stepped.append(q)
     return np.asarray(inputs.first), np.asarray(jnp.stack(stepped)), np.asarray(read)
 
@@ -223,13 +242,12 @@ def replayed(spec, task_spec, updates):
     task = make(task_spec)
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent(spec)
-    state = agent.init(jax.random.key(0), env, params)
+    state = BEGUN(agent, env, params)
     weights = shaken(state.train.weights, 0.3)
     position, buffer = state.position, state.replay
     for number in range(updates):
         start = position
-        position, block = agent._collect(env, params, weights, position, jnp.int32(0), jax.random.key(number))
-        buffer = replay.add(buffer, block)
+        position, buffer = collected(agent, env, params, weights, position, buffer, jax.random.key(number))
     begun = agent.memory.initial_carry(4) if agent.start.whole else start.carry[0]
     drawn = Draw(jnp.full(4, updates - 1), jnp.arange(4), jnp.ones(4))
     return agent, agent.network_in(env), weights, begun, buffer, drawn
@@ -257,10 +275,11 @@ def test_burn_in_passes_no_gradient():
 
     def total(weights):
         block = replay.read(buffer, drawn.slot, drawn.env)
-        return jax.tree.leaves(agent._starts(network, weights, weights, block, buffer, drawn)[0])[0].sum()
+        return jax.tree.leaves(starts(agent, network, weights, block, buffer, drawn))[0].sum()
 
-    assert total(weights) != 0
-    assert all((leaf == 0).all() for leaf in jax.tree.leaves(jax.grad(total)(weights)))
+    carried, gradient = jax.jit(jax.value_and_grad(total))(weights)
+    assert carried != 0
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
 
 
 def test_values_in_another_unit_are_the_same_values():
@@ -269,7 +288,7 @@ def test_values_in_another_unit_are_the_same_values():
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent("drqn:memory=table,num_envs=4,rollout_length=8").for_run(task.horizon, 1000)
     q = np.arange(2.0 * task.num_observations).reshape(-1, 2)
-    weights = with_table(agent.init(jax.random.key(0), env, params), q).target
+    weights = with_table(BEGUN(agent, env, params), q).target
     unit = lambda value: Magnitude(jnp.float32(1.0), jnp.float32(value))
     scaled = agent._rescaled(weights, unit(2.0), unit(8.0))
     np.testing.assert_allclose(8.0 * jax.tree.leaves(scaled)[0], 2.0 * q, rtol=1e-6)
@@ -307,7 +326,7 @@ def test_a_soft_value_makes_no_claim_about_returns():
     task = staircase()
     env, params = tabular_env(task), tabular_params(task)
     agent = make_agent("soft_q:memory=table").for_run(task.horizon, 1000)
-    assert agent.claim(env, params, agent.init(jax.random.key(0), env, params), jax.random.key(1)) is None
+    assert agent.claim(env, params, BEGUN(agent, env, params), jax.random.key(1)) is None
 
 
 def test_a_repeated_action_holds_for_its_length_and_ends_with_the_episode():
