@@ -14,6 +14,7 @@ LAYERS = (
         "failures",
         "figures",
         "files",
+        "garbage",
         "hosts",
         "keys",
         "naming",
