@@ -72,7 +72,7 @@ def prompt_batch(corpus: Corpus, indices: Indices, context: int, length: int) ->
     """Prompts with room behind each for an answer of so many tokens and its end. Long ones lose their left."""
     room = length + 1
     prompts = [_begun(corpus, index, context - room) for index in indices]
-    size = min(context - room, _whole(max(map(len, prompts))))
+    size = min(context - room, _power_of_two(max(map(len, prompts))))
     tokens = np.full((len(prompts), size), corpus.vocabulary.end, np.int32)
     begins = np.array([size - len(prompt) for prompt in prompts], np.int32)
     for row, prompt, begin in zip(tokens, prompts, begins, strict=True):
@@ -113,14 +113,14 @@ def _row(prompt: np.ndarray, said: np.ndarray, own: np.ndarray) -> Row:
     return np.concatenate([prompt, said]), np.concatenate([np.zeros(len(prompt), bool), own])
 
 
-def _whole(length: int) -> int:
-    """A power of two."""
+def _power_of_two(length: int) -> int:
+    """The next one that is at least `length`, and at least `SHORTEST`."""
     return max(SHORTEST, 1 << (length - 1).bit_length())
 
 
 def _padded(rows: Sequence[Row], corpus: Corpus, indices: Indices, context: int) -> TokenBatch:
     """Texts side by side: T a power of two, at most `context`."""
-    length = min(context, _whole(max(len(tokens) for tokens, _ in rows) - 1))
+    length = min(context, _power_of_two(max(len(tokens) for tokens, _ in rows) - 1))
     tokens = np.full((len(rows), length + 1), corpus.vocabulary.end, np.int32)
     mask = np.zeros((len(rows), length), bool)
     for row, (text, own) in enumerate(rows):
