@@ -19,8 +19,8 @@ from uuid import UUID
 from seqrl_jax.release.directory import as_json
 from seqrl_jax.report.sections import Section, newest
 from seqrl_jax.report.table import Row, rows
+from seqrl_jax.results.bootstrap import CONFIDENCE, Estimate, resamples_of
 from seqrl_jax.results.record import Record
-from seqrl_jax.results.statistics import CONFIDENCE, Estimate, resamples_of
 from seqrl_jax.tracks.base import Column
 
 SCHEMA = "0.3.0"

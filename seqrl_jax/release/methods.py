@@ -12,10 +12,10 @@ from seqrl_jax.naming import base
 from seqrl_jax.release.tables import TABLES
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.words import counted, duration, listed
+from seqrl_jax.results.bootstrap import DRAWN, RESAMPLES
 from seqrl_jax.results.coverage import coverage
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.scores import reach
-from seqrl_jax.results.statistics import DRAWN, RESAMPLES
 
 
 class Tuned(NamedTuple):

@@ -121,7 +121,7 @@ def share_of(batch: int, devices: int) -> int:
 
 
 def planned_memory(compiled: jax.stages.Compiled) -> int | None:
-    """Bytes on each device of what a program reads, writes and keeps meanwhile; None where the compiler does not say."""
+    """Bytes on each device of what a program reads, writes and keeps meanwhile; None where the compiler has no plan."""
     planned = compiled.memory_analysis()
     if planned is None:
         return None

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seqrl_jax.results.bootstrap import resamples_of
 from seqrl_jax.results.statistics import (
     Estimate,
     difference,
@@ -17,7 +18,6 @@ from seqrl_jax.results.statistics import (
     performance_profile,
     probability_of_improvement,
     proportion,
-    resamples_of,
 )
 from seqrl_jax.results.task_statistics import value
 
