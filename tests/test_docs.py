@@ -99,7 +99,7 @@ def markup():
         yield importlib.import_module("markup")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text("ab_*|`\\:<>. 1", max_size=20))
 def test_plain_text_says_in_markup_what_it_said(markup, text):
     """All but the marks of code and of emphasis, and without a complaint."""

@@ -219,7 +219,7 @@ def test_every_value_outside_a_domain_is_refused_with_its_key_and_the_domain_in_
     assert tried > 5_000
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_values_inside_their_domains_are_built_or_refused_in_one_line(data):
     place = data.draw(st.sampled_from(PLACES))
@@ -229,7 +229,7 @@ def test_values_inside_their_domains_are_built_or_refused_in_one_line(data):
     assert "expected" not in said, f"a value inside its domain was refused: {said}"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_any_text_as_a_name_or_a_value_is_answered_in_one_line(data):
     place = data.draw(st.sampled_from(PLACES))

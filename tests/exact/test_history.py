@@ -88,7 +88,7 @@ def value_of(task, controller):
     return total
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(task=sparse_tasks())
 def test_the_history_value_is_that_of_the_best_of_all_plans(task):
     best, unit = best_of_all_plans(task), largest_return(task)
@@ -99,7 +99,7 @@ def test_the_history_value_is_that_of_the_best_of_all_plans(task):
         assert value_of(task, controller) == pytest.approx(interval.lower, abs=1e-8 * unit), how
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(task=sparse_tasks())
 def test_all_five_values_stand_about_the_best_of_all_plans(task):
     values, unit = solve_anew(task).values, largest_return(task)

@@ -183,7 +183,7 @@ def all_policies(task, parts):
     return policies
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), horizon=st.integers(2, 5), power=st.integers(-6, 9))
 def test_the_best_map_is_the_best_of_all_maps_written_out(random_task, seed, horizon, power):
     task = paid(random_task(seed, horizon=horizon), 10.0**power)
@@ -196,7 +196,7 @@ def test_the_best_map_is_the_best_of_all_maps_written_out(random_task, seed, hor
         assert value_written_out(task, policy) == pytest.approx(interval.lower, abs=1e-12 * unit)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), horizon=st.integers(2, 5), power=st.integers(-6, 9))
 def test_no_policy_on_a_grid_exceeds_what_branch_and_bound_proves(random_task, seed, horizon, power):
     task = paid(random_task(seed, horizon=horizon), 10.0**power)
@@ -264,7 +264,7 @@ def over():
     return meter
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10_000))
 def test_without_time_the_ends_are_wide_and_true(random_task, seed):
     task = random_task(seed)

@@ -16,7 +16,7 @@ from seqrl_jax.exact.state import largest_return
 from seqrl_jax.tasks import make, validated
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-6, 1.0, 1e9]))
 def test_the_ends_hold_the_exact_value_at_any_unit(random_task, seed, scale):
     task = random_task(seed, horizon=4)

@@ -47,7 +47,7 @@ def assert_ordered(values):
         assert below.upper <= above.upper + SLACK + 1e-6
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10_000))
 def test_the_five_values_of_any_small_task_stand_in_order(random_task, seed):
     assert_ordered(solve_anew(random_task(seed, horizon=3)).values)

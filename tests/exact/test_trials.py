@@ -50,7 +50,7 @@ def test_the_ends_meet_where_all_beliefs_can_be_listed(name):
     assert evaluate_controller(task, plans_by_step(search)) == pytest.approx(lower, abs=rounding)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-6, 1.0, 1e9]))
 def test_both_ends_hold_after_every_trial_and_never_move_apart(random_task, seed, scale):
     """Random sparse tasks, at any unit of reward."""
@@ -68,7 +68,7 @@ def test_both_ends_hold_after_every_trial_and_never_move_apart(random_task, seed
     assert evaluate_controller(task, plans_by_step(search)) == pytest.approx(before[0], abs=rounding)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_the_upper_bound_holds_at_every_belief(random_task, seed):
     """Not only at the start: by the value of the same task begun in another belief."""

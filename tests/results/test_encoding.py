@@ -27,7 +27,7 @@ def test_the_file_is_readable(make_record):
     assert "    [0.0, 0.1, 0.0]," in lines, "a row of a curve is one line"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -191,7 +191,7 @@ def mangled(rng, content, data):
     return bytes(mangled)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(seed=st.integers(0, 2**64))
 def test_no_mangled_file_ends_in_a_traceback(make_record, seed):
     """40 files for each of 300 seeds: read as a record that can be written again, or refused in words."""

@@ -92,7 +92,7 @@ def test_a_failed_seed_counts_as_the_worst_it_showed_where_that_is_worse(make_re
     assert counted(make_record(curves=curve, **worse), "return", zero) == [-4.0, -4.0, 1.0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     scores=st.lists(st.floats(-3, 3), min_size=2, max_size=6),
     failing=st.sets(st.integers(0, 5)),
@@ -198,7 +198,7 @@ def test_one_seed_proves_nothing(make_record):
     assert not proves(make_record(metrics={"return": [0.9]}, **single), "return", "memoryless_stochastic")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(J=st.floats(-1e6, 1e6), zero=st.floats(-1e3, 1e3), width=st.floats(1e-3, 1e3))
 def test_scores_follow_a_change_of_unit(J, zero, width):
     assume(math.isfinite(J))

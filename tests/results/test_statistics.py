@@ -167,7 +167,7 @@ def test_the_same_input_gives_the_same_interval():
     assert over_tasks(A.T, iqm) == over_tasks(A.T, iqm)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     values=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12),
     scale=st.floats(0.1, 10),

@@ -40,7 +40,7 @@ def test_a_cell_stands_once_in_a_file_of_many_and_no_other_file_counts(tmp_path,
         store.read(tmp_path)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(track=st.text(), method=st.text(min_size=1), task=st.text(min_size=1))
 def test_any_name_makes_a_safe_file_name(track, method, task):
     name = store.file_name(track, method, task)

@@ -4,7 +4,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqrl_jax.garbage import uncollected
@@ -37,7 +37,6 @@ def left_out(runs, statistic):
 
 
 @pytest.mark.parametrize("statistic", [mean, median, iqm, optimality_gap])
-@settings(deadline=None)
 @given(tasks=SCORES)
 def test_a_closed_form_is_the_statistic_without_each_run(statistic, tasks):
     runs = Runs.of(tasks)
@@ -45,7 +44,6 @@ def test_a_closed_form_is_the_statistic_without_each_run(statistic, tasks):
     np.testing.assert_allclose(without_each(runs, statistic), left_out(runs, statistic), rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(tasks=SCORES, others=SCORES)
 def test_the_closed_form_of_improvement_is_that_without_each_run(tasks, others):
     half = min(len(tasks), len(others))
@@ -54,7 +52,6 @@ def test_the_closed_form_of_improvement_is_that_without_each_run(tasks, others):
 
 
 @pytest.mark.parametrize("statistic", [mean, median, iqm, optimality_gap, improvement])
-@settings(deadline=None)
 @given(data=st.data(), tasks=SCORES.filter(lambda tasks: len(tasks) % 2 == 0))
 def test_a_run_that_counts_twice_is_one_that_is_there_twice(statistic, data, tasks):
     """Every task's runs are drawn from themselves, as the bootstrap draws them."""

@@ -38,7 +38,7 @@ def test_outcomes_are_the_law_written_out(name):
     assert (np.diff(action * task.num_states + state) >= 0).all(), "not in order"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_products_are_sums_over_the_law(random_task, seed):
     task, rng = random_task(seed, horizon=4), np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def test_products_are_sums_over_the_law(random_task, seed):
     assert set(kernel.branches) == possible
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_a_policy_is_worth_what_the_recursion_written_out_says(random_task, seed):
     task, rng = random_task(seed, horizon=4), np.random.default_rng(seed)

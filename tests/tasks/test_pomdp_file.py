@@ -167,7 +167,7 @@ WORDS_OF = {"a": ["go", "1"], "s": ["a", "1", "c"], "x": ["0", "b", "c"], "o": [
 WORDS_OF["v"] = ["-1", "+2.5", "0"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(FORMS), max_size=12), st.randoms(use_true_random=False))
 def test_entries_read_together_are_those_read_word_by_word(forms, random):
     """A comment behind an entry sends it the long way. Numbers and names are mixed, later entries override earlier."""
@@ -542,7 +542,7 @@ def tasks(draw) -> TabularPOMDP:
     )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(tasks())
 def test_every_task_comes_back_bit_for_bit(task):
     assert_same(parse_pomdp(format_pomdp(task)), task)
@@ -591,7 +591,7 @@ def test_the_text_to_be_mangled_is_valid():
     assert parse_pomdp(VALID).terminal.tolist() == [False, False, True]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(mangled())
 @example(VALID.replace("states: a b c", "states: 999999999"))
 @example(VALID.replace("states: a b c", "states: 8000").replace("x y", "8000"))
@@ -601,13 +601,13 @@ def test_a_mangled_file_is_read_or_refused_and_nothing_else(text):
     reads_or_says_why(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(), st.lists(WORDS).map(" ".join)))
 def test_any_text_is_read_or_refused_and_nothing_else(text):
     reads_or_says_why(text)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary())
 def test_any_bytes_are_read_or_refused_and_nothing_else(tmp_path, content):
     path = tmp_path / "t.POMDP"

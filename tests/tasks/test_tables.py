@@ -93,7 +93,7 @@ def test_small_tasks_are_the_arrays_that_they_were(spec):
     assert isinstance(task.transition, np.ndarray) and fingerprint(task) == FINGERPRINTS[spec]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_the_form_of_a_task_changes_nothing_that_can_happen(random_task, seed):
     task = random_task(seed)
@@ -105,7 +105,7 @@ def test_the_form_of_a_task_changes_nothing_that_can_happen(random_task, seed):
     assert_same(twin, validated(twin))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_a_sparse_task_is_written_and_read_as_it_is(random_task, seed):
     twin = made_sparse(random_task(seed))
