@@ -240,7 +240,7 @@ def _add_texts(command: Command) -> None:
     align.add_argument("--packing", action="store_true", help="of sft: short texts share rows of --context tokens")
     align.add_argument("--group", type=values.within("Count"), default=8, help="answers to each prompt (8)")
     align.add_argument(
-        "--answer", type=values.within("Count"), default=64, help="tokens of an answer that is drawn, at most (64)"
+        "--answer", type=values.within("Count"), default=64, help="tokens of a drawn answer and its end, at most (64)"
     )
     align.add_argument(
         "--learning-rate", type=values.within("PositiveFloat"), default=0.0005, help="of Adam, falling to 0 (0.0005)"

@@ -140,7 +140,7 @@ class Part:
 
     def truncated_prompts(self, context: int, length: int) -> int:
         """How many prompts it does not see whole where answers have room for so many tokens."""
-        return int((self.corpus.prompts[self.indices] > context - length - 1).sum())
+        return int((self.corpus.prompts[self.indices] > context - length).sum())
 
 
 def scan(

@@ -33,13 +33,13 @@ class TokenBatch:
 class PromptBatch:
     """B prompts that are to be answered; all end at the same place, so that their answers begin at the same one.
 
-    tokens: [B, P], ends as padding, the end token, the prompt. begins: [B], where the padding is over. room: for an
-    answer and its end, static under `jit`.
+    tokens: [B, P], ends as padding, the end token, the prompt. begins: [B], where the padding is over. length:
+    tokens of an answer at most, its end among them, static under `jit`.
     """
 
     tokens: np.ndarray
     begins: np.ndarray
-    room: int = field(metadata={"static": True})
+    length: int = field(metadata={"static": True})
 
 
 Indices = Sequence[int] | np.ndarray
@@ -69,15 +69,15 @@ def text_row(corpus: Corpus, index: int, context: int) -> Row:
 
 
 def prompt_batch(corpus: Corpus, indices: Indices, context: int, length: int) -> PromptBatch:
-    """Prompts with room behind each for an answer of so many tokens and its end. Long ones lose their left."""
-    room = length + 1
-    prompts = [_begun(corpus, index, context - room) for index in indices]
-    size = min(context - room, _power_of_two(max(map(len, prompts))))
+    """Prompts with room behind each for an answer of so many tokens, its end among them. Long ones lose their left."""
+    room = context - length
+    prompts = [_begun(corpus, index, room) for index in indices]
+    size = min(room, _power_of_two(max(map(len, prompts))))
     tokens = np.full((len(prompts), size), corpus.vocabulary.end, np.int32)
     begins = np.array([size - len(prompt) for prompt in prompts], np.int32)
     for row, prompt, begin in zip(tokens, prompts, begins, strict=True):
         row[begin:] = prompt
-    return PromptBatch(tokens, begins, room)
+    return PromptBatch(tokens, begins, length)
 
 
 def prompt_batches_of(part: Part, size: int, context: int, length: int) -> list[PromptBatch]:

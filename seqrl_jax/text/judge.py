@@ -154,7 +154,7 @@ def samples(model: GPT, weights: Weights, part: Part, context: int, seed: int = 
     indices = part.indices[:SAMPLED]
     batch = prompt_batch(part.corpus, indices, context, min(SAMPLE_LENGTH, context // 2))
     key = jax.random.key(seed)
-    drawn = _sample(model, weights, key, batch.tokens, batch.room, vocabulary.end, begins=batch.begins)
+    drawn = _sample(model, weights, key, batch.tokens, batch.length, vocabulary.end, begins=batch.begins)
     answers = []
     for row, begin, said in zip(batch.tokens, batch.begins, hosts.whole(drawn.tokens), strict=True):
         prompt = row[begin:]

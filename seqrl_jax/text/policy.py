@@ -31,10 +31,10 @@ def answer(
 
     Args: end: the token that ends an answer.
     Returns: the first token of each text [N, 1], and what stands behind it, [N, T]: the rest of its prompt, its answer
-        where `mask` is, and ends, at least one, so that an answer that fills its room can be read to its last token.
+        where `mask` is, and ends, at least one, so that an answer that does not end can be read to its last token.
     """
     tokens, begins = jnp.asarray(prompts.tokens), jnp.asarray(prompts.begins)
-    drawn = sample(model, weights, key, tokens, prompts.room, end, begins=begins)
+    drawn = sample(model, weights, key, tokens, prompts.length, end, begins=begins)
     nothing = Completions(jnp.int32(end), jnp.bool_(False), jnp.float32(0))
     given = Completions(tokens, jnp.zeros(tokens.shape, bool), jnp.zeros(tokens.shape))
     texts = jax.tree.map(partial(_joined, begins), given, drawn, nothing)

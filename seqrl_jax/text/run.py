@@ -210,7 +210,7 @@ def _begin(run: TextRun, start: Path | None, sizes: ModelSettings, mesh: Mesh) -
             raise TrainingError(f"context is {run.context}, and {model.context} of the weights to begin with")
         context = run.context or model.context
         begun = Begun(model, weights, load_vocabulary(start), context, load_token_settings(start))
-    if run.draws_answers and run.answer + 2 > begun.context:
+    if run.draws_answers and run.answer >= begun.context:
         raise TrainingError(f"a context of {begun.context} has no room for answers of {run.answer} tokens")
     return begun
 

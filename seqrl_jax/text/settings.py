@@ -44,8 +44,9 @@ class TextRun:
         beta: of the preference losses (.1), or the price of the KL (.05). context: tokens of a text at most, as many as
             the model reads unless set. held_out: share of the prompts. seed: of weights and of the order of examples.
         check_every: steps between checkpoints. log_every: steps between points of the curve, a hundredth unless set.
-        group, answer, missing_end: of the policy gradients: answers to each prompt, tokens of an answer at most, and
-            the price of one that does not end, in deviations of the reward among pi_0's answers to a prompt.
+        group, answer, missing_end: of the policy gradients: answers to each prompt, tokens of an answer at most,
+            its end among them, and the price of one that does not end, in deviations of the reward among pi_0's answers
+            to a prompt.
         packing: of `sft`: several short texts share a row of `context` tokens, none of which sees another text.
     """
 

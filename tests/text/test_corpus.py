@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_counted(read):
     part = Part(corpus, np.arange(5))
     assert corpus.lengths.tolist() == [length + 2 for length in lengths]
     assert [part.truncated(context) for context in (30, 31, 32, 33, 34, 91)] == [4, 4, 3, 2, 1, 0]
-    assert part.truncated_prompts(context=20, length=9) == 0 and part.truncated_prompts(context=19, length=9) == 5
+    assert part.truncated_prompts(context=19, length=9) == 0 and part.truncated_prompts(context=18, length=9) == 5
 
 
 def test_pairs_that_a_model_sees_alike_are_refused_or_counted(read):

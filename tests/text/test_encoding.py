@@ -128,10 +128,10 @@ def test_a_later_piece_of_a_text_does_not_begin_one(tmp_path):
 def test_prompts_end_side_by_side_and_leave_room(tmp_path):
     corpus = corpus_of(tmp_path, {"prompt": "p" * 70}, {"prompt": "q" * 90}, {"prompt": "s"}, purpose="prompts")
     batch = prompt_batch(corpus, [0, 1], context=128, length=4)
-    assert batch.tokens.shape == (2, 123) and batch.room == 5
+    assert batch.tokens.shape == (2, 124) and batch.length == 4
     assert said(batch) == [b"." + b"p" * 70, b"." + b"q" * 90]
     cut = prompt_batch(corpus, [1, 2], context=32, length=4)
-    assert cut.tokens.shape == (2, 27) and said(cut) == [b"q" * 27, b".s"]
+    assert cut.tokens.shape == (2, 28) and said(cut) == [b"q" * 28, b".s"]
 
 
 @pytest.mark.parametrize("purpose", ["texts", "prompts"])

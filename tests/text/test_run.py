@@ -204,9 +204,9 @@ def test_what_a_climb_lacks_is_said_before_anything_is_read(data, taught, judge,
         run_text(run, nothing._replace(start=taught[0]), tmp_path)
     with pytest.raises(TrainingError, match=r"no reward model, for want of head\.safetensors"):
         run_text(run, nothing._replace(start=taught[0], reward=taught[0]), tmp_path)
-    with pytest.raises(TrainingError, match="a context of 32 has no room for answers of 31 tokens"):
+    with pytest.raises(TrainingError, match="a context of 32 has no room for answers of 32 tokens"):
         climb = data._replace(start=taught[0], reward=judge)
-        run_text(dataclasses.replace(run, answer=31), climb, tmp_path)
+        run_text(dataclasses.replace(run, answer=32), climb, tmp_path)
     with pytest.raises(TrainingError, match="a batch of 32 answers has no groups of 5"):
         dataclasses.replace(run, group=5)
     with pytest.raises(TrainingError, match="a batch of 6 answers does not divide into 4 equal parts"):
@@ -249,12 +249,12 @@ def test_a_reward_is_read_at_the_last_byte_and_an_answer_without_end_pays(judge,
     body, weights = load_gpt(judge)
     head = load_tree(judge / "head.safetensors", jnp.zeros(body.width))
     path = write(tmp_path / "prompts.jsonl", [{"prompt": "say "}, {"prompt": "s"}])
-    part = prompt_batch(scan(path, "prompts", Bytes(), 32), [0, 1], body.context, 2)
-    tokens, mask = np.full((2, part.tokens.shape[1] + part.room + 1), END), np.zeros((2, 32), bool)
+    part = prompt_batch(scan(path, "prompts", Bytes(), 32), [0, 1], body.context, 3)
+    tokens, mask = np.full((2, part.tokens.shape[1] + part.length + 1), END), np.zeros((2, 32), bool)
     for row, (prompt, said) in enumerate([(b"say ", b"aba"), (b"s", b"ba")]):
         text = [END, *prompt, *said]
         tokens[row, : len(text)] = text
-        mask[row, len(prompt) : len(prompt) + part.room] = True
+        mask[row, len(prompt) : len(prompt) + part.length] = True
     drawn = Completions(tokens[:, 1:], mask, jnp.zeros(mask.shape))
     hidden = jax.jit(partial(body.apply, method="hidden"))
     alone = [hidden(weights, jnp.array([[END, *text]]))[0, -1] @ head for text in (b"say aba", b"sba")]
