@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,18 @@ def main() -> None:
     task = make_task("overopt")
     rows = recorded_rows(options.out, options.seeds)
     for width in dict.fromkeys(PROXIES[name][1] for name in options.proxies):
-        missing = [
-            setting
-            for setting in product(options.proxies, options.pairs, NOISES)
-            if PROXIES[setting[0]][1] == width and setting not in map(setting_of, rows)
-        ]
+        missing: dict[tuple[RewardModel, int, float], list[str]] = {}
+        for setting in product(options.proxies, options.pairs, NOISES):
+            proxy, of = PROXIES[setting[0]]
+            if of == width and setting not in map(setting_of, rows):
+                # The mean and the worst of some models are read of the same fit.
+                missing.setdefault((replace(proxy, pessimistic=False), *setting[1:]), []).append(setting[0])
         references = References.trained(task, width, options.seeds) if missing else None
-        for name, pairs, noise in missing:
-            curves = traced(PROXIES[name][0], references, pairs, noise)
-            rows.append({"proxy": name, "pairs": pairs, "noise": noise, **curves})
-            print({key: value for key, value in rows[-1].items() if key not in ("optima", "best_of_n")}, flush=True)
+        for (_, pairs, noise), names in missing.items():
+            curves = traced([PROXIES[name][0] for name in names], references, pairs, noise)
+            for name, curve in zip(names, curves, strict=True):
+                rows.append({"proxy": name, "pairs": pairs, "noise": noise, **curve})
+                print({key: value for key, value in rows[-1].items() if key not in ("optima", "best_of_n")}, flush=True)
             if options.out:
                 write_measurement(options.out, {"rows": sorted(rows, key=place), "seeds": options.seeds})
     if options.out:
@@ -117,29 +119,30 @@ class References:
         return cls(task, model, weights, [exact.normalised(law(seed)) for seed in range(seeds)])
 
 
-def traced(proxy: RewardModel, references: References, pairs: int, noise: float) -> dict[str, Any]:
-    """What becomes of a proxy that is fitted to so many pairs, for each seed of labels and reference."""
-    curves = [
-        trace(law, references.task, score)
-        for law, score in zip(references.laws, scores(proxy, references, pairs, noise))
+def traced(proxies: Sequence[RewardModel], references: References, pairs: int, noise: float) -> list[dict[str, Any]]:
+    """What becomes of each proxy that is fitted to so many pairs, over seeds of labels and reference."""
+    return [
+        summary([trace(law, references.task, score) for law, score in zip(references.laws, of_seeds, strict=True)])
+        for of_seeds in scores(proxies, references, pairs, noise)
     ]
-    return summary(curves)
 
 
-def scores(proxy: RewardModel, references: References, pairs: int, noise: float) -> np.ndarray:
-    """[S, N]: what the proxy of each seed says of every completion. All seeds are one program."""
+def scores(proxies: Sequence[RewardModel], references: References, pairs: int, noise: float) -> np.ndarray:
+    """[proxies, S, N]: what each says of every completion, for each seed. They differ in how they read one fit. All
+    seeds are one program."""
     task, model = references.task, references.model
     texts = jnp.asarray(exact.completions(task.size, task.length, task.end))
 
     def fit(seed: Any, weights: Any) -> Any:
         data_key, fit_key = jax.random.split(jax.random.key(1000 + seed))
         rankings = compared(data_key, model, task, weights, pairs, 2, Labeller(noise=noise))
-        fitted, _ = proxy.train(fit_key, model, task, weights, rankings)
-        reward = proxy.reward(model, task, fitted)
-        score = lambda text: reward(jnp.zeros((1, 1), jnp.int32), text[None])[0]
-        return jax.lax.map(score, texts, batch_size=exact.CHUNK)
+        fitted, _ = proxies[0].train(fit_key, model, task, weights, rankings)
+        rewards = [proxy.reward(model, task, fitted) for proxy in proxies]
+        score = lambda text: jnp.stack([reward(jnp.zeros((1, 1), jnp.int32), text[None])[0] for reward in rewards])
+        return jax.lax.map(score, texts, batch_size=exact.CHUNK).T
 
-    return np.asarray(jax.jit(jax.vmap(fit))(jnp.arange(len(references.laws)), references.weights), np.float64)
+    fits = jax.jit(jax.vmap(fit, out_axes=1))(jnp.arange(len(references.laws)), references.weights)
+    return np.asarray(fits, np.float64)
 
 
 def trace(law: np.ndarray, task: LMTask, score: np.ndarray) -> dict[str, Any]:
