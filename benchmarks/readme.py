@@ -16,6 +16,7 @@ from pages.capacity import capacity, sharding, stack_memory
 from pages.dialogue import (
     dialogue_facts,
     dialogue_table,
+    language_facts,
     language_table,
     longer_table,
     luck_table,
@@ -100,6 +101,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "offline": offline_table,
         "luck": luck_table,
         "languages": language_table,
+        "language facts": language_facts,
     },
     "docs/memory.md": {
         "horizon": horizon_table,

@@ -25,6 +25,8 @@ from seqrl_jax.tracks.suites import suite
 
 UTTERANCE, TOKEN = "utterance", "token"
 ENOUGH, HALFWAY = 0.9, 0.5
+ROUNDING = 1e-5
+"""Of a share in single precision."""
 VALUES = ("ilql", "cql")
 """The same two on all games: the best of many on each would beat one by luck alone."""
 PROMISING = ("offline_q", "cql", "ilql", "ilql:beta=32")
@@ -153,6 +155,30 @@ def language_table() -> str:
         lines.append(f"| {team} | {' | '.join(ends)} | {two(row['paper'])} |")
     origin = f"{measured['seeds']} seeds, {measured['updates']:,} updates, on {measured['device']}"
     return "\n".join([*lines, "", f"`{measured['command']}`: {origin}, jax {measured['versions']['jax']}."])
+
+
+def language_facts() -> str:
+    """Which of the runs generalise wholly, and in which each question stands for one attribute."""
+    runs = {
+        remembers: [
+            (row["by_seed"]["held_out"][seed], row["by_seed"]["disentanglement"][seed])
+            for row in measurement("task_and_talk_cpu.json")["rows"]
+            if row["memory"] == remembers
+            for seed in range(len(row["by_seed"]["held_out"]))
+        ]
+        for remembers in (False, True)
+    }
+    facts = []
+    for remembers, pairs in runs.items():
+        held_out, disentangled = (np.array(values) for values in zip(*pairs))
+        whole, single = (int((values > 1 - ROUNDING).sum()) for values in (held_out, disentangled))
+        ends = lambda values: f"{two(values.min())} to {two(values.max())}"
+        facts.append(
+            f"Of {len(pairs)} runs {'with' if remembers else 'without'} a memory {whole or 'none'} identify everything "
+            f"that was held out ({ends(held_out)}), and in {single or 'none'} each question stands for one attribute "
+            f"({ends(disentangled)})."
+        )
+    return "\n".join(f"- {fact}" for fact in facts)
 
 
 def _by_utterances(name: str) -> str:
