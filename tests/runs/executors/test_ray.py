@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,17 +16,30 @@ ray = pytest.importorskip("ray")
 ONE = resources(["cpus=1"])
 
 
-@pytest.fixture(scope="module")
-def nodes():
-    """Their address."""
+@contextmanager
+def two_nodes():
+    """A cluster, and the node of it that is not its head."""
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        cluster.add_node(num_cpus=1)
-        yield cluster.address
+        yield cluster, cluster.add_node(num_cpus=1)
         cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """Their address."""
+    with two_nodes() as (cluster, _):
+        yield cluster.address
+
+
+@pytest.fixture
+def dying():
+    """Two of a test's own."""
+    with two_nodes() as both:
+        yield both
 
 
 def reports(pool, count):
@@ -64,6 +78,33 @@ def test_a_killed_worker_is_reported_once_and_nothing_is_repeated(tmp_path, node
     assert "ZeroDivisionError" in came[tickets[b"fails"]].lost and "\n" not in came[tickets[b"fails"]].lost
     assert came[tickets[b"x" * 10**6]].answer == b"x" * 2 * 10**6
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_of_a_killed_node_each_job_is_reported_once_and_nothing_is_repeated(tmp_path, dying, until):
+    cluster, node = dying
+
+    def work(job):
+        import time
+
+        here = tmp_path / f"on_{ray.get_runtime_context().get_node_id()}"
+        here.touch(exist_ok=False)
+        while here.exists():
+            time.sleep(0.01)
+        return job * 2
+
+    with RayCluster(cluster.address, ONE).open(tmp_path, lambda message: None):
+        pool = RayPool(ONE, work)
+        for job in (b"one", b"two"):
+            pool.submit(job)
+        until(lambda: len(list(tmp_path.iterdir())) == 2)
+        cluster.remove_node(node, allow_graceful=False)
+        (other,) = (mark for mark in tmp_path.iterdir() if mark.name != f"on_{node.node_id}")
+        other.unlink()
+        came = reports(pool, 2).values()
+    (lost,) = (report.lost for report in came if report.answer is None)
+    assert lost.startswith(("NodeDiedError: ", "WorkerCrashedError: ")) and "\n" not in lost
+    assert [report.answer for report in came if report.answer is not None] in ([b"oneone"], [b"twotwo"])
+    assert [mark.name for mark in tmp_path.iterdir()] == [f"on_{node.node_id}"]
 
 
 def test_rows_that_no_node_can_take_are_a_note(tmp_path, nodes):
