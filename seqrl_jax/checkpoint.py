@@ -37,7 +37,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """What stands beside a tree. Raises: ValueError, naming the file."""
     from safetensors import SafetensorError, safe_open
 
-    refuse_directory(path, "not a checkpoint")
+    require_file(path, "not a checkpoint")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads(file.metadata()["json"])
@@ -56,7 +56,7 @@ def load_tree(path: Path, like: Any) -> Any:
     """
     from safetensors import SafetensorError, safe_open
 
-    refuse_directory(path, "not a checkpoint")
+    require_file(path, "not a checkpoint")
     try:
         with safe_open(path, framework="numpy") as file:
             leaves, unread = [], set(file.keys())
@@ -74,10 +74,10 @@ def load_tree(path: Path, like: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def refuse_directory(path: Path, expected: str) -> None:
+def require_file(path: Path, expected: str) -> None:
     """The reader of safetensors says of a directory that there is no such device, and not which. Raises: ValueError."""
-    if os.path.isdir(path):
-        raise ValueError(f"{path}: {expected} (a directory)")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path}: {expected} ({'a directory' if os.path.isdir(path) else 'there is no such file'})")
 
 
 def _leaves(tree: Any) -> Iterator[tuple[str, Any]]:

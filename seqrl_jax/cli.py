@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from seqrl_jax.commands.arguments import BAD_INPUT, parser
-from seqrl_jax.commands.console import note, one_line
+from seqrl_jax.commands.console import note, of_system, one_line
 from seqrl_jax.failures import DISK_FAILURES, Interrupted, RowsFailed, device_is_full, no_device
 from seqrl_jax.garbage import uncollected
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has left; a second error while Python flushes it would say nothing more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        return _refuse(error, FAILED if error.errno in DISK_FAILURES else BAD_INPUT)
+        return _refuse(of_system(error), FAILED if error.errno in DISK_FAILURES else BAD_INPUT)
     except (ValueError, OverflowError) as error:
         return _refuse(error)
     except RowsFailed as error:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from seqrl_jax.files import why_no_directory
 from seqrl_jax.results import store
 from seqrl_jax.results.manifest import is_release, refuse_changed
 from seqrl_jax.results.provenance import read_measurement
@@ -175,8 +176,8 @@ class Evidence:
     def __post_init__(self) -> None:
         if self.directory is None:
             return
-        if not self.directory.is_dir():
-            raise ValueError(f"no results: {self.directory} is not a directory")
+        if wrong := why_no_directory(self.directory):
+            raise ValueError(f"no results: {self.directory} {wrong}")
         for place in (self.directory, *self.directory.iterdir()):
             refuse_changed(place)
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, TextColumn
 
 from seqrl_jax import hosts
 from seqrl_jax.commands.console import note, print_json
 from seqrl_jax.commands.programs import join_processes, require_attention, use_every_core
-from seqrl_jax.commands.progress import in_words
+from seqrl_jax.commands.progress import Drawn, in_words
 from seqrl_jax.report.words import NONE
 from seqrl_jax.runs.interrupt import interruptible
 from seqrl_jax.runs.programs import keep_compiled_programs, keep_freed_memory, use_cores
@@ -99,7 +99,7 @@ def following(method: str) -> Iterator[Callable[[Moment], None]]:
         return
     console = Console(stderr=True)
     columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=20)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+    with Drawn(console, *columns) as shown:
         line = shown.add_task(f"{method}: compiling", total=None, visible=False)
 
         def show(moment: Moment) -> None:

@@ -88,7 +88,7 @@ def _add_tasks(command: Command) -> None:
 
     export = command("export", "Write a task's arrays to a file.")
     export.add_argument("task", help=GAME)
-    export.add_argument("--out", type=values.place, required=True, help="a path ending in .npz or .POMDP")
+    export.add_argument("--out", type=values.file, required=True, help="a path ending in .npz or .POMDP")
 
     data = command("data", "Write dialogues of a game's speakers to a file.")
     data.add_argument("game", help="NAME or NAME:key=value,...")
@@ -165,7 +165,7 @@ def _add_looks(command: Command) -> None:
     who.add_argument("--optimal", action="store_true", help="the best policy of the history (default)")
     watch.add_argument("--steps", type=values.within("Steps"), default=50_000, help="of training (50000)")
     watch.add_argument("--seed", type=values.within("Seed"), default=0, help="of training and of the episode (0)")
-    watch.add_argument("--gif", type=values.place, metavar="FILE", help="also a film of it")
+    watch.add_argument("--gif", type=values.file, metavar="FILE", help="also a film of it")
 
     play = command("play", "Act yourself, with the exact belief on demand.")
     play.add_argument("task", help=TASK)
@@ -174,7 +174,7 @@ def _add_looks(command: Command) -> None:
     audit = command("audit", "Tell, exactly, which methods are valid: under partial observability, on language tasks.")
     audit.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{GAME}, or one of lm (default: all by name)")
     audit.add_argument(
-        "--out", type=values.place, help="directory for audit.json and the picture of bias against lambda"
+        "--out", type=values.directory, help="directory for audit.json and the picture of bias against lambda"
     )
 
     throughput = command(
@@ -204,7 +204,7 @@ def _add_looks(command: Command) -> None:
         "--repeats", type=values.within("Count"), default=7, help="warm calls, of which the median counts (7)"
     )
     throughput.add_argument(
-        "--picture", type=values.place, metavar="FILE", help="also a PNG of steps/s against the batch"
+        "--picture", type=values.file, metavar="FILE", help="also a PNG of steps/s against the batch"
     )
     _add_model(throughput, "lm: a byte model in bfloat16, of 25 million weights, where nothing else is said", None)
 
@@ -299,13 +299,13 @@ def _add_proofs(command: Command) -> None:
     verify.add_argument("--seed", type=values.within("Seed"), default=0, help="of the choice")
     verify.add_argument(
         "--out",
-        type=values.place,
+        type=values.file,
         help="a file for the verdicts, with hashes, machine and versions",
     )
 
     release = command("release", "Pack a directory of results that passes `check` into one that never changes.")
     release.add_argument("directory", type=values.path)
-    release.add_argument("--out", type=values.place, required=True, help="the release; must not exist")
+    release.add_argument("--out", type=values.directory, required=True, help="the release; must not exist")
     release.add_argument(
         "--author", type=values.name, action="append", metavar="NAME", help="of the results; may be repeated"
     )
@@ -320,7 +320,9 @@ def _add_proofs(command: Command) -> None:
 
     report = command("report", "Write a site about directories of results, or a page about a run of align.")
     report.add_argument("directories", nargs="+", type=values.path, metavar="DIRECTORY")
-    report.add_argument("--out", type=values.place, help="its directory (default: site in the one; several need it)")
+    report.add_argument(
+        "--out", type=values.directory, help="its directory (default: site in the one; several need it)"
+    )
 
 
 def _add_processes(command: argparse.ArgumentParser) -> None:

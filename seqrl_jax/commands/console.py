@@ -35,3 +35,8 @@ def note(message: Warning | str, *_: Any, **__: Any) -> None:
 def one_line(message: object) -> str:
     """A message without its line breaks, and without anything that could steer a terminal."""
     return printable(" ".join(str(message).split())) or type(message).__name__
+
+
+def of_system(error: OSError) -> str:
+    """Which place the system refused, and why; of an error that names none, what it says."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from seqrl_jax.commands.console import note
 from seqrl_jax.results.record import Record
@@ -17,6 +17,17 @@ from seqrl_jax.tracks.base import Column
 
 ShowProgress = Callable[[int, int], None]
 """(done, total)."""
+
+
+class Drawn(Progress):
+    """Lines that change on a terminal. Elsewhere nothing is written, where `Progress` ends with an empty line."""
+
+    def __init__(self, console: Console, *columns: ProgressColumn, transient: bool = False) -> None:
+        super().__init__(*columns, console=console, disable=not console.is_terminal, transient=transient)
+
+    def stop(self) -> None:
+        if not self.disable:
+            super().stop()
 
 
 @contextlib.contextmanager
@@ -28,8 +39,7 @@ def bars() -> Iterator[Callable[[str], ShowProgress]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+    with Drawn(Console(stderr=True), *columns) as shown:
 
         def bar(name: str) -> ShowProgress:
             line = shown.add_task(name, total=None)
@@ -42,9 +52,8 @@ def bars() -> Iterator[Callable[[str], ShowProgress]]:
 def ends(name: str) -> Iterator[Callable[[float, float], None]]:
     """A context that gives what shows both ends of a value while they close, in one line on stderr while it is a
     terminal."""
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
+    with Drawn(Console(stderr=True), *columns, transient=True) as shown:
         line = shown.add_task("solving", total=None)
 
         def show(lower: float, upper: float) -> None:

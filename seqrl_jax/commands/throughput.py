@@ -65,10 +65,6 @@ def run(options: argparse.Namespace) -> None:
     if options.agents and kind != "train":
         raise ValueError(f"--agents are trained: seqrl throughput train {' '.join(names)} --agents ...")
     options = _completed(kind, options)
-    if options.picture and not options.picture.absolute().parent.is_dir():
-        raise ValueError(f"--picture {options.picture}: there is no such directory")
-    if options.picture and options.picture.is_dir():
-        raise ValueError(f"--picture {options.picture} is a directory, expected a file")
     widest = max(options.devices or [usable_cores()])
     use_cores(widest)
     if jax.default_backend() == "cpu" and widest > usable_cores():

@@ -75,6 +75,26 @@ def place(text: str) -> Path:
     return named
 
 
+def file(text: str) -> Path:
+    """A path of a file to write, found out before there is work that would be lost."""
+    from seqrl_jax.files import why_no_file_fits
+
+    named = place(text)
+    if wrong := why_no_file_fits(named):
+        raise argparse.ArgumentTypeError(f"{text}: {wrong}")
+    return named
+
+
+def directory(text: str) -> Path:
+    """The same of a directory, which need not be there."""
+    from seqrl_jax.files import why_no_directory_fits
+
+    named = place(text)
+    if wrong := why_no_directory_fits(named):
+        raise argparse.ArgumentTypeError(wrong)
+    return named
+
+
 def name(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError(f"the value is {text!r}, expected a name")

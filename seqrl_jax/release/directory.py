@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
 
-from seqrl_jax.files import write_whole
+from seqrl_jax.files import whole_directory, write_whole
 from seqrl_jax.results.manifest import MANIFEST, Release, ReleaseError, checked, is_release, sha256
 
 Files = Mapping[str, bytes]
@@ -43,15 +41,10 @@ def seal(
     hashes = {name: {"sha256": sha256(content), "bytes": len(content)} for name, content in sorted(files.items())}
     about = {"records": records, "created": created, "authors": list(authors), "versions": sorted(versions)}
     manifest = {**about, "files": hashes}
-    unfinished = directory.with_name(f".{directory.name}.{uuid4().hex}.tmp")
-    unfinished.mkdir(parents=True)
-    try:
+    with whole_directory(directory) as unfinished:
         for name, content in {**files, MANIFEST: as_json(manifest)}.items():
             (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
             write_whole(unfinished / name, content)
-        os.rename(unfinished, directory)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return checked(directory)
 
 

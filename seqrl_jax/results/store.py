@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqrl_jax.figures import printable
-from seqrl_jax.files import write_whole
+from seqrl_jax.files import why_no_directory, write_whole
 from seqrl_jax.garbage import uncollected
 from seqrl_jax.results.encoding import from_json, from_line, to_json, to_line
 from seqrl_jax.results.manifest import PACKED, refuse_changed
@@ -128,9 +128,8 @@ def _read_packed(path: Path) -> tuple[list[Record], list[str]]:
 
 def _files(directory: Path) -> list[Path]:
     try:
-        if not directory.is_dir():
-            what = "is not a directory" if directory.exists() else "does not exist"
-            raise RecordError(_line(f"no results: {directory} {what}"))
+        if wrong := why_no_directory(directory):
+            raise RecordError(_line(f"no results: {directory} {wrong}"))
         names = [name for name in sorted(os.listdir(directory)) if name.endswith(".json") and not name.startswith(".")]
         return [directory / name for name in names if not (directory / name).is_dir()]
     except OSError as error:

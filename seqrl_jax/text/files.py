@@ -34,12 +34,12 @@ class Item(NamedTuple):
 def data_files(path: Path) -> tuple[list[Path], list[Path]]:
     """The files of data at a path, in the order of their names, and what else its directory holds, directories too.
 
-    Raises: DataError for a file of another kind, and a directory without data. OSError. ImportError for Parquet, where
-    its reader is not installed.
+    Raises: DataError for what is not there, a file of another kind, and a directory without data. OSError. ImportError
+    for Parquet, where its reader is not installed.
     """
     if not path.is_dir():
         if not path.exists():
-            raise FileNotFoundError(2, "No such file or directory", str(path))
+            raise DataError(f"no data: {path} does not exist")
         if _reader(path) is None:
             raise DataError(f"{path}: expected a name that ends in {', '.join(READERS)}")
         files, others = [path], []

@@ -15,8 +15,8 @@ from jax import Array
 from jax.sharding import Mesh
 
 from seqrl_jax import hosts
-from seqrl_jax.checkpoint import load_tree, refuse_directory
-from seqrl_jax.files import write_whole
+from seqrl_jax.checkpoint import load_tree, require_file
+from seqrl_jax.files import why_no_directory, write_whole
 from seqrl_jax.naming import SpecError
 from seqrl_jax.networks.gpt import GPT, Activation
 from seqrl_jax.networks.module import Weights
@@ -141,9 +141,11 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
     """The model and its weights in float32, from files that `transformers` wrote of GPT-2 with its head, too.
 
     mesh: over which they lie, each device with its part alone.
-    Raises: ValueError, naming the file and what is missing, of another shape, no finite number, or computed otherwise
-    than here.
+    Raises: ValueError, naming the directory that is none or holds no model, or the file and what is missing, of another
+    shape, no finite number, or computed otherwise than here.
     """
+    if wrong := why_no_directory(directory) or (None if (directory / CONFIG).exists() else f"holds no {CONFIG}"):
+        raise ValueError(f"no model: {directory} {wrong}")
     model = _model(directory / CONFIG)
     path, tensors = _tensors(directory)
     expected = jax.eval_shape(lambda key: by_name(model.initial_weights(key)), jax.random.key(0))
@@ -245,7 +247,7 @@ def _tensors(directory: Path) -> tuple[Path, dict[str, np.ndarray]]:
     paths = weight_files(directory)
     tensors = dict[str, np.ndarray]()
     for path in paths if len(paths) == 1 else paths[1:]:
-        refuse_directory(path, "not safetensors")
+        require_file(path, "not safetensors")
         try:
             # flax's reader knows bfloat16, and puts what it reads on a device: one array after another.
             with safe_open(path, framework="flax") as file:

@@ -63,7 +63,7 @@ def test_a_directory_is_its_files_in_order(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: no file whose name ends in"):
         data_files(tmp_path / "empty")
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(DataError, match=r"no data: .*nowhere\.jsonl does not exist"):
         data_files(tmp_path / "nowhere.jsonl")
 
 

@@ -228,7 +228,7 @@ def test_no_run_writes_over_what_it_reads_or_begins_with_a_judge(data, taught, j
     with pytest.raises(TrainingError, match=r"holds model\.safetensors, which no run here wrote"):
         run_text(run, data._replace(start=taught[0]), somebodys)
     assert [path.name for path in somebodys.iterdir()] == ["model.safetensors"]
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(DataError, match="nowhere"):
         run_text(run, data._replace(start=taught[0], test=Path("nowhere.jsonl")), taught[0] / "other")
     assert (taught[0] / "model.safetensors").read_bytes() == before and not (taught[0] / "other").exists()
 

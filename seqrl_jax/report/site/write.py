@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +16,7 @@ from markupsafe import Markup, escape
 
 from seqrl_jax import __version__
 from seqrl_jax.figures import COLOURS, printable
+from seqrl_jax.files import whole_directory
 from seqrl_jax.naming import base
 from seqrl_jax.report import words
 from seqrl_jax.report.overall import STATISTICS
@@ -71,16 +70,11 @@ def write_site(
         return directory / INDEX
     if foreign := _foreign(directory):
         raise SiteError(f"{directory} holds other files than a site ({foreign}); give an empty or a new directory")
-    target = Path(os.path.realpath(directory))
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    # What a link names is replaced, and not the link.
+    with whole_directory(Path(os.path.realpath(directory)), replace=True) as unfinished:
         for path, content in _files(made, skipped, command, audited, overoptimised, mark):
-            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / path).write_bytes(content)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / path).write_bytes(content)
     return directory / INDEX
 
 
