@@ -24,6 +24,9 @@ globalThis.site = (() => {
     return made;
   }
   const link = (text, href) => element("a", {href: ROOT + href}, text);
+  /* A name that a line may break after its underscores, colons and commas, as in the pages. */
+  const breakable = (name) => name.split(/(?<=[_:,])/).flatMap((part, index) => (index ? [element("wbr"), part] : [part]));
+  const named = ({label, name, href}) => element("a", {href: ROOT + href}, ...breakable(label ?? name));
 
   /* Headers become buttons; `sort` gets which and in which direction. */
   function sortable(headers, sort) {
@@ -63,9 +66,9 @@ globalThis.site = (() => {
       const agent = names.agents[row[P.agent]], task = names.tasks[row[P.task]], sheet = names.tables[row[P.table]];
       const record = link(row[P.score_text], `record.html#${row[P.record]}`);
       const seeds = row[P.failed] ? `${row[P.seeds] - row[P.failed]} of ${row[P.seeds]}` : String(row[P.seeds]);
-      const made = element("tr", {}, element("th", {scope: "row"}, link(agent.label, agent.href)),
-        element("td", {class: "left"}, link(task.name, task.href)),
-        element("td", {class: "left"}, link(sheet.name, sheet.href)), element("td", {}, record));
+      const made = element("tr", {}, element("th", {scope: "row"}, named(agent)),
+        element("td", {class: "left"}, named(task)),
+        element("td", {class: "left"}, named(sheet)), element("td", {}, record));
       for (const text of [row[P.normalised_text], row[P.memory_text], seeds, row[P.steps].toLocaleString("en"), row[P.seconds]]) {
         made.append(element("td", {}, String(text)));
       }
@@ -126,15 +129,20 @@ globalThis.site = (() => {
     });
   }
 
+  /* What tells a line from others, as classes: its colour, and how it is dashed. */
+  const look = (group) => [group, ...group.querySelectorAll(".line")].flatMap((part) => [...part.classList])
+    .filter((name) => /^(c\d+|dashed|dotted)$/.test(name)).join(" ");
+
   /* A slider, and the pointer above a chart, choose where it is read; the values there are listed, the highest first. */
   function readable(figure) {
     const svg = figure.querySelector("svg[data-first]");
     let at = [];
-    const lines = svg ? [...svg.querySelectorAll(".series")].map(({dataset: {label, ...read}}) => {
+    const lines = svg ? [...svg.querySelectorAll(".series")].map((group) => {
+      const {label, ...read} = group.dataset;
       // Places that are those of the line before do not stand again, nor do ends that are the mean.
       at = read.at ? read.at.split(" ").map(Number) : at;
       const mean = read.mean.split(" ");
-      return {label, at, mean, low: read.low?.split(" ") || mean, high: read.high?.split(" ") || mean};
+      return {label, look: look(group), at, mean, low: read.low?.split(" ") || mean, high: read.high?.split(" ") || mean};
     }) : [];
     if (!lines.length) return;
     const frame = Object.fromEntries(Object.entries(svg.dataset).map(([k, v]) => [k, Number(v)]));
@@ -157,7 +165,7 @@ globalThis.site = (() => {
         const range = line.low[index] === line.high[index] ? "" : ` [${line.low[index]}, ${line.high[index]}]`;
         const far = Math.abs(axis(line.at[index]) - axis(place)) > 0.01 * (frame.last - frame.first);
         const elsewhere = far ? ` at ${number(line.at[index])}` : "";
-        return {value: Number(line.mean[index]), text: `${line.label} ${line.mean[index]}${range}${elsewhere}`, kind: "series"};
+        return {value: Number(line.mean[index]), look: line.look, text: `${line.label} ${line.mean[index]}${range}${elsewhere}`, kind: "series"};
       });
       where.textContent = `${svg.dataset.x}: ${number(place)}`;
       slider.setAttribute("aria-valuetext", y === null ? where.textContent : `${values[0].text}, ${where.textContent}`);
@@ -165,7 +173,8 @@ globalThis.site = (() => {
         value: Number(level.low), kind: "level",
         text: `${level.label} ${level.low}${level.low === level.high ? "" : ` to ${level.high}`}`,
       })));
-      list.replaceChildren(...values.sort((a, b) => b.value - a.value).map((each) => element("li", {class: each.kind}, each.text)));
+      list.replaceChildren(...values.sort((a, b) => b.value - a.value).map((each) =>
+        element("li", {class: each.kind}, ...(each.look ? [element("i", {class: `swatch ${each.look}`})] : []), each.text)));
     }
     slider.addEventListener("input", show);
     svg.addEventListener("pointermove", (event) => {

@@ -62,6 +62,12 @@ def agents(tab):
     return [cell.inner_text() for cell in tab.locator("#board tbody th").all()]
 
 
+def test_names_of_the_leaderboard_break_between_their_words(visit, pages):
+    tab = visit(pages, "index.html")
+    tab.wait_for_selector("#board[data-ready]")
+    assert tab.locator("#board tbody th a").first.evaluate("link => link.innerHTML") == "agent_<wbr>8"
+
+
 def test_the_leaderboard_sorts_filters_searches_and_turns_pages(visit, pages):
     tab = visit(pages, "index.html")
     tab.wait_for_selector("#board[data-ready]")
@@ -118,6 +124,10 @@ def test_a_chart_is_read_by_the_keyboard_and_the_pointer(visit, site, section, r
     slider = tab.get_by_role("slider")
     assert "good 0.3 [0.2, 0.4]" in tab.locator(".read").inner_text()
     assert "best 1" in tab.locator(".read").inner_text()
+    (drawn,) = tab.locator(".series .line").all()
+    colour = lambda part, name: part.evaluate("(part, name) => getComputedStyle(part)[name]", name)
+    (key,) = tab.locator(".read .swatch").all()
+    assert colour(key, "borderTopColor") == colour(drawn, "stroke"), "the list is the key of the chart"
     slider.focus()
     tab.keyboard.press("Home")
     assert "good 0" in tab.locator(".read").inner_text() and slider.get_attribute("aria-valuetext") == "steps: 0"

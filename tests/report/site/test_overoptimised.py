@@ -41,6 +41,8 @@ def test_a_site_has_a_page_of_it_where_it_was_measured(site, section, record, tm
     pages = site(quick=[made], overoptimised=read_overoptimised(path))
     words = pages[PAGE].words
     assert "5,000 pairs" in words and "counts <b>" in words and "python <measure> on a CPU" in words
+    keys = [f'<i class="swatch c{colour}"></i>{name}' for colour, name in enumerate(("counts &lt;b&gt;", "x"))]
+    assert [pages[PAGE].path.read_text().count(key) for key in keys] == [2, 2], "which line is whose"
     assert "1.50-0.752.25" in words, "the peak, the end and what was lost between them"
     assert ("a", PAGE) in pages["index.html"].addresses
     assert PAGE not in site(quick=[made])
