@@ -5,7 +5,7 @@ tables/NAME.csv          the same as flat tables: cells, scores, curves, bounds,
 tables/NAME.parquet      these with their types
 dictionary.csv           what each column of each table is
 README.md                what it is, in numbers: methods, seeds, budgets, judging, bounds, hardware, costs, commands
-CITATION.cff             how the software is cited
+CITATION.cff             how the software is cited, and results of other authors
 croissant.json           the tables for loaders of data sets: Croissant 1.0
 ro-crate-metadata.json   what was run, by whom, on what, with which result: RO-Crate 1.1, Process Run Crate 0.5
 data/                    a file for each method, as the collection Every Eval Ever takes it

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from seqrl_jax import __version__
 from seqrl_jax.report.words import counted
 from seqrl_jax.results.manifest import Release
@@ -14,8 +18,17 @@ ESCAPED = {**{sign: "\\" + sign for sign in "&%$#_"}, "^": r"\textasciicircum{}"
 """What LaTeX does not set as it stands, and how it does."""
 
 
-def citation() -> str:
-    """CITATION.cff of this version of the software."""
+class Results(NamedTuple):
+    """What a release holds, before it has a name. Fields as of `Release`."""
+
+    authors: Sequence[str]
+    records: int
+    created: str
+
+
+def citation(results: Results | None = None) -> str:
+    """CITATION.cff of this version of the software; with results of other authors, these are what is to be cited."""
+    theirs = () if results is None or tuple(results.authors) == AUTHORS else _preferred(results)
     return "\n".join(
         [
             "cff-version: 1.2.0",
@@ -25,10 +38,28 @@ def citation() -> str:
             f"version: {__version__}",
             f"license: {LICENSE}",
             "authors:",
-            *(f'  - name: "{author}"' for author in AUTHORS),
+            *_names(AUTHORS),
+            *theirs,
             "",
         ]
     )
+
+
+def _preferred(results: Results) -> list[str]:
+    """Without the name of their release, which is the hash of what this stands in."""
+    lines = [
+        "type: data",
+        f'title: "Results of {counted(results.records, "cell")}, made by seqrl_jax"',
+        f"date-released: {results.created[:10]}",
+        "authors:",
+        *_names(results.authors),
+    ]
+    return ["preferred-citation:", *(f"  {line}" for line in lines)]
+
+
+def _names(authors: Sequence[str]) -> list[str]:
+    """What JSON writes of a text YAML reads."""
+    return [f"  - name: {json.dumps(author, ensure_ascii=False)}" for author in authors]
 
 
 def bibtex(release: Release) -> str:

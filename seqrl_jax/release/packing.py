@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from seqrl_jax.release.citation import AUTHORS, citation
+from seqrl_jax.release.citation import AUTHORS, Results, citation
 from seqrl_jax.release.crate import CRATE, crate
 from seqrl_jax.release.croissant import CROISSANT, croissant
 from seqrl_jax.release.directory import as_json, require_free, seal
@@ -51,7 +51,7 @@ def release(
     files = {
         PACKED: packed(records),
         "README.md": about(sections, tuned).encode(),
-        "CITATION.cff": citation().encode(),
+        "CITATION.cff": citation(Results(authors, len(records), created)).encode(),
         "dictionary.csv": dictionary(),
         **{f"tables/{table.name}.csv": as_csv(table, sections) for table in TABLES},
         **{f"tables/{table.name}.parquet": as_parquet(table, sections) for table in TABLES},

@@ -93,7 +93,7 @@ def test_what_is_not_recorded_is_not_decided_and_says_how_to_record_it(tmp_path)
 
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no results: .* does not exist"):
+    with pytest.raises(ValueError, match=r"no results: .* does not exist"):
         Evidence(tmp_path / "none")
 
 

@@ -261,3 +261,18 @@ def test_results_that_are_wrong_are_not_released(tmp_path, capsys):
 
 def test_the_citation_of_the_repository_is_that_of_releases():
     assert (ROOT / "CITATION.cff").read_text() == citation()
+
+
+def test_results_of_others_are_cited_as_theirs(sections, made, tmp_path):
+    """Read as YAML reads it, as far as lines go."""
+    release(sections, tmp_path / "theirs", ['Ada "A." Łovelace', "Bo"])
+    lines = (tmp_path / "theirs" / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    own = citation().splitlines()
+    assert lines[: len(own)] == own and lines[len(own) : len(own) + 2] == ["preferred-citation:", "  type: data"]
+    assert [json.loads(line.partition("name: ")[2]) for line in lines[-2:]] == ['Ada "A." Łovelace', "Bo"]
+    assert all(line.startswith("    - name: ") for line in lines[-2:]) and "  authors:" in lines
+    (title,) = (line for line in lines if line.startswith("  title: "))
+    count = checked(tmp_path / "theirs").records
+    assert json.loads(title.partition(": ")[2]) == f"Results of {count} cells, made by seqrl_jax"
+    release(sections, tmp_path / "ours")
+    assert (tmp_path / "ours" / "CITATION.cff").read_text(encoding="utf-8") == citation()
