@@ -22,6 +22,11 @@ def greedy(q: Array, action_mask: Array) -> Array:
     return jnp.argmax(masked(q, action_mask), -1).astype(jnp.int32)
 
 
+def best(q: Array, action_mask: Array) -> Array:
+    """The value [...] of the best action, of q [..., A]."""
+    return jnp.max(masked(q, action_mask), -1)
+
+
 def of_action(table: Array, action: Array) -> Array:
     """The entries [...] of [..., A] at these actions [...]."""
     return jnp.take_along_axis(table, action[..., None], -1)[..., 0]

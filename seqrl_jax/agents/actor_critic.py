@@ -136,7 +136,8 @@ class ActorCritic(OnPolicy):
 
     def policy(self, env: Environment, params: Any, state: OnPolicyState) -> Policy:
         choose = lambda key, out: self.policy_from(env, params, out).sample(seed=key)
-        return policy_of(acting(self.network_in(env), state.train.weights), self.memory.initial_carry(1), choose)
+        step = acting(self.network_in(env), state.train.weights)
+        return policy_of(step, self.memory.initial_carry(1), choose, lambda out: state.magnitude.value * out[-1])
 
     def network_in(self, env: Environment) -> HistoryNetwork:
         """Outputs: the law of the action, and behind it the value in units of the largest return."""

@@ -13,14 +13,16 @@ from seqrl_jax.tasks.environment import Environment
 
 
 class Policy(NamedTuple):
-    """How a trained agent acts in one environment.
+    """How a trained agent acts in one environment, and what it expects of that.
 
     initial_carry: () -> carry, at the start of an episode. act: (key, carry, inputs) -> (carry, action); inputs is what
-    any agent may be given, of which each reads what its class says.
+    any agent may be given, of which each reads what its class says. value: of the same, what it expects to earn from
+    this action on, a scalar in units of return; None of an agent that has no such value.
     """
 
     initial_carry: Callable[[], Any]
     act: Callable[[Array, Any, StepInput], tuple[Any, Array]]
+    value: Callable[[Array, Any, StepInput], Array] | None = None
 
 
 class Reads(NamedTuple):

@@ -133,15 +133,24 @@ class OnBelief(Agent):
         def initial_carry() -> Filtering:
             return Filtering(jnp.zeros(params.terminal.shape[0]), jnp.int32(0), policy.initial_carry())
 
-        def act(key: Array, carry: Filtering, inputs: StepInput) -> tuple[Filtering, Array]:
+        def believed(carry: Filtering, inputs: StepInput) -> tuple[Array, StepInput]:
+            """The belief, and inputs that show it."""
             fresh = first_belief(params, inputs.obs)
             later = next_belief(params, carry.belief, inputs.previous_action, inputs.obs)
             belief = jnp.where(inputs.first, fresh, later)
-            read = inputs._replace(obs=shown(params, belief, carry.time))
+            return belief, inputs._replace(obs=shown(params, belief, carry.time))
+
+        def act(key: Array, carry: Filtering, inputs: StepInput) -> tuple[Filtering, Array]:
+            belief, read = believed(carry, inputs)
             inner, action = policy.act(key, carry.inner, read)
             return Filtering(belief, carry.time + 1, inner), action
 
-        return Policy(initial_carry, act)
+        inner_value = policy.value
+        if inner_value is None:
+            return Policy(initial_carry, act)
+        return Policy(
+            initial_carry, act, lambda key, carry, inputs: inner_value(key, carry.inner, believed(carry, inputs)[1])
+        )
 
     def claim(self, env: Environment, params: Any, state: Any, key: Array) -> Array | None:
         return self.inner.claim(_believing(env), params, state, key)

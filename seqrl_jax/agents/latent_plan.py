@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax.agents import replay
-from seqrl_jax.agents.action_values import CLAIM_RESETS, first_observations, greedy
+from seqrl_jax.agents.action_values import CLAIM_RESETS, best, first_observations, greedy
 from seqrl_jax.agents.annealed import AnnealedAgent
 from seqrl_jax.agents.base import Policy, horizon_class, refuse_short, whole_episodes
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
@@ -38,7 +38,6 @@ from seqrl_jax.agents.rollout import (
 )
 from seqrl_jax.naming import check, require
 from seqrl_jax.networks import Latent
-from seqrl_jax.networks.distributions import masked
 from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.parts import Choice
@@ -138,13 +137,15 @@ class LatentPlan(AnnealedAgent):
 
     def policy(self, env: Environment, params: Any, state: PlanState) -> Policy:
         choose = lambda key, q: greedy(q, env.action_mask(params))
-        return policy_of(self._acting(env, params, state.train.weights), self.memory.initial_carry(1), choose)
+        value = lambda q: state.magnitude.reward * best(q, env.action_mask(params))
+        step = self._acting(env, params, state.train.weights)
+        return policy_of(step, self.memory.initial_carry(1), choose, value)
 
     def claim(self, env: Environment, params: Any, state: PlanState, key: Array) -> Array:
         inputs = first_inputs(env, first_observations(env, params, key), CLAIM_RESETS)
         step = self._acting(env, params, state.train.weights)
         _, q = step(self.memory.initial_carry(CLAIM_RESETS), inputs, None)
-        return state.magnitude.reward * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
+        return state.magnitude.reward * jnp.mean(best(q, env.action_mask(params)))
 
     def plan(self, env: Environment, params: Any, weights: Weights) -> Array:
         """[K, A]: what each action is worth with the whole horizon to go, in units of the largest reward."""
@@ -159,7 +160,7 @@ class LatentPlan(AnnealedAgent):
         mask, onward = env.action_mask(params), env.discount(params) * jax.nn.sigmoid(-end)
 
         def sweep(q: Array, number: Array) -> tuple[Array, None]:
-            better = reward + onward * jnp.einsum("kaj,j->ka", moves, jnp.max(masked(q, mask), -1))
+            better = reward + onward * jnp.einsum("kaj,j->ka", moves, best(q, mask))
             return jnp.where(number < env.horizon(params), better, q), None
 
         start = jnp.zeros((size, num_actions(env)))

@@ -16,12 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.agents.action_values import CLAIM_RESETS, first_observations, greedy
+from seqrl_jax.agents.action_values import CLAIM_RESETS, best, first_observations, greedy
 from seqrl_jax.agents.base import Agent, Policy, Reads, horizon_class, refuse_short
 from seqrl_jax.agents.hyperparameters import hyperparameters
 from seqrl_jax.agents.rollout import Position, begin, collect
 from seqrl_jax.naming import check
-from seqrl_jax.networks.distributions import masked, uniform
+from seqrl_jax.networks.distributions import uniform
 from seqrl_jax.networks.experience import StepInput
 from seqrl_jax.settings import Count, Depth, Horizon
 from seqrl_jax.tasks.environment import Discrete, Environment, num_actions
@@ -132,26 +132,31 @@ class NaiveModel(Agent):
         def back(value: Array, t: Array) -> tuple[Array, Array]:
             q = reward + gamma * jnp.einsum("cao,co->ca", law, value[following])
             q = jnp.where(t < env.horizon(params), q, 0.0)
-            return jnp.max(masked(q, mask), -1), q
+            return best(q, mask), q
 
         return jax.lax.scan(back, jnp.zeros(len(contexts)), jnp.arange(self.horizon), reverse=True)[1]
 
     def policy(self, env: Environment, params: Any, state: NaiveState) -> Policy:
         q, mask = self.plan(env, params, state.counts), env.action_mask(params)
 
-        def act(key: Array, carry: tuple[Array, Array], inputs: StepInput) -> tuple[tuple[Array, Array], Array]:
+        def read(carry: tuple[Array, Array], inputs: StepInput) -> tuple[tuple[Array, Array], Array]:
             context, time = carry
             context = self._context(env, context, inputs.obs, inputs.first)
-            return (context, time + 1), greedy(q[jnp.minimum(time, self.horizon - 1), context], mask)
+            return (context, time + 1), q[jnp.minimum(time, self.horizon - 1), context]
 
-        return Policy(lambda: (jnp.int32(0), jnp.int32(0)), act)
+        def act(key: Array, carry: tuple[Array, Array], inputs: StepInput) -> tuple[tuple[Array, Array], Array]:
+            carry, here = read(carry, inputs)
+            return carry, greedy(here, mask)
+
+        value = lambda key, carry, inputs: best(read(carry, inputs)[1], mask)
+        return Policy(lambda: (jnp.int32(0), jnp.int32(0)), act, value)
 
     def claim(self, env: Environment, params: Any, state: NaiveState, key: Array) -> Array:
         obs = first_observations(env, params, key)
         nothing = jnp.zeros(CLAIM_RESETS, jnp.int32)
         first = self._context(env, nothing, obs, jnp.ones(CLAIM_RESETS, bool))
         q = self.plan(env, params, state.counts)[0]
-        return jnp.mean(jnp.max(masked(q[first], env.action_mask(params)), -1))
+        return jnp.mean(best(q[first], env.action_mask(params)))
 
     def refuses(self, env: Environment) -> str | None:
         if not isinstance(env.observation_space, Discrete):

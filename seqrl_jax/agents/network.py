@@ -184,17 +184,28 @@ def scale_outputs(weights: Weights, scale: Array) -> Weights:
     return {**weights, "params": {**weights["params"], "head": head}}
 
 
-def policy_of(step: Step, start: Carry, choose: Callable[[Array, Array], Array]) -> Policy:
+def policy_of(
+    step: Step,
+    start: Carry,
+    choose: Callable[[Array, Array], Array],
+    value: Callable[[Array], Array] | None = None,
+) -> Policy:
     """The policy of one environment that chooses by a network's outputs.
 
     Args: step: what acts. start: its carry [1, ...] before an episode. choose: (key, outputs [outputs]) -> action.
+        value: outputs [outputs] -> what is expected, where they tell.
     """
 
-    def act(key: Array, carry: Carry, inputs: StepInput) -> tuple[Carry, Array]:
+    def read(key: Array, carry: Carry, inputs: StepInput) -> tuple[Carry, Array]:
         carry, out = step(carry, jax.tree.map(lambda leaf: leaf[None], inputs), split_key_cheaply(key))
-        return carry, choose(key, out[0])
+        return carry, out[0]
 
-    return Policy(lambda: start, act)
+    def act(key: Array, carry: Carry, inputs: StepInput) -> tuple[Carry, Array]:
+        carry, out = read(key, carry, inputs)
+        return carry, choose(key, out)
+
+    expected = None if value is None else lambda key, carry, inputs: value(read(key, carry, inputs)[1])
+    return Policy(lambda: start, act, expected)
 
 
 def _draws(key: Array | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from seqrl_jax import estimators
-from seqrl_jax.agents.action_values import greedy, mean_over_actions, of_action, outputs_at_start
+from seqrl_jax.agents.action_values import best, greedy, mean_over_actions, of_action, outputs_at_start
 from seqrl_jax.agents.base import Policy
 from seqrl_jax.agents.exploration import EpsilonZ, ExplorationField
 from seqrl_jax.agents.hyperparameters import hyperparameters
@@ -40,7 +40,7 @@ from seqrl_jax.agents.rollout import (
     collect,
     measured,
 )
-from seqrl_jax.networks.distributions import Greedy, masked
+from seqrl_jax.networks.distributions import Greedy
 from seqrl_jax.networks.experience import Experience, StepInput
 from seqrl_jax.networks.module import Carry, Weights
 from seqrl_jax.settings import PositiveFloat, Share
@@ -91,7 +91,7 @@ class PQN(OnPolicy):
             r.reward / magnitude.value,
             bootstrap_discount(r, env.discount(params), self.bootstrap_truncated),
             estimators.on_policy(r.last, r.action == greedy(here, mask), falling(progress, 1.0, 0.0)),
-            jnp.max(masked(after, mask), -1),
+            best(after, mask),
             self.lambda_,
         )
 
@@ -121,11 +121,13 @@ class PQN(OnPolicy):
 
     def policy(self, env: Environment, params: Any, state: OnPolicyState) -> Policy:
         choose = lambda key, q: Greedy(q, env.action_mask(params)).mode()
-        return policy_of(acting(self.network_in(env), state.train.weights), self.memory.initial_carry(1), choose)
+        value = lambda q: state.magnitude.value * best(q, env.action_mask(params))
+        step = acting(self.network_in(env), state.train.weights)
+        return policy_of(step, self.memory.initial_carry(1), choose, value)
 
     def claim(self, env: Environment, params: Any, state: OnPolicyState, key: Array) -> Array:
         q = outputs_at_start(self.network_in(env), state.train.weights, env, params, key)
-        return state.magnitude.value * jnp.mean(jnp.max(masked(q, env.action_mask(params)), -1))
+        return state.magnitude.value * jnp.mean(best(q, env.action_mask(params)))
 
     def network_in(self, env: Environment) -> HistoryNetwork:
         """Outputs: action values in units of the largest return."""

@@ -201,13 +201,14 @@ class QLearning(AnnealedAgent, MemorylessAgent):
 
     def policy(self, env: Environment, params: Any, state: QState) -> Policy:
         choose = lambda key, out: self._choose(key, out, env.action_mask(params))
-        return policy_of(self.acting(env, params, state), self.memory.initial_carry(1), choose)
+        value = (lambda out: self._expected(env, params, state, out)) if self.target.is_return else None
+        return policy_of(self.acting(env, params, state), self.memory.initial_carry(1), choose, value)
 
     def claim(self, env: Environment, params: Any, state: QState, key: Array) -> Array | None:
         if not self.target.is_return:
             return None
-        q = self._values(outputs_at_start(self.network_in(env), state.train.weights, env, params, key))
-        return self._unit(state.magnitude) * jnp.mean(self.target.value(q, q, env.action_mask(params)))
+        out = outputs_at_start(self.network_in(env), state.train.weights, env, params, key)
+        return jnp.mean(self._expected(env, params, state, out))
 
     def acting(self, env: Environment, params: Any, state: QState) -> Step:
         """What acts: the network's outputs along an episode."""
@@ -305,6 +306,11 @@ class QLearning(AnnealedAgent, MemorylessAgent):
     def _choose(self, key: Array, out: Array, mask: Array) -> Array:
         policy = self.target.policy(self._values(out), mask)
         return policy.mode() if self.acts == "greedy" else policy.sample(seed=key)
+
+    def _expected(self, env: Environment, params: Any, state: QState, out: Array) -> Array:
+        """[...]: what is expected by outputs [..., A], in units of return."""
+        q = self._values(out)
+        return self._unit(state.magnitude) * self.target.value(q, q, env.action_mask(params))
 
     def _values(self, out: Array) -> Array:
         """Q in its unit, from the network's outputs."""

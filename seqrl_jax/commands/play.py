@@ -13,7 +13,7 @@ from seqrl_jax.figures import printable
 from seqrl_jax.naming import SpecError, lookup
 from seqrl_jax.tasks.environments import table
 from seqrl_jax.tasks.tabular import TabularPOMDP
-from seqrl_jax.tracks.episode import Moment, Step, episode
+from seqrl_jax.tracks.episode import Choice, Moment, Step, episode
 
 BELIEF = "?"
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{printable(task.name)}: {task.horizon} steps at most. {BELIEF} shows what a perfect memory believes.")
     steps: list[Step] = []
     try:
-        for step in episode(task, lambda moment, paid: (_asked(task, moment, paid), None), options.seed):
+        for step in episode(task, lambda moment, paid: Choice(_asked(task, moment, paid)), options.seed):
             steps.append(step)
     except _Left:
         return print("left")

@@ -20,7 +20,7 @@ from seqrl_jax.report.film import film
 from seqrl_jax.runs.programs import keep_compiled_programs
 from seqrl_jax.tasks.environments import table
 from seqrl_jax.tasks.tabular import TabularPOMDP
-from seqrl_jax.tracks.episode import Moment, Step, by_policy, episode
+from seqrl_jax.tracks.episode import Choice, Chooser, Moment, Step, by_policy, episode
 from seqrl_jax.tracks.evaluation import controller_policy
 
 LIKELY = 3
@@ -59,18 +59,21 @@ def _of(fitted: Fitted, path: Path, task: str) -> Policy:
     return fitted.policy
 
 
-def _random(task: TabularPOMDP, seed: int) -> Any:
+def _random(task: TabularPOMDP, seed: int) -> Chooser:
     rng, even = np.random.default_rng(seed), np.full(task.num_actions, 1 / task.num_actions)
-    return lambda moment, paid: (int(rng.integers(task.num_actions)), even)
+    return lambda moment, paid: Choice(int(rng.integers(task.num_actions)), even)
 
 
 def in_words(task: TabularPOMDP, step: Step) -> list[str]:
     """A step in words."""
     lines = [believed(task, step.moment)]
-    chances = step.probabilities
+    chances = step.choice.probabilities
     shares = "" if chances is None else f" ({', '.join(_shares(task, chances))})"
     cost = "" if not step.cost or step.cost < WORTH_SAYING else f", {step.cost:.4g} less than the best action"
     lines.append(f"     {printable(task.actions[step.action])}{shares}, paid {step.reward:.4g}{cost}")
+    if step.choice.expected is not None:
+        possible = "" if step.possible is None else f"; the best policy earns {step.possible:.4g}"
+        lines.append(f"     expects {step.choice.expected:.4g} from here on{possible}")
     return lines
 
 
@@ -96,17 +99,24 @@ def discounted(task: TabularPOMDP, steps: list[Step]) -> float:
 
 
 def parted(task: TabularPOMDP, steps: list[Step]) -> str:
-    """Where the policy first did what the belief does not advise."""
+    """Where the policy first did what the belief does not advise, and where its value is furthest from the belief's."""
     if steps[0].cost is None:
         return "its beliefs are too many to be listed, so that nothing is said of what actions cost"
     first = next((step for step in steps if (step.cost or 0) > WORTH_SAYING), None)
+    did = "no action was worse than another" if first is None else f"first worse than the best at t={first.moment.time}"
+    expecting = [(abs(step.apart), step) for step in steps if step.apart is not None]
+    if not expecting:
+        return did
+    apart, step = max(expecting, key=lambda pair: pair[0])
+    more = "too much" if (step.apart or 0) > 0 else "too little"
     return (
-        "no action was worse than another" if first is None else f"first worse than the best at t={first.moment.time}"
+        f"{did}; it expects {apart:.4g} {more} at t={step.moment.time}, where its value is furthest from the belief's"
     )
 
 
 def for_machines(task: TabularPOMDP, steps: list[Step]) -> dict[str, Any]:
-    """{"return", "steps": [{"time", "state", "observation", "belief", "action", "probabilities", "reward", "cost"}]}"""
+    """{"return", "steps": [{"time", "state", "observation", "belief", "action", "probabilities", "reward", "cost",
+    "expected", "possible"}]}"""
     return {
         "return": discounted(task, steps),
         "steps": [
@@ -117,10 +127,12 @@ def for_machines(task: TabularPOMDP, steps: list[Step]) -> dict[str, Any]:
                 "belief": {task.states[s]: float(step.moment.belief[s]) for s in np.flatnonzero(step.moment.belief)},
                 "action": task.actions[step.action],
                 "probabilities": None
-                if step.probabilities is None
-                else dict(zip(task.actions, step.probabilities.tolist(), strict=True)),
+                if step.choice.probabilities is None
+                else dict(zip(task.actions, step.choice.probabilities.tolist(), strict=True)),
                 "reward": step.reward,
                 "cost": step.cost,
+                "expected": step.choice.expected,
+                "possible": step.possible,
             }
             for step in steps
         ],

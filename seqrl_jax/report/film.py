@@ -44,7 +44,7 @@ def _frame(task: TabularPOMDP, step: Step, states: np.ndarray) -> np.ndarray:
     belief.set_xticks(np.arange(len(states)), [_short(task.states[s]) for s in states], rotation=90, fontsize=7)
     belief.set_title(f"t = {moment.time}: sees {_short(task.observations[moment.obs])}", fontsize=10)
     belief.set_ylabel("belief (orange: the state)")
-    chances = np.eye(task.num_actions)[step.action] if step.probabilities is None else step.probabilities
+    chances = np.eye(task.num_actions)[step.action] if step.choice.probabilities is None else step.choice.probabilities
     actions.bar(
         np.arange(task.num_actions),
         chances,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,14 +34,37 @@ class Moment:
     values: np.ndarray | None
 
 
+class Choice(NamedTuple):
+    """What is done at a moment. probabilities: [A], how often a policy takes each action, by draws; None of a person.
+    expected: what an agent expects to earn from here on; None of one that expects nothing."""
+
+    action: int
+    probabilities: np.ndarray | None = None
+    expected: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
-    """An action at a moment. probabilities: [A], how often the policy takes each, by draws; None of a person."""
+    """A choice at a moment, and what it was paid."""
 
     moment: Moment
-    action: int
+    choice: Choice
     reward: float
-    probabilities: np.ndarray | None = None
+
+    @property
+    def action(self) -> int:
+        return self.choice.action
+
+    @property
+    def possible(self) -> float | None:
+        """What the best policy earns from this belief on."""
+        return None if self.moment.values is None else float(self.moment.values.max())
+
+    @property
+    def apart(self) -> float | None:
+        """By how much what is expected exceeds that."""
+        expected, possible = self.choice.expected, self.possible
+        return None if expected is None or possible is None else expected - possible
 
     @property
     def cost(self) -> float | None:
@@ -49,8 +73,8 @@ class Step:
         return None if values is None else float(values.max() - values[self.action])
 
 
-Chooser = Callable[[Moment, float | None], tuple[int, np.ndarray | None]]
-"""(the moment, what the last action was paid) -> an action, and the probabilities of all."""
+Chooser = Callable[[Moment, float | None], Choice]
+"""(the moment, what the last action was paid) -> what is done."""
 
 
 def episode(task: TabularPOMDP, choose: Chooser, seed: int) -> Iterator[Step]:
@@ -65,10 +89,11 @@ def episode(task: TabularPOMDP, choose: Chooser, seed: int) -> Iterator[Step]:
     for time, key in enumerate(keys):
         values = None if advice is None or node is None else advice.action_values(time, node)
         moment = Moment(time, int(state.number), int(obs), np.asarray(belief), values)
-        action, probabilities = choose(moment, paid)
+        choice = choose(moment, paid)
+        action = choice.action
         after = step(key, state, jnp.int32(action), params)
         paid = float(after.reward)
-        yield Step(moment, action, paid, probabilities)
+        yield Step(moment, choice, paid)
         if after.terminated or after.truncated:
             return
         belief = update(params, belief, jnp.int32(action), after.obs)
@@ -81,17 +106,19 @@ def by_policy(task: TabularPOMDP, policy: Policy, seed: int) -> Chooser:
     env = tabular_env(task)
     act = jax.jit(policy.act)
     draw = jax.jit(jax.vmap(lambda key, carry, inputs: policy.act(key, carry, inputs)[1], (0, None, None)))
+    expect = None if policy.value is None else jax.jit(policy.value)
     carry, action, key = policy.initial_carry(), 0, jax.random.key(seed)
 
-    def choose(moment: Moment, paid: float | None) -> tuple[int, np.ndarray]:
+    def choose(moment: Moment, paid: float | None) -> Choice:
         nonlocal carry, action, key
         key, act_key, draw_key = jax.random.split(key, 3)
         obs = jnp.int32(moment.obs)
         inputs = first_inputs(env, obs) if paid is None else _inputs(obs, action, paid)
         drawn = np.asarray(draw(jax.random.split(draw_key, DRAWS), carry, inputs))
+        expected = None if expect is None else float(expect(act_key, carry, inputs))
         carry, chosen = act(act_key, carry, inputs)
         action = int(chosen)
-        return action, np.bincount(drawn, minlength=task.num_actions) / DRAWS
+        return Choice(action, np.bincount(drawn, minlength=task.num_actions) / DRAWS, expected)
 
     return choose
 

@@ -197,6 +197,14 @@ def test_targets_see_the_first_observation(spec):
         np.testing.assert_allclose(q[1, 0], [cue == 0, cue == 1], atol=0.05)
     claim = agent.claim(env, params, state, jax.random.key(1))
     np.testing.assert_allclose(claim, 0.5, atol=0.05)
+    policy = agent.policy(env, params, state)
+    step = jax.jit(lambda *at: (policy.value(*at), policy.act(*at)[0]))
+    for cue in (0, 1):
+        carry = policy.initial_carry()
+        for obs, is_first, worth in ((cue, True, 0.5), (2, False, 1.0)):
+            inputs = StepInput(jnp.int32(obs), jnp.bool_(is_first), jnp.int32(0), jnp.float32(0))
+            expected, carry = step(jax.random.key(0), carry, inputs)
+            np.testing.assert_allclose(expected, worth, atol=0.05)
 
 
 def test_q_of_the_observation_claims_what_it_does_not_earn():
