@@ -18,7 +18,7 @@ def spoken_by_anyone(known: Known, spelling: Spelling) -> tuple[Spoken, Log]:
     said = spelled(log, spelling)
     zeros = np.zeros(said.own.shape, np.float32)
     made = Spoken(said.symbol, said.own, said.node, said.reward, zeros, zeros, said.turn, said.valid)
-    return jax.tree.map(jnp.asarray, made), log
+    return jax.device_put(made), log
 
 
 def nodes_of(known: Known, log: Log) -> np.ndarray:
@@ -73,5 +73,5 @@ def learned_tables(loss, histories: Histories, num_symbols: int, steps: int = 15
         change, state = optimiser.update(gradient, state)
         return (optax.apply_updates(tables, change), state), None
 
-    run = jax.jit(lambda carry: jax.lax.scan(step, carry, length=steps)[0])
-    return judging(run((tables, optimiser.init(tables)))[0])
+    run = jax.jit(lambda tables: jax.lax.scan(step, (tables, optimiser.init(tables)), length=steps)[0][0])
+    return judging(run(tables))

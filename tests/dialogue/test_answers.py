@@ -1,21 +1,23 @@
 """Utterances that are said anew at turns of earlier dialogues."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dialogue import compiled
 
 from seqrl_jax.dialogue.answers import answers
 from seqrl_jax.dialogue.conversation import unspoken
 from seqrl_jax.dialogue.methods import make_method
-from seqrl_jax.dialogue.online import steps_of
-from seqrl_jax.dialogue.reader import predictions
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import spelling
 
 NUMBER = 3000
 
 
+@partial(jax.jit, static_argnums=1)
 def noisy(weights, number):
     return jax.tree.map(lambda leaf: leaf + 1.5 * jax.random.normal(jax.random.key(number), leaf.shape), weights)
 
@@ -26,7 +28,7 @@ def spoken(request):
     game = make_game("negotiation:turns=3")
     method = make_method(f"pg_group:view={request.param},width=8,groups=3")
     symbols = spelling(game, request.param)
-    first = method.begin(symbols, None, jax.random.key(0)).weights
+    first = compiled.begin(method, symbols, None, jax.random.key(0)).weights
     weights = noisy(first, 1)
 
     @jax.jit
@@ -66,14 +68,19 @@ def test_its_symbols_are_drawn_by_the_talkers_law(spoken):
     """Read again they have the log-probabilities with which they were said, and the mean of p(symbol) - sum p^2 is 0,
     but for 5 standard errors."""
     method, game, symbols, weights, _, anew = spoken
-    steps = steps_of(anew, game, symbols)
-    law = method.law(predictions(method.reader(symbols), weights, steps.symbols), steps.legal)
+    steps = compiled.steps_of(anew, game, symbols)
+
+    @jax.jit
+    def read(weights):
+        law = method.law(compiled.read(method.reader(symbols), weights, steps.symbols), steps.legal)
+        return law.log_prob(steps.symbol), law.probs
+
     own = np.asarray(steps.own)
-    log_prob = np.asarray(law.log_prob(steps.symbol))[own]
+    log_prob, probs = (np.asarray(leaf)[own] for leaf in read(weights))
     np.testing.assert_allclose(log_prob, np.asarray(steps.log_prob)[own], atol=1e-4)
-    above = np.exp(log_prob) - np.square(np.asarray(law.probs)).sum(-1)[own]
+    above = np.exp(log_prob) - np.square(probs).sum(-1)
     assert abs(above.mean()) < 5 * above.std() / len(above) ** 0.5
-    assert np.asarray(law.probs)[own].max(-1).mean() > 0.4, "not all is equally likely"
+    assert probs.max(-1).mean() > 0.4, "not all is equally likely"
 
 
 def test_all_turns_are_alike_likely(spoken):

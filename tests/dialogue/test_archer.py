@@ -1,20 +1,20 @@
 """A critic of utterances that learns from earlier dialogues what the actor's talk is worth now."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dialogue import compiled
 from dialogue.enumerated import Histories, learned_tables, nodes_of, spoken_by_anyone, values_of
 from noise import shaken
 
 from seqrl_jax.dialogue.answers import answers
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.methods import make_method
-from seqrl_jax.dialogue.online import steps_of
 from seqrl_jax.dialogue.registry import make_game
-from seqrl_jax.dialogue.utterance_critic import of_turns
 from seqrl_jax.dialogue.views import spelling
 
 VIEWS = pytest.mark.parametrize("view", ["utterance", "token"])
@@ -51,12 +51,12 @@ def test_tables_end_at_the_values_of_the_actor_and_not_of_who_spoke(view):
     counts = np.random.default_rng(0).geometric(0.4, (2, *known.beliefs.graph.reward.shape))
     law = counts / counts.sum(-1, keepdims=True)
     made, log = spoken_by_anyone(known, symbols)
-    steps = steps_of(made, known.game, symbols)
-    anew = steps_of(said_anew(made, symbols, nodes_of(known, log), counts), known.game, symbols)
+    steps = compiled.steps_of(made, known.game, symbols)
+    anew = compiled.steps_of(said_anew(made, symbols, nodes_of(known, log), counts), known.game, symbols)
     histories = Histories()
     histories(steps.symbols), histories(anew.symbols)
     loss = lambda critic, target: method.critic_loss(critic, target, steps, anew)
-    found = of_turns(learned_tables(loss, histories, symbols.num_symbols)(steps.symbols), steps)
+    found = compiled.of_turns(learned_tables(loss, histories, symbols.num_symbols)(steps.symbols), steps)
     exact = values_of(known, log, law)
     np.testing.assert_allclose(found, exact, atol=4e-3)
     anyone = values_of(known, log, np.full(law.shape, 1 / law.shape[-1]))
@@ -69,20 +69,26 @@ def begun(**settings):
     method = make_method("archer:view=utterance,width=8,groups=3,members=2,remembered=3,batch=16,critic_steps=1")
     method = dataclasses.replace(method, **settings)
     symbols = spelling(game, "utterance")
-    training = method.begin(symbols, None, jax.random.key(0))
-    noisy = shaken(training.weights, 0.3)
-    training = training._replace(weights=noisy)
-    return method, game, symbols, training, method.talked(game, symbols, noisy, jax.random.key(2))[0]
+    training = compiled.begin(method, symbols, None, jax.random.key(0))
+    training = training._replace(weights=shaken(training.weights, 0.3))
+    talked = jax.jit(lambda weights, key: method.talked(game, symbols, weights, key)[0])
+    return method, game, symbols, training, talked(training.weights, jax.random.key(2))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def evaluated(method, game, symbols, made, training, key):
+    """The training after the critic has learned, and what the actor learns at."""
+    return method.evaluated(game, symbols, made, training, key)
 
 
 def test_the_target_network_follows_the_critic_and_the_actor_stays():
     """After one step it has gone a tenth of the way."""
     method, game, symbols, before, made = begun(polyak=0.1)
-    after, _ = method.evaluated(game, symbols, made, before, jax.random.key(3))
-    way = lambda target, critic: 0.9 * target + 0.1 * critic
+    after, _ = evaluated(method, game, symbols, made, before, jax.random.key(3))
+    way = lambda target, critic: 0.9 * np.asarray(target) + 0.1 * np.asarray(critic)
     expected = jax.tree.map(way, before.target, after.weights.critic)
     jax.tree.map(lambda found, leaf: np.testing.assert_allclose(found, leaf, atol=1e-6), after.target, expected)
-    moved = lambda one, other: any(jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), one, other)))
+    moved = lambda one, other: any(jax.tree.leaves(jax.tree.map(lambda a, b: not np.array_equal(a, b), one, other)))
     assert moved(before.weights.critic, after.weights.critic)
     assert not moved(before.weights.actor, after.weights.actor)
 
@@ -91,12 +97,13 @@ def test_what_is_remembered_are_the_last_updates_and_nothing_else():
     """Blocks that carry their number: after five of them the last three. Until then turns are those of dialogues that
     were spoken."""
     method, game, symbols, training, made = begun()
-    learn = jax.jit(lambda training, made: method.evaluated(game, symbols, made, training, jax.random.key(4)))
     talker = method.talker(symbols, training.weights)
+    say = jax.jit(lambda past, key: answers(past, 50, symbols, talker, key))
     for number in range(1, 6):
-        training, past = learn(training, made._replace(logged=jnp.full(made.logged.shape, number, jnp.float32)))
+        numbered = made._replace(logged=jnp.asarray(np.full(made.logged.shape, number, np.float32)))
+        training, past = evaluated(method, game, symbols, numbered, training, jax.random.key(4))
         last = set(range(max(1, number - 2), number + 1))
         assert set(np.asarray(past.logged).ravel()) - {0.0} == last
-        anew = answers(past, 50, symbols, talker, jax.random.key(number))
+        anew = say(past, jax.random.key(number))
         assert np.asarray(anew.own).any(1).all()
     assert len(past.symbol) == 3 * 6

@@ -32,6 +32,13 @@ from seqrl_jax.dialogue.cooperative.team import NOTHING
 from seqrl_jax.naming import SpecError
 from seqrl_jax.networks import GRU
 
+# Compiled as wholes: operation by operation, each of a hundred would be a program of its own.
+BEGUN = jax.jit(lambda team: team.first_weights(jax.random.key(0)), static_argnums=0)
+CHANCES = jax.jit(uniform_chances, static_argnums=(1, 2))
+CONVERSED, TRANSCRIPT, MEANING = (jax.jit(part, static_argnums=0) for part in (converse, transcript, meaning))
+ACCURACY, INFORMATION = (jax.jit(part, static_argnums=0) for part in (accuracy, best_information))
+DISENTANGLEMENT = jax.jit(disentanglement)
+
 
 def recited(log_probs, symbol):
     """What is given is said."""
@@ -105,19 +112,19 @@ class Silent(Written):
 )
 def test_teams_written_by_hand_score_what_they_must(team, both, one, informed):
     """One who guesses the first value of both attributes is right about one object in four each."""
-    weights = team.first_weights(jax.random.key(0))
+    weights = BEGUN(team)
     objects = jnp.asarray(team.world.objects)
-    spoken = transcript(team, weights, objects)
+    spoken = TRANSCRIPT(team, weights, objects)
     assert len(spoken.tasks) == 64 * 6
-    assert accuracy(team.world, spoken) == pytest.approx((both, one))
-    chances = uniform_chances(jax.random.key(1), team, len(spoken.tasks))
-    dialogue = converse(team, weights, spoken.objects, spoken.tasks, chances)
+    assert ACCURACY(team.world, spoken) == pytest.approx((both, one))
+    chances = CHANCES(jax.random.key(1), team, len(spoken.tasks))
+    dialogue = CONVERSED(team, weights, spoken.objects, spoken.tasks, chances)
     assert float(team.world.reward(dialogue.guess.symbol, spoken.objects, spoken.tasks).mean()) == pytest.approx(both)
     np.testing.assert_allclose(dialogue.log_prob, 0, atol=1e-6)
     np.testing.assert_allclose(dialogue.entropy, 0, atol=1e-6)
-    means = meaning(team, spoken)
-    assert float(disentanglement(means)) == pytest.approx(informed, abs=1e-5)
-    np.testing.assert_allclose(best_information(team.world, means), informed, atol=1e-5)
+    means = MEANING(team, spoken)
+    assert float(DISENTANGLEMENT(means)) == pytest.approx(informed, abs=1e-5)
+    np.testing.assert_allclose(INFORMATION(team.world, means), informed, atol=1e-5)
     np.testing.assert_allclose(means.share, 1 / 3, atol=1e-6)
 
 
@@ -125,9 +132,9 @@ def test_teams_written_by_hand_score_what_they_must(team, both, one, informed):
 def test_entropies_are_shares_of_what_the_symbols_allow(symbols):
     """Who says anything with equal chance has a share of one in each of two questions, answers and guesses."""
     team = Team(questions=symbols[0], answers=symbols[1])
-    weights = jax.tree.map(jnp.zeros_like, team.first_weights(jax.random.key(0)))
+    weights = jax.tree.map(np.zeros_like, BEGUN(team))
     objects, tasks = jnp.zeros((5, 3), jnp.int32), jnp.arange(5)
-    dialogue = converse(team, weights, objects, tasks, uniform_chances(jax.random.key(1), team, 5))
+    dialogue = CONVERSED(team, weights, objects, tasks, CHANCES(jax.random.key(1), team, 5))
     np.testing.assert_allclose(dialogue.entropy, 6, rtol=1e-6)
 
 
@@ -169,7 +176,7 @@ def test_symbols_are_drawn_with_their_probabilities():
 
 def test_the_questioner_sees_the_task_and_what_was_said_but_no_object():
     team = Team(World(3, 2), questions=2, answers=3, width=8)
-    weights = team.first_weights(jax.random.key(0))
+    weights = BEGUN(team)
     objects, tasks = jnp.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]]), jnp.array([0, 0, 1])
     read = recital(team, weights, objects, tasks)
     speech = lambda *said: read(jnp.broadcast_to(jnp.array(said)[:, None], (6, 3)))
@@ -192,7 +199,7 @@ def test_without_memory_an_answer_depends_on_the_question_and_the_object_alone(r
     """Over all that may be said in the round before, for all objects and tasks."""
     team = Team(World(3, 2), questions=2, answers=3, remembers=remembers, width=8)
     objects, tasks = team.world.cases(jnp.asarray(team.world.objects))
-    read = jax.vmap(recital(team, team.first_weights(jax.random.key(0)), objects, tasks))
+    read = jax.vmap(recital(team, BEGUN(team), objects, tasks))
     scripts = every_script(2, 3, 2, 3, 1, 1)
     log_prob = np.asarray(read(jnp.broadcast_to(scripts, (*scripts.shape[:2], len(tasks)))).answer.log_prob)
     # [first question, first answer, question, answer, round, object, task]
@@ -206,9 +213,9 @@ def test_without_memory_an_answer_depends_on_the_question_and_the_object_alone(r
 
 def test_no_gradient_passes_from_one_to_the_other():
     team = Team(World(2, 2), questions=2, answers=2, width=4)
-    weights = team.first_weights(jax.random.key(0))
+    weights = BEGUN(team)
     objects, tasks = team.world.cases(jnp.asarray(team.world.objects))
-    chances = uniform_chances(jax.random.key(1), team, len(tasks))
+    chances = CHANCES(jax.random.key(1), team, len(tasks))
     # Of the log-probabilities of questions, answers and guesses.
     spoken = lambda weights: jnp.stack(
         [part.log_prob.sum() for part in converse(team, weights, objects, tasks, chances)]
@@ -238,7 +245,8 @@ def test_draws_have_the_score_and_the_gradient_of_all_dialogues(rounds, members)
     (false alarm 1e-6), and the whole nearly parallel."""
     team = Team(World(2, 2), questions=2, answers=2, rounds=rounds, width=4, remembers=True)
     method = Reinforce(members=members)
-    weights = jax.tree.map(lambda leaf: 2 * leaf, team.first_weights(jax.random.key(3)))
+    double = lambda key: jax.tree.map(lambda leaf: 2 * leaf, team.first_weights(key))
+    weights = jax.jit(double)(jax.random.key(3))
     objects, tasks = team.world.cases(jnp.asarray(team.world.objects))
     scripts = every_script(*[2, 2] * rounds, 4, 4)
     scripts = jnp.broadcast_to(scripts, (*scripts.shape[:2], len(tasks)))
@@ -280,19 +288,19 @@ def test_draws_have_the_score_and_the_gradient_of_all_dialogues(rounds, members)
 def test_greedy_agents_are_the_limit_of_drawn_ones():
     """With the last layers' weights a hundred thousandfold, what is drawn is what is likeliest."""
     team = Team(World(3, 3), width=16)
-    weights = team.first_weights(jax.random.key(0))
+    weights = BEGUN(team)
     sharp = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf if "memory" in jax.tree_util.keystr(path) else 1e5 * leaf, weights
+        lambda path, leaf: leaf if "memory" in jax.tree_util.keystr(path) else 1e5 * np.asarray(leaf), weights
     )
     objects = jnp.asarray(team.world.objects)
-    spoken = transcript(team, weights, objects)
-    chances = uniform_chances(jax.random.key(1), team, len(spoken.tasks))
-    sharply, loosely = (converse(team, each, spoken.objects, spoken.tasks, chances) for each in (sharp, weights))
+    spoken = TRANSCRIPT(team, weights, objects)
+    chances = CHANCES(jax.random.key(1), team, len(spoken.tasks))
+    sharply, loosely = (CONVERSED(team, each, spoken.objects, spoken.tasks, chances) for each in (sharp, weights))
     for best, drawn_sharply, drawn_loosely in zip(spoken.dialogue, sharply, loosely, strict=True):
-        agree = lambda said, best=best: float((said.symbol == best.symbol).mean())
+        agree = lambda said, best=best: float(np.mean(np.asarray(said.symbol) == np.asarray(best.symbol)))
         assert agree(drawn_sharply) > 0.99 > agree(drawn_loosely)
     reward = team.world.reward(sharply.guess.symbol, spoken.objects, spoken.tasks).mean()
-    assert float(accuracy(team.world, spoken).both) == pytest.approx(float(reward), abs=0.01)
+    assert float(ACCURACY(team.world, spoken).both) == pytest.approx(float(reward), abs=0.01)
 
 
 def spelled(world, question, answer):
@@ -314,8 +322,8 @@ def test_languages_mean_what_they_were_made_to_mean():
     in_turn = lambda t, thing, task: world.tasks[task][t]
 
     def judged(question, answer):
-        means = meaning(team, spelled(world, question, answer))
-        return [float(disentanglement(means)), *map(float, best_information(world, means))]
+        means = MEANING(team, spelled(world, question, answer))
+        return [float(DISENTANGLEMENT(means)), *np.asarray(INFORMATION(world, means)).tolist()]
 
     compositional = judged(in_turn, lambda t, thing, task: thing[world.tasks[task][t]])
     assert compositional == pytest.approx([1, 1, 1, 1], abs=1e-5)

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from dialogue import compiled
 
 from seqrl_jax.dialogue.backups import Expectile, Max, Own, Return, Sarsa, Soft
 from seqrl_jax.dialogue.conversation import converse
-from seqrl_jax.dialogue.data import batch_of, data_of, merits
+from seqrl_jax.dialogue.data import data_of, merits
 from seqrl_jax.dialogue.decisions import at_next_decision, return_to_go
 from seqrl_jax.dialogue.exact import Known, action_values, evaluated, softly_improved
 from seqrl_jax.dialogue.logs import Log, logged
@@ -24,6 +25,9 @@ from seqrl_jax.dialogue.saying import Actor, BestOf, Distilled, Greedy, Perturbe
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.values import Values
 from seqrl_jax.dialogue.views import spelling, symbol_values
+
+losses = jax.jit(lambda method, outputs, target, batch: method.loss(outputs, target, batch), static_argnums=0)
+"""The loss and its metrics, one program."""
 
 
 def random_steps(seed, length=9, batch=4):
@@ -95,8 +99,8 @@ def listed(game):
 def learned(method, game, steps=1000):
     """The outputs of a table over histories after full passes over the listed log, and the histories' numbers."""
     symbols = spelling(game, method.view)
-    data = jax.tree.map(jnp.asarray, data_of(listed(game), symbols, game.task.discount))
-    symbol, batch = batch_of(data, symbols, jnp.arange(data.symbol.shape[0]))
+    data = jax.device_put(data_of(listed(game), symbols, game.task.discount))
+    symbol, batch = compiled.batch_of(data, symbols, jnp.arange(data.symbol.shape[0]))
     said, own = np.asarray(symbol), np.asarray(batch.own)
     number: dict[bytes, int] = {}
     at = np.array(
@@ -117,8 +121,8 @@ def learned(method, game, steps=1000):
         change, state = optimiser.update(gradient, state)
         return (optax.apply_updates(tables, change), state), None
 
-    (tables, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, length=steps))((tables, optimiser.init(tables)))
-    return tables, number, symbols, float(data.unit), own
+    run = jax.jit(lambda tables: jax.lax.scan(step, (tables, optimiser.init(tables)), length=steps)[0][0])
+    return run(tables), number, symbols, float(data.unit), own
 
 
 @pytest.fixture(scope="module")
@@ -254,8 +258,8 @@ def test_who_repeats_the_logs_pays_nothing_for_it():
     """At beta = 0 the soft value is that of the law itself, whatever logarithms round to."""
     game = make_game("negotiation")
     symbols = spelling(game, "utterance")
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 50, 1), symbols, 1.0))
-    _, batch = batch_of(data, symbols, jnp.arange(50))
+    data = jax.device_put(data_of(logged(game, 50, 1), symbols, 1.0))
+    _, batch = compiled.batch_of(data, symbols, jnp.arange(50))
     draw = np.random.default_rng(0).normal(size=(2, *batch.symbol.shape, symbols.num_symbols))
     outputs = {"policy": jnp.asarray(5 * draw[0], jnp.float32), "q": jnp.asarray(draw[1], jnp.float32)}
     soft, own = (Values(towards=towards, says=Perturbed(0.0)) for towards in (Soft(), Own()))
@@ -272,17 +276,17 @@ def test_conservatism_lowers_what_was_not_said_alone():
     own law, and pushes a symbol that was never said down."""
     game = make_game("twenty_questions:objects=2,turns=2")
     symbols = spelling(game, "utterance")
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 64, 0), symbols, 1.0))
-    _, batch = batch_of(data, symbols, jnp.arange(64))
+    data = jax.device_put(data_of(logged(game, 64, 0), symbols, 1.0))
+    _, batch = compiled.batch_of(data, symbols, jnp.arange(64))
     rng = np.random.default_rng(0)
     shape = (*batch.symbol.shape, symbols.num_symbols)
     outputs = {"q": jnp.asarray(rng.normal(size=shape)), "policy": jnp.zeros(shape), "v": jnp.zeros((*shape[:-1], 1))}
-    metrics = Values(conservatism=0.7).loss(outputs, outputs, batch).metrics
+    metrics = losses(Values(conservatism=0.7), outputs, outputs, batch).metrics
     own, legal = np.asarray(batch.own), np.asarray(batch.legal)
-    q = np.asarray(outputs["q"])
+    q, said = np.asarray(outputs["q"]), np.asarray(batch.symbol)
     total = 0.0
     for t, b in zip(*np.nonzero(own), strict=True):
-        total += np.log(np.exp(q[t, b][legal[t, b]]).sum()) - q[t, b, int(batch.symbol[t, b])]
+        total += np.log(np.exp(q[t, b][legal[t, b]]).sum()) - q[t, b, said[t, b]]
     assert float(metrics["conservative_loss"]) == pytest.approx(0.7 * total / own.sum(), rel=1e-4)
 
 
@@ -290,17 +294,18 @@ def test_the_expectile_loss_weighs_errors_by_their_sign():
     """|tau - 1(u < 0)| u^2 of u = Q'(a) - V, entry by entry (Kostrikov et al., 2022, eq. 5)."""
     game = make_game("negotiation")
     symbols = spelling(game, "utterance")
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 32, 0), symbols, 1.0))
-    _, batch = batch_of(data, symbols, jnp.arange(32))
+    data = jax.device_put(data_of(logged(game, 32, 0), symbols, 1.0))
+    _, batch = compiled.batch_of(data, symbols, jnp.arange(32))
     rng = np.random.default_rng(0)
     draw = lambda size: jnp.asarray(rng.normal(size=(*batch.symbol.shape, size)))
     outputs, target = (
         {"q": draw(symbols.num_symbols), "policy": draw(symbols.num_symbols), "v": draw(1)} for _ in "ab"
     )
-    found = Values(towards=Expectile(0.8)).loss(outputs, target, batch).metrics["value_loss"]
-    total, own = 0.0, np.asarray(batch.own)
+    found = losses(Values(towards=Expectile(0.8)), outputs, target, batch).metrics["value_loss"]
+    total, own, said = 0.0, np.asarray(batch.own), np.asarray(batch.symbol)
+    q, v = np.asarray(target["q"]), np.asarray(outputs["v"])
     for t, b in zip(*np.nonzero(own), strict=True):
-        error = float(target["q"][t, b, batch.symbol[t, b]] - outputs["v"][t, b, 0])
+        error = float(q[t, b, said[t, b]] - v[t, b, 0])
         total += abs(0.8 - (error < 0)) * error**2
     assert float(found) == pytest.approx(total / own.sum(), rel=1e-4)
 
@@ -321,8 +326,8 @@ def bargained():
     """(symbols, the batch of 16 dialogues of a negotiation), word by word."""
     game = make_game("negotiation")
     symbols = spelling(game, "token")
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 16, 1), symbols, 1.0))
-    return symbols, batch_of(data, symbols, jnp.arange(16))[1]
+    data = jax.device_put(data_of(logged(game, 16, 1), symbols, 1.0))
+    return symbols, compiled.batch_of(data, symbols, jnp.arange(16))[1]
 
 
 @pytest.mark.parametrize(
@@ -342,19 +347,15 @@ def bargained():
 def test_padding_changes_nothing(method, bargained):
     """Places behind a dialogue's end, whatever the outputs are there, even no numbers."""
     symbols, batch = bargained
+    padded = lambda leaf, by: np.concatenate([leaf, np.full((5, *leaf.shape[1:]), by, leaf.dtype)])
     longer = batch._replace(
-        **{
-            name: jnp.concatenate(
-                [getattr(batch, name), jnp.zeros((5, *getattr(batch, name).shape[1:]), getattr(batch, name).dtype)]
-            )
-            for name in ("symbol", "own", "legal", "reward", "onward")
-        }
+        **{name: padded(getattr(batch, name), 0) for name in ("symbol", "own", "legal", "reward", "onward")}
     )
     rng = np.random.default_rng(2)
-    draw = lambda size: jnp.asarray(rng.normal(size=(*batch.symbol.shape, size)))
+    draw = lambda size: rng.normal(size=(*batch.symbol.shape, size)).astype(np.float32)
     outputs = {name: draw(size) for name, size in method.heads(symbols.num_symbols)}
-    behind = {name: jnp.concatenate([leaf, jnp.full((5, *leaf.shape[1:]), jnp.nan)]) for name, leaf in outputs.items()}
-    loss = jax.jit(lambda outputs, batch: method.loss(outputs, outputs, batch).loss)
+    behind = {name: padded(leaf, np.nan) for name, leaf in outputs.items()}
+    loss = lambda outputs, batch: losses(method, outputs, outputs, batch).loss
     np.testing.assert_allclose(loss(outputs, batch), loss(behind, longer), rtol=1e-5)
 
 
@@ -362,17 +363,16 @@ def test_filtered_imitation_copies_the_best_alone():
     game = make_game("negotiation")
     symbols = spelling(game, "utterance")
     log = logged(game, 200, 1)
-    data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0))
-    _, batch = batch_of(data, symbols, jnp.arange(200))
+    data = jax.device_put(data_of(log, symbols, 1.0))
+    _, batch = compiled.batch_of(data, symbols, jnp.arange(200))
     outputs = {"policy": jnp.asarray(np.random.default_rng(0).normal(size=(*batch.symbol.shape, symbols.num_symbols)))}
     earned = log.returns(1.0)
     best = np.flatnonzero([(earned < one - 1e-6).mean() >= 0.8 for one in earned])
     assert 0 < len(best) <= 40
-    _, chosen = batch_of(data, symbols, jnp.asarray(best))
-    kept = {"policy": outputs["policy"][:, best]}
-    np.testing.assert_allclose(
-        Imitation(best=0.2).loss(outputs, outputs, batch).loss, Imitation().loss(kept, kept, chosen).loss, rtol=1e-5
-    )
+    _, chosen = compiled.batch_of(data, symbols, jnp.asarray(best))
+    kept = {"policy": np.asarray(outputs["policy"])[:, best]}
+    found, expected = losses(Imitation(best=0.2), outputs, outputs, batch), losses(Imitation(), kept, kept, chosen)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def test_every_method_trains_and_talks(name, view, seen):
     game, log = seen
     method = make_method(f"{name}:view={view},width=8")
     symbols = spelling(game, view)
-    data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0, method.sees_state))
+    data = jax.device_put(data_of(log, symbols, 1.0, method.sees_state))
 
     @jax.jit
     def run(key):
@@ -448,20 +448,21 @@ def test_what_is_promised_is_q_of_the_first_symbol_said(game, view):
     """Of any weights, read symbol by symbol up to there."""
     method = make_method(f"ilql:view={view},width=8,beta=1")
     symbols = spelling(game.game, view)
-    weights = first_weights(method.reader(symbols), jax.random.key(0))
+    weights = jax.jit(first_weights, static_argnums=0)(method.reader(symbols), jax.random.key(0))
     rng = np.random.default_rng(1)
     noise = lambda leaf: (0.3 * rng.normal(size=leaf.shape)).astype(np.float32)
     weights = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) + noise(leaf)), weights)
     keys = jax.random.split(jax.random.key(2), 20)
     talker, hear = method.talker(symbols, weights), jax.jit(method.listener(symbols, weights))
     spoken = jax.jit(jax.vmap(lambda key: converse(key, key, game.game, symbols, talker)))(keys)
-    promised = np.asarray(method.promised(symbols, weights, spoken.symbol, spoken.own))
+    promise = jax.jit(lambda symbol, own: method.promised(symbols, weights, symbol, own))
+    promised = np.asarray(promise(spoken.symbol, spoken.own))
     for symbol, own, value in zip(np.asarray(spoken.symbol), np.asarray(spoken.own), promised, strict=True):
         carry, first = method.memory.initial_carry(1), int(own.argmax())
         assert first > 0
         for place in range(first):
             carry, outputs = hear(carry, jnp.array([symbol[place]]), jnp.array([place == 0]))
-        assert value == pytest.approx(float(outputs["q"][0, symbol[first]]), abs=1e-5)
+        assert value == pytest.approx(float(np.asarray(outputs["q"])[0, symbol[first]]), abs=1e-5)
     assert len(set(promised.round(5))) > 1
     assert make_method(f"kl_control:view={view}").promised(symbols, weights, spoken.symbol, spoken.own) is None
     assert make_method(f"bc:view={view}").promised(symbols, weights, spoken.symbol, spoken.own) is None
@@ -473,7 +474,7 @@ def test_who_copies_the_logs_earns_what_they_earn():
     known = Known(make_game("negotiation"))
     method = make_method("bc:view=utterance,updates=1500")
     symbols = spelling(known.game, "utterance")
-    data = jax.tree.map(jnp.asarray, data_of(logged(known.game, 20_000, 0), symbols, 1.0))
+    data = jax.device_put(data_of(logged(known.game, 20_000, 0), symbols, 1.0))
 
     @jax.jit
     def run(key):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dialogue import compiled
 from noise import shaken
 
 from seqrl_jax.dialogue.advantages import Anchored, LearnedValue, LeaveOneOut, ReturnToGo, Steps, Talking
@@ -52,6 +53,11 @@ def made(seed=0, turns=3, words=2, groups=2, discount=1.0):
     return steps, by_turn, lasting
 
 
+def advantages(advantage, steps, value):
+    """What an advantage says of dialogues, and what a value is fitted to, in one program."""
+    return jax.jit(lambda value: advantage.of(steps, value, MEMBERS))(value.astype(np.float32))
+
+
 @pytest.mark.parametrize("discount", [1.0, 0.7])
 @pytest.mark.parametrize("advantage", [LeaveOneOut(), Talking()])
 def test_a_turn_is_compared_with_its_groups(advantage, discount):
@@ -69,7 +75,7 @@ def test_a_turn_is_compared_with_its_groups(advantage, discount):
             elif talks[t, i]:
                 total += by_turn[t, i] - np.mean([by_turn[t, j] for j in mates if talks[t, j]])
             expected[t, i] = discount**t * total
-    found = np.asarray(advantage.of(steps, jnp.zeros(steps.own.shape), MEMBERS)[0])
+    found = np.asarray(advantages(advantage, steps, np.zeros(steps.own.shape))[0])
     own, turn = np.asarray(steps.own), np.asarray(steps.turn)
     for t, i in zip(*np.nonzero(own), strict=True):
         assert found[t, i] == pytest.approx(expected[turn[t, i], i], abs=1e-5)
@@ -79,9 +85,9 @@ def test_a_turn_is_compared_with_its_groups(advantage, discount):
 def test_gae_skips_what_is_heard(unit):
     """At lambda = 1 it is the return to go less the value, whatever stands between the agent's symbols."""
     steps, by_turn, _ = made(1)
-    value = jnp.asarray(np.random.default_rng(2).normal(size=steps.own.shape), jnp.float32)
-    _, goal = LearnedValue(lambda_=1.0, unit=unit).of(steps, value, MEMBERS)
-    own, turn = np.asarray(steps.own), np.asarray(steps.turn)
+    value = np.random.default_rng(2).normal(size=steps.own.shape)
+    _, goal = advantages(LearnedValue(lambda_=1.0, unit=unit), steps, value)
+    own, turn, goal = np.asarray(steps.own), np.asarray(steps.turn), np.asarray(goal)
     for t, i in zip(*np.nonzero(own), strict=True):
         assert float(goal[t, i]) == pytest.approx(by_turn[turn[t, i] :, i].sum(), abs=1e-4)
 
@@ -90,7 +96,7 @@ def test_a_turn_is_one_step_of_gae():
     """By hand, turn by turn: delta of the turns' rewards and of the values before their first symbols."""
     steps, by_turn, lasting = made(4)
     value = np.random.default_rng(5).normal(size=steps.own.shape).astype(np.float32)
-    found, _ = LearnedValue(lambda_=0.7, unit="turn").of(steps, jnp.asarray(value), MEMBERS)
+    found = np.asarray(advantages(LearnedValue(lambda_=0.7, unit="turn"), steps, value)[0])
     own, turn = np.asarray(steps.own), np.asarray(steps.turn)
     for b in range(own.shape[1]):
         begins = [value[np.flatnonzero(own[:, b] & (turn[:, b] == t))[0], b] for t in range(lasting[b])]
@@ -134,7 +140,7 @@ def test_the_expected_estimate_is_the_gradient_of_the_discounted_return(advantag
         discount=discount,
         turns=2,
     )
-    found = np.asarray(advantage.of(steps, jnp.zeros(coin.shape), MEMBERS)[0])
+    found = np.asarray(advantages(advantage, steps, np.zeros(coin.shape))[0])
     of_dialogue = (found * (coin - p)).sum(0).reshape(-1, MEMBERS).mean(1)
     assert chance @ of_dialogue == pytest.approx(p * (1 - p) * (pay @ [1, discount]), rel=1e-5)
 
@@ -145,7 +151,7 @@ def test_anchors_are_equal_pasts(discount):
     dialogue alone."""
     steps, by_turn, lasting = made(6, discount=discount)
     worth = discount ** np.arange(len(by_turn))[:, None] * by_turn
-    found = np.asarray(Anchored(step_weight=0.5).of(steps, jnp.zeros(steps.own.shape), MEMBERS)[0])
+    found = np.asarray(advantages(Anchored(step_weight=0.5), steps, np.zeros(steps.own.shape))[0])
     own, turn, said = np.asarray(steps.own), np.asarray(steps.turn), np.asarray(steps.symbols)
     begins = lambda b, t: int(np.flatnonzero(own[:, b] & (turn[:, b] == t))[0])
     met = 0
@@ -167,23 +173,27 @@ def test_what_is_said_first_has_ratio_one(view):
     game = make_game("negotiation:turns=3")
     method = make_method(f"pg_group:view={view},width=8,groups=3")
     symbols = spelling(game, view)
-    training = method.begin(symbols, None, jax.random.key(0))
-    noisy = shaken(training.weights, 0.3)
-    training = training._replace(weights=noisy)
-    steps, _ = method.spoken(game, symbols, training, jax.random.key(2))
-    outputs = predictions(method.reader(symbols), noisy, steps.symbols)
-    again = method.law(outputs, steps.legal).log_prob(steps.symbol)
-    own = np.asarray(steps.own)
-    np.testing.assert_allclose(np.asarray(again)[own], np.asarray(steps.log_prob)[own], atol=1e-4)
-    assert own.any() and not np.asarray(steps.log_prob)[~own].any()
+    training = compiled.begin(method, symbols, None, jax.random.key(0))
+    training = training._replace(weights=shaken(training.weights, 0.3))
+
+    @jax.jit
+    def spoken_and_read(training, key):
+        steps, _ = method.spoken(game, symbols, training, key)
+        outputs = predictions(method.reader(symbols), training.weights, steps.symbols)
+        return steps.own, steps.log_prob, method.law(outputs, steps.legal).log_prob(steps.symbol)
+
+    own, log_prob, again = map(np.asarray, spoken_and_read(training, jax.random.key(2)))
+    np.testing.assert_allclose(again[own], log_prob[own], atol=1e-4)
+    assert own.any() and not log_prob[~own].any()
 
 
 def test_members_of_a_group_open_alike():
     game = make_game("tool_arithmetic:operations=1,turns=2")
     method = make_method("pg_group:view=utterance,width=8,groups=5,members=4")
     symbols = spelling(game, "utterance")
-    steps, _ = method.spoken(game, symbols, method.begin(symbols, None, jax.random.key(0)), jax.random.key(1))
-    openings = np.asarray(steps.symbols[0]).reshape(5, 4)
+    spoken = jax.jit(lambda training, key: method.spoken(game, symbols, training, key)[0].symbols)
+    said = spoken(compiled.begin(method, symbols, None, jax.random.key(0)), jax.random.key(1))
+    openings = np.asarray(said)[0].reshape(5, 4)
     assert (openings == openings[:, :1]).all() and len(set(openings[:, 0])) > 1
 
 

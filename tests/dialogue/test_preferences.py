@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from dialogue import compiled
 
-from seqrl_jax.dialogue.data import batch_of, data_of
+from seqrl_jax.dialogue.data import data_of
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.game import Game, anything
 from seqrl_jax.dialogue.logs import Log, logged
@@ -59,9 +60,9 @@ def test_without_luck_preferences_lead_to_the_regularised_optimum(game):
     """All pairs, a table over histories: the policy of the first turn is that of E[R] - beta KL, to 1e-3."""
     method = Preferences(view="utterance", beta=0.7)
     known, symbols = Known(game), spelling(game, "utterance")
-    data = jax.tree.map(jnp.asarray, data_of(listed(game), symbols, 1.0))
+    data = jax.device_put(data_of(listed(game), symbols, 1.0))
     one, other = np.divmod(np.arange(16), 4)
-    symbol, batch = batch_of(data, symbols, jnp.asarray(np.concatenate([one, other])))
+    symbol, batch = compiled.batch_of(data, symbols, jnp.asarray(np.concatenate([one, other])))
     said = np.asarray(symbol)
     number: dict[bytes, int] = {}
     at = np.array(
@@ -77,7 +78,8 @@ def test_without_luck_preferences_lead_to_the_regularised_optimum(game):
         change, state = optimiser.update(gradient, state)
         return (optax.apply_updates(tables, change), state), None
 
-    (tables, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, length=3000))((tables, optimiser.init(tables)))
+    run = jax.jit(lambda tables: jax.lax.scan(step, (tables, optimiser.init(tables)), length=3000)[0][0])
+    tables = run(tables)
     plan, graph = known.regularised(0.7), known.beliefs.graph
     expected = plan.policy[0, int(np.argmax(graph.start))]
     first = number[said[:1, 0].tobytes()]
@@ -89,7 +91,7 @@ def test_only_dialogues_that_open_alike_are_compared():
     game = make_game("tool_arithmetic:operations=1,turns=2")
     symbols = spelling(game, "utterance")
     log = logged(game, 300, 0)
-    data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0))
+    data = jax.device_put(data_of(log, symbols, 1.0))
     drawn = np.asarray(Preferences(batch=256).drawn(jax.random.key(0), data))
     openings = log.reply[drawn, 0]
     np.testing.assert_array_equal(openings[:128], openings[128:])
@@ -106,13 +108,14 @@ def test_weights_of_turns_fall_and_are_those_of_the_paper():
 def test_a_better_dialogue_is_preferred_and_a_tie_is_a_coin(game):
     method = Preferences(view="utterance")
     symbols = spelling(game, "utterance")
-    data = jax.tree.map(jnp.asarray, data_of(listed(game), symbols, 1.0))
-    _, batch = batch_of(data, symbols, jnp.array([0, 3]))
+    data = jax.device_put(data_of(listed(game), symbols, 1.0))
+    _, batch = compiled.batch_of(data, symbols, jnp.array([0, 3]))
     zeros = {name: jnp.zeros((*batch.symbol.shape, size)) for name, size in method.heads(symbols.num_symbols)}
-    even = method.loss(zeros, zeros, batch).metrics["preference_loss"]
+    loss = jax.jit(lambda outputs: method.loss(outputs, outputs, batch).metrics["preference_loss"])
+    even = loss(zeros)
     assert float(even) == pytest.approx(np.log(2))
     better = int(batch.earned[1] > batch.earned[0])
     pushed = zeros | {"shift": zeros["shift"].at[0, better, batch.symbol[0, better]].add(1.0)}
-    assert method.loss(pushed, pushed, batch).metrics["preference_loss"] < even
+    assert loss(pushed) < even
     with pytest.raises(ValueError, match="unknown weights 'rising'"):
         make_method("dmpo:weights=rising")

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from dialogue import compiled
 from noise import shaken
 from scipy.optimize import brentq
 
-from seqrl_jax.dialogue.data import batch_of, data_of
+from seqrl_jax.dialogue.data import data_of
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.logs import logged
 from seqrl_jax.dialogue.methods import METHODS, make_method
-from seqrl_jax.dialogue.reader import predictions
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.sweet import Candidates, Sweet, begins
 from seqrl_jax.dialogue.talking import talk
@@ -43,12 +43,12 @@ class Compared:
     """
 
     def __init__(self, every, symbols, method):
-        data = jax.tree.map(jnp.asarray, data_of(every, symbols, 1.0, sees_state=True))
+        data = jax.device_put(data_of(every, symbols, 1.0, sees_state=True))
         half = np.arange(len(every.length)).reshape(2, -1)
         index = np.stack([half, half, np.roll(half, 1, 1), np.roll(half, 17, 1)]).ravel()
         first, second = every.state[index, 0].reshape(2, -1)
         np.testing.assert_array_equal(first, second)
-        symbol, batch = batch_of(data, symbols, jnp.asarray(index))
+        symbol, batch = compiled.batch_of(data, symbols, jnp.asarray(index))
         said, turn, states = np.asarray(symbol), np.asarray(batch.turn), every.state[index]
         blind, self.number = {}, {}
         at_blind, at = np.zeros((2, *turn.shape), int)
@@ -58,7 +58,8 @@ class Compared:
             at[t, b] = self.number.setdefault((history, int(states[b, turn[t, b]])), len(self.number))
         logits = np.random.default_rng(0).normal(size=(len(blind), symbols.num_symbols)).astype(np.float32)
         self.reference = lambda history: logits[blind[history]].astype(float)
-        self.loss = lambda table: method.critic_loss(jnp.asarray(logits)[at_blind], table[at], batch, symbols.turns)
+        imitated = logits[at_blind]
+        self.loss = jax.jit(lambda table: method.critic_loss(imitated, table[at], batch, symbols.turns))
         self.unit, earned = float(data.unit), np.asarray(batch.earned, float)
         likely = 1 / (1 + np.exp(-(earned[: len(first)] - earned[len(first) :])))
         self.least = -np.mean(likely * np.log(likely) + (1 - likely) * np.log1p(-likely))
@@ -138,7 +139,7 @@ def test_a_critic_descends_to_the_advantage_of_who_sees_the_state(game, every):
         return (optax.apply_updates(table, change), state), None
 
     begin = jnp.zeros((len(compared.number), symbols.num_symbols))
-    (table, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, length=800))((begin, optimiser.init(begin)))
+    table = jax.jit(lambda table: jax.lax.scan(step, (table, optimiser.init(table)), length=800)[0][0])(begin)
     for place, (advantage, prior) in advantages(game, symbols, compared, 2.0).items():
         critic = np.asarray(table, float)[compared.number[place], symbols.said[:, 0]]
         found = critic - 2 * np.log(np.exp(prior + critic / 2).sum())
@@ -151,12 +152,12 @@ def test_candidates_are_judged_as_they_would_be_in_whole_dialogues(view):
     game = make_game("negotiation:turns=3")
     method, symbols = make_method(f"sweet:view={view},width=8,candidates=4,alpha=3"), spelling(game, view)
     log = logged(game, 24, 3000)
-    data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0, sees_state=True))
-    weights = method.begin(symbols, data, jax.random.key(0)).weights
+    data = jax.device_put(data_of(log, symbols, 1.0, sees_state=True))
+    weights = compiled.begin(method, symbols, data, jax.random.key(0)).weights
     weights = shaken(weights, 0.5)
-    symbol, batch = batch_of(data, symbols, jnp.arange(24))
-    begin = begins(batch, jax.random.key(2))
-    state = 1 + jnp.take_along_axis(data.hidden.state.T, data.turn.T, 0)
+    symbol, batch = compiled.batch_of(data, symbols, jnp.arange(24))
+    begin = jax.jit(begins)(batch, jax.random.key(2))
+    state = 1 + np.take_along_axis(np.asarray(data.hidden.state).T, np.asarray(data.turn).T, 0)
     made = jax.jit(lambda *args: method.said(symbols, weights, *args))(symbol, state, begin, jax.random.key(3))
     number = symbols.utterance[np.asarray(made.node)]
     assert (number >= 0).all() and len(set(number.ravel())) > 5
@@ -170,18 +171,18 @@ def test_candidates_are_judged_as_they_would_be_in_whole_dialogues(view):
             said[int(begin[b]) : int(begin[b]) + symbols.said.shape[1], b] = symbols.said[number[b, c]]
         seen = np.broadcast_to(1 + log.state[np.arange(24), turn], (len(said) - 1, 24)).copy()
         before = np.arange(len(said) - 1)[:, None] + 1 < np.asarray(begin)
-        seen[: len(symbol) - 1] = np.where(before[: len(symbol) - 1], np.asarray(state)[1:], seen[: len(symbol) - 1])
-        read = lambda condition, said=said: predictions(
+        seen[: len(symbol) - 1] = np.where(before[: len(symbol) - 1], state[1:], seen[: len(symbol) - 1])
+        read = lambda condition, said=said: compiled.read(
             method.reader(symbols), weights, jnp.asarray(said, jnp.int32), jnp.asarray(condition, jnp.int32)
         )
-        blind, seeing = read(np.zeros_like(seen)), read(seen)
+        blind, seeing = (jax.tree.map(np.asarray, read(condition)) for condition in (np.zeros_like(seen), seen))
         for b in range(24):
             ratios = np.zeros((2, symbols.said_length[number[b, c]]))
             for place, (_, node, word) in enumerate(along(symbols, (), number[b, c])):
                 at, legal = (int(begin[b]) + place - 1, b), symbols.legal[node]
-                reference = np.asarray(blind["reference"][at], float)
+                reference = blind["reference"][at].astype(float)
                 for row, shift in enumerate((blind["shift"][at], seeing["critic"][at] / 3)):
-                    laws = log_law(reference + np.asarray(shift, float), legal), log_law(reference, legal)
+                    laws = log_law(reference + shift.astype(float), legal), log_law(reference, legal)
                     ratios[row, place] = laws[0][word] - laws[1][word]
             assert float(made.log_ratio[b, c]) == pytest.approx(ratios[0].sum(), abs=1e-3)
             assert float(made.advantage[b, c]) == pytest.approx(3 * ratios[1].mean(), abs=1e-3)
@@ -192,10 +193,10 @@ def test_candidates_are_what_the_imitated_logs_would_say(view):
     """Before any training every symbol is equally likely: counts of 8,000 candidates, within 5 standard errors."""
     game = make_game("twenty_questions:objects=3,turns=2")
     method, symbols = make_method(f"sweet:view={view},width=4,candidates=200"), spelling(game, view)
-    data = jax.tree.map(jnp.asarray, data_of(logged(game, 40, 3000), symbols, 1.0, sees_state=True))
-    weights = method.begin(symbols, data, jax.random.key(0)).weights
-    symbol, batch = batch_of(data, symbols, jnp.arange(40))
-    begin = begins(batch, jax.random.key(2))
+    data = jax.device_put(data_of(logged(game, 40, 3000), symbols, 1.0, sees_state=True))
+    weights = compiled.begin(method, symbols, data, jax.random.key(0)).weights
+    symbol, batch = compiled.batch_of(data, symbols, jnp.arange(40))
+    begin = jax.jit(begins)(batch, jax.random.key(2))
     said = jax.jit(lambda key: method.said(symbols, weights, symbol, jnp.ones_like(symbol), begin, key))
     made = said(jax.random.key(3))
     counts = np.bincount(symbols.utterance[np.asarray(made.node)].ravel(), minlength=len(symbols.said))
@@ -243,7 +244,7 @@ def test_who_speaks_sees_no_state(view):
     """Whatever the weights are that read states, the same is said; those that read none are heard."""
     game = make_game("negotiation:turns=3")
     method, symbols = make_method(f"sweet:view={view},width=8"), spelling(game, view)
-    weights = method.begin(symbols, None, jax.random.key(0)).weights
+    weights = compiled.begin(method, symbols, None, jax.random.key(0)).weights
     weights = shaken(weights, 0.5)
     kernel = weights["params"]["memory"]["input_kernel_1"]
     assert kernel.shape[1] == 1 + game.task.num_states
@@ -272,9 +273,9 @@ def test_a_critic_learns_from_states():
     game = make_game("negotiation:turns=3")
     symbols, log = spelling(game, "utterance"), logged(game, 64, 3000)
     method = make_method("sweet:view=utterance,width=4,batch=32,candidates=2")
-    data = jax.tree.map(jnp.asarray, data_of(log, symbols, 1.0, sees_state=True))
+    data = jax.device_put(data_of(log, symbols, 1.0, sees_state=True))
     changed = data._replace(hidden=data.hidden._replace(state=jnp.roll(data.hidden.state, 1, 0)))
-    training = method.begin(symbols, data, jax.random.key(0))
+    training = compiled.begin(method, symbols, data, jax.random.key(0))
     learn = jax.jit(lambda data: method.update(game, symbols, data, training)[0])
     one, other = learn(data).weights["params"], learn(changed).weights["params"]
     assert np.abs(one["critic"]["kernel"] - other["critic"]["kernel"]).max() > 1e-4
@@ -283,7 +284,7 @@ def test_a_critic_learns_from_states():
 def test_pairs_begin_in_one_state_with_one_opening():
     game = make_game("tool_arithmetic:operations=1,turns=2")
     log = logged(game, 500, 3000)
-    data = jax.tree.map(jnp.asarray, data_of(log, spelling(game, "utterance"), 1.0, sees_state=True))
+    data = jax.device_put(data_of(log, spelling(game, "utterance"), 1.0, sees_state=True))
     pairs = np.asarray(data.hidden.alike.pairs(jax.random.key(0), 300)).reshape(2, -1)
     for column in (log.reply[:, 0], log.state[:, 0]):
         np.testing.assert_array_equal(column[pairs[0]], column[pairs[1]])
@@ -295,7 +296,7 @@ def test_it_earns_more_than_imitation():
     was .6 ahead."""
     known = Known(make_game("negotiation:turns=4,accepts=0.6"))
     symbols = spelling(known.game, "utterance")
-    data = jax.tree.map(jnp.asarray, data_of(logged(known.game, 2000, 3010), symbols, 1.0, sees_state=True))
+    data = jax.device_put(data_of(logged(known.game, 2000, 3010), symbols, 1.0, sees_state=True))
 
     def score(name):
         method = make_method(f"{name}:view=utterance,width=16,batch=64,updates=200")

@@ -4,18 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dialogue import compiled
 from noise import shaken
 
-from seqrl_jax.dialogue.data import batch_of, data_of
+from seqrl_jax.dialogue.data import data_of
 from seqrl_jax.dialogue.logs import logged
 from seqrl_jax.dialogue.methods import make_method
-from seqrl_jax.dialogue.reader import predictions
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import spelling
 
 GAME = make_game("negotiation:turns=3")
 SYMBOLS = spelling(GAME, "utterance")
-DATA = jax.tree.map(jnp.asarray, data_of(logged(GAME, 64, 3000), SYMBOLS, 1.0))
+DATA = jax.device_put(data_of(logged(GAME, 64, 3000), SYMBOLS, 1.0))
 
 
 def made(settings):
@@ -23,11 +23,12 @@ def made(settings):
 
 
 def noisy(method):
-    return shaken(method.begin(SYMBOLS, DATA, jax.random.key(0)).weights, 0.3)
+    return shaken(compiled.begin(method, SYMBOLS, DATA, jax.random.key(0)).weights, 0.3)
 
 
 def updated(method):
-    training = method.begin(SYMBOLS, DATA, jax.random.key(0))._replace(weights=noisy(method), target=noisy(method))
+    weights = noisy(method)
+    training = compiled.begin(method, SYMBOLS, DATA, jax.random.key(0))._replace(weights=weights, target=weights)
     step = jax.jit(lambda training: method.update(GAME, SYMBOLS, DATA, training)[0])
     return step(step(training)).weights
 
@@ -44,9 +45,9 @@ def test_a_target_is_the_least_of_independent_readings():
     """Symbol by symbol against a loop over readings; what was imitated is read without dropout."""
     method = made(",targets=least,dropout=0.3,passes=4")
     weights, reader = noisy(method), method.reader(SYMBOLS)
-    symbol, _ = batch_of(DATA, SYMBOLS, jnp.arange(8))
-    read = lambda key: predictions(reader, weights, symbol, drop_key=key)
-    found = method.target_outputs(read, jax.random.key(2))
+    symbol, _ = compiled.batch_of(DATA, SYMBOLS, jnp.arange(8))
+    read = lambda key: compiled.read(reader, weights, symbol, drop_key=key)
+    found = jax.jit(lambda key: method.target_outputs(read, key))(jax.random.key(2))
     passes = [np.asarray(read(key)["q"]) for key in jax.random.split(jax.random.key(2), 4)]
     least = passes[0].copy()
     for index in np.ndindex(least.shape):
@@ -56,7 +57,8 @@ def test_a_target_is_the_least_of_independent_readings():
     for i in range(4):
         assert (least < passes[i] - 1e-4).mean() > 0.5, "each reading is the least of few"
         assert all(np.abs(passes[i] - passes[j]).max() > 0.1 for j in range(i))
-    assert np.abs(np.asarray(method.outputs(read, jax.random.key(3))["q"]) - np.asarray(read(None)["q"])).max() > 0.1
+    learned = jax.jit(lambda key: method.outputs(read, key))(jax.random.key(3))
+    assert np.abs(np.asarray(learned["q"]) - np.asarray(read(None)["q"])).max() > 0.1
 
 
 def test_features_are_dropped_before_the_heads():
@@ -65,12 +67,13 @@ def test_features_are_dropped_before_the_heads():
     method = made(",targets=least,dropout=0.3")
     weights, reader = noisy(method), method.reader(SYMBOLS)
     symbol = DATA.symbol[:1, :2].T
-    read = lambda key: predictions(reader, weights, symbol, drop_key=key)["q"][0, 0]
+    read = lambda key: compiled.read(reader, weights, symbol, drop_key=key)["q"][0, 0]
     draws = np.asarray(jax.jit(jax.vmap(read))(jax.random.split(jax.random.key(4), 4000)))
     carry = reader.memory.initial_carry(1)
     code = (jax.nn.one_hot(symbol[:1], SYMBOLS.num_symbols),)
     params = weights["params"]
-    _, features = reader.memory.apply({"params": params["memory"]}, carry, code, jnp.ones((1, 1), bool))
+    apply = jax.jit(reader.memory.apply)
+    _, features = apply({"params": params["memory"]}, carry, code, jnp.ones((1, 1), bool))
     kernel, bias = np.asarray(params["q"]["kernel"]), np.asarray(params["q"]["bias"])
     x = np.asarray(features)[0, 0]
     variance = np.square(x[:, None] * kernel).sum(0) * 0.3 / 0.7
@@ -84,12 +87,17 @@ def test_who_speaks_drops_nothing():
     weights = noisy(without)
     laws = []
     for method in (with_dropout, without):
-        talker = method.talker(SYMBOLS, weights)
-        at = talker.initial_carry
-        for symbol in DATA.symbol[0, :3]:
-            at = talker.hear(at, symbol, jnp.bool_(False))
-        laws.append(method.law({name: leaf[0] for name, leaf in at.outputs.items()}, jnp.asarray(SYMBOLS.legal[0])))
-    np.testing.assert_array_equal(laws[0].probs, laws[1].probs)
+
+        @jax.jit
+        def law(symbols, method=method):
+            talker = method.talker(SYMBOLS, weights)
+            at = talker.initial_carry
+            for symbol in symbols:
+                at = talker.hear(at, symbol, jnp.bool_(False))
+            return method.law({name: leaf[0] for name, leaf in at.outputs.items()}, jnp.asarray(SYMBOLS.legal[0])).probs
+
+        laws.append(law(DATA.symbol[0, :3]))
+    np.testing.assert_array_equal(*laws)
 
 
 def test_all_may_not_be_dropped():

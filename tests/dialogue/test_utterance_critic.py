@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dialogue import compiled
 from dialogue.enumerated import Histories, spoken_by_anyone, values_of
 from noise import shaken
 
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.methods import make_method
-from seqrl_jax.dialogue.online import steps_of
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling, symbol_probabilities
@@ -38,7 +38,7 @@ def test_a_step_with_the_right_critic_climbs_the_return_of_whole_dialogues(view)
     made, log = spoken_by_anyone(known, symbols)
     num_a = known.game.task.num_actions
     law = np.full((2, *known.beliefs.graph.reward.shape), 1 / num_a)
-    steps, histories = steps_of(made, known.game, symbols), Histories()
+    steps, histories = compiled.steps_of(made, known.game, symbols), Histories()
     at = histories(steps.symbols)
     own, said, node = np.asarray(steps.own), np.asarray(steps.symbol), np.asarray(made.node).T[1:]
     table = np.zeros((len(histories.number), symbols.num_symbols), np.float32)
@@ -46,27 +46,39 @@ def test_a_step_with_the_right_critic_climbs_the_return_of_whole_dialogues(view)
     table[at[own]] = np.log(np.maximum(chances[node[own]], 1e-9))
     log_prob = np.where(own, np.take_along_axis(table[at], said[..., None], -1)[..., 0], 0.0)
     steps = steps._replace(log_prob=jnp.asarray(log_prob))
-    advantage = method.advantage(judged(steps, *values_of(known, log, law), symbols), steps)
+    outputs = judged(steps, *values_of(known, log, law), symbols)
+    advantage = jax.jit(lambda outputs: method.advantage(outputs, steps))(outputs)
 
-    def mean_return(table):
+    @jax.jit
+    @jax.grad
+    def climbed(table):
+        return -method.actor_loss({"policy": table[at]}, advantage, steps)
+
+    @jax.jit
+    @jax.grad
+    def exact(table):
+        """Of the mean return."""
         likelier = jnp.where(steps.own, method.law({"policy": table[at]}, steps.legal).log_prob(said) - log_prob, 0.0)
         return jnp.mean(jnp.exp(likelier.sum(0)) * steps.reward.sum(0))
 
-    found = -jax.grad(lambda table: method.actor_loss({"policy": table[at]}, advantage, steps))(jnp.asarray(table))
-    exact = jax.grad(mean_return)(jnp.asarray(table))
-    unit = lambda gradient: gradient / jnp.linalg.norm(gradient)
-    np.testing.assert_allclose(unit(found), unit(exact), atol=1e-5)
+    unit = lambda gradient: np.asarray(gradient) / np.linalg.norm(gradient)
+    np.testing.assert_allclose(unit(climbed(table)), unit(exact(table)), atol=1e-5)
 
 
 def test_only_the_actor_learns_from_what_it_says_anew():
     game = make_game("small_talk:turns=2")
     method = make_method("iterative_ppo:view=utterance,width=8,groups=4,draws=2")
     symbols = spelling(game, "utterance")
-    before = method.begin(symbols, None, jax.random.key(0))
+    before = compiled.begin(method, symbols, None, jax.random.key(0))
     before = before._replace(weights=shaken(before.weights, 0.3))
-    made, _ = method.talked(game, symbols, before.weights, jax.random.key(2))
-    after = method.improved(game, symbols, made, before, jax.random.key(3))
-    moved = lambda one, other: any(jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), one, other)))
+
+    @jax.jit
+    def improved(training):
+        made, _ = method.talked(game, symbols, training.weights, jax.random.key(2))
+        return method.improved(game, symbols, made, training, jax.random.key(3))
+
+    after = improved(before)
+    moved = lambda one, other: any(jax.tree.leaves(jax.tree.map(lambda a, b: not np.array_equal(a, b), one, other)))
     assert moved(before.weights.actor, after.weights.actor)
     assert not moved((before.weights.critic, before.target), (after.weights.critic, after.target))
 
