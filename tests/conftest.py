@@ -138,6 +138,7 @@ def random_task():
 def shaken():
     """(model, seed) -> weights about which nothing is special, so that no test leans on zeros or on a small start."""
 
+    @functools.partial(jax.jit, static_argnums=0)
     def shaken(model, seed=0):
         weights = model.initial_weights(jax.random.key(seed))
         leaves, tree = jax.tree.flatten(weights)

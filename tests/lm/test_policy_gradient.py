@@ -47,12 +47,16 @@ def drawn():
 
 def ours(method, d):
     """Loss and gradients by log pi and values, of the code that trains."""
-    f = {name: jnp.asarray(value, bool if name == "mask" else jnp.float32) for name, value in d.items()}
-    advantage, target = method.advantages(f["reward"], f["old"], f["reference"], f["mask"], f["value"])
-    zeros = jnp.zeros((B, L), jnp.int32)
-    rollout = Rollout(zeros, zeros, f["mask"], f["old"], f["reference"], f["reward"], advantage, target)
-    loss = lambda log_prob, value: method.token_loss(log_prob, value, rollout)
-    return jax.value_and_grad(loss, argnums=(0, 1))(f["new"], f["new_value"])
+
+    @jax.jit
+    def of(f):
+        advantage, target = method.advantages(f["reward"], f["old"], f["reference"], f["mask"], f["value"])
+        zeros = jnp.zeros((B, L), jnp.int32)
+        rollout = Rollout(zeros, zeros, f["mask"], f["old"], f["reference"], f["reward"], advantage, target)
+        loss = lambda log_prob, value: method.token_loss(log_prob, value, rollout)
+        return jax.value_and_grad(loss, argnums=(0, 1))(f["new"], f["new_value"])
+
+    return of({name: value if name == "mask" else value.astype(np.float32) for name, value in d.items()})
 
 
 def by_differences(loss, d, name):
@@ -232,9 +236,10 @@ def test_k3_in_the_loss_pulls_along_the_forward_kl():
         jax.nn.log_softmax(jnp.asarray(rng.normal(size=20), jnp.float32)),
     )
     law = jax.nn.softmax(logits)
-    pulled = jax.grad(lambda x: jnp.sum(law * k3(jax.nn.log_softmax(x), reference)))(logits)
-    forward = jax.grad(lambda x: -jnp.sum(jnp.exp(reference) * jax.nn.log_softmax(x)))(logits)
-    reverse = jax.grad(lambda x: jnp.sum(jax.nn.softmax(x) * (jax.nn.log_softmax(x) - reference)))(logits)
+    slope = lambda value: np.asarray(jax.jit(jax.grad(value))(logits))
+    pulled = slope(lambda x: jnp.sum(law * k3(jax.nn.log_softmax(x), reference)))
+    forward = slope(lambda x: -jnp.sum(jnp.exp(reference) * jax.nn.log_softmax(x)))
+    reverse = slope(lambda x: jnp.sum(jax.nn.softmax(x) * (jax.nn.log_softmax(x) - reference)))
     np.testing.assert_allclose(pulled, forward, atol=1e-6)
     assert np.abs(pulled - reverse).max() > 0.01
 
@@ -248,13 +253,13 @@ def test_before_the_first_step_every_surrogate_has_the_policy_gradient(drawn, ra
         jnp.where(mask, surrogate(new, old, mask, advantage, ratio, 0.2 if ratio == "token" else None), 0.0)
     )
     weight = 1 / mask.sum(1, keepdims=True) if ratio == "geometric" else 1.0
-    np.testing.assert_allclose(jax.grad(climbed)(old), jnp.where(mask, advantage * weight, 0.0), atol=1e-5)
+    np.testing.assert_allclose(jax.jit(jax.grad(climbed))(old), jnp.where(mask, advantage * weight, 0.0), atol=1e-5)
 
 
 def test_what_stands_outside_the_mask_has_no_gradient_however_unlikely():
     mask, zeros = jnp.array([[True, False]]), jnp.zeros((1, 2))
     rollout = Rollout(zeros, zeros, mask, zeros, zeros, jnp.zeros(1), jnp.ones((1, 2)), zeros)
-    slope = jax.grad(lambda log_prob: DR_GRPO.token_loss(log_prob, zeros, rollout))(jnp.array([[0.0, -1e3]]))
+    slope = jax.jit(jax.grad(lambda log_prob: DR_GRPO.token_loss(log_prob, zeros, rollout)))(jnp.array([[0.0, -1e3]]))
     np.testing.assert_array_equal(slope, [[-1.0, 0.0]])
 
 
@@ -320,7 +325,8 @@ def test_a_whole_ratio_is_unbiased_only_of_an_advantage_that_tokens_share():
     to have pi* as its optimum."""
     log_prob, mask = jnp.log(jnp.full((1, 2), 0.7)), jnp.ones((1, 2), bool)
     to_go = jnp.array([[1.0, 0.0]])
-    slope = lambda ratio: jax.grad(lambda lp: surrogate(lp, log_prob, mask, to_go, ratio, None).sum())(log_prob)
+    ratios = lambda ratio: lambda lp: surrogate(lp, log_prob, mask, to_go, ratio, None).sum()
+    slope = lambda ratio: jax.jit(jax.grad(ratios(ratio)))(log_prob)
     np.testing.assert_allclose(slope("token"), [[1.0, 0.0]], rtol=1e-6)
     np.testing.assert_allclose(slope("completion"), [[0.5, 0.5]], rtol=1e-6)
     for advantage, known in {"mean": 0.05, "leave_one_out": 0.05, "batch": None, "value": None}.items():

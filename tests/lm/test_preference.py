@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqrl_jax.lm.base import token_log_probs
 from seqrl_jax.lm.kto import KTO, one_of_each, weighted_divergence
 from seqrl_jax.lm.labels import Labeller, Rankings
 from seqrl_jax.lm.preference import (
@@ -138,12 +139,9 @@ def batch(shaken):
 
 def test_what_stands_behind_the_end_counts_for_nothing(batch):
     task, model, weights, reference, pairs = batch
-    h = scored(model, task, weights, reference, pairs.prompt, pairs.chosen).h
-    from seqrl_jax.lm.base import token_log_probs
-
-    by_token = token_log_probs(model, weights, pairs.prompt, pairs.chosen) - token_log_probs(
-        model, reference, pairs.prompt, pairs.chosen
-    )
+    h = np.asarray(jax.jit(lambda w: scored(model, task, w, reference, pairs.prompt, pairs.chosen).h)(weights))
+    log_probs = jax.jit(lambda w: token_log_probs(model, w, pairs.prompt, pairs.chosen))
+    by_token = np.asarray(log_probs(weights)) - np.asarray(log_probs(reference))
     for row, (tokens, ratios) in enumerate(zip(np.asarray(pairs.chosen), np.asarray(by_token), strict=True)):
         ends = np.flatnonzero(tokens == task.end)
         spoken = ends[0] + 1 if len(ends) else task.length
@@ -154,12 +152,13 @@ def test_dpo_s_gradient_is_the_weighted_difference_of_likelihoods(batch):
     """-beta sum_i P(the model ranks pair i wrong) (grad log pi(y_w) - grad log pi(y_l)) / M."""
     task, model, weights, reference, pairs = batch
     method = Preference(beta=0.3)
-    gradient = jax.grad(lambda w: method.loss_of(model, task, w, reference, pairs))(weights)
-    of = lambda w, tokens: scored(model, task, w, reference, pairs.prompt, tokens).h
+    gradient = jax.jit(jax.grad(lambda w: method.loss_of(model, task, w, reference, pairs)))(weights)
+    of = jax.jit(lambda w, tokens: scored(model, task, w, reference, pairs.prompt, tokens).h)
     wrong = jax.nn.sigmoid(0.3 * (of(weights, pairs.rejected) - of(weights, pairs.chosen)))
     assert 0.01 < float(wrong.min()) < 0.5 < float(wrong.max()) < 0.99
     weighted = lambda w: -0.3 * jnp.mean(wrong * (of(w, pairs.chosen) - of(w, pairs.rejected)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), gradient, jax.grad(weighted)(weights))
+    expected = jax.jit(jax.grad(weighted))(weights)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), gradient, expected)
 
 
 METHODS = {
@@ -186,7 +185,7 @@ def test_pairs_are_judged_by_their_texts(batch, read, name):
     task, model, weights, reference, pairs = batch
     which = name in ("simpo", "orpo")
     expected = LOSSES[name](read(pairs.chosen)[which], read(pairs.rejected)[which], 0.3)
-    loss = METHODS[name].loss_of(model, task, weights, reference, pairs)
+    loss = jax.jit(lambda weights: METHODS[name].loss_of(model, task, weights, reference, pairs))(weights)
     assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
@@ -209,7 +208,8 @@ def test_kto_judges_answers_one_by_one(batch, read, judged, reference_point):
         everything = jnp.roll(jnp.concatenate([pairs.chosen, pairs.rejected]), 1, 0)
         z = np.mean([read(half)[0].mean() for half in jnp.split(everything, 2)])
     expected = np.mean(1 - sigmoid(0.3 * good * (h - max(z, 0))))
-    assert float(method.loss_of(model, task, weights, reference, labels)) == pytest.approx(expected, rel=1e-4)
+    loss = jax.jit(lambda weights: method.loss_of(model, task, weights, reference, labels))(weights)
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
 def test_one_answer_of_each_pair_is_shown_with_its_half_of_the_label(batch):

@@ -66,6 +66,16 @@ def fit(rewards, model, task, reference, rankings):
     return train(jax.random.key(0), reference, rankings)
 
 
+def rewarded(rewards, model, task, fitted, texts):
+    """The reward of prompts and completions, in one compiled program."""
+    return jax.jit(lambda fitted, texts: rewards.reward(model, task, fitted)(*texts))(fitted, texts)
+
+
+def scored(rewards, model, task, weights, texts):
+    """A member's raw score of prompts and completions, in one compiled program."""
+    return jax.jit(lambda weights, texts: rewards.score(model, task, weights, *texts))(weights, texts)
+
+
 @pytest.fixture(scope="module")
 def setting(shaken):
     task = make_task("length_hack")
@@ -91,22 +101,24 @@ def test_only_what_is_trained_moves_and_scores_are_centred(setting, others, trai
     rewards = RewardModel(trained=trained, members=2, updates=20, batch=32)
     fitted, losses = fit(rewards, model, task, reference, rankings)
     assert losses.shape == (2, 20) and np.isfinite(losses).all()
-    body = jax.tree.map(lambda leaf: leaf[0], fitted.weights["body"])
-    moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a - b)).reshape(len(a), -1).max(1) > 0, body, reference)
+    first = jax.tree.map(lambda leaf: np.asarray(leaf)[0], fitted.weights)
+    body = first["body"]
+    change = lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).reshape(len(a), -1).max(1) > 0
+    moved = jax.tree.map(change, body, reference)
     blocks = np.stack(jax.tree.leaves(moved["params"]["h"])).any(0)
     assert blocks.tolist() == {"head": [False, False], "last_block": [False, True]}.get(trained, [True, True])
     assert moved["params"]["wte"]["embedding"].any() == (trained in ("full", "scratch"))
     # Members differ by their seeds.
-    assert np.abs(fitted.weights["head"][0] - fitted.weights["head"][1]).max() > 0
+    assert np.ptp(fitted.weights["head"], 0).max() > 0
 
     one = dataclasses.replace(rewards, members=1)
-    alone = jax.tree.map(lambda leaf: leaf[:1], fitted)
-    scores = np.asarray(jax.jit(lambda fitted, *texts: one.reward(model, task, fitted)(*texts))(alone, *others))
+    alone = jax.tree.map(lambda leaf: np.asarray(leaf)[:1], fitted)
+    scores = np.asarray(rewarded(one, model, task, alone, others))
     # To every prompt mean 0 over 16 other draws, within 5 standard errors; the deviation is what the labels made it.
     for target in range(4):
         mine = scores[np.asarray(others[0][:, 0]) == target]
         assert abs(mine.mean()) < 5 * mine.std() * np.sqrt(1 / ANCHORS + 1 / len(mine))
-    raw = rewards.score(model, task, jax.tree.map(lambda leaf: leaf[0], fitted.weights), *others)
+    raw = scored(rewards, model, task, first, others)
     np.testing.assert_allclose(np.asarray(raw) - scores, np.asarray(fitted.offset)[0][others[0][:, 0]], atol=1e-5)
 
 
@@ -114,14 +126,17 @@ def test_ensembles_take_the_mean_or_the_smallest_score(setting):
     task, model, reference, rankings = setting
     rewards = RewardModel(features="bigram", members=3, updates=20, batch=32)
     fitted, _ = fit(rewards, model, task, reference, rankings)
-    prompt, tokens = rankings.prompt, rankings.chosen
-    each = [
-        rewards.reward(model, task, jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], fitted))(prompt, tokens)
-        for i in range(3)
-    ]
-    np.testing.assert_allclose(rewards.reward(model, task, fitted)(prompt, tokens), np.mean(each, 0), atol=1e-5)
+    texts = rankings.prompt, rankings.chosen
+
+    @jax.jit
+    def each(fitted):
+        of_one = lambda i: rewards.reward(model, task, jax.tree.map(lambda leaf: leaf[i : i + 1], fitted))(*texts)
+        return jnp.stack([of_one(i) for i in range(3)])
+
+    each = np.asarray(each(fitted))
+    np.testing.assert_allclose(rewarded(rewards, model, task, fitted, texts), np.mean(each, 0), atol=1e-5)
     careful = dataclasses.replace(rewards, pessimistic=True)
-    np.testing.assert_allclose(careful.reward(model, task, fitted)(prompt, tokens), np.min(each, 0), atol=1e-5)
+    np.testing.assert_allclose(rewarded(careful, model, task, fitted, texts), np.min(each, 0), atol=1e-5)
 
 
 @pytest.mark.parametrize("pessimistic", [False, True])
@@ -130,21 +145,23 @@ def test_a_constant_for_each_prompt_changes_nothing(pessimistic):
     reward that a policy climbs, also where members disagree about c."""
     task = make_task("keyword")
     model = GPT(task.size, 6, width=8, layers=1, heads=2)
-    reference = model.initial_weights(jax.random.key(0))
+    reference = jax.jit(model.initial_weights)(jax.random.key(0))
     rewards = RewardModel(features="unigram", members=3, pessimistic=pessimistic)
     linear = jax.random.normal(jax.random.key(1), (3, 16, 8))
     constant = 5 * jax.random.normal(jax.random.key(2), (3, 16, 1))
     texts = jax.random.randint(jax.random.key(3), (64, 4), 0, 8)
     prompt = jnp.asarray(task.prompts, jnp.int32)[jnp.arange(64) % 16]
 
+    @jax.jit
     def reward(linear):
         fitted = rewards.anchored(jax.random.key(4), model, task, reference, {"linear": linear})
         raw = jax.vmap(lambda weights: rewards.score(model, task, weights, prompt, texts))(fitted.weights)
         return rewards.reward(model, task, fitted)(prompt, texts), raw
 
     (before, raw), (after, moved) = reward(linear), reward(linear + constant / task.length)
-    np.testing.assert_allclose(moved - raw, constant[:, jnp.arange(64) % 16, 0], atol=1e-4)
-    pairs = lambda raw: np.asarray(raw[:, :16] - raw[:, 16:32])  # two answers to the same prompt
+    raw, moved = np.asarray(raw), np.asarray(moved)
+    np.testing.assert_allclose(moved - raw, np.asarray(constant)[:, np.arange(64) % 16, 0], atol=1e-4)
+    pairs = lambda raw: raw[:, :16] - raw[:, 16:32]  # two answers to the same prompt
     np.testing.assert_allclose(pairs(moved), pairs(raw), atol=1e-4)
     np.testing.assert_allclose(before, after, atol=1e-4)
 
@@ -152,17 +169,18 @@ def test_a_constant_for_each_prompt_changes_nothing(pessimistic):
 def test_a_fit_keeps_the_weights_that_held_out_rankings_like_best(setting):
     """Half of all labels are random: 32 rankings are learned by heart, and the best is what came before that."""
     task, model, reference, rankings = setting
-    few = jax.tree.map(lambda leaf: leaf[:64], rankings)
+    few = jax.tree.map(lambda leaf: np.asarray(leaf)[:64], rankings)
     rewards = RewardModel(updates=100, batch=32, learning_rate=0.02, held_out=0.5)
     stage, start = rewards.stage(model, task), Aligning(reference, reference, few)
     state = jax.jit(lambda key: advance(stage, begin(stage, key, start), 100))(jax.random.key(0)).state
-    held, training = state.order[:32], state.order[32:]
-    assert set(np.asarray(held)) | set(np.asarray(training)) == set(range(64)) and len(held) == len(training) == 32
+    held, training = np.asarray(state.order[:32]), np.asarray(state.order[32:])
+    assert set(held) | set(training) == set(range(64)) and len(held) == len(training) == 32
 
-    def loss(weights, rows):
-        part = jax.tree.map(lambda leaf: leaf[rows], few)
-        return float(rewards._loss(model, task, jax.tree.map(lambda leaf: leaf[0], weights), part))
+    @jax.jit
+    def loss_of(weights, part):
+        return rewards._loss(model, task, jax.tree.map(lambda leaf: leaf[0], weights), part)
 
+    loss = lambda weights, rows: float(loss_of(weights, jax.tree.map(lambda leaf: leaf[rows], few)))
     assert loss(state.best, held) == pytest.approx(float(state.best_loss[0]), rel=1e-4)
     assert loss(state.best, held) < loss(state.trained, held)
     assert loss(state.trained, training) < loss(state.best, training)
@@ -187,7 +205,7 @@ def test_a_score_is_read_at_the_last_spoken_token(setting):
     weights = {"body": reference, "head": jax.random.normal(jax.random.key(1), (8,))}
     rewards = RewardModel()
     tokens = jnp.array([[1, 2, 7, 7, 7], [1, 2, 7, 0, 3], [1, 2, 3, 7, 7]])
-    scores = np.asarray(rewards.score(model, task, weights, jnp.ones((3, 1), jnp.int32), tokens))
+    scores = np.asarray(scored(rewards, model, task, weights, (jnp.ones((3, 1), jnp.int32), tokens)))
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
     assert abs(scores[0] - scores[2]) > 1e-3
 
@@ -198,13 +216,14 @@ def test_a_likelihood_ratio_is_the_log_ratio_of_spoken_tokens(setting):
     rewards = RewardModel(features="likelihood", learning_rate=0.01, updates=20, batch=32)
     fitted, losses = fit(rewards, model, task, reference, rankings)
     assert losses[0, 0] == pytest.approx(np.log(6), abs=1e-5), "three answers that are worth the same"
-    weights = jax.tree.map(lambda leaf: leaf[0], fitted.weights)
+    weights = jax.tree.map(lambda leaf: np.asarray(leaf)[0], fitted.weights)
     chex.assert_trees_all_equal(weights["reference"], reference)
     tokens = jnp.array([[1, 2, 7, 7, 7], [1, 2, 7, 0, 3], [1, 2, 3, 0, 1]])
     prompt = jnp.ones((3, 1), jnp.int32)
-    log_prob = [token_log_probs(model, body, prompt, tokens) for body in (weights["body"], reference)]
+    read = jax.jit(lambda body: token_log_probs(model, body, prompt, tokens))
+    log_prob = [np.asarray(read(body)) for body in (weights["body"], reference)]
     by_hand = [float(sum((log_prob[0] - log_prob[1])[row, :spoken])) for row, spoken in enumerate((3, 3, 5))]
-    np.testing.assert_allclose(rewards.score(model, task, weights, prompt, tokens), by_hand, atol=1e-5)
+    np.testing.assert_allclose(scored(rewards, model, task, weights, (prompt, tokens)), by_hand, atol=1e-5)
     assert np.abs(by_hand).min() > 1e-3
     with pytest.raises(
         SpecError, match="features is likelihood and trained is head: a likelihood ratio is fitted whole"
@@ -226,7 +245,7 @@ def test_counted_words_find_the_reward_that_is_one(shaken):
     worth = jnp.array([1.0, -1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
     task = dataclasses.replace(make_task("overopt"), gold=lambda prompt, tokens: worth[tokens].sum())
     model = GPT(8, 7, width=8, layers=1, heads=2)
-    reference = model.initial_weights(jax.random.key(0))
+    reference = jax.jit(model.initial_weights)(jax.random.key(0))
     rankings = jax.jit(lambda key: compared(key, model, task, reference, 8000, 2, Labeller()))(jax.random.key(1))
     rewards = RewardModel(features="unigram", updates=1500, learning_rate=0.03)
     fitted, _ = fit(rewards, model, task, reference, rankings)

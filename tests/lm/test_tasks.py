@@ -10,8 +10,8 @@ from seqrl_jax.naming import SpecError
 
 
 def gold(name, prompt, *texts):
-    task = make_task(name)
-    return [float(task.gold(jnp.array(prompt), jnp.array(text))) for text in texts]
+    worth = jax.jit(make_task(name).gold)
+    return [float(worth(np.array(prompt), np.array(text))) for text in texts]
 
 
 def test_keyword_counts_its_target_up_to_two_and_dislikes_repetition():
@@ -31,9 +31,9 @@ def test_verifiable_answers_are_all_or_nothing():
     assert gold("mod_sum", [3, 7, 7], [3, 2, 1], [3, 2, 2]) == [1, 0]
     for name in ("reversal", "mod_sum"):
         task = make_task(name)
-        texts = jnp.asarray(completions(task.size, task.length, task.end))
+        texts, worth = completions(task.size, task.length, task.end), jax.jit(jax.vmap(task.gold, (None, 0)))
         for prompt in task.prompts[::37]:
-            assert float(jax.vmap(lambda text, p=prompt, t=task: t.gold(jnp.asarray(p), text))(texts).sum()) == 1
+            assert float(np.sum(worth(prompt, texts))) == 1
 
 
 def test_overopt_is_standard_under_its_corpus():
@@ -41,7 +41,8 @@ def test_overopt_is_standard_under_its_corpus():
     task = make_task("overopt")
     texts = completions(8, 6, None)
     law = np.where(np.asarray(texts) == 3, 1 / 70, 69 / 490).prod(1)
-    reward = np.asarray(jax.vmap(lambda text: task.gold(jnp.array([0]), text))(jnp.asarray(texts)), np.float64)
+    worth = jax.jit(jax.vmap(lambda text: task.gold(jnp.array([0]), text)))
+    reward = np.asarray(worth(texts), np.float64)
     assert law.sum() == pytest.approx(1)
     assert law @ reward == pytest.approx(0, abs=1e-5)
     assert law @ np.square(reward) == pytest.approx(1, abs=1e-5)
@@ -51,7 +52,8 @@ def test_overopt_s_corpus_has_its_law():
     """Frequencies of the words within 5 standard errors (48 places and words: false alarms 3e-5)."""
     draws = 20_000
     task = make_task("overopt")
-    tokens = jax.vmap(lambda key: task.corpus(key, jnp.array([0])))(jax.random.split(jax.random.key(0), draws))
+    speak = jax.jit(jax.vmap(lambda key: task.corpus(key, jnp.array([0]))))
+    tokens = speak(jax.random.split(jax.random.key(0), draws))
     law = np.where(np.arange(8) == 3, 1 / 70, 69 / 490)
     seen = (np.asarray(tokens)[:, :, None] == np.arange(8)).mean(0)
     assert (np.abs(seen - law) <= 5 * np.sqrt(law * (1 - law) / draws)).all()
@@ -73,7 +75,8 @@ def test_babble_has_its_law():
     It says the last word again with probability .15, the favourite with .15, and otherwise any of the four.
     """
     draws = 40_000
-    tokens = jax.vmap(lambda key: babble(key, 4, 3, 1, jnp.int32(2)))(jax.random.split(jax.random.key(0), draws))
+    speak = jax.jit(jax.vmap(lambda key: babble(key, 4, 3, 1, jnp.int32(2))))
+    tokens = speak(jax.random.split(jax.random.key(0), draws))
     step = np.full((4, 4), 0.7 / 4) + 0.15 * np.eye(4)
     step[:, 2] += 0.15
     law = np.einsum("a,ab,bc->abc", step[1], step, step).reshape(-1)
@@ -91,13 +94,14 @@ def test_every_rewarded_walk_is_listed_once(walks):
     rewarded = walks.rewarded
     of_all = jax.jit(jax.vmap(jax.vmap(walks.gold, (None, 0))))(jnp.asarray(walks.prompts), jnp.maximum(rewarded, 0))
     graph = np.zeros((21, 21), int)
-    for prompt, texts, values in zip(walks.prompts, rewarded, np.asarray(of_all), strict=True):
+    spoken = np.asarray(drawn_mask(rewarded, 0))
+    for prompt, texts, values, masks in zip(walks.prompts, rewarded, np.asarray(of_all), spoken, strict=True):
         listed = texts[:, 0] >= 0
-        texts, values = texts[listed], values[listed]
+        texts, values, masks = texts[listed], values[listed], masks[listed]
         assert len(np.unique(texts, axis=0)) == len(texts)
         # The slowest walk that still arrives is worth nothing more than one that does not.
         assert (values >= 0).all() and values.max() == 1
-        for text, mask in zip(texts, np.asarray(drawn_mask(texts, 0)), strict=True):
+        for text, mask in zip(texts, masks, strict=True):
             for a, b in zip([prompt[0], *text], text[mask], strict=False):
                 graph[a, b] = 1
     graph[0] = 0

@@ -407,7 +407,7 @@ def test_a_unit_that_hardly_decays_takes_what_its_definition_says_and_has_a_grad
         params = {**weights, "log_rate": jnp.full(8, log_rate)}
         return jnp.abs(memory.apply({"params": params}, memory.initial_carry(B), xs, first)[0]).sum()
 
-    value, gradient = jax.value_and_grad(taken)(log_rate)
+    value, gradient = jax.jit(jax.value_and_grad(taken))(log_rate)
     kernels = [np.asarray(weights["input"][f"kernel_{k}"], np.float64) for k in range(len(xs))]
     real, imaginary = np.split(sum(np.asarray(x[0], np.float64) @ kernel for x, kernel in zip(xs, kernels)), 2, -1)
     rate = np.exp(log_rate)
@@ -544,7 +544,7 @@ def test_the_cells_are_those_of_flax():
     """An independent implementation, with the same weights: reset gate behind the product, as in cuDNN."""
     xs, firsts = codes(jax.random.key(1), T, B), jnp.zeros((T, B), bool)
     weights = init(GRU(8), jax.random.key(0))
-    _, ours = GRU(8).apply(weights, GRU(8).initial_carry(B), xs, firsts)
+    _, ours = jax.jit(GRU(8).apply)(weights, GRU(8).initial_carry(B), xs, firsts)
     w = weights["params"]
     into = jnp.concatenate([w["input_kernel_0"], w["input_kernel_1"]], 1)
     linear = lambda kernel, bias: {"kernel": kernel, "bias": bias}
@@ -557,7 +557,7 @@ def test_the_cells_are_those_of_flax():
         "hn": linear(w["recurrent_kernel"][2], w["recurrent_bias"][2]),
     }
     cell = nn.RNN(nn.GRUCell(8), time_major=True)
-    expected = cell.apply({"params": {"cell": theirs}}, jnp.concatenate(xs, -1))
+    expected = jax.jit(cell.apply)({"params": {"cell": theirs}}, jnp.concatenate(xs, -1))
     np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
