@@ -19,7 +19,7 @@ def test_acting_sees_the_beliefs_that_learning_saw():
     task = make("tiger")
     env, params = tabular_env(task), tabular_params(task)
     agent = dataclasses.replace(make_agent("belief_q"), inner=make_agent("q_obs:width=8,num_envs=4"))
-    state = agent.init(jax.random.key(0), env, params)
+    state = jax.jit(lambda key: agent.init(key, env, params))(jax.random.key(0))
     shown = []
 
     class Watching(type(agent.inner)):

@@ -18,6 +18,8 @@ from seqrl_jax.networks import MEMORIES, FeedForward, StepInput, Table
 from seqrl_jax.tasks.environment import Box, Discrete
 
 T, B, SYMBOLS, ACTIONS = 10, 3, 4, 2
+# Compiled as wholes: operation by operation, each of some dozen would be a program of its own.
+BEGUN, STEP, TABLE, UNROLL = (jax.jit(part, static_argnums=0) for part in (init_weights, step, table, unroll))
 
 
 def network_of(name, **reads):
@@ -37,7 +39,7 @@ def case(request):
     """(network, weights, a rollout of inputs with ends inside, and what really followed)."""
     reads = request.param in ("gru", "transformer")
     network = network_of(request.param, previous_action=reads, previous_reward=reads)
-    weights = moved(init_weights(network, jax.random.key(0)))
+    weights = moved(BEGUN(network, jax.random.key(0)))
     obs = jax.random.randint(jax.random.key(2), (T + 1, B), 0, SYMBOLS)
     action = jax.random.randint(jax.random.key(4), (T + 1, B), 0, ACTIONS)
     reward = jax.random.normal(jax.random.key(5), (T + 1, B))
@@ -98,34 +100,35 @@ def test_a_network_reads_what_is_said_and_nothing_else(field):
     other = inputs._replace(**{field: getattr(inputs, field) + 1})
     for reads in (True, False):
         network = network_of("gru", **{field: reads})
-        weights = moved(init_weights(network, jax.random.key(0)))
-        outputs = [unroll(network, weights, network.memory.initial_carry(2), given)[1][0] for given in (inputs, other)]
-        differs = np.abs(outputs[0] - outputs[1]).max(-1) > 1e-4
+        weights = moved(BEGUN(network, jax.random.key(0)))
+        outputs = [UNROLL(network, weights, network.memory.initial_carry(2), given)[1] for given in (inputs, other)]
+        differs = np.abs(np.subtract(*outputs))[0].max(-1) > 1e-4
         assert differs.tolist() == [False, reads]
 
 
 @pytest.mark.parametrize("memory", [Table(), FeedForward(8)])
 def test_a_table_is_the_function_at_every_observation(memory):
     network = HistoryNetwork(memory, 2, Discrete(SYMBOLS), Discrete(ACTIONS))
-    weights = moved(init_weights(network, jax.random.key(0)))
+    weights = moved(BEGUN(network, jax.random.key(0)))
     nothing = jnp.zeros(SYMBOLS, jnp.int32)
     every = StepInput(jnp.arange(SYMBOLS), jnp.zeros(SYMBOLS, bool), nothing, jnp.zeros(SYMBOLS))
     carry = memory.initial_carry(SYMBOLS)
-    _, stepped = step(network, weights, carry, every)
-    np.testing.assert_allclose(table(network, weights), stepped, atol=1e-6)
-    np.testing.assert_allclose(acting(network, weights)(carry, every, None)[1], stepped, atol=1e-6)
+    _, stepped = STEP(network, weights, carry, every)
+    np.testing.assert_allclose(TABLE(network, weights), stepped, atol=1e-6)
+    act = jax.jit(lambda weights: acting(network, weights)(carry, every, None)[1])
+    np.testing.assert_allclose(act(weights), stepped, atol=1e-6)
 
 
 def test_a_function_of_the_history_is_no_table():
     network = network_of("gru")
     with pytest.raises(AssertionError, match="no table"):
-        table(network, init_weights(network, jax.random.key(0)))
+        table(network, BEGUN(network, jax.random.key(0)))
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (5, 5, 2)])
 def test_arrays_and_images_are_read(shape):
     network = HistoryNetwork(MEMORIES["gru"](width=8), 2, Box(shape), Discrete(ACTIONS), previous_action=True)
-    weights = init_weights(network, jax.random.key(0))
+    weights = BEGUN(network, jax.random.key(0))
     nothing = jnp.zeros((T, B), jnp.int32)
     inputs = StepInput(jnp.ones((T, B, *shape)), jnp.zeros((T, B), bool), nothing, jnp.zeros((T, B)))
     run = jax.jit(lambda weights, inputs: unroll(network, weights, network.memory.initial_carry(B), inputs)[1])

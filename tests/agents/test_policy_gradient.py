@@ -38,7 +38,7 @@ def sampled_gradients(name, task, logits, value):
     """[ROLLOUTS, O, A] independent estimates of the agent's own code, at these logits and this baseline."""
     env, params = tabular_env(task), tabular_params(task)
     agent = dataclasses.replace(make_agent(name), num_envs=ENVS, rollout_length=task.horizon, memory=Table())
-    state = agent.init(jax.random.key(0), env, params)
+    state = jax.jit(lambda key: agent.init(key, env, params))(jax.random.key(0))
     kernel = lambda weights, table: jax.tree.map(lambda _: jnp.asarray(table, jnp.float32), weights)
     if agent.weight.critic == "state":
         value = np.random.default_rng(1).normal(size=task.num_states)

@@ -82,16 +82,13 @@ def test_what_acts_is_what_learns(played):
 def test_a_larger_return_changes_the_unit_and_not_what_the_value_says(name):
     task = make("peek_maze")
     env, params, agent = tabular_env(task), tabular_params(task), make_agent(f"{name}:width=8,num_envs=4")
-    state = agent.init(jax.random.key(0), env, params)
-    weights = jax.tree.map(lambda leaf: leaf + 0.1, state.train.weights)
+    state = jax.jit(lambda key: agent.init(key, env, params))(jax.random.key(0))
+    weights = jax.tree.map(lambda leaf: np.asarray(leaf) + np.float32(0.1), state.train.weights)
     unit = lambda value: state.magnitude._replace(value=jnp.float32(value))
-    scaled = agent._rescaled(env, weights, unit(2.0), unit(8.0))
-    outputs = [
-        unroll(
-            agent.network_in(env), w, state.position.carry, jax.tree.map(lambda leaf: leaf[None], state.position.inputs)
-        )[1]
-        for w in (weights, scaled)
-    ]
+    scaled = jax.jit(lambda weights: agent._rescaled(env, weights, unit(2.0), unit(8.0)))(weights)
+    inputs = jax.tree.map(lambda leaf: np.asarray(leaf)[None], state.position.inputs)
+    read = jax.jit(lambda weights: unroll(agent.network_in(env), weights, state.position.carry, inputs)[1])
+    outputs = [np.asarray(read(w)) for w in (weights, scaled)]
     np.testing.assert_allclose(2.0 * outputs[0][..., -1], 8.0 * outputs[1][..., -1], rtol=1e-5)
     np.testing.assert_array_equal(outputs[0][..., :-1], outputs[1][..., :-1])
 

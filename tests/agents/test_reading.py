@@ -1,5 +1,7 @@
 """What an agent says that it reads is what its policy is a function of."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,14 +53,20 @@ def actions_along(agent, env, params):
     leaves, tree = jax.tree.flatten(state)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = lambda key, leaf: leaf + jax.random.normal(key, leaf.shape) if leaf.dtype == jnp.float32 else leaf
-    policy = agent.policy(env, params, jax.tree.unflatten(tree, map(noisy, keys, leaves)))
-
-    def last(key, inputs):
-        act = lambda carry, inputs: policy.act(key, carry, inputs)
-        return jax.lax.scan(act, policy.initial_carry(), inputs)[1][-1]
-
+    state = jax.tree.unflatten(tree, map(noisy, keys, leaves))
     keys = jax.random.split(jax.random.key(2), EPISODES)
-    return jax.jit(lambda inputs: jax.vmap(last, in_axes=(0, 1))(keys, inputs))
+
+    @jax.jit
+    def acted(state, inputs):
+        policy = agent.policy(env, params, state)
+
+        def last(key, inputs):
+            act = lambda carry, inputs: policy.act(key, carry, inputs)
+            return jax.lax.scan(act, policy.initial_carry(), inputs)[1][-1]
+
+        return jax.vmap(last, in_axes=(0, 1))(keys, inputs)
+
+    return partial(acted, state)
 
 
 @pytest.mark.parametrize("spec", SPECS)
