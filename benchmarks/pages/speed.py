@@ -210,7 +210,7 @@ def _goals_on_cores() -> Iterator[tuple[str, str, str, str]]:
     table = measurement("many_records_cpu.json")
     for each in table["rows"]:
         if each["records"] == "packed" and each["what"] in ("seqrl check", "seqrl table", "seqrl report"):
-            yield f"`{each['what']}` of {table['cells']:,} cells", "5 s", f"{each['seconds']:.0f} s", on(table)
+            yield f"`{each['what']}` of {table['cells']:,} cells", "5 s", f"{each['seconds']:.1f} s", on(table)
 
 
 def _span(rows: list[Row], ratio: str) -> str:
