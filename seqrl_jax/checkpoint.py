@@ -75,7 +75,7 @@ def load_tree(path: Path, like: Any) -> Any:
 
 
 def require_file(path: Path, expected: str) -> None:
-    """The reader of safetensors says of a directory that there is no such device, and not which. Raises: ValueError."""
+    """The reader of safetensors does not say which path is a directory or missing. Raises: ValueError, naming it."""
     if not os.path.isfile(path):
         raise ValueError(f"{path}: {expected} ({'a directory' if os.path.isdir(path) else 'there is no such file'})")
 

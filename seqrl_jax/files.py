@@ -58,7 +58,7 @@ def why_no_directory(path: Path) -> str | None:
 
 
 def why_no_file_fits(path: Path) -> str | None:
-    """Why no file can be written to `path`, as far as can be told beforehand; None where nothing speaks against it."""
+    """Why no file can be written to `path`, as far as it shows before one is; None where nothing speaks against it."""
     directory = path.absolute().parent
     if not os.path.isdir(directory):
         return "there is no such directory"

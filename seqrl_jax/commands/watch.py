@@ -71,9 +71,9 @@ def in_words(task: TabularPOMDP, step: Step) -> list[str]:
     shares = "" if chances is None else f" ({', '.join(_shares(task, chances))})"
     cost = "" if not step.cost or step.cost < WORTH_SAYING else f", {step.cost:.4g} less than the best action"
     lines.append(f"     {printable(task.actions[step.action])}{shares}, paid {step.reward:.4g}{cost}")
-    if step.choice.expected is not None:
-        possible = "" if step.possible is None else f"; the best policy earns {step.possible:.4g}"
-        lines.append(f"     expects {step.choice.expected:.4g} from here on{possible}")
+    if step.choice.value is not None:
+        optimal = "" if step.optimal_value is None else f"; the best policy earns {step.optimal_value:.4g}"
+        lines.append(f"     expects {step.choice.value:.4g} from here on{optimal}")
     return lines
 
 
@@ -104,19 +104,17 @@ def parted(task: TabularPOMDP, steps: list[Step]) -> str:
         return "its beliefs are too many to be listed, so that nothing is said of what actions cost"
     first = next((step for step in steps if (step.cost or 0) > WORTH_SAYING), None)
     did = "no action was worse than another" if first is None else f"first worse than the best at t={first.moment.time}"
-    expecting = [(abs(step.apart), step) for step in steps if step.apart is not None]
-    if not expecting:
+    errors = {step.moment.time: step.value_error for step in steps if step.value_error is not None}
+    if not errors:
         return did
-    apart, step = max(expecting, key=lambda pair: pair[0])
-    more = "too much" if (step.apart or 0) > 0 else "too little"
-    return (
-        f"{did}; it expects {apart:.4g} {more} at t={step.moment.time}, where its value is furthest from the belief's"
-    )
+    time, error = max(errors.items(), key=lambda entry: abs(entry[1]))
+    by = f"{abs(error):.4g} too {'much' if error > 0 else 'little'}"
+    return f"{did}; it expects {by} at t={time}, where its value is furthest from the belief's"
 
 
 def for_machines(task: TabularPOMDP, steps: list[Step]) -> dict[str, Any]:
     """{"return", "steps": [{"time", "state", "observation", "belief", "action", "probabilities", "reward", "cost",
-    "expected", "possible"}]}"""
+    "value", "optimal_value"}]}"""
     return {
         "return": discounted(task, steps),
         "steps": [
@@ -131,8 +129,8 @@ def for_machines(task: TabularPOMDP, steps: list[Step]) -> dict[str, Any]:
                 else dict(zip(task.actions, step.choice.probabilities.tolist(), strict=True)),
                 "reward": step.reward,
                 "cost": step.cost,
-                "expected": step.choice.expected,
-                "possible": step.possible,
+                "value": step.choice.value,
+                "optimal_value": step.optimal_value,
             }
             for step in steps
         ],

@@ -36,11 +36,11 @@ class Moment:
 
 class Choice(NamedTuple):
     """What is done at a moment. probabilities: [A], how often a policy takes each action, by draws; None of a person.
-    expected: what an agent expects to earn from here on; None of one that expects nothing."""
+    value: what an agent expects to earn from here on, in units of return; None of one that has no value."""
 
     action: int
     probabilities: np.ndarray | None = None
-    expected: float | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +56,15 @@ class Step:
         return self.choice.action
 
     @property
-    def possible(self) -> float | None:
+    def optimal_value(self) -> float | None:
         """What the best policy earns from this belief on."""
         return None if self.moment.values is None else float(self.moment.values.max())
 
     @property
-    def apart(self) -> float | None:
-        """By how much what is expected exceeds that."""
-        expected, possible = self.choice.expected, self.possible
-        return None if expected is None or possible is None else expected - possible
+    def value_error(self) -> float | None:
+        """By how much the agent's value exceeds that."""
+        value, optimal = self.choice.value, self.optimal_value
+        return None if value is None or optimal is None else value - optimal
 
     @property
     def cost(self) -> float | None:
@@ -106,7 +106,7 @@ def by_policy(task: TabularPOMDP, policy: Policy, seed: int) -> Chooser:
     env = tabular_env(task)
     act = jax.jit(policy.act)
     draw = jax.jit(jax.vmap(lambda key, carry, inputs: policy.act(key, carry, inputs)[1], (0, None, None)))
-    expect = None if policy.value is None else jax.jit(policy.value)
+    value_of = None if policy.value is None else jax.jit(policy.value)
     carry, action, key = policy.initial_carry(), 0, jax.random.key(seed)
 
     def choose(moment: Moment, paid: float | None) -> Choice:
@@ -115,10 +115,10 @@ def by_policy(task: TabularPOMDP, policy: Policy, seed: int) -> Chooser:
         obs = jnp.int32(moment.obs)
         inputs = first_inputs(env, obs) if paid is None else _inputs(obs, action, paid)
         drawn = np.asarray(draw(jax.random.split(draw_key, DRAWS), carry, inputs))
-        expected = None if expect is None else float(expect(act_key, carry, inputs))
+        value = None if value_of is None else float(value_of(act_key, carry, inputs))
         carry, chosen = act(act_key, carry, inputs)
         action = int(chosen)
-        return Choice(action, np.bincount(drawn, minlength=task.num_actions) / DRAWS, expected)
+        return Choice(action, np.bincount(drawn, minlength=task.num_actions) / DRAWS, value)
 
     return choose
 

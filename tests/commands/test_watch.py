@@ -32,19 +32,19 @@ def test_the_best_policy_loses_nothing_and_its_belief_is_bayes_rule(capsys):
 def test_what_an_agent_expects_stands_beside_what_the_best_policy_earns(capsys):
     words = "tiger", "--agent", "q_obs", "--steps", 2000, "--seed", 2
     steps = watched(capsys, *words)["steps"]
-    assert steps[0]["possible"] == pytest.approx(3.76985, abs=1e-5)
-    apart = [step["expected"] - step["possible"] for step in steps]
-    furthest = int(np.argmax(np.abs(apart)))
+    assert steps[0]["optimal_value"] == pytest.approx(3.76985, abs=1e-5)
+    errors = [step["value"] - step["optimal_value"] for step in steps]
+    furthest = int(np.argmax(np.abs(errors)))
     assert cli.main(["watch", *map(str, words)]) == 0
     said = capsys.readouterr().out
-    assert f"expects {steps[0]['expected']:.4g} from here on; the best policy earns 3.77" in said
-    more = "much" if apart[furthest] > 0 else "little"
-    assert f"it expects {abs(apart[furthest]):.4g} too {more} at t={furthest}, where" in said.splitlines()[-1]
+    assert f"expects {steps[0]['value']:.4g} from here on; the best policy earns 3.77" in said
+    more = "much" if errors[furthest] > 0 else "little"
+    assert f"it expects {abs(errors[furthest]):.4g} too {more} at t={furthest}, where" in said.splitlines()[-1]
 
 
 def test_what_expects_nothing_says_nothing_of_it(capsys):
     steps = watched(capsys, "tiger", "--agent", "reward_to_go", "--steps", 1000)["steps"]
-    assert {step["expected"] for step in steps} == {None}
+    assert {step["value"] for step in steps} == {None}
     assert cli.main(["watch", "tiger", "--random"]) == 0
     assert "expects" not in capsys.readouterr().out
 
