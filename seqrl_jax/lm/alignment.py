@@ -81,7 +81,7 @@ def compiled(stage: Stage, keys: Array, aligning: Aligning, sharding: Sharding) 
 
 def gathered(spread: Spread, tree: Any) -> Any:
     """The runs of every leaf, without what pads them, on one device of each host."""
-    return jax.tree.map(jnp.asarray, spread.gather(tree))
+    return jax.device_put(spread.gather(tree))
 
 
 @dataclass(frozen=True)

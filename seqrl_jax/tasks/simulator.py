@@ -144,7 +144,8 @@ def tabular_env(*tasks: TabularPOMDP) -> TabularEnv:
 
 def tabular_params(task: TabularPOMDP) -> TabularParams:
     """The simulator's tables of one task, in its own shapes."""
-    return jax.tree.map(jnp.asarray, _tables(task))
+    params: TabularParams = jax.device_put(_tables(task))
+    return params
 
 
 def stack(tasks: Sequence[TabularPOMDP]) -> tuple[TabularEnv, TabularParams]:
@@ -199,7 +200,8 @@ def _stack_padded(*leaves: np.ndarray) -> Array:
     for index, leaf in enumerate(leaves):
         own: Any = (index, *(slice(width) for width in leaf.shape))
         stacked[own] = leaf
-    return jnp.asarray(stacked)
+    moved: Array = jax.device_put(stacked)
+    return moved
 
 
 def _listed(laws: Sequence[sparse.csr_array]) -> Outcomes:

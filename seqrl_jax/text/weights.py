@@ -164,7 +164,7 @@ def load_gpt(directory: Path, mesh: Mesh | None = None) -> tuple[GPT, Weights]:
     if model.tied and head is not None and not np.array_equal(head, tensors["wte.weight"]):
         raise ValueError(f"{path}: {UNTIED} is not wte.weight, and {CONFIG} says that tie_word_embeddings is true")
     weights = from_names({name: np.asarray(tensors[name], np.float32) for name in expected}, model.layers)
-    return model, jax.tree.map(jnp.asarray, weights) if mesh is None else laid_weights(mesh, weights)
+    return model, jax.device_put(weights) if mesh is None else laid_weights(mesh, weights)
 
 
 def load_head(directory: Path, model: GPT) -> Array:
