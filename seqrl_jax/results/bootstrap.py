@@ -55,6 +55,11 @@ class Estimate(Struct, frozen=True):
     low: float | None
     high: float | None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the interval; the value itself where there is none."""
+        return self.value if self.low is None else self.low, self.value if self.high is None else self.high
+
     def as_json(self) -> dict[str, float | None]:
         """{"value", "low", "high"}"""
         return {"value": self.value, "low": self.low, "high": self.high}

@@ -67,6 +67,16 @@ def counted(record: Record, metric: str, zero: Bound | None) -> PerSeed | None:
     ]
 
 
+def counted_curve(record: Record, metric: str, zero: Bound) -> list[list[float]]:
+    """[E][N] the learning curve of a metric, where what failed seeds lack counts as their score does in `counted`.
+    Raises: KeyError without that curve."""
+    floor = min([zero.lower, *record.finished(metric)])
+    floors = [min([floor, *_shown(record, metric, index)]) for index in range(len(record.seeds))]
+    return [
+        [low if value is None else value for value, low in zip(row, floors)] for row in record.curves[metric].values
+    ]
+
+
 def scaled_counted(record: Record, metric: str, zero: str, one: str, bounds: Mapping[str, Bound]) -> list[float] | None:
     """[N] a metric as a score that is 0 at the lower end of the bound `zero` and 1 at that of `one`.
 

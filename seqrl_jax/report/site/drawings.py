@@ -8,6 +8,7 @@ import numpy as np
 
 from seqrl_jax.figures import COLOURS, printable
 from seqrl_jax.report import words
+from seqrl_jax.report.learning import learning
 from seqrl_jax.report.overall import profile
 from seqrl_jax.report.pictures import Dash, Panel, Style, limits, panels
 from seqrl_jax.report.site.charts import Chart, Level, Line, chart
@@ -40,6 +41,21 @@ def profiles(sheet: Sheet) -> Chart | None:
         lines.append(_line(row.label, sheet.styles[row.method], THRESHOLDS, shares))
     x = f"{sheet.section.track.scales[0].name} score"
     return chart(lines, [], x, "share of runs above it", (0.0, 1.0), f"Share of runs above each {x}, by agent")
+
+
+def progress(sheet: Sheet) -> list[Chart]:
+    """The interquartile mean of each method that learns on every task, while it does: one for each quantity that curves
+    run along, with what is proved."""
+    y = f"IQM of the {sheet.section.track.scales[0].name} score" if sheet.section.track.scales else ""
+    levels = [Level(row.label, *row.statistics["IQM"].ends) for row in sheet.overall if row.kind == "certified"]
+    along: dict[str, list[Line]] = {}
+    for each in learning(sheet.section):
+        label = words.name(each.method, each.method in sheet.wrong)
+        along.setdefault(each.x, []).append(_line(label, sheet.styles[each.method], each.at, each.values))
+    return [
+        chart(lines, levels, printable(x), y, room(lines, levels), printable(f"{y} against {x}, by agent"))
+        for x, lines in along.items()
+    ]
 
 
 def costs(sheet: Sheet) -> Chart | None:
@@ -151,6 +167,5 @@ def _curve(label: str, style: Style, curve: Curve) -> Line:
 
 def _line(label: str, style: Style, at: Sequence[float], values: Sequence[Estimate]) -> Line:
     """Estimates between the ends of their intervals; a value that has none is its own."""
-    low = [value.value if value.low is None else value.low for value in values]
-    high = [value.value if value.high is None else value.high for value in values]
+    low, high = zip(*(value.ends for value in values), strict=True)
     return Line(label, COLOURS.index(style.colour), style.dash, at, [value.value for value in values], low, high)

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from seqrl_jax.report.site.charts import BOTTOM, LEFT, RIGHT, TOP, Level, Line, chart, short, ticks, ticks_of_powers
-from seqrl_jax.report.site.drawings import costs, learning_curves, profiles, sensitivity, sizes, sizes_on
+from seqrl_jax.report.site.drawings import costs, learning_curves, profiles, progress, sensitivity, sizes, sizes_on
 from seqrl_jax.report.site.sheet import sheets
 from seqrl_jax.results.record import Curve, Spent
 from seqrl_jax.tracks.sweeps import Sweep
@@ -117,6 +117,22 @@ def test_costs_are_the_shares_of_cells_and_need_a_training(section, record):
     assert {line.line.label for line in profiles(sheet).lines} == {"good", "bad"}
     (unscaled,) = sheets([("a", [section(record(), scales=())])])
     assert costs(unscaled) is None and profiles(unscaled) is None
+
+
+def test_progress_is_a_chart_for_each_quantity_between_what_is_proved(section, record):
+    made = [
+        record(curves={"return": Curve(x, [0.0, 10.0], [[0.0] * 3, [0.3] * 3])}, method=method)
+        for method, x in (("good", "steps"), ("bad", "dialogues"))
+    ]
+    (sheet,) = sheets([("a", [section(*made)])])
+    drawn = progress(sheet)
+    assert [(each.x, [line.line.label for line in each.lines]) for each in drawn] == [
+        ("steps", ["good"]),
+        ("dialogues", ["bad"]),
+    ]
+    assert {level.level.label: level.level.low for level in drawn[0].levels} == {"random": 0, "plain": 0.5, "best": 1}
+    (silent,) = sheets([("a", [section(record(curves={}))])])
+    assert progress(silent) == []
 
 
 @pytest.mark.parametrize("score", [0.0, 1e16, -1e99])
