@@ -188,3 +188,19 @@ def test_without_scripts_the_best_cells_and_all_pages_are_there(visit, pages):
     tab = visit(pages, "index.html", java_script_enabled=False)
     assert agents(tab) == ["agent_8", "agent_7", "agent_6", "agent_5"]
     assert tab.locator("#filters").is_hidden() and tab.locator("#tasks + ul a").count() == 2
+
+
+def test_on_paper_wide_tables_are_whole_and_charts_have_their_keys(visit, site, section, record):
+    curve = {"return": Curve("steps", [0.0, 100.0], [[0.0, 0.0, 0.0], [0.2, 0.3, 0.4]])}
+    made = [record(task=f"a_task_of_{number}_words", curves=curve, method="good") for number in range(20)]
+    pages = site(wide=[section(*made)])
+    (address,) = [address for address in pages if address.startswith("tables/")]
+    # What lies within the margins of A4, lying, in pixels of CSS.
+    tab = visit(pages, address, viewport={"width": 1032, "height": 700})
+    tab.emulate_media(media="print")
+    tables = tab.locator(".scroll > table:visible")
+    assert max(tables.evaluate_all("tables => tables.map(table => table.offsetWidth)")) <= 1032
+    assert (
+        tab.locator("#progress ~ figure .read li:visible").count() > 0
+        and tab.locator(".reader input:visible").count() == 0
+    )
