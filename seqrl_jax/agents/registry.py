@@ -129,7 +129,7 @@ AGENTS: dict[str, Entry] = {
         "R2D2 as published: sequences of 40 behind a burn-in of 40, a target 2,500 gradient steps old",
     ),
     "q_transformer": Entry(replace(Q_TUNED, memory=Transformer()), "Q-learning on the history through attention"),
-    "soft_q": Entry(replace(Q_TUNED, target=Soft()), "recurrent soft Q-learning: a stochastic policy"),
+    "soft_q": Entry(tuned("soft_q", replace(Q_TUNED, target=Soft())), "recurrent soft Q-learning: a stochastic policy"),
     "pqn": Entry(tuned("pqn", PQN()), "parallel on-policy recurrent Q-learning with lambda returns, no replay"),
     "latent_q": Entry(
         # Twice as many gradient steps: a model has more to learn than a value, heaven_hell:length=1 is lost without.
