@@ -72,7 +72,8 @@ def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises: ValueError for a dataset that is not there or that is none of dialogues; ImportError.
     """
     minari, *_ = _minari()
-    _place(dataset_id)
+    if not (place := _place(dataset_id)).exists():
+        raise ValueError(f"there is no such dataset in {place.parent}")
     try:
         dataset = minari.load_dataset(dataset_id)
     except (FileNotFoundError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The games by name. A new game is one function and one line here. Every tabular task is a game as well."""
+"""The games by name. A new game is one function and one line here. Every task that is a table is a game as well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.games import arithmetic, negotiation, questions, small_talk, task_and_talk, text_maze, wordle
 from seqrl_jax.dialogue.games.of_task import of_task
 from seqrl_jax.settings import Probability
-from seqrl_jax.tasks import registry as tasks
+from seqrl_jax.tasks import environments
 
 GAMES: dict[str, Callable[..., Game]] = {
     "twenty_questions": questions.twenty_questions,
@@ -35,7 +35,7 @@ def known(spec: str) -> bool:
 
 
 def make_game(spec: str) -> Game:
-    """The game that `spec` names: `NAME`, `NAME:key=value,...`, or `task:` and what names a tabular task.
+    """The game that `spec` names: `NAME`, `NAME:key=value,...`, or `task:` and what names a table.
 
     A task takes beside its own keys `expert`, the share of what an expert does in its logs (see `of_task`).
     Raises: SpecError with the nearest names; what tasks raise that cannot be built.
@@ -43,9 +43,10 @@ def make_game(spec: str) -> Game:
     name, _, rest = spec.partition(":")
     if name == TASK:
         return _of_task(spec, rest)
-    name, settings = naming.parse(spec)
-    if name in tasks.TASKS:
+    if name not in GAMES and environments.known(spec):
+        environments.table(spec)
         raise naming.SpecError(f"{naming.shown(spec)} is a task; as a game of dialogues it is {TASK}:{spec}")
+    name, settings = naming.parse(spec)
     function = naming.lookup("game", name, GAMES)
     arguments = naming.arguments(spec, settings, naming.settable(function))
     return naming.made(spec, lambda: function(**arguments))
@@ -54,4 +55,4 @@ def make_game(spec: str) -> Game:
 def _of_task(spec: str, rest: str) -> Game:
     rest, given = naming.without(rest, EXPERT)
     settings = naming.arguments(spec, {} if given is None else {EXPERT: given}, {EXPERT: Probability})
-    return of_task(tasks.make(rest), settings.get(EXPERT, SHARE))
+    return of_task(environments.table(rest), settings.get(EXPERT, SHARE))

@@ -368,7 +368,7 @@ def test_a_dataset_that_cannot_be_written_whole_is_not_there(minari, tmp_path, g
 
 
 def test_a_dataset_that_is_none_of_this_game_is_refused(minari, game, log):
-    with pytest.raises(LogError, match=r"^minari:nothing-v0: "):
+    with pytest.raises(LogError, match=r"^minari:nothing-v0: there is no such dataset in \S+$"):
         read_log(Path("minari:nothing-v0"), game)
     write_log(Path("minari:negotiation-v0"), SPEC, game, log, 11)
     with pytest.raises(LogError, match="episode 0: a dialogue of 'negotiation:turns=4', not of wordle"):

@@ -10,6 +10,7 @@ from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.naming import SpecError, without
 from seqrl_jax.tasks import make
+from seqrl_jax.tasks.environments import environment
 
 SPECS = ("tmaze:length=3", "tiger", "peek_maze", "repeat_previous:horizon=8", "mini_hallway:cells=6", "two_doors")
 
@@ -42,6 +43,12 @@ def test_the_expert_takes_doubt_to_end_with_the_next_step():
     assert worth == pytest.approx({"do-listen": -1 + task.discount * 10, "do-open-left": -100, "do-open-right": 10})
 
 
+def test_an_environment_that_is_small_enough_for_a_table_is_a_game():
+    spec = "minesweeper:rows=2,columns=2,mines=1"
+    known, history = Known(make_game(f"task:{spec}")), environment(spec).certified["history"]
+    assert known.value(known.best) == pytest.approx(history.lower, abs=1e-9)
+
+
 def test_logs_are_files_of_their_own_task(tmp_path):
     game, spec = make_game("task:tiger"), "task:tiger"
     log, path = logged(game, 20, 0), tmp_path / "log.jsonl"
@@ -61,6 +68,10 @@ def test_logs_are_files_of_their_own_task(tmp_path):
         ("task:tiger:expert=", "expert"),
         ("task:", "name is missing"),
         ("task:tiger:accuracy=7", "accuracy"),
+        ("tiger", "as a game of dialogues it is task:tiger"),
+        ("task:memory_chain", "'memory_chain' is an environment, and no table"),
+        ("memory_chain", "'memory_chain' is an environment, and no table"),
+        ("gymnax:CartPole-v1", "'gymnax:CartPole-v1' is an environment, and no table"),
     ],
 )
 def test_a_task_that_is_none_is_refused(spec, why):
