@@ -314,6 +314,8 @@ def test_throughput_of_agents_and_dialogues_by_batch(seqrl, tmp_path):
         (["run", "qick"], "did you mean quick"),
         (["run", "--agents", "pppo"], "did you mean ppo"),
         (["run", "--agents", "ppo:clipp=1"], "did you mean clip"),
+        (["run", "--tasks", "memory_chain", "--agents", "optimal"], "'optimal' is of pomdp, these tasks are of env"),
+        (["run", "lm", "--agents", "ppo:clip=0.1"], "'ppo:clip=0.1' is of pomdp and environments, these"),
         (["run", "--tasks", "tiger", "tiger"], "stands twice"),
         (["run", "--seeds", "0"], "--seeds: the value is 0, expected a whole number >= 1"),
         (["run", "--steps", "-5"], "--steps: the value is -5, expected a whole number >= 1"),

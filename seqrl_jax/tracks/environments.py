@@ -157,10 +157,11 @@ ANY = EnvironmentTrack()
 
 
 def _fails(agent: Agent, ready: Ready) -> str | None:
-    """What an agent says that finds out in its first update that it cannot learn there; nothing is computed."""
-    fitted = agent.for_run(ready.env.longest, agent.steps_per_update)
-    update = lambda key: fitted.update(ready.env, ready.params, fitted.init(key, ready.env, ready.params))
+    """What an agent says that finds out where it is fitted, or in its first update, that it cannot learn there; nothing
+    is computed."""
     try:
+        fitted = agent.for_run(ready.env.longest, agent.steps_per_update)
+        update = lambda key: fitted.update(ready.env, ready.params, fitted.init(key, ready.env, ready.params))
         jax.eval_shape(update, jax.random.key(0))
     except ValueError as error:
         return str(error)

@@ -11,7 +11,7 @@ from seqrl_jax.tracks.dialogue import DIALOGUE
 from seqrl_jax.tracks.environments import ANY
 from seqrl_jax.tracks.lm import LM
 from seqrl_jax.tracks.pomdp import POMDP
-from seqrl_jax.tracks.registry import track
+from seqrl_jax.tracks.registry import TRACKS, track
 
 HEADLINE = (
     "tmaze:length=10",
@@ -228,8 +228,19 @@ def check(suite: Suite) -> Track:
     _once("task", suite.tasks)
     _once("agent", suite.methods)
     chosen = track(suite.track)
+    _refuse_of_other_tracks(chosen, suite.methods)
     chosen.check(suite.tasks, suite.methods)
     return chosen
+
+
+def _refuse_of_other_tracks(chosen: Track, methods: Sequence[str]) -> None:
+    """Raises: SpecError for a method that only other tracks have: of it the nearest names here tell nothing."""
+    own = chosen.methods
+    for spec in methods:
+        name = naming.base(spec)
+        if name not in own and (places := [other.name for other in TRACKS.values() if name in other.methods]):
+            of = f"{naming.shown(spec)} is of {' and '.join(places)}"
+            raise naming.SpecError(f"{of}, these tasks are of {chosen.name} (seqrl list)")
 
 
 def _once(kind: str, specs: Sequence[str]) -> None:

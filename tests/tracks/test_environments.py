@@ -107,6 +107,8 @@ def test_an_agent_that_cannot_live_there_says_so_before_anything_is_computed():
         ANY.check(["gymnax:CartPole-v1", "gymnax:Pendulum-v1"], ["ppo", "drqn"])
     with pytest.raises(SpecError, match=r"'belief_q' cannot run on .*: the exact belief needs a tabular task"):
         ANY.check(["gymnax:CartPole-v1"], ["belief_q"])
+    with pytest.raises(SpecError, match="'drqn' cannot run on 'long_tmaze:length=1000000': rollout_length is 1048576"):
+        ANY.check(["long_tmaze:length=1000000"], ["drqn"])
 
 
 @pytest.mark.usefixtures("mixing")
