@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from seqrl_jax.settings import is_count
+from seqrl_jax.tasks.contract import lacking
 from seqrl_jax.tasks.environment import Discrete, Environment, Space
 from seqrl_jax.tasks.environments import ENVIRONMENTS, environment
 from seqrl_jax.tasks.ready import Ready
@@ -49,6 +51,7 @@ class ToGymnasium(_Stepped, gymnasium.Env[Any, Any]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # as gymnasium declares it
 
     def __init__(self, env: Environment, params: Any) -> None:
+        _refuse_others(env)
         self.env, self.params = env, params
         self.action_space = _gymnasium_space(env.action_space, 1.0)
         self.observation_space = _gymnasium_space(env.observation_space, np.inf)
@@ -100,7 +103,10 @@ class ToGymnasiumVector(_Stepped, gymnasium.vector.VectorEnv[Any, Any, Any]):
     }
 
     def __init__(self, env: Environment, params: Any, num_envs: int) -> None:
-        self.env, self.params, self.num_envs = env, params, num_envs
+        _refuse_others(env)
+        if not is_count(num_envs):
+            raise ValueError(f"{num_envs!r} environments, expected a whole number of 1 or more")
+        self.env, self.params, self.num_envs = env, params, int(num_envs)
         self.single_action_space = _gymnasium_space(env.action_space, 1.0)
         self.single_observation_space = _gymnasium_space(env.observation_space, np.inf)
         self.action_space = gymnasium.vector.utils.batch_space(self.single_action_space, num_envs)
@@ -186,13 +192,21 @@ class ToGymnasiumVector(_Stepped, gymnasium.vector.VectorEnv[Any, Any, Any]):
 
 
 def to_gymnasium(env: Environment, params: Any) -> ToGymnasium:
-    """An environment behind gymnasium's interface."""
+    """An environment behind gymnasium's interface. Raises: TypeError for what is none."""
     return ToGymnasium(env, params)
 
 
 def to_gymnasium_vector(env: Environment, params: Any, num_envs: int) -> ToGymnasiumVector:
-    """`num_envs` copies of an environment behind gymnasium's vector interface."""
+    """`num_envs` copies of an environment behind gymnasium's vector interface.
+
+    Raises: TypeError for what is none, ValueError for fewer than one.
+    """
     return ToGymnasiumVector(env, params, num_envs)
+
+
+def _refuse_others(env: Any) -> None:
+    if why := lacking(env):
+        raise TypeError(why)
 
 
 def _begin(env: Environment, params: Any, key: Array) -> tuple[Array, Any, Array]:

@@ -17,7 +17,7 @@ gymnasium = pytest.importorskip("gymnasium")
 
 from gymnasium.utils.env_checker import check_env  # noqa: E402
 
-from seqrl_jax.tasks.gymnasium_adapter import to_gymnasium, to_gymnasium_vector  # noqa: E402
+from seqrl_jax.tasks.gymnasium_adapter import ToGymnasium, to_gymnasium, to_gymnasium_vector  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -255,6 +255,17 @@ def test_what_gymnasium_refuses_is_refused():
         single.step(0)
     with pytest.raises(ValueError, match="unknown key 'hight'"):
         gymnasium.make("seqrl/tmaze-v0", hight=2)
+
+
+def test_what_is_no_environment_or_no_number_of_them_is_refused(cartpole):
+    for other in (None, cartpole[0], ToGymnasium):
+        for adapt in (to_gymnasium, lambda env, params: to_gymnasium_vector(env, params, 2)):
+            with pytest.raises(TypeError, match=r"has no longest|has no action_space|is a class"):
+                adapt(other, None)
+    task = make("tiger")
+    for number in (0, 2.5, True, None):
+        with pytest.raises(ValueError, match=f"^{number!r} environments, expected a whole number of 1 or more"):
+            to_gymnasium_vector(tabular_env(task), tabular_params(task), number)
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
