@@ -1,7 +1,8 @@
 """Wrappers: another task each. What an agent is shown, and whether it is obeyed, changes what it can do.
 
 Of a table a wrapper makes a table, with certified values of its own (`flicker`); of any other environment it makes an
-environment, of which nothing is proved (`flicker_env`). What a wrapper remembers never crosses an episode's beginning.
+environment, of which nothing is proved (`flicker_env`). Each form refuses what the other one wraps. What a wrapper
+remembers never crosses an episode's beginning.
 """
 
 from seqrl_jax.tasks.wrappers.delay import delay, delay_env

@@ -9,14 +9,17 @@ from typing import Any
 
 from jax import Array
 
+from seqrl_jax.settings import Delay as DelaySteps
 from seqrl_jax.tasks.environment import Space
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.tabular import TabularPOMDP
 from seqrl_jax.tasks.wrappers.blank import blank_in, mask_with_blank, space_with_blank
+from seqrl_jax.tasks.wrappers.checked import checked
 from seqrl_jax.tasks.wrappers.recent import Recent, with_recent
 
 
-def delay(task: TabularPOMDP, steps: int) -> TabularPOMDP:
+@checked
+def delay(task: TabularPOMDP, steps: DelaySteps) -> TabularPOMDP:
     """The observation becomes o_{t-steps}; before there is one, `blank`.
 
     The best policy of the history is worth no more than it was: it could wait. Raises: TaskError where the states, each
@@ -45,6 +48,7 @@ class Delay(Recent):
         return frames[0]
 
 
-def delay_env(ready: Ready, steps: int) -> Ready:
+@checked
+def delay_env(ready: Ready, steps: DelaySteps) -> Ready:
     """An environment that is observed some steps late; see `Delay`."""
     return Ready(Delay(ready.env, steps), ready.params)

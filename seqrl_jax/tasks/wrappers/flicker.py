@@ -13,18 +13,21 @@ import numpy as np
 from jax import Array
 from scipy import sparse
 
+from seqrl_jax.settings import Probability
 from seqrl_jax.tasks.environment import Space
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.tables import SparseTable
 from seqrl_jax.tasks.tabular import TabularPOMDP, validated
 from seqrl_jax.tasks.wrappers.blank import blank_in, mask_with_blank, names_with_blank, space_with_blank
+from seqrl_jax.tasks.wrappers.checked import checked
 from seqrl_jax.tasks.wrappers.numbered import Numbered, Sensor
 
 
-def flicker(task: TabularPOMDP, probability: float) -> TabularPOMDP:
+@checked
+def flicker(task: TabularPOMDP, probability: Probability) -> TabularPOMDP:
     """Each observation, the first one too, is `blank` with this probability.
 
-    The best policy of the history is worth no more than it was: it could forget. Raises: TaskError for a number that is
+    The best policy of the history is worth no more than it was: it could forget. Raises: SpecError for a number that is
     no probability.
     """
     names, blank = names_with_blank(task)
@@ -60,6 +63,7 @@ class Flicker(Sensor):
         return jnp.where(jax.random.bernoulli(key, number), blank_in(self.observation_space), obs)
 
 
-def flicker_env(ready: Ready, probability: float) -> Ready:
+@checked
+def flicker_env(ready: Ready, probability: Probability) -> Ready:
     """An environment whose observations are lost with this probability; see `Flicker`."""
     return Ready(Flicker(ready.env), Numbered(ready.params, jnp.float32(probability)))

@@ -10,14 +10,17 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.settings import Depth
 from seqrl_jax.tasks.environment import Box, everything_in
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.tabular import TabularPOMDP
+from seqrl_jax.tasks.wrappers.checked import checked
 from seqrl_jax.tasks.wrappers.codes import code, code_space, repeated
 from seqrl_jax.tasks.wrappers.recent import Recent, with_recent
 
 
-def frame_stack(task: TabularPOMDP, frames: int) -> TabularPOMDP:
+@checked
+def frame_stack(task: TabularPOMDP, frames: Depth) -> TabularPOMDP:
     """The observation becomes (o_{t-frames+1}, ..., o_t), `blank` where the episode is younger.
 
     The best policy of the history is worth what it was: it recalls them. Raises: TaskError where the states, each with
@@ -51,6 +54,7 @@ class FrameStack(Recent):
         return jnp.moveaxis(frames, 0, -2).reshape(self.observation_space.shape)
 
 
-def frame_stack_env(ready: Ready, frames: int) -> Ready:
+@checked
+def frame_stack_env(ready: Ready, frames: Depth) -> Ready:
     """An environment that shows this many observations at once; see `FrameStack`."""
     return Ready(FrameStack(ready.env, frames - 1), ready.params)

@@ -17,9 +17,10 @@ from msgspec import Meta
 from seqrl_jax.naming import require
 from seqrl_jax.tasks.environment import Box, Transition, Wrapper
 from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.wrappers.checked import checked
 from seqrl_jax.tasks.wrappers.codes import of_arrays
 
-ALL = "all"
+ALL, NOTHING = "all", "nothing"
 Components = Annotated[
     str,
     Meta(
@@ -60,15 +61,17 @@ class Mask(Wrapper):
         return obs[..., jnp.array(self.components)]
 
 
+@checked
 def mask_env(ready: Ready, components: Sequence[int]) -> Ready:
     """An environment of which these components are shown, along the last axis of its observations; see `Mask`.
 
     Raises: SpecError where observations are symbols, and for a component that is not there or stands twice.
     """
-    shown = "+".join(map(str, components))
+    shown = "+".join(map(str, components)) or NOTHING
     shape = of_arrays(ready.env.observation_space, mask=shown).shape
     size = shape[-1] if shape else 0
-    require(max(components) < size, f"observations have {size} components, numbered from 0", mask=shown)
+    there = bool(components) and all(0 <= component < size for component in components)
+    require(there, f"observations have {size} components, numbered from 0", mask=shown)
     require(len(set(components)) == len(components), "a component stands twice", mask=shown)
     return Ready(Mask(ready.env, tuple(components)), ready.params)
 

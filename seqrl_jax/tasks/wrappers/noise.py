@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from seqrl_jax.settings import Weight
 from seqrl_jax.tasks.environment import Box
 from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.wrappers.checked import checked
 from seqrl_jax.tasks.wrappers.codes import of_arrays
 from seqrl_jax.tasks.wrappers.numbered import Numbered, Sensor
 
@@ -24,7 +26,8 @@ class Noise(Sensor):
         return obs + number * jax.random.normal(key, obs.shape)
 
 
-def noise_env(ready: Ready, std: float) -> Ready:
+@checked
+def noise_env(ready: Ready, std: Weight) -> Ready:
     """An environment with noisy observations; see `Noise`. std: in the units of the observations.
 
     Raises: SpecError where observations are symbols.

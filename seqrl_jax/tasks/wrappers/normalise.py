@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from seqrl_jax.tasks.environment import Box, Discrete, Environment, Transition, auto_reset
 from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.wrappers.checked import checked
 from seqrl_jax.tasks.wrappers.codes import of_arrays
 from seqrl_jax.tasks.wrappers.numbered import Numbered, NumberedWrapper
 
@@ -57,7 +58,8 @@ class Normalise(NumberedWrapper):
         return (obs - scaling.mean) / scaling.spread
 
 
-def normalise_env(ready: Ready, steps: int) -> Ready:
+@checked
+def normalise_env(ready: Ready, steps: RandomSteps) -> Ready:
     """An environment whose observations are scaled by what uniformly random actions show; see `Normalise`.
 
     Channels of an image are scaled each as a whole. A component that never varies stays as it is. The statistics are of

@@ -19,12 +19,14 @@ from seqrl_jax.tasks.environment import Box, Transition, Wrapper, everything_in
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.tables import SparseTable, table_of
 from seqrl_jax.tasks.tabular import TabularPOMDP, refuse_too_large, validated
+from seqrl_jax.tasks.wrappers.checked import checked
 from seqrl_jax.tasks.wrappers.codes import beside, code, code_space, with_more
 from seqrl_jax.tasks.wrappers.marked import Outcome, Pair, distinct, outcomes, unused, with_marks
 
 NONE = "none"
 
 
+@checked
 def previous_action(task: TabularPOMDP) -> TabularPOMDP:
     """The observation becomes (a_{t-1}, o_t); at the start of an episode there is no action, whatever went before.
 
@@ -53,6 +55,7 @@ def previous_action(task: TabularPOMDP) -> TabularPOMDP:
     )
 
 
+@checked
 def previous_reward(task: TabularPOMDP) -> TabularPOMDP:
     """The observation becomes (r_{t-1}, o_t), with no reward at the start. Rewards are the expected ones of the tables,
     to nine digits: what differs by less is rounding.
@@ -62,6 +65,7 @@ def previous_reward(task: TabularPOMDP) -> TabularPOMDP:
     return _marked(task, NONE, lambda mark, reward: f"{reward + 0.0:.9g}")  # -0.0 is 0
 
 
+@checked
 def with_time(task: TabularPOMDP) -> TabularPOMDP:
     """The observation becomes (t, o_t).
 
@@ -147,11 +151,13 @@ class PreviousReward(Wrapper):
         return beside(code(obs, self.env.observation_space), reward[None])
 
 
+@checked
 def previous_action_env(ready: Ready) -> Ready:
     """An environment that shows (a_{t-1}, o_t); see `PreviousAction`."""
     return Ready(PreviousAction(ready.env), ready.params)
 
 
+@checked
 def previous_reward_env(ready: Ready) -> Ready:
     """An environment that shows (r_{t-1}, o_t); see `PreviousReward`."""
     return Ready(PreviousReward(ready.env), ready.params)

@@ -15,21 +15,24 @@ import numpy as np
 from jax import Array
 from scipy import sparse
 
+from seqrl_jax.settings import Probability
 from seqrl_jax.tasks.build import chance
 from seqrl_jax.tasks.environment import Transition, zeros_in
 from seqrl_jax.tasks.ready import Ready
 from seqrl_jax.tasks.tables import every_action
 from seqrl_jax.tasks.tabular import TabularPOMDP, validated
+from seqrl_jax.tasks.wrappers.checked import checked
 from seqrl_jax.tasks.wrappers.marked import Outcome, outcomes, with_marks
 from seqrl_jax.tasks.wrappers.numbered import Numbered, NumberedWrapper
 
 
-def sticky(task: TabularPOMDP, probability: float) -> TabularPOMDP:
+@checked
+def sticky(task: TabularPOMDP, probability: Probability) -> TabularPOMDP:
     """With this probability the action that was executed last is executed again, else the chosen one.
 
     The first action of an episode is always the chosen one. Rewards and observations are those of what was executed,
-    which nobody sees: states are pairs of it and the state. Raises: TaskError for a number that is no probability,
-    and where the states become too many.
+    which nobody sees: states are pairs of it and the state. Raises: SpecError for a number that is no probability,
+    TaskError where the states become too many.
     """
     num_actions = task.num_actions
 
@@ -76,6 +79,7 @@ class Sticky(NumberedWrapper):
         return after._replace(state=StickyState(after.state, executed, jnp.bool_(True)))
 
 
-def sticky_env(ready: Ready, probability: float) -> Ready:
+@checked
+def sticky_env(ready: Ready, probability: Probability) -> Ready:
     """An environment with sticky actions; see `Sticky`."""
     return Ready(Sticky(ready.env), Numbered(ready.params, jnp.float32(probability)))

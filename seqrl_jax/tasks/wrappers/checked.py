@@ -1,0 +1,44 @@
+"""Wrappers are held to what they declare: in Python no name was read before, whose values would have been checked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar, get_type_hints
+
+import jax
+
+from seqrl_jax import naming
+from seqrl_jax.tasks.ready import Ready
+from seqrl_jax.tasks.tabular import TabularPOMDP
+
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made", TabularPOMDP, Ready)
+FORMS = {
+    TabularPOMDP: "it wraps tables, and its form for environments ends in _env",
+    Ready: "it wraps environments as `tasks.environments.environment` makes them",
+}
+"""What a form of a wrapper takes first, and makes."""
+
+
+def checked(wrapper: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
+    """The wrapper, which refuses in one line what it does not wrap and numbers outside of their domains.
+
+    Arrays are left alone, for they may be traced. Raises: TypeError, SpecError.
+    """
+    signature, domains = inspect.signature(wrapper), naming.settable(wrapper)
+    form = get_type_hints(wrapper)["return"]
+
+    @wraps(wrapper)
+    def held(*arguments: Arguments.args, **settings: Arguments.kwargs) -> Made:
+        given = signature.bind(*arguments, **settings).arguments
+        task = next(iter(given.values()))
+        if not isinstance(task, form):
+            raise TypeError(f"{wrapper.__name__} of {type(task).__name__}: {FORMS[form]}")
+        for key, domain in domains.items():
+            if not isinstance(given[key], jax.Array):
+                naming.convert(key, domain, str(given[key]))
+        return wrapper(*arguments, **settings)
+
+    return held
