@@ -57,7 +57,10 @@ def listing(tracks: Mapping[str, Track], suites: Mapping[str, Suite]) -> dict[st
 
 
 def _describe(spec: str, as_json: bool) -> None:
-    """What a task, an agent or a suite is, of the first track that has it. Raises: SpecError with the nearest names."""
+    """What a task, an agent or a suite is, of the first track that has it.
+
+    Raises: SpecError with the nearest names, and for settings that it does not have.
+    """
     if FILE.fullmatch(spec):
         return _describe_file(spec, as_json)
     name = naming.base(spec)
@@ -69,8 +72,10 @@ def _describe(spec: str, as_json: bool) -> None:
         for key, entry in (*track.tasks.items(), *track.methods.items()):
             entries.setdefault(key, (track, entry))
     if name in SUITES and name not in entries:
-        return _describe_suite(SUITES[name], as_json)
+        return _describe_suite(naming.lookup("suite", spec, SUITES), as_json)
     track, entry = naming.lookup("task, agent or suite", name, {**SUITES, **entries})
+    if spec != name:
+        track.check(*(((spec,), ()) if name in track.tasks else ((), (spec,))))
     if as_json:
         settings = [asdict(setting) for setting in entry.settings]
         output = {"name": name, "track": track.name, "about": entry.about, "detail": entry.detail, "settings": settings}
