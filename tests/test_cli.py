@@ -341,6 +341,8 @@ def test_throughput_of_agents_and_dialogues_by_batch(seqrl, tmp_path):
         (["list", "tmaze:flicker=1.5"], "flicker is 1.5, expected a number >= 0 and <= 1"),
         (["list", "dpo:beta=-1"], "beta is -1, expected a number"),
         (["list", "quick:seeds=1"], "did you mean quick"),
+        (["list", "optimal:x=1"], "optimal has no settings"),
+        (["list", "tmaze:lenght"], "not of the form key=value"),
         (["export", "tiger", "--out", "tiger.txt"], ".npz or .POMDP"),
         (["export", "tiger", "--out", ""], "--out: the value is '', expected a path"),
         (

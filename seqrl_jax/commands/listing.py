@@ -64,17 +64,19 @@ def _describe(spec: str, as_json: bool) -> None:
     if FILE.fullmatch(spec):
         return _describe_file(spec, as_json)
     name = naming.base(spec)
-    if named_by_origin(spec):
-        return _describe_environment(spec, as_json)
-    refuse_other_form(name)
     entries: dict[str, tuple[Track, Entry]] = {}
     for track in TRACKS.values():
         for key, entry in (*track.tasks.items(), *track.methods.items()):
             entries.setdefault(key, (track, entry))
+    if named_by_origin(spec) and name not in entries:
+        return _describe_environment(spec, as_json)
+    refuse_other_form(name)
     if name in SUITES and name not in entries:
         return _describe_suite(naming.lookup("suite", spec, SUITES), as_json)
     track, entry = naming.lookup("task, agent or suite", name, {**SUITES, **entries})
     if spec != name:
+        if not entry.settings:
+            raise naming.SpecError(f"{naming.shown(spec)}: {name} has no settings")
         track.check(*(((spec,), ()) if name in track.tasks else ((), (spec,))))
     if as_json:
         settings = [asdict(setting) for setting in entry.settings]

@@ -9,7 +9,8 @@ from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.games import arithmetic, negotiation, questions, small_talk, task_and_talk, text_maze, wordle
 from seqrl_jax.dialogue.games.of_task import of_task
 from seqrl_jax.settings import Probability
-from seqrl_jax.tasks import environments
+from seqrl_jax.tasks import TASKS
+from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, table
 
 GAMES: dict[str, Callable[..., Game]] = {
     "twenty_questions": questions.twenty_questions,
@@ -43,8 +44,8 @@ def make_game(spec: str) -> Game:
     name, _, rest = spec.partition(":")
     if name == TASK:
         return _of_task(spec, rest)
-    if name not in GAMES and environments.known(spec):
-        environments.table(spec)
+    if name not in GAMES and name in (*TASKS, *ENVIRONMENTS, GYMNAX):
+        table(naming.without(spec, EXPERT)[0])
         raise naming.SpecError(f"{naming.shown(spec)} is a task; as a game of dialogues it is {TASK}:{spec}")
     name, settings = naming.parse(spec)
     function = naming.lookup("game", name, GAMES)
@@ -55,4 +56,4 @@ def make_game(spec: str) -> Game:
 def _of_task(spec: str, rest: str) -> Game:
     rest, given = naming.without(rest, EXPERT)
     settings = naming.arguments(spec, {} if given is None else {EXPERT: given}, {EXPERT: Probability})
-    return of_task(environments.table(rest), settings.get(EXPERT, SHARE))
+    return of_task(table(rest), settings.get(EXPERT, SHARE))

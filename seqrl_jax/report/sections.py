@@ -60,24 +60,24 @@ class Section:
         """Method -> task -> the scores of its seeds on the track's first scale, failed ones counted, where that is
         defined; nothing of methods without any."""
         samples: dict[str, dict[str, list[float]]] = {}
-        metric, scaled = self.track.columns[0].metric, self.scaled
-        for record in self.records if scaled else ():
-            on = scaled.get(record.task)
+        metric, scale = self.track.columns[0].metric, self.first_scale
+        for record in self.records if scale else ():
+            on = scale.get(record.task)
             if on and (scores := counted_between(record, metric, *on)):
                 samples.setdefault(record.method, {})[record.task] = scores
         return samples
 
     @cached_property
-    def scaled(self) -> dict[str, tuple[Bound, tuple[float, float]]]:
+    def first_scale(self) -> dict[str, tuple[Bound, tuple[float, float]]]:
         """Task -> what is 0 on the track's first scale, and the ends of that scale (see `scale_ends`), of those tasks
         where it is defined."""
-        scaled: dict[str, tuple[Bound, tuple[float, float]]] = {}
+        found: dict[str, tuple[Bound, tuple[float, float]]] = {}
         for scale in self.track.scales[:1]:
             for task in self.tasks:
                 bounds = self.bounds(task)
                 if ends := scale_ends(bounds, scale.zero, scale.one):
-                    scaled[task] = bounds[scale.zero], ends
-        return scaled
+                    found[task] = bounds[scale.zero], ends
+        return found
 
     @cached_property
     def newest(self) -> dict[str, Record]:

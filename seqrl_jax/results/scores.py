@@ -60,18 +60,15 @@ def counted(record: Record, metric: str, zero: Bound | None) -> PerSeed | None:
     values = record.metrics.get(metric)
     if values is None:
         return None
-    floor = None if zero is None else min([zero.lower, *record.finished(metric)])
-    return [
-        value if value is not None or floor is None else min([floor, *_shown(record, metric, index)])
-        for index, value in enumerate(values)
-    ]
+    if zero is None:
+        return values
+    return [_floor(record, metric, index, zero) if value is None else value for index, value in enumerate(values)]
 
 
 def counted_curve(record: Record, metric: str, zero: Bound) -> list[list[float]]:
     """[E][N] the learning curve of a metric, where what failed seeds lack counts as their score does in `counted`.
     Raises: KeyError without that curve."""
-    floor = min([zero.lower, *record.finished(metric)])
-    floors = [min([floor, *_shown(record, metric, index)]) for index in range(len(record.seeds))]
+    floors = [_floor(record, metric, index, zero) for index in range(len(record.seeds))]
     return [
         [low if value is None else value for value, low in zip(row, floors)] for row in record.curves[metric].values
     ]
@@ -161,6 +158,11 @@ def _proves(record: Record, bound: str, low: float) -> bool:
     upper = record.bounds[bound].upper
     needed = upper + TOLERANCE * max(1.0, abs(upper))
     return low > needed and low - _unseen(record, UNSEEN_BY_INTERVALS) > needed
+
+
+def _floor(record: Record, metric: str, index: int, zero: Bound) -> float:
+    """What one seed counts for where it has failed."""
+    return min([zero.lower, *record.finished(metric), *_shown(record, metric, index)])
 
 
 def _shown(record: Record, metric: str, index: int) -> list[float]:

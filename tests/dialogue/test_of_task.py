@@ -69,6 +69,8 @@ def test_logs_are_files_of_their_own_task(tmp_path):
         ("task:", "name is missing"),
         ("task:tiger:accuracy=7", "accuracy"),
         ("tiger", "as a game of dialogues it is task:tiger"),
+        ("tiger:expert=0.5", "as a game of dialogues it is task:tiger:expert=0.5"),
+        ("wordl:easy", "not of the form key=value"),
         ("task:memory_chain", "'memory_chain' is an environment, and no table"),
         ("memory_chain", "'memory_chain' is an environment, and no table"),
         ("gymnax:CartPole-v1", "'gymnax:CartPole-v1' is an environment, and no table"),

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from seqrl_jax.figures import COLOURS, printable
+from seqrl_jax.report import sample_efficiency as curves
 from seqrl_jax.report import words
-from seqrl_jax.report.learning import learning
 from seqrl_jax.report.overall import profile
 from seqrl_jax.report.pictures import Dash, Panel, Style, limits, panels
 from seqrl_jax.report.site.charts import Chart, Level, Line, chart
@@ -43,13 +43,13 @@ def profiles(sheet: Sheet) -> Chart | None:
     return chart(lines, [], x, "share of runs above it", (0.0, 1.0), f"Share of runs above each {x}, by agent")
 
 
-def progress(sheet: Sheet) -> list[Chart]:
-    """The interquartile mean of each method that learns on every task, while it does: one for each quantity that curves
-    run along, with what is proved."""
+def sample_efficiency(sheet: Sheet) -> list[Chart]:
+    """The interquartile mean of each method that learns on each task that counts in it, while it does: one for each
+    quantity that curves run along, with what is proved."""
     y = f"IQM of the {sheet.section.track.scales[0].name} score" if sheet.section.track.scales else ""
     levels = [Level(row.label, *row.statistics["IQM"].ends) for row in sheet.overall if row.kind == "certified"]
     along: dict[str, list[Line]] = {}
-    for each in learning(sheet.section):
+    for each in curves.sample_efficiency(sheet.section):
         label = words.name(each.method, each.method in sheet.wrong)
         along.setdefault(each.x, []).append(_line(label, sheet.styles[each.method], each.at, each.values))
     return [

@@ -8,7 +8,7 @@ from typing import Any
 from seqrl_jax.report import words
 from seqrl_jax.report.overall import STATISTICS, Overall, improvement
 from seqrl_jax.report.sections import mixtures, warnings
-from seqrl_jax.report.site.drawings import costs, profiles, progress, sizes
+from seqrl_jax.report.site.drawings import costs, profiles, sample_efficiency, sizes
 from seqrl_jax.report.site.links import Links
 from seqrl_jax.report.site.matrices import matrices
 from seqrl_jax.report.site.sheet import Sheet
@@ -37,7 +37,7 @@ def table_context(sheet: Sheet, where: Links) -> dict[str, Any]:
         "overall": [_overall_row(row, where) for row in total],
         "most_tasks": max((row.tasks for row in total), default=0),
         "profile": profiles(sheet),
-        "progress": progress(sheet),
+        "sample_efficiency": sample_efficiency(sheet),
         "costs": costs(sheet),
         "sizes": sizes(sheet),
         "improvement": _improvement(sheet, where),

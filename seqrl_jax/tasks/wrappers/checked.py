@@ -25,20 +25,22 @@ FORMS = {
 def checked(wrapper: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
     """The wrapper, which refuses in one line what it does not wrap and numbers outside of their domains.
 
-    Arrays are left alone, for they may be traced. Raises: TypeError, SpecError.
+    A number that is traced is nowhere yet, and left alone. Raises: TypeError, SpecError.
     """
     signature, domains = inspect.signature(wrapper), naming.settable(wrapper)
     form = get_type_hints(wrapper)["return"]
 
     @wraps(wrapper)
     def held(*arguments: Arguments.args, **settings: Arguments.kwargs) -> Made:
-        given = signature.bind(*arguments, **settings).arguments
+        bound = signature.bind(*arguments, **settings)
+        bound.apply_defaults()
+        given = bound.arguments
         task = next(iter(given.values()))
         if not isinstance(task, form):
             raise TypeError(f"{wrapper.__name__} of {type(task).__name__}: {FORMS[form]}")
         for key, domain in domains.items():
-            if not isinstance(given[key], jax.Array):
-                naming.convert(key, domain, str(given[key]))
-        return wrapper(*arguments, **settings)
+            if not isinstance(given[key], jax.core.Tracer):
+                given[key] = naming.convert(key, domain, str(given[key]))
+        return wrapper(*bound.args, **bound.kwargs)
 
     return held

@@ -70,10 +70,10 @@ def mask_env(ready: Ready, components: Sequence[int]) -> Ready:
     shown = "+".join(map(str, components)) or NOTHING
     shape = of_arrays(ready.env.observation_space, mask=shown).shape
     size = shape[-1] if shape else 0
-    there = bool(components) and all(0 <= component < size for component in components)
+    there = len(components) > 0 and all(component in range(size) for component in components)
     require(there, f"observations have {size} components, numbered from 0", mask=shown)
     require(len(set(components)) == len(components), "a component stands twice", mask=shown)
-    return Ready(Mask(ready.env, tuple(components)), ready.params)
+    return Ready(Mask(ready.env, tuple(map(int, components))), ready.params)
 
 
 def numbers(shown: str) -> tuple[int, ...]:

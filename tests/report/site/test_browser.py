@@ -201,6 +201,6 @@ def test_on_paper_wide_tables_are_whole_and_charts_have_their_keys(visit, site, 
     tables = tab.locator(".scroll > table:visible")
     assert max(tables.evaluate_all("tables => tables.map(table => table.offsetWidth)")) <= 1032
     assert (
-        tab.locator("#progress ~ figure .read li:visible").count() > 0
+        tab.locator("#sample-efficiency ~ figure .read li:visible").count() > 0
         and tab.locator(".reader input:visible").count() == 0
     )

@@ -3,7 +3,15 @@ import itertools
 import pytest
 
 from seqrl_jax.report.site.charts import BOTTOM, LEFT, RIGHT, TOP, Level, Line, chart, short, ticks, ticks_of_powers
-from seqrl_jax.report.site.drawings import costs, learning_curves, profiles, progress, sensitivity, sizes, sizes_on
+from seqrl_jax.report.site.drawings import (
+    costs,
+    learning_curves,
+    profiles,
+    sample_efficiency,
+    sensitivity,
+    sizes,
+    sizes_on,
+)
 from seqrl_jax.report.site.sheet import sheets
 from seqrl_jax.results.record import Curve, Spent
 from seqrl_jax.tracks.sweeps import Sweep
@@ -119,20 +127,20 @@ def test_costs_are_the_shares_of_cells_and_need_a_training(section, record):
     assert costs(unscaled) is None and profiles(unscaled) is None
 
 
-def test_progress_is_a_chart_for_each_quantity_between_what_is_proved(section, record):
+def test_sample_efficiency_is_a_chart_for_each_quantity_between_what_is_proved(section, record):
     made = [
         record(curves={"return": Curve(x, [0.0, 10.0], [[0.0] * 3, [0.3] * 3])}, method=method)
         for method, x in (("good", "steps"), ("bad", "dialogues"))
     ]
     (sheet,) = sheets([("a", [section(*made)])])
-    drawn = progress(sheet)
+    drawn = sample_efficiency(sheet)
     assert [(each.x, [line.line.label for line in each.lines]) for each in drawn] == [
         ("steps", ["good"]),
         ("dialogues", ["bad"]),
     ]
     assert {level.level.label: level.level.low for level in drawn[0].levels} == {"random": 0, "plain": 0.5, "best": 1}
     (silent,) = sheets([("a", [section(record(curves={}))])])
-    assert progress(silent) == []
+    assert sample_efficiency(silent) == []
 
 
 @pytest.mark.parametrize("score", [0.0, 1e16, -1e99])

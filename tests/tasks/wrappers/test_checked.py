@@ -33,6 +33,9 @@ def test_a_form_refuses_what_the_other_one_wraps(name):
         (lambda: flicker_env(CHAIN, float("nan")), r"probability is nan, expected"),
         (lambda: frame_stack_env(CHAIN, 0), r"frames is 0, expected a whole number >= 1"),
         (lambda: noise_env(CHAIN, np.float32(-1)), r"std is -1.0, expected a number >= 0"),
+        (lambda: delay(TABLE, 1.5), r"steps is 1.5, expected a whole number"),
+        (lambda: flicker_env(CHAIN, jnp.float32(2)), r"probability is 2.0, expected"),
+        (lambda: mask_env(CHAIN, [0.5]), r"mask is 0.5: observations have 3 components"),
         (lambda: mask_env(CHAIN, [-1]), r"mask is -1: observations have 3 components"),
         (lambda: mask_env(CHAIN, []), r"mask is nothing: observations have 3 components"),
     ],
@@ -43,7 +46,13 @@ def test_a_number_outside_of_its_domain_is_refused(wrapped, said):
 
 
 def test_numbers_of_any_kind_and_traced_ones_are_taken():
-    for wrap, number in ((flicker, np.float64(0.5)), (delay, np.int64(1))):
+    for wrap, number in (
+        (flicker, np.float64(0.5)),
+        (delay, np.int64(1)),
+        (delay, np.float32(1)),
+        (sticky, jnp.array(0.5)),
+    ):
         assert fingerprint(wrap(TABLE, number)) == fingerprint(wrap(TABLE, number.item()))
+    assert mask_env(CHAIN, np.array([2, 0])).env.components == (2, 0)
     chances = jax.vmap(lambda chance: flicker_env(CHAIN, chance).params.number)(jnp.array([0.25, 0.5]))
     assert chances.tolist() == [0.25, 0.5]
