@@ -189,5 +189,5 @@ def test_games_and_logs_do_not_depend_on_the_order_of_a_process(capsys):
 
 
 def test_an_environment_that_is_no_table_is_no_game():
-    with pytest.raises(SpecError, match=r"^'gymnax:CartPole-v1' names no task: a task is NAME"):
+    with pytest.raises(SpecError, match=r"^'gymnax:CartPole-v1' is an environment, and no table"):
         make_game("task:gymnax:CartPole-v1")

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from seqrl_jax.release import Tuned, release
@@ -13,7 +14,18 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 @pytest.fixture(scope="session")
 def records():
     """Of two tracks; one score of them lies above its bound by luck, and one by rounding."""
-    return [record for name in ("dialogue_longer", "exploration") for record in store.read(RESULTS / name)[0]]
+    recorded = [record for name in ("dialogue_longer", "exploration") for record in store.read(RESULTS / name)[0]]
+    sampled = [index for index, record in enumerate(recorded) if record.bounded_by and all(record.episodes)]
+    for index, excess in zip(sampled, (1e-3, 1e-12)):
+        recorded[index] = above(recorded[index], excess)
+    return recorded
+
+
+def above(record, excess):
+    """The same, with every seed's score beyond what it cannot pass."""
+    bound = min(record.bounds[name].upper for name in record.bounded_by)
+    scores = {"return": [bound + excess] * len(record.seeds)}
+    return msgspec.structs.replace(record, metrics=record.metrics | scores)
 
 
 @pytest.fixture(scope="session")
