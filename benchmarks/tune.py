@@ -56,6 +56,7 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     },
     "latent_q": {"learning_rate": (0.00075, 0.0015, 0.003, 0.006, 0.012)},
     "drqn": {"learning_rate": (0.003, 0.006, 0.012, 0.024, 0.048, 0.096), "exploration_share": (0.3, 0.5, 0.8)},
+    "latent_plan": {"learning_rate": (0.001, 0.003, 0.01, 0.03, 0.1), "exploration_share": (0.3, 0.5, 0.8)},
     "soft_q": {"learning_rate": (0.006, 0.012, 0.024), "temperature": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)},
 }
 """Agent -> traced setting -> values tried."""

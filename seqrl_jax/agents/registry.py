@@ -137,7 +137,7 @@ AGENTS: dict[str, Entry] = {
         "Q-learning on the state of a latent model (sequence VAE)",
     ),
     "latent_ppo": Entry(replace(PPO_TUNED, memory=Latent()), "PPO on the state of a latent model (sequence VAE)"),
-    "latent_plan": Entry(LatentPlan(), "value iteration over the states of a latent model"),
+    "latent_plan": Entry(tuned("latent_plan", LatentPlan()), "value iteration over the states of a latent model"),
     "naive_model": Entry(NaiveModel(), "planning on counts of p(o' | o, a) from uniform data"),
     "window_model": Entry(NaiveModel(window=2), "planning on counts of what follows the last two observations"),
     "belief_q": Entry(
