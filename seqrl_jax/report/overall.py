@@ -10,8 +10,8 @@ from typing import Any
 from seqrl_jax.report import words
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Kind
-from seqrl_jax.results.record import Bound, Policy
-from seqrl_jax.results.scores import between, scale_ends
+from seqrl_jax.results.record import Policy
+from seqrl_jax.results.scores import between
 from seqrl_jax.results.statistics import (
     Estimate,
     Statistic,
@@ -155,11 +155,11 @@ def _method(section: Section, scale: Scale, method: str) -> Overall | None:
 
 def _proved(section: Section, scale: Scale, name: str) -> Overall | None:
     """Of a bound on those tasks where the scale is defined and the bound is there."""
-    ends = {task: _ends(section.bounds(task), scale, name) for task in section.tasks}
-    lower = {task: values[0] for task, values in ends.items() if values}
+    proved = {task: section.bounds(task).get(name) for task in section.first_scale}
+    lower = {task: _on_scale(section, task, bound.lower) for task, bound in proved.items() if bound}
     if not lower:
         return None
-    upper = {task: values[1] for task, values in ends.items() if values}
+    upper = {task: _on_scale(section, task, bound.upper) for task, bound in proved.items() if bound}
     worst_score, worst_task = min((value, task) for task, value in lower.items())
     return Overall(
         track=section.track.name,
@@ -173,12 +173,10 @@ def _proved(section: Section, scale: Scale, name: str) -> Overall | None:
     )
 
 
-def _ends(bounds: Mapping[str, Bound], scale: Scale, name: str) -> tuple[float, float] | None:
-    """Both ends of a bound on a scale."""
-    ends = scale_ends(bounds, scale.zero, scale.one)
-    if ends is None or name not in bounds:
-        return None
-    return between(bounds[name].lower, *ends), between(bounds[name].upper, *ends)
+def _on_scale(section: Section, task: str, J: float) -> float:
+    """A return of a task on the track's first scale, which is defined there."""
+    _, ends = section.first_scale[task]
+    return between(J, *ends)
 
 
 def _enclosed(statistic: Statistic, lower: Mapping[str, float], upper: Mapping[str, float]) -> Estimate:

@@ -1,4 +1,4 @@
-"""Wrappers are held to what they declare: in Python no name was read before, whose values would have been checked."""
+"""Wrappers that are called in Python are held to the domains that they declare, as names (`tmaze:flicker=.5`) are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMS = {
 def checked(wrapper: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
     """The wrapper, which refuses in one line what it does not wrap and numbers outside of their domains.
 
-    A number that is traced is nowhere yet, and left alone. Raises: TypeError, SpecError.
+    A traced number has no value yet, and is left alone. Raises: TypeError, SpecError.
     """
     signature, domains = inspect.signature(wrapper), naming.settable(wrapper)
     form = get_type_hints(wrapper)["return"]
