@@ -47,6 +47,10 @@ class BeliefEnv:
     def longest(self) -> int:
         return self.env.longest
 
+    @property
+    def expensive_reset(self) -> bool:
+        return self.env.expensive_reset
+
     def reset(self, key: Array, params: TabularParams) -> tuple[Array, Believed]:
         obs, state = self.env.reset(key, params)
         belief = first_belief(params, obs)

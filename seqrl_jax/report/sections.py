@@ -153,16 +153,23 @@ def warnings(section: Section) -> list[str]:
 
 
 def mixtures(section: Section) -> list[str]:
-    """What was not made by one version of everything: code by method, packages by suite."""
+    """What was not made by one version of everything: code by method, packages by suite.
+
+    A fingerprint is of a task's own code, too, so it says something between cells whose tasks are of the same modules.
+    """
     lines = []
+    task_code = functools.cache(lambda task: tuple(section.track.task_code(task)))
     for method, records in section.methods.items():
-        if len({record.code_fingerprint for record in records}) > 1:
+        versions: dict[tuple[str, ...], set[str | None]] = {}
+        for record in records:
+            versions.setdefault(task_code(record.task), set()).add(record.code_fingerprint)
+        if any(len(of_modules) > 1 for of_modules in versions.values()):
             lines.append(f"mixes versions: the code of {method} changed between its cells")
     for suite, records in _by_suite(section.records).items():
         for package in sorted({name for record in records for name in record.versions}):
-            versions = {record.versions.get(package, "unknown") for record in records}
-            if len(versions) > 1:
-                lines.append(f"mixes versions: suite {suite} was run with {package} {listed(sorted(versions))}")
+            of_suite = {record.versions.get(package, "unknown") for record in records}
+            if len(of_suite) > 1:
+                lines.append(f"mixes versions: suite {suite} was run with {package} {listed(sorted(of_suite))}")
     return lines
 
 

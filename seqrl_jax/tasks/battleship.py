@@ -50,6 +50,7 @@ class Battleship(Whole):
     columns: int
     ships: tuple[int, ...]
     observation_space = Discrete(2)
+    expensive_reset = True
 
     @property
     def cells(self) -> int:

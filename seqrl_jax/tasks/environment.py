@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.custom_batching import custom_vmap
 
 
 class Transition(NamedTuple):
@@ -67,6 +70,11 @@ class Environment(Protocol):
         """No episode has more steps, whatever the params: what must hold a whole episode is as long."""
         ...
 
+    @property
+    def expensive_reset(self) -> bool:
+        """Whether `reset` takes much longer than `step`; then `AutoReset` leaves it out where no episode ended."""
+        ...
+
     def reset(self, key: Array, params: Any) -> tuple[Array, Any]: ...
 
     def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition: ...
@@ -90,7 +98,10 @@ class Environment(Protocol):
 
 
 class Whole:
-    """What environments share that leave nothing of their spaces out, end by `longest` and have no discount."""
+    """What environments share that leave nothing of their spaces out, end by `longest`, have no discount and reset
+    cheaply."""
+
+    expensive_reset = False
 
     def action_mask(self: Environment, params: Any) -> Array:
         return everything_in(self.action_space)
@@ -123,6 +134,10 @@ class Wrapper:
     def longest(self) -> int:
         return self.env.longest
 
+    @property
+    def expensive_reset(self) -> bool:
+        return self.env.expensive_reset
+
     def reset(self, key: Array, params: Any) -> tuple[Array, Any]:
         return self.env.reset(key, params)
 
@@ -153,24 +168,57 @@ class AutoReset(Wrapper):
     """An environment that starts again in the step that ends its episode.
 
     `step` returns the observation and the state of the *new* episode, and the last observation of the old one under
-    `info["last_obs"]` (equal to `obs` while the episode goes on). `reset` of the wrapped environment runs on every step
-    and is thrown away on most: XLA turns a batched branch into a select. So `reset` has to be cheap; for a
-    tabular task it is two draws from a table.
+    `info["last_obs"]` (equal to `obs` while the episode goes on). A cheap `reset` runs on every step and is thrown away
+    on most steps. An expensive one runs only on steps that end an episode of the batch (see `begin_where_ended`).
     """
 
     def step(self, key: Array, state: Any, action: Array, params: Any) -> Transition:
         last = self.env.step(key, state, action, params)
-        first_obs, first_state = self.env.reset(split_key_cheaply(key), params)
         ended = last.terminated | last.truncated
-        obs, next_state = jax.tree.map(
-            lambda fresh, old: jnp.where(ended, fresh, old), (first_obs, first_state), (last.obs, last.state)
-        )
+        begin = begin_where_ended(self.env.reset) if self.expensive_reset else partial(_selected, self.env.reset)
+        obs, next_state = begin(ended, split_key_cheaply(key), params, (last.obs, last.state))
         return last._replace(obs=obs, state=next_state, info={**last.info, "last_obs": last.obs})
 
 
 def auto_reset(env: Environment) -> AutoReset:
     """Wrap `env` so that `step` begins the next episode when one ends (see `AutoReset`)."""
     return AutoReset(env)
+
+
+Reset = Callable[[Array, Any], Any]
+"""(key, params) -> observation and state, which may all be [*batch, ...]."""
+Begin = Callable[[Array, Array, Any, Any], Any]
+"""(ended, key, params, what goes on) -> what `reset` returns where an episode ended, elsewhere what goes on."""
+
+
+def begin_where_ended(reset: Reset) -> Begin:
+    """Episodes begin where some ended; where none of a batch did, `reset` does not run.
+
+    Under `vmap` XLA makes a select of a branch, which computes both sides. Here an axis goes into `reset` instead, and
+    the branch asks of all axes at once whether anything ended. On a GPU every step waits for that answer.
+    """
+
+    @custom_vmap
+    def begin(ended: Array, key: Array, params: Any, going: Any) -> Any:
+        begun = lambda: _selected(reset, ended, key, params, going)
+        return jax.lax.cond(jnp.any(ended), begun, lambda: jax.tree.map(jnp.asarray, going))
+
+    @begin.def_vmap
+    def begin_batch(size: int, batched: Any, ended: Array, key: Array, params: Any, going: Any) -> tuple[Any, Any]:
+        of_ended, of_key, of_params, of_going = batched
+        stretched = lambda batched, leaf: leaf if batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
+        axes = jax.tree.map(lambda batched: 0 if batched else None, of_params)
+        begun = begin_where_ended(jax.vmap(reset, in_axes=(0, axes)))(
+            stretched(of_ended, ended), stretched(of_key, key), params, jax.tree.map(stretched, of_going, going)
+        )
+        return begun, jax.tree.map(lambda _: True, begun)
+
+    return begin
+
+
+def _selected(reset: Reset, ended: Array, key: Array, params: Any, going: Any) -> Any:
+    wide = lambda leaf: ended.reshape(ended.shape + (1,) * (jnp.ndim(leaf) - ended.ndim))
+    return jax.tree.map(lambda first, old: jnp.where(wide(old), first, old), reset(key, params), going)
 
 
 def num_actions(env: Environment) -> int:

@@ -49,6 +49,7 @@ class FromGymnax:
     action_space: Space
     observation_space: Space
     longest: int
+    expensive_reset: bool
 
     def reset(self, key: Array, params: GymnaxParams) -> tuple[Array, Any]:
         obs, state = self.inner.reset_env(key, params.inner)
@@ -85,10 +86,13 @@ class FromGymnax:
         return jnp.asarray(obs, jnp.int32 if isinstance(self.observation_space, Discrete) else jnp.float32)
 
 
-def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, GymnaxParams]:
+def from_gymnax(
+    env: Any, params: Any, discount: float, expensive_reset: bool = False
+) -> tuple[FromGymnax, GymnaxParams]:
     """A gymnax environment and its params as ours.
 
-    Args: env, params: as `gymnax.make` returns. discount: of the returns that agents maximise.
+    Args: env, params: as `gymnax.make` returns. discount: of the returns that agents maximise. expensive_reset: whether
+        `env.reset_env` takes much longer than `env.step_env` (see `Environment`).
     Raises: TypeError for what is no environment of gymnax's, a wrapper around one included, and when actions or
         observations are no single array; ValueError when actions have no ends.
     """
@@ -102,6 +106,7 @@ def from_gymnax(env: Any, params: Any, discount: float) -> tuple[FromGymnax, Gym
         _space(actions, f"{env.name}: actions"),
         _space(env.observation_space(params), f"{env.name}: observations"),
         int(params.max_steps_in_episode),
+        expensive_reset,
     )
     ends = (actions.low, actions.high) if isinstance(adapted.action_space, Box) else ()
     if not all(np.isfinite(end).all() for end in ends):

@@ -86,6 +86,7 @@ class TabularEnv:
     num_actions: int
     num_observations: int
     longest: int
+    expensive_reset = False
 
     @property
     def action_space(self) -> Discrete:

@@ -65,6 +65,8 @@ ten minutes and more (`sweet`, `archer`, `iterative_ppo`). They are run by name,
 WHOLE_TURNS = "ppo_turns"
 """By whole utterances, where a turn is one symbol, it is `ppo_talk`: not run there."""
 
+BREAKOUT = "gymnax:Breakout-MinAtar"
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
@@ -105,9 +107,19 @@ SUITES: dict[str, Suite] = {
                 "gymnax:CartPole-v1",
                 "gymnax:MemoryChain-bsuite:memory_length=30,max_steps_in_episode=64",
                 "gymnax:Catch-bsuite",
-                "gymnax:Breakout-MinAtar",
+                BREAKOUT,
             ),
             methods=("ppo", "pqn", "drqn", *TWICE_THE_RATE),
+            seeds=5,
+            steps=500_000,
+            evaluations=10,
+        ),
+        Suite(
+            name="flicker",
+            about="a screen that flickers: Q of what is shown, a window of frames, and the history",
+            track=ANY.name,
+            tasks=(BREAKOUT, f"{BREAKOUT}:flicker=0.5", f"{BREAKOUT}:flicker=0.5,frame_stack=4"),
+            methods=("drqn:memory=none", "drqn"),
             seeds=5,
             steps=500_000,
             evaluations=10,

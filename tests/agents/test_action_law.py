@@ -22,6 +22,7 @@ class Recall:
     -.25."""
 
     longest: int = 2
+    expensive_reset: bool = False
 
     @property
     def action_space(self):

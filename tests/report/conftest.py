@@ -15,6 +15,7 @@ class Made:
     about: str = "made up"
     notes_below: tuple = ()
     errors_below: tuple = ()
+    modules: dict = dataclasses.field(default_factory=dict)
     pictures_beside: tuple = ()
     scales: tuple = (
         Scale("normalised", "random", "best", "0 is random, 1 the best"),
@@ -52,6 +53,9 @@ class Made:
 
     def errors(self, records):
         return self.errors_below
+
+    def task_code(self, task):
+        return self.modules.get(task, ())
 
     def pictures(self, records):
         return self.pictures_beside

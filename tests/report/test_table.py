@@ -183,6 +183,15 @@ def test_tasks_that_changed_and_code_that_did_are_named(section, record):
     assert mixtures(section(record(), record(task="second"))) == []
 
 
+def test_code_is_compared_between_tasks_of_the_same_modules(section, record):
+    """A fingerprint is of the task's modules, too, so that of a task of others says nothing of what changed."""
+    one, other = record(), record(task="second", code_fingerprint="of another module, too")
+    assert len(mixtures(section(one, other))) == 1
+    assert mixtures(section(one, other, modules={"second": ("its.module",)})) == []
+    changed = record(task="third", code_fingerprint="changed")
+    assert len(mixtures(section(one, other, changed, modules={"second": ("its.module",)}))) == 1
+
+
 def test_tasks_and_methods_stand_in_the_order_of_their_registries(section, record):
     specs = [("zzz", "bad"), ("second:x=1", "good"), ("first", "other"), ("first", "bad"), ("first", "good:y=2")]
     made = section(*(record(task=task, method=method) for task, method in specs))

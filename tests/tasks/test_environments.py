@@ -181,8 +181,8 @@ def nothing(): return gymnax.make("CartPole-v1")[0], None
     ("function", "why"),
     [
         ("pair", "int has no action_space"),
-        ("bare", "Bare has no action_mask, observation_mask, discount, horizon"),
-        ("ready", "Bare has no action_mask"),
+        ("bare", "Bare has no expensive_reset, action_mask, observation_mask, discount, horizon"),
+        ("ready", "Bare has no expensive_reset, action_mask"),
         ("kind", "Sound is a class"),
         ("shape", r"reset's observation is int32\[\], expected float32\[4\]"),
         ("name", "'best' is certified, expected memoryless_stochastic or history"),

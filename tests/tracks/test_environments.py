@@ -28,6 +28,7 @@ class Steps:
     """Three steps that pay 1 each, whatever is done, discounted by a half."""
 
     longest: int = 3
+    expensive_reset: bool = False
     action_space = Discrete(2)
     observation_space = Discrete(2)
 
