@@ -101,7 +101,7 @@ def read_log(path: Path, game: Game) -> Log:
         that are not finite, another game or the same with other settings, words that are not the game's, an end that
         is none, what cannot happen in the game, and probabilities that contradict each other.
     """
-    dialogues = list(_from_anything(path))
+    dialogues = list(_from_anything(path, game))
     if not dialogues:
         raise LogError(f"{path}: no dialogues")
     horizon, num_a = game.task.horizon, game.task.num_actions
@@ -169,15 +169,15 @@ def _dataset(path: Path) -> str | None:
     return text.removeprefix(MINARI) if text.startswith(MINARI) else None
 
 
-def _from_anything(path: Path) -> Iterator[tuple[str, Dialogue]]:
+def _from_anything(path: Path, game: Game) -> Iterator[tuple[str, Dialogue]]:
     if name := _dataset(path):
-        return _from_minari(path, name)
+        return _from_minari(path, name, game)
     return _from_lines(path) if path.suffix.lower() == ".jsonl" else _from_parquet(path)
 
 
-def _from_minari(path: Path, name: str) -> Iterator[tuple[str, Dialogue]]:
+def _from_minari(path: Path, name: str, game: Game) -> Iterator[tuple[str, Dialogue]]:
     try:
-        found = list(read_minari(name))
+        found = list(read_minari(name, game))
     except ValueError as error:
         raise LogError(f"{path}: {error}") from None
     for number, dialogue in found:
@@ -225,6 +225,8 @@ def _check(where: str, dialogue: Dialogue, game: Game) -> None:
 
 def _other_game(spec: str, game: Game) -> str | None:
     """Why this does not name the game, or one with other speakers; None where it does. A file of a task may be gone."""
+    if spec == game.task.name:
+        return None
     name = spec.removeprefix(f"{TASK}:")
     if _title(name) != _title(game.task.name):
         return f"not of {game.task.name}"

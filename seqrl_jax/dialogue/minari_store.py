@@ -4,6 +4,9 @@ An episode has one observation more than a dialogue has replies: behind the last
 game, its words and the seed stand in the dataset's metadata, and its reference scores are the exact values of those who
 spoke and of the best policy. Probabilities of utterances are infos, NaN where they are unknown; those of words follow
 from the game.
+
+Of a dataset that names no game (`minari.DataCollector` around `gymnasium.make("seqrl/tmaze-v0")` makes one), numbers
+are those of the game that it is read for; what is seen behind the last turn is left out.
 """
 
 from __future__ import annotations
@@ -66,10 +69,12 @@ def write_minari(dataset_id: str, spec: str, game: Game, log: Log, seed: int) ->
         raise
 
 
-def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_minari(dataset_id: str, game: Game) -> Iterator[tuple[int, dict[str, Any]]]:
     """Numbers of episodes, and what `files.Dialogue` holds of each.
 
-    Raises: ValueError for a dataset that is not there or that is none of dialogues; ImportError.
+    Args: game: whose numbers they are where the dataset names none.
+    Raises: ValueError for a dataset that is not there, whose spaces are not the game's or whose metadata is damaged;
+        ImportError.
     """
     minari, *_ = _minari()
     if not (place := _place(dataset_id)).exists():
@@ -79,8 +84,10 @@ def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
     except (FileNotFoundError, ValueError) as error:
         raise ValueError(str(error).strip().partition("\n")[0]) from None
     about = dataset.storage.metadata
-    if missing := [name for name in (GAME, SAID, REPLIED) if name not in about]:
-        raise ValueError(f"its metadata says nothing of {missing[0]!r}: a dataset of no game")
+    if GAME not in about:
+        about = _numbered(dataset, game)
+    if missing := [name for name in (SAID, REPLIED) if name not in about]:
+        raise ValueError(f"its metadata says nothing of {missing[0]!r}")
     said, replied = (_words(about, key) for key in (SAID, REPLIED))
     for episode in dataset.iterate_episodes():
         replies = _named(episode.id, "observation", episode.observations[:-1], replied)
@@ -103,6 +110,19 @@ def read_minari(dataset_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 "truncated": bool(episode.truncations[-1:].any()),
             },
         )
+
+
+def _numbered(dataset: Any, game: Game) -> dict[str, Any]:
+    """What the metadata of a dataset that names no game would say. Raises: ValueError, where its spaces are others."""
+    task = game.task
+    sizes = (
+        ("action", dataset.action_space, task.num_actions),
+        ("observation", dataset.observation_space, task.num_observations),
+    )
+    for what, space, size in sizes:
+        if space != (expected := _minari()[1].Discrete(size)):
+            raise ValueError(f"it names no game, and its {what} space is {space}: that of {task.name} is {expected}")
+    return {GAME: task.name, SAID: list(task.actions), REPLIED: list(task.observations)}
 
 
 def _place(dataset_id: str) -> Path:

@@ -381,8 +381,38 @@ def test_a_dataset_that_is_none_of_this_game_is_refused(minari, game, log):
         minari.create_dataset_from_buffers(
             "strange-v0", [strange], action_space=space, observation_space=space, data_format="arrow"
         )
-    with pytest.raises(LogError, match=r"^minari:strange-v0: its metadata says nothing of 'game'"):
-        read_log(Path("minari:strange-v0"), game)
+    its = r"its action space is Discrete\(\d+\): that of wordle is Discrete\(\d+\)$"
+    with pytest.raises(LogError, match=rf"^minari:strange-v0: it names no game, and {its}"):
+        read_log(Path("minari:strange-v0"), make_game("wordle:words=8"))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_dataset_that_others_collect_is_read_by_the_numbers_of_the_task(minari):
+    """Minari's own collector around gymnasium's form of a task knows of no game, and sees the last state, too."""
+    gymnasium_adapter = pytest.importorskip("seqrl_jax.tasks.gymnasium_adapter")
+    collector = minari.DataCollector(gymnasium_adapter.gymnasium.make("seqrl/tmaze-v0", length=3), data_format="arrow")
+    seen, said, paid, ends = [], [], [], []
+    for seed in range(20):
+        obs, ended = collector.reset(seed=seed)[0], False
+        while not ended:
+            action = np.random.default_rng(len(seen)).integers(4)
+            seen.append(int(obs)), said.append(int(action))
+            obs, reward, terminated, truncated, _ = collector.step(action)
+            paid.append(reward), ends.append(terminated)
+            ended = terminated or truncated
+    collector.create_dataset("theirs-v0")
+
+    log = read_log(Path("minari:theirs-v0"), make_game("task:tmaze:length=3,discount=1"))
+    spoken = np.arange(log.utterance.shape[1]) < log.length[:, None]
+    np.testing.assert_array_equal(log.utterance[spoken], said)
+    np.testing.assert_array_equal(log.reply[:, :-1][spoken], seen)
+    np.testing.assert_allclose(log.reward[spoken], paid, rtol=1e-6)
+    assert len(log.length) == 20 and log.terminated.sum() == sum(ends) > 0 and not log.probability.any()
+    with pytest.raises(LogError, match=r"^minari:theirs-v0: it names no game, and its [a-z]+ space is Discrete"):
+        read_log(Path("minari:theirs-v0"), make_game("task:mini_hallway:discount=1"))
+    # Of the same spaces, but the corridor is longer.
+    with pytest.raises(LogError, match=r"^minari:theirs-v0, episode \d+: "):
+        read_log(Path("minari:theirs-v0"), make_game("task:tmaze:length=6,discount=1"))
 
 
 @pytest.mark.parametrize(
