@@ -94,11 +94,12 @@ class Soft:
     the target network, V standing in for the rest: that is a tree backup, whose error shrinks whatever the behaviour.
     Going on in full has the same fixed point and diverges: a Q that is wrong at an action counts at every step.
 
-    Attributes: temperature: in units of the largest return, or of return where values are rescaled.
+    Attributes: temperature: in units of the largest return, or of return where values are rescaled; that of the sweep
+        of `soft_q`.
     Source: Haarnoja et al. (2017), eq. 5-6; Nachum et al. (2017), eq. 14; Precup et al. (2000) for tree backup.
     """
 
-    temperature: PositiveFloat = 0.02
+    temperature: PositiveFloat = 0.0003
 
     @property
     def acts(self) -> Literal["sampled"]:

@@ -26,7 +26,7 @@ from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.luck import luck_share
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.tracks.dialogue import CLAIM, RETURN
-from seqrl_jax.tracks.suites import SUITES, WORD_BY_WORD
+from seqrl_jax.tracks.suites import SUITES
 
 LUCK = ("luck_cpu.json", "python benchmarks/luck.py")
 SCORE, REGRET = "normalised score", "regret"
@@ -49,14 +49,12 @@ def _gain(id_: str, statement: str, first: str, second: str, games: Sequence[str
 
 
 def _views(evidence: Evidence) -> Measured:
-    games = SUITES["dialogue"].tasks
-    pairs = [
-        (evidence.scores("dialogue", f"{method}:{UTTERANCE}", game, "normalised"),
-         evidence.scores("dialogue", f"{method}:{TOKEN}", game, "normalised"))
-        for method in WORD_BY_WORD
-        for game in games
-    ]  # fmt: skip
-    on = f"`seqrl run dialogue`: utterances less tokens, {len(WORD_BY_WORD)} methods on {len(games)} games, by seed"
+    suite = SUITES["dialogue"]
+    views = [(spec.replace(TOKEN, UTTERANCE), spec) for spec in suite.methods if TOKEN in spec]
+    both = [pair for pair in views if pair[0] in suite.methods]
+    score = lambda method, game: evidence.scores("dialogue", method, game, "normalised")
+    pairs = [(score(whole, game), score(by_words, game)) for whole, by_words in both for game in suite.tasks]
+    on = f"`seqrl run dialogue`: utterances less tokens, {len(both)} methods on {len(suite.tasks)} games, by seed"
     return decided(paired(pairs), above(0.0), SCORE, on)
 
 

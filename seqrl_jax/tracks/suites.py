@@ -37,31 +37,6 @@ TWICE_THE_RATE = ("pqn:learning_rate=0.001", "drqn:learning_rate=0.024")
 """Rates are chosen on small tables; on CartPole more seeds come to the end at twice as much."""
 UPDATES = 1500
 """The most that a method makes in the tables of logs; see `dialogue_longer` for what is not learned by then."""
-WORD_BY_WORD = (
-    "bc",
-    "filtered_bc",
-    "decision_transformer",
-    "mc_q",
-    "sarsa",
-    "offline_q",
-    "cql",
-    "iql",
-    "ilql",
-    "kl_control",
-    "awac",
-    "actor_critic",
-    "chai",
-    "best_of_q",
-    "multi_turn_dpo",
-    "dmpo",
-    "pg_return",
-    "pg_group",
-    "ppo_talk",
-    "ppo_turns",
-)
-"""Methods that the table has word by word as well, where a cell takes one to four minutes of a core. Of the others some
-learn what one of these learns and say it otherwise (`beam_q`, `digi_q`, other temperatures of `ilql`), and some take
-ten minutes and more (`sweet`, `archer`, `iterative_ppo`). They are run by name, `--agents sweet:view=token`."""
 WHOLE_TURNS = "ppo_turns"
 """By whole utterances, where a turn is one symbol, it is `ppo_talk`: not run there."""
 
@@ -179,13 +154,13 @@ SUITES: dict[str, Suite] = {
         ),
         Suite(
             name="dialogue",
-            about="every game, every method that learns from logs or by talking, by utterances; twenty by words too",
+            about="every game, every method that learns from logs or by talking, by utterances and by words",
             track=DIALOGUE.name,
             tasks=tuple(DIALOGUE.tasks),
             methods=(
                 *(f"{name}:view=utterance" for name in DIALOGUE.methods if name != WHOLE_TURNS),
-                *(f"ilql:beta={beta},view=utterance" for beta in (0, 1, 4, 32)),
-                *(f"{name}:view=token" for name in WORD_BY_WORD),
+                *(f"{name}:view=token" for name in DIALOGUE.methods),
+                *(f"ilql:beta={beta},view={view}" for view in ("utterance", "token") for beta in (0, 1, 4, 32)),
             ),
             seeds=5,
             steps=UPDATES,
