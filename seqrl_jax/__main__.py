@@ -2,6 +2,6 @@
 
 import sys
 
-from seqrl_jax.cli import main
+from seqrl_jax.cli import program
 
-sys.exit(main())
+sys.exit(program())

@@ -4,6 +4,7 @@ once; its words are in `commands.arguments`."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -72,6 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def program() -> int:
+    """`main` as a process of its own, which ends with it: what it leaves is not walked over for garbage once more."""
+    code = main()
+    gc.freeze()
+    return code
+
+
 def _refuse(message: object, code: int = BAD_INPUT) -> int:
     print(f"seqrl: {one_line(message)}", file=sys.stderr)
     return code
@@ -85,4 +93,4 @@ def _write_any_text() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

@@ -78,6 +78,7 @@ def test_list_names_tasks_agents_and_suites(seqrl):
         "headline",
         "pomdp",
         "gymnax",
+        "flicker",
         "memory",
         "exploration",
         "lm",

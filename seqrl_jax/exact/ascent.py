@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy
 from jax import Array
 from scipy import sparse
-from scipy.optimize import minimize
 
 from seqrl_jax.exact.budget import OverBudget
 from seqrl_jax.exact.graph import state_graph
@@ -178,7 +178,7 @@ def _polished(value: Value, policy: np.ndarray, late: Callable[[], bool]) -> np.
 def _on_simplices(cost: Value, policy: np.ndarray, late: Callable[[], bool]) -> np.ndarray:
     """Sequential quadratic programming over rows that sum to 1: exact, at the cube of their number of entries."""
     sums = np.kron(np.eye(policy.shape[0]), np.ones(policy.shape[1]))
-    found = minimize(
+    found = scipy.optimize.minimize(
         _with_gradient(cost, policy.shape, late),
         policy.ravel(),
         jac=True,
@@ -195,7 +195,9 @@ def _on_logits(cost: Value, policy: np.ndarray, late: Callable[[], bool]) -> np.
     """A quasi-Newton method over logits, which grows with the number of entries; zeros become small numbers."""
     logits = np.log(np.maximum(policy, SMALLEST))
     of_logits = lambda table: cost(jax.nn.softmax(table))
-    found = minimize(_with_gradient(of_logits, policy.shape, late), logits.ravel(), jac=True, method="L-BFGS-B")
+    found = scipy.optimize.minimize(
+        _with_gradient(of_logits, policy.shape, late), logits.ravel(), jac=True, method="L-BFGS-B"
+    )
     weights = np.exp(found.x.reshape(policy.shape) - found.x.reshape(policy.shape).max(1, keepdims=True))
     return weights / weights.sum(1, keepdims=True)
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax import Array
 from msgspec import Meta
-from scipy.optimize import minimize
 
 from seqrl_jax.naming import require
 from seqrl_jax.tasks.environment import Discrete, Transition, Whole
@@ -209,7 +209,7 @@ def most_blindly(env: Battleship) -> float:
         surplus = upper[:, None] * np.maximum(gain[1:] - spare, 0.0) - np.minimum(*alone)[:-1]
         return float(first + second + spare * targets + number @ surplus.max(1) - env.miss * cells)
 
-    prices = minimize(bound, (0.6, 0.1, 0.01), (COARSE,), method="Nelder-Mead").x
+    prices = scipy.optimize.minimize(bound, (0.6, 0.1, 0.01), (COARSE,), method="Nelder-Mead").x
     return ceil(bound(prices, FINE) * ROUNDED) / ROUNDED
 
 
