@@ -4,7 +4,8 @@
 
 What a line holds, and the columns of Parquet (one row for each turn, `dialogue` and `turn` number them):
 
-    game        the spec that the dialogue is of
+    game        the spec that the dialogue is of; null of one that is not known, which is taken for that of the game
+                that the log is read for
     seed, number    what it was drawn by, where it was drawn
     opening     what the user said first
     turns       for each: `said`, `reward`, `probability` with which the speakers said that, who choose by what was said
@@ -62,7 +63,7 @@ class Turn(Struct, forbid_unknown_fields=True, omit_defaults=True):
 class Dialogue(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """See the module."""
 
-    game: str
+    game: str | None
     opening: str
     turns: list[Turn]
     terminated: bool
@@ -106,6 +107,7 @@ def read_log(path: Path, game: Game) -> Log:
         raise LogError(f"{path}: no dialogues")
     horizon, num_a = game.task.horizon, game.task.num_actions
     say, hear = _Names(game.task.actions), _Names(game.task.observations)
+    symbols = spelling(game, "token")
     count = len(dialogues)
     log = Log(
         utterance=np.zeros((count, horizon), int),
@@ -116,9 +118,10 @@ def read_log(path: Path, game: Game) -> Log:
         length=np.array([len(each.turns) for _, each in dialogues]),
         terminated=np.array([each.terminated for _, each in dialogues]),
     )
+    words = np.zeros((count, horizon, symbols.said.shape[1]))
     other = cache(lambda spec: _other_game(spec, game))
     for row, (where, each) in enumerate(dialogues):
-        if why := other(each.game):
+        if each.game is not None and (why := other(each.game)):
             raise LogError(f"{where}: a dialogue of {naming.shown(each.game)}, {why}")
         _check(where, each, game)
         log.reply[row, 0] = hear.number(where, "opening", each.opening)
@@ -126,10 +129,12 @@ def read_log(path: Path, game: Game) -> Log:
             said = say.number(where, f"turn {t}", turn.said)
             log.utterance[row, t], log.reward[row, t] = said, turn.reward
             log.probability[row, t, said] = _probability(turn)
+            of_words = turn.token_probabilities or ()
+            words[row, t, : len(of_words)] = of_words
             if turn.reply is not None:
                 log.reply[row, t + 1] = hear.number(where, f"reply {t}", turn.reply)
-    _, speakers = np.unique([each.game for _, each in dialogues], return_inverse=True)
-    if fault := impossible(game, log) or contradicted(log, speakers):
+    _, speakers = np.unique([each.game or "" for _, each in dialogues], return_inverse=True)
+    if fault := impossible(game, log) or contradicted(log, speakers, words, symbols):
         row, why = fault
         raise LogError(f"{dialogues[row][0]}: {why}")
     return log
@@ -225,8 +230,6 @@ def _check(where: str, dialogue: Dialogue, game: Game) -> None:
 
 def _other_game(spec: str, game: Game) -> str | None:
     """Why this does not name the game, or one with other speakers; None where it does. A file of a task may be gone."""
-    if spec == game.task.name:
-        return None
     name = spec.removeprefix(f"{TASK}:")
     if _title(name) != _title(game.task.name):
         return f"not of {game.task.name}"

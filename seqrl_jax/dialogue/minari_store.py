@@ -122,7 +122,7 @@ def _numbered(dataset: Any, game: Game) -> dict[str, Any]:
     for what, space, size in sizes:
         if space != (expected := _minari()[1].Discrete(size)):
             raise ValueError(f"it names no game, and its {what} space is {space}: that of {task.name} is {expected}")
-    return {GAME: task.name, SAID: list(task.actions), REPLIED: list(task.observations)}
+    return {GAME: None, SAID: list(task.actions), REPLIED: list(task.observations)}
 
 
 def _place(dataset_id: str) -> Path:

@@ -8,10 +8,11 @@ import pytest
 
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.files import LogError, read_log, write_log
-from seqrl_jax.dialogue.logs import logged
+from seqrl_jax.dialogue.logs import logged, spelled, symbol_log_probs
 from seqrl_jax.dialogue.possible import impossible
 from seqrl_jax.dialogue.probabilities import contradicted
 from seqrl_jax.dialogue.registry import make_game
+from seqrl_jax.dialogue.views import spelling
 from seqrl_jax.tasks import make
 from seqrl_jax.tasks.pomdp_file import write_pomdp
 
@@ -135,16 +136,27 @@ def test_a_bad_line_is_named(tmp_path, game, log, change, why):
         ([("offer 150", 0.5), ("offer 137", 0.5), ("offer 125", 0.1)], "line 3: turn 0: what is said .* more than 1"),
         (
             [("offer 150", 0.5), ("offer 137", 0.2), ("offer 150", 0.4)],
-            "line 3: turn 0: is said with probability 0.4, and",
+            "line 3: turn 0: what is said has probability 0.4, and 0.5 behind",
         ),
         ([("offer 150", 0.5), ("offer 137", 0.5), ("offer 150", 0.50001)], None),
         ([("offer 150", 0.9), ("offer 137", None), ("offer 125", 0.1)], None),
+        # The same of words and ends.
+        ([("offer 150", [0.9, 0.5, 1.0]), ("accept", [0.2, 1.0])], "line 2: turn 0: word 0 of .* more than 1"),
+        ([("offer 150", [0.9, 0.5, 1.0]), ("accept", [0.1, 1.0])], None),
+        (
+            [("offer 150", [0.9, 0.1, 1.0]), ("offer 150", [0.1, 0.9, 1.0])],
+            "line 2: turn 0: word 0 of .* probability 0.1, and",
+        ),
+        ([("offer 150", [0.5, 0.5, 0.1])], "line 1: turn 0: word 2 of .* less than 1, and nothing else"),
+        ([("offer 150", [0.5, 0.7, 1.0]), ("offer 137", [0.5, 0.7, 1.0])], "line 2: turn 0: word 1 of .* more than 1"),
     ],
 )
 def test_probabilities_are_one_law_of_what_was_said_before(tmp_path, chances, why):
     path, game = tmp_path / "log.jsonl", make_game("negotiation:turns=1")
     ends = {"terminated": True, "truncated": False}
-    turns = ({"said": said, "reward": -20.0, "probability": chance} for said, chance in chances)
+    key = lambda chance: "token_probabilities" if isinstance(chance, list) else "probability"
+    pays = lambda said: -5.0 if said == "accept" else -20.0
+    turns = ({"said": said, "reward": pays(said), key(chance): chance} for said, chance in chances)
     lines = [{"game": "negotiation:turns=1", "opening": "bid 50", "turns": [turn], **ends} for turn in turns]
     path.write_text("\n".join(map(json.dumps, lines)))
     if why is None:
@@ -154,14 +166,61 @@ def test_probabilities_are_one_law_of_what_was_said_before(tmp_path, chances, wh
         read_log(path, game)
 
 
+def test_where_everything_is_said_it_comes_to_one(tmp_path):
+    path, game = tmp_path / "log.jsonl", make_game("small_talk:turns=1")
+    told = lambda chance: [
+        {"game": "small_talk:turns=1", "opening": "well fine", "terminated": False, "truncated": True,
+         "turns": [{"said": said.replace("_", " "), "reward": 0.0, "probability": chance}]}
+        for said in game.task.actions
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, told(1 / len(game.task.actions)))))
+    assert len(read_log(path, game).length) == len(game.task.actions)
+    path.write_text("\n".join(map(json.dumps, told(0.05))))
+    with pytest.raises(LogError, match=rf"line {len(game.task.actions)}: turn 0: what is said .* less than 1"):
+        read_log(path, game)
+
+
+def test_a_dialogue_of_a_game_with_other_settings_is_refused_though_its_name_has_none(tmp_path):
+    path, own = tmp_path / "log.jsonl", "negotiation:turns=4,accepts=0.9"
+    other = make_game(own)
+    log = logged(other, 40, 11)
+    for spec, why in ((None, None), ("negotiation", "has other settings"), (SPEC, "has other settings")):
+        write_log(path, own, other, log, 11)
+        lines = [json.loads(line) | {"game": spec} for line in path.read_text().splitlines()]
+        path.write_text("\n".join(map(json.dumps, lines)))
+        if why is None:
+            assert len(read_log(path, other).length) == len(log.length)
+            continue
+        with pytest.raises(LogError, match=f"line 1: a dialogue of '{spec}', which {why} than the game asked for"):
+            read_log(path, other)
+
+
+def law_of_words(log, symbols):
+    """[N, H, L]: of each symbol of each utterance."""
+    said = spelled(log, symbols)
+    words = np.zeros((*log.utterance.shape, symbols.said.shape[1]))
+    for row, chances in enumerate(np.exp(symbol_log_probs(log, said, symbols))):
+        for t in range(log.length[row]):
+            here = chances[said.own[row] & (said.turn[row] == t)]
+            words[row, t, : len(here)] = here
+    return words
+
+
 def test_speakers_may_choose_by_everything_that_was_said():
     """The same utterance has other probabilities behind other words; whose words they were behind counts."""
+    same = np.zeros(500, int)
     for spec in ("negotiation", "wordle:words=8", "small_talk"):
         game = make_game(spec)
-        log = logged(game, 500, 3)
-        assert contradicted(log, np.zeros(500, int)) is None
-    log = logged(make_game("wordle:words=8"), 500, 3)
-    assert contradicted(log._replace(reply=np.roll(log.reply, 1, axis=0)), np.zeros(500, int)) is not None
+        log, symbols = logged(game, 500, 3), spelling(game, "token")
+        words = law_of_words(log, symbols)
+        assert contradicted(log, same, words, symbols) is None
+    game = make_game("wordle:words=8")
+    log, symbols = logged(game, 500, 3), spelling(game, "token")
+    shuffled, words = log._replace(reply=np.roll(log.reply, 1, axis=0)), law_of_words(log, symbols)
+    assert contradicted(shuffled, same, np.zeros_like(words), symbols) is not None
+    unknown = shuffled._replace(probability=np.zeros_like(log.probability))
+    assert contradicted(unknown, same, np.zeros_like(words), symbols) is None
+    assert contradicted(unknown, same, words, symbols) is not None
 
 
 def test_logs_of_several_speakers_are_one_log(tmp_path):
