@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from seqrl_jax.dialogue.environment import SymbolState, symbol_env, symbol_params
+from seqrl_jax.dialogue.environment import SymbolState, per_symbol_env, symbol_params
 from seqrl_jax.dialogue.game import Game, behaviour
 from seqrl_jax.dialogue.views import Spelling
 from seqrl_jax.tasks.filter import first_belief, next_belief
@@ -67,7 +67,7 @@ def converse(
     begin_key: Array, run_key: Array, game: Game, spelling: Spelling, talker: Talker, fork: Fork | None = None
 ) -> Spoken:
     """One dialogue, for `vmap` over keys: the first says who the user is and how the dialogue opens."""
-    env, params = symbol_env(game, spelling), symbol_params(game, spelling)
+    env, params = per_symbol_env(game, spelling), symbol_params(game, spelling)
     _, state = env.reset(begin_key, params)
 
     def step(at: _At, keys: tuple[Array, Array]) -> tuple[_At, Spoken]:

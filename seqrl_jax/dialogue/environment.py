@@ -17,7 +17,7 @@ from jax import Array
 
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.views import NONE, SPECIAL, Spelling
-from seqrl_jax.tasks.environment import Discrete, Transition, Whole
+from seqrl_jax.tasks.environment import Discrete, Transition, Whole, Wrapper
 from seqrl_jax.tasks.simulator import TabularEnv, TabularParams, TabularState, tabular_env, tabular_params
 
 
@@ -111,9 +111,29 @@ class SymbolEnv(Whole):
         return params.user.discount
 
 
-def symbol_env(game: Game, spelling: Spelling) -> SymbolEnv:
-    """The environment of games that are spelled in these shapes."""
+@dataclass(frozen=True)
+class PerTurn(Wrapper):
+    """The game's own objective, whatever the view: what a turn pays is discounted by the turns before it, and symbols
+    are not."""
+
+    env: SymbolEnv
+
+    def step(self, key: Array, state: SymbolState, action: Array, params: SymbolParams) -> Transition:
+        after = self.env.step(key, state, action, params)
+        return after._replace(reward=after.reward * params.user.discount ** state.user.time.astype(jnp.float32))
+
+    def discount(self, params: SymbolParams) -> Array:
+        return jnp.ones_like(params.user.discount)
+
+
+def per_symbol_env(game: Game, spelling: Spelling) -> SymbolEnv:
+    """The environment of games that are spelled in these shapes. A discount below 1 is from symbol to symbol."""
     return SymbolEnv(tabular_env(game.task), spelling.num_symbols, spelling.longest)
+
+
+def symbol_env(game: Game, spelling: Spelling) -> PerTurn:
+    """The same with the game's discount from turn to turn, whose optimum is that of whole utterances."""
+    return PerTurn(per_symbol_env(game, spelling))
 
 
 def symbol_params(game: Game, spelling: Spelling) -> SymbolParams:

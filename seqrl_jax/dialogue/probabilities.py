@@ -18,8 +18,8 @@ def contradicted(log: Log, speakers: np.ndarray, words: np.ndarray, spelling: Sp
     is said behind the same words with another probability, or all that is said there comes to more than 1, or to less
     where nothing else can be said. None where there is none; a probability of 0 is unknown.
 
-    Args: speakers: [N], equal for dialogues of the same ones. words: [N, H, L], of each symbol of what was said, its end
-        among them. spelling: word by word.
+    Args: speakers: [N], equal for dialogues of the same ones. words: [N, H, L], of each symbol of what was said, its
+        end among them. spelling: word by word.
     """
     number_u, number_o = spelling.said.shape[0], int(log.reply.max()) + 1
     faults = dict[int, str]()

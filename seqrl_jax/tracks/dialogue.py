@@ -147,6 +147,7 @@ class DialogueTrack:
         Column(CLAIM, "claims", unit="return that its values promise, of what it says first", better=None),
         Column(KL, "KL", unit="nats to the speakers of the logs, whole dialogues", better=None),
         Column(TURNS, "turns", unit="turns of a dialogue", better=None),
+        Column(LUCK, "luck", unit="share of luck in the variance of logged returns", better=None),
         Column(USED, "dialogues", unit="dialogues learned from", better="lower"),
         Column(
             SUPPORTED, "in the log", unit="return of the best policy that says only what its log shows", better=None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqrl_jax.agents import make_agent, train
-from seqrl_jax.dialogue.environment import symbol_env, symbol_params
+from seqrl_jax.dialogue.environment import per_symbol_env, symbol_env, symbol_params
 from seqrl_jax.dialogue.exact import Known
 from seqrl_jax.dialogue.registry import GAMES, make_game
 from seqrl_jax.dialogue.views import spelling
@@ -19,7 +19,7 @@ STEPS = 200_000
 def made(spec, view="token"):
     game = make_game(spec)
     symbols = spelling(game, view)
-    return game, symbols, symbol_env(game, symbols), symbol_params(game, symbols)
+    return game, symbols, per_symbol_env(game, symbols), symbol_params(game, symbols)
 
 
 def walk(env, params, choose, key, steps):
@@ -110,6 +110,23 @@ def test_an_agent_of_the_suite_learns_to_talk():
     returns = np.asarray(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(3), 3)))
     assert returns.mean() > logs + 0.85 * (best - logs)
     assert returns.mean() < best + 5 * returns.std() / returns.size**0.5
+
+
+@pytest.mark.parametrize("view", ["utterance", "token"])
+def test_its_discount_is_from_turn_to_turn_and_from_symbol_to_symbol_by_choice(view):
+    """What pays at turn k counts gamma^k, so that both views have one value; by symbols it depends on the words."""
+    game = make_game("task:tiger_repeated:horizon=4,discount=0.5")
+    symbols, gamma = spelling(game, view), 0.5
+    params, paid, plain = symbol_params(game, symbols), symbol_env(game, symbols), per_symbol_env(game, symbols)
+    of_turns, raw = (walk(env, params, legal(symbols), jax.random.key(5), env.longest)[1:] for env in (paid, plain))
+    turns = [int(state.user.time) for state, *_ in raw]
+    assert len(turns) == len(of_turns) and max(turns) == 3
+    np.testing.assert_allclose(
+        [float(after.reward) for *_, after in of_turns],
+        [float(after.reward) * gamma**turn for (*_, after), turn in zip(raw, turns, strict=True)],
+    )
+    assert any(after.reward for *_, after in raw)
+    assert float(paid.discount(params)) == 1.0 and float(plain.discount(params)) == gamma
 
 
 def test_it_begins_again_by_itself():
