@@ -13,6 +13,7 @@ from recorded import measurement, section_of, where
 
 from seqrl_jax import naming
 from seqrl_jax.dialogue.bootstrapped import Bootstrapped
+from seqrl_jax.dialogue.cooperative.reinforce import Reinforce
 from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Row, rows
@@ -153,7 +154,10 @@ def language_table() -> str:
         ends = [" ".join((two(row[c]["value"]), f"[{two(row[c]['low'])}, {two(row[c]['high'])}]")) for c in columns]
         team = f"{row['questions']}, {row['answers']} | {'yes' if row['memory'] else 'no'}"
         lines.append(f"| {team} | {' | '.join(ends)} | {two(row['paper'])} |")
-    origin = f"{measured['seeds']} seeds, {measured['updates']:,} updates, on {measured['device']}"
+    made = Reinforce(updates=measured["updates"])
+    dialogues = made.updates * made.cases * made.members
+    budget = f"{made.updates:,} updates and {dialogues:,} dialogues of each"
+    origin = f"{measured['seeds']} seeds, {budget}, on {measured['device']}"
     return "\n".join([*lines, "", f"`{measured['command']}`: {origin}, jax {measured['versions']['jax']}."])
 
 
@@ -265,9 +269,10 @@ def _talking(talks: Talks) -> list[str]:
             return []
         curve, used = record.curves[RETURN], record.finished(USED)[0]
         means = [talks.scaled(game, statistics.fmean(x for x in point if x is not None)) for point in curve.values]
-        above = [at for at, mean in zip(curve.at, means, strict=True) if mean >= HALFWAY]
+        above = [place for place, mean in enumerate(means) if mean >= HALFWAY]
         if above:
-            came.append(f"`{game}` {used * above[0] / curve.at[-1]:,.0f}")
+            at_most = "" if above[0] > 1 else "at most "
+            came.append(f"`{game}` {at_most}{used * curve.at[above[0]] / curve.at[-1]:,.0f}")
         else:
             never.append(f"`{game}`")
     rest = f"; it did not come so far on {_listed(never)}" if never else ""

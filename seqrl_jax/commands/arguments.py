@@ -105,7 +105,7 @@ def _add_tables(command: Command) -> None:
     run.add_argument("suite", nargs="?", help="name of a suite (default: quick, or the first that knows the names)")
     run.add_argument("--tasks", nargs="+", metavar="TASK", help=f"instead of the suite's: {TASK}")
     run.add_argument("--agents", nargs="+", metavar="AGENT", help="instead of the suite's: NAME or NAME:key=value,...")
-    run.add_argument("--log", type=values.path, help="of dialogues: learn from this .jsonl or .parquet of one game")
+    run.add_argument("--log", type=values.path, help="of dialogues: learn from this .jsonl, .parquet or minari:NAME")
     run.add_argument("--seeds", type=values.within("Count"), help="runs per cell")
     run.add_argument(
         "--steps", type=values.within("Steps"), help="environment steps per run (lm, dialogue: updates at most)"

@@ -20,7 +20,8 @@ class Bootstrapped(Offline):
     """Has a head `policy` where it is pretrained.
 
     Attributes:
-        polyak: how far the target network moves towards the current one in an update.
+        polyak: how far the target network moves towards the current one in an update: of the papers' .005 it would be
+            200 updates behind, of the 1,500 that are usual here.
         pretraining: updates of imitation, of the whole network, before the first value is learned.
     """
 
