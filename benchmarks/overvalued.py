@@ -52,7 +52,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     if options.out:
         budget = {"game": GAME, "seeds": options.seeds, "updates": options.updates}
-        write_measurement(options.out, {"rows": rows, **budget}, "jax", "flax", "optax")
+        write_measurement(options.out, {"rows": rows, **budget})
 
 
 def excess(name: str, dialogues: int, updates: int, seed: int) -> tuple[float, float, float]:
