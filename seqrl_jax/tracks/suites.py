@@ -161,6 +161,7 @@ SUITES: dict[str, Suite] = {
                 *(f"{name}:view=utterance" for name in DIALOGUE.methods if name != WHOLE_TURNS),
                 *(f"{name}:view=token" for name in DIALOGUE.methods),
                 *(f"ilql:beta={beta},view={view}" for view in ("utterance", "token") for beta in (0, 1, 4, 32)),
+                "kl_control:targets=least,view=utterance",
             ),
             seeds=5,
             steps=UPDATES,
