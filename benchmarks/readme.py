@@ -16,16 +16,26 @@ from pages.capacity import capacity, sharding, stack_memory
 from pages.dialogue import (
     dialogue_facts,
     dialogue_table,
+    game_audit_table,
     language_facts,
     language_table,
     longer_table,
     luck_table,
     offline_table,
+    overvalued_table,
     pretrained_table,
     whole_returns_table,
 )
 from pages.exact import finite_table, infinite_table
-from pages.memory import bistable_table, far_table, gymnax_table, horizon_table, lengths_table, suite_table
+from pages.memory import (
+    bistable_table,
+    far_table,
+    flicker_table,
+    gymnax_table,
+    horizon_table,
+    lengths_table,
+    suite_table,
+)
 from pages.peers import (
     memax_table,
     memorax_table,
@@ -100,6 +110,8 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "whole returns": whole_returns_table,
         "offline": offline_table,
         "luck": luck_table,
+        "game audit": game_audit_table,
+        "overvalued": overvalued_table,
         "languages": language_table,
         "language facts": language_facts,
     },
@@ -110,6 +122,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
         "lengths": lengths_table,
         "suite": suite_table,
         "gymnax": gymnax_table,
+        "flicker": flicker_table,
     },
     "docs/alignment.md": {
         "alignment": alignment_table,

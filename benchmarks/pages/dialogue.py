@@ -17,7 +17,7 @@ from seqrl_jax.dialogue.cooperative.reinforce import Reinforce
 from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.report.sections import Section
 from seqrl_jax.report.table import Row, rows
-from seqrl_jax.report.words import two, with_failures
+from seqrl_jax.report.words import NONE, two, with_failures
 from seqrl_jax.results.record import Record
 from seqrl_jax.results.scores import between
 from seqrl_jax.results.statistics import difference, estimate
@@ -141,6 +141,38 @@ def whole_returns_table() -> str:
     for task in tasks:
         lines.append(f"| `{task}` | {' | '.join(two(found.get((method, task))) for method in methods)} |")
     return "\n".join([*lines, "", f"`{measured['command']}`, exact, jax {measured['versions']['jax']}."])
+
+
+def game_audit_table() -> str:
+    """Of each small game luck's share, the bias of gradients with each baseline of groups, and where methods of whole
+    returns end, all exact."""
+    measured = measurement("audit_dialogue/audit.json")
+    luck = {row["task"]: row["share"] for row in measured["luck"]}
+    bias = {(row["task"], row["baseline"]): row["relative_bias"] for row in measured["groups"]}
+    ends = {(row["task"], row["method"]): row["attains"] for row in measured["whole_returns"]}
+    baselines, methods = (list(dict.fromkeys(key[1] for key in rows)) for rows in (bias, ends))
+    heads = ["game", "luck", *(name.replace("_", " ") for name in baselines), *(f"`{method}`" for method in methods)]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    for task in dict.fromkeys(task for task, _ in bias):
+        biased = [NONE if (off := bias.get((task, name))) is None else f"{off:.0%}" for name in baselines]
+        share = NONE if (part := luck.get(task)) is None else f"{part:.0%}"
+        lines.append(f"| `{task}` | {' | '.join([share, *biased, *(two(ends.get((task, m))) for m in methods)])} |")
+    return "\n".join([*lines, "", f"`{measured['command']}`, exact, jax {measured['versions']['jax']}."])
+
+
+def overvalued_table() -> str:
+    """Q less Q* of what a small log says first, and of what it never says."""
+    measured = measurement("overvalued_cpu.json")
+    columns = ("said", "unsaid")
+    lines = [
+        "| dialogues | method | said in the log | never said there | share never said |",
+        "|---:|---|---:|---:|---:|",
+    ]
+    for row in measured["rows"]:
+        cells = [f"{two(row[c]['value'])} [{two(row[c]['low'])}, {two(row[c]['high'])}]" for c in columns]
+        lines.append(f"| {row['dialogues']} | `{row['agent']}` | {' | '.join(cells)} | {row['share_unsaid']:.0%} |")
+    origin = f"{measured['seeds']} seeds, {measured['updates']} updates, on {measured['device']}"
+    return "\n".join([*lines, "", f"`{measured['command']}`: {origin}, jax {measured['versions']['jax']}."])
 
 
 def language_table() -> str:

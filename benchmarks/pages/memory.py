@@ -5,12 +5,14 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from recorded import measurement, section_of, where
 
 from seqrl_jax import naming
 from seqrl_jax.report.table import Row, rows
 from seqrl_jax.report.words import NONE, two, with_interval
-from seqrl_jax.results.statistics import Estimate
+from seqrl_jax.results.statistics import Estimate, difference
+from seqrl_jax.tracks.suites import suite
 
 
 def horizon_table() -> str:
@@ -99,7 +101,24 @@ def suite_table() -> str:
 
 def gymnax_table() -> str:
     """What each agent earns in environments of gymnax, and how long the run of all seeds took."""
-    section = section_of("gymnax")
+    return _returns("gymnax")
+
+
+def flicker_table() -> str:
+    """The same of a screen that flickers, and what the history wins there, paired by seed."""
+    found = {(record.task, record.method): record.metrics["return"] for record in section_of("flicker").records}
+    _, flickering, window = suite("flicker").tasks
+    history = found[flickering, "drqn"]
+    gains = []
+    for what, rival in (("what is shown", flickering), ("a window of four frames", window)):
+        gain = difference([np.stack([history, found[rival, "drqn:memory=none"]], 1)])
+        gains.append(f"{with_interval(gain)} more than by {what}")
+    earned = f"On the flickering screen Q of the history earns {' and '.join(gains)} (paired by seed)."
+    return f"{_returns('flicker')}\n\n{earned}"
+
+
+def _returns(suite: str) -> str:
+    section = section_of(suite)
     found = {(row.task, row.method): row for row in rows(section) if row.kind == "agent"}
     spent = {(record.task, record.method): record.spent for record in section.records}
     lines = [f"| environment | {' | '.join(f'`{name}`' for name in section.methods)} |"]
@@ -113,7 +132,7 @@ def gymnax_table() -> str:
         lines.append(f"| `{task}` | {' | '.join(cells)} |")
     first = section.records[0]
     budget = f"{len(first.seeds)} seeds in one program, {first.steps_made:,} steps per run, {where(section)}"
-    return "\n".join([*lines, "", f"`seqrl run gymnax`: return, and seconds with compilation; {budget}."])
+    return "\n".join([*lines, "", f"`seqrl run {suite}`: return, and seconds with compilation; {budget}."])
 
 
 def _origin(measured: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from seqrl_jax.tracks.dialogue import CLAIM, RETURN
 from seqrl_jax.tracks.suites import SUITES
 
 LUCK = ("luck_cpu.json", "python benchmarks/luck.py")
+OVERVALUED = ("overvalued_cpu.json", "python benchmarks/overvalued.py")
 SCORE, REGRET = "normalised score", "regret"
 ABOVE_ZERO = "the whole 95% interval of the difference lies above 0"
 UTTERANCE, TOKEN = "view=utterance", "view=token"
@@ -93,6 +94,12 @@ def _promise(evidence: Evidence) -> Measured:
     return decided(paired(pairs), above(0.0), "normalised score, promised less earned", on)
 
 
+def _unsaid(evidence: Evidence) -> Measured:
+    row, *_ = evidence.rows(*OVERVALUED, ("agent", "dialogues", "unsaid"), agent="offline_q", dialogues=30)
+    on = "`python benchmarks/overvalued.py`: Q of offline_q less Q* of first utterances that 30 dialogues never say"
+    return decided(estimate_in(row["unsaid"]), above(0.0), SCORE, on)
+
+
 def _luck_grows(_: Evidence) -> Measured:
     still, noisy = (luck_share(_known(noise)) for noise in (0.0, 1.0))
     on = "exact: luck's share of the variance of returns at noise 1 less at noise 0, small_talk of 3 turns"
@@ -139,6 +146,13 @@ CLAIMS = (
         DIALOGUE,
         ABOVE_ZERO,
         _promise,
+    ),
+    Claim(
+        "unsaid_is_overvalued",
+        "Without a constraint, actions that are not in the data are over-valued.",
+        DIALOGUE,
+        ABOVE_ZERO,
+        _unsaid,
     ),
     Claim(
         "pretraining_helps",
