@@ -11,11 +11,13 @@ from noise import shaken
 
 from seqrl_jax.dialogue.advantages import Anchored, LearnedValue, LeaveOneOut, ReturnToGo, Steps, Talking
 from seqrl_jax.dialogue.exact import Known
+from seqrl_jax.dialogue.game import Game, anything
 from seqrl_jax.dialogue.methods import make_method
 from seqrl_jax.dialogue.reader import predictions
 from seqrl_jax.dialogue.registry import make_game
 from seqrl_jax.dialogue.talking import talk
 from seqrl_jax.dialogue.views import spelling
+from seqrl_jax.tasks.build import build, goes, uniform
 
 MEMBERS = 3
 
@@ -187,14 +189,37 @@ def test_what_is_said_first_has_ratio_one(view):
     assert own.any() and not log_prob[~own].any()
 
 
-def test_members_of_a_group_open_alike():
-    game = make_game("tool_arithmetic:operations=1,turns=2")
-    method = make_method("pg_group:view=utterance,width=8,groups=5,members=4")
+def gossip():
+    """Two turns with a user who has one of 8 secrets, greets in one of two ways, and gives the secret away."""
+    secrets, utterances = [f"secret_{number}" for number in range(8)], ["ask", "guess", "wait"]
+    task = build(
+        name="gossip",
+        states=secrets,
+        actions=utterances,
+        observations=["hello", "well", *secrets],
+        start=uniform(secrets),
+        step=lambda secret, said: goes(secret, float(said == "ask")),
+        observe=lambda _: uniform(["hello", "well"]),
+        observe_after=lambda said, secret: secret,
+        discount=1.0,
+        horizon=2,
+    )
+    return Game(task, (anything(1.0, secrets, utterances, ends=False),))
+
+
+@pytest.mark.parametrize("name", ["pg_group", "refuel", "archer"])
+def test_members_of_a_group_talk_to_one_user_who_opens_once(name):
+    """Opening and secret are the group's; what is said to them is each member's own."""
+    game = gossip()
+    method = make_method(f"{name}:view=utterance,width=4,groups=12")
     symbols = spelling(game, "utterance")
-    spoken = jax.jit(lambda training, key: method.spoken(game, symbols, training, key)[0].symbols)
-    said = spoken(compiled.begin(method, symbols, None, jax.random.key(0)), jax.random.key(1))
-    openings = np.asarray(said)[0].reshape(5, 4)
-    assert (openings == openings[:, :1]).all() and len(set(openings[:, 0])) > 1
+    weights = compiled.begin(method, symbols, None, jax.random.key(0)).weights
+    talked = jax.jit(lambda weights, key: method.talked(game, symbols, weights, key)[0].symbol)
+    said = np.asarray(talked(weights, jax.random.key(1)))
+    opening, first, secret, second = np.moveaxis(said.reshape(12, method.members, 4), 2, 0)
+    for shared in (opening, secret):
+        assert (shared == shared[:, :1]).all() and len(set(shared[:, 0])) > 1
+    assert (first != first[:, :1]).any() and (second != second[:, :1]).any()
 
 
 @pytest.mark.parametrize("name", ["pg_group", "ppo_talk"])
