@@ -32,7 +32,7 @@ from msgspec import Struct
 from seqrl_jax import naming
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.logs import Log, spelled, symbol_log_probs
-from seqrl_jax.dialogue.minari_store import read_minari, write_minari
+from seqrl_jax.dialogue.minari_store import free_place, read_minari, write_minari
 from seqrl_jax.dialogue.possible import impossible
 from seqrl_jax.dialogue.probabilities import TOLERANCE, contradicted
 from seqrl_jax.dialogue.registry import TASK, make_game
@@ -79,10 +79,7 @@ def write_log(path: Path, spec: str, game: Game, log: Log, seed: int) -> None:
     """
     check_ending(path)
     if name := _dataset(path):
-        try:
-            return write_minari(name, spec, game, log, seed)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        return write_minari(name, spec, game, log, seed)
     dialogues = _dialogues(spec, game, log, seed)
     if path.suffix == ".parquet":
         return write_whole(path, _parquet(dialogues))
@@ -90,8 +87,14 @@ def write_log(path: Path, spec: str, game: Game, log: Log, seed: int) -> None:
 
 
 def check_ending(path: Path) -> None:
-    """Raises: ValueError for a path to which no log is written."""
-    if not _dataset(path) and path.suffix not in (".jsonl", ".parquet"):
+    """Raises: ValueError for a path to which no log is written, and for the name of a dataset that is none or is taken;
+    ImportError for one without Minari."""
+    if name := _dataset(path):
+        try:
+            free_place(name)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    elif path.suffix not in (".jsonl", ".parquet"):
         raise ValueError(f"{path}: a log is written to a path that ends in .jsonl or .parquet, or to {MINARI}NAME")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,16 @@ import numpy as np
 from seqrl_jax.dialogue.exact import Known, TooLarge
 from seqrl_jax.dialogue.game import Game
 from seqrl_jax.dialogue.logs import Log
+from seqrl_jax.dialogue.registry import TASK, make_game
+from seqrl_jax.tasks.tabular import fingerprint
 
 GAME, SEED, SAID, REPLIED, PROBABILITY = "game", "seed", "utterances", "replies", "probability"
 
 
 def write_minari(dataset_id: str, spec: str, game: Game, log: Log, seed: int) -> None:
-    """Write a log as a new dataset, whole or not at all. Raises: ValueError for a name that is none or is taken;
-    ImportError."""
+    """Write a log as a new dataset, whole or not at all. Raises: as `free_place`."""
     minari, spaces, buffer = _minari()
-    place = _place(dataset_id)
-    if place.exists():
-        raise ValueError("there is such a dataset already")
+    place = free_place(dataset_id)
     none = game.task.num_observations
 
     def episode(row: int, length: int) -> Any:
@@ -69,12 +69,22 @@ def write_minari(dataset_id: str, spec: str, game: Game, log: Log, seed: int) ->
         raise
 
 
+def free_place(dataset_id: str) -> Path:
+    """Where a new dataset of this name will stand. Raises: ValueError for a name that is none or is taken;
+    ImportError."""
+    _minari()
+    place = _place(dataset_id)
+    if place.exists():
+        raise ValueError("there is such a dataset already")
+    return place
+
+
 def read_minari(dataset_id: str, game: Game) -> Iterator[tuple[int, dict[str, Any]]]:
     """Numbers of episodes, and what `files.Dialogue` holds of each.
 
     Args: game: whose numbers they are where the dataset names none.
-    Raises: ValueError for a dataset that is not there, whose spaces are not the game's or whose metadata is damaged;
-        ImportError.
+    Raises: ValueError for a dataset that is not there, whose spaces or whose environment are not the game's, whose
+        metadata is damaged, or of which an episode goes on behind its end; ImportError.
     """
     minari, *_ = _minari()
     if not (place := _place(dataset_id)).exists():
@@ -90,6 +100,8 @@ def read_minari(dataset_id: str, game: Game) -> Iterator[tuple[int, dict[str, An
         raise ValueError(f"its metadata says nothing of {missing[0]!r}")
     said, replied = (_words(about, key) for key in (SAID, REPLIED))
     for episode in dataset.iterate_episodes():
+        if (early := np.flatnonzero(episode.terminations[:-1] | episode.truncations[:-1])).size:
+            raise ValueError(f"episode {episode.id}: ends at step {early[0]}, and goes on")
         replies = _named(episode.id, "observation", episode.observations[:-1], replied)
         turns = [
             {"said": word, "reward": float(reward)}
@@ -113,7 +125,10 @@ def read_minari(dataset_id: str, game: Game) -> Iterator[tuple[int, dict[str, An
 
 
 def _numbered(dataset: Any, game: Game) -> dict[str, Any]:
-    """What the metadata of a dataset that names no game would say. Raises: ValueError, where its spaces are others."""
+    """What the metadata of a dataset that names no game would say. Raises: ValueError, where its spaces are others, or
+    its environment is one of the suite that is another."""
+    from seqrl_jax.tasks.gymnasium_adapter import NAMESPACE, spec_of
+
     task = game.task
     sizes = (
         ("action", dataset.action_space, task.num_actions),
@@ -122,6 +137,11 @@ def _numbered(dataset: Any, game: Game) -> dict[str, Any]:
     for what, space, size in sizes:
         if space != (expected := _minari()[1].Discrete(size)):
             raise ValueError(f"it names no game, and its {what} space is {space}: that of {task.name} is {expected}")
+    of = dataset.env_spec
+    if of is not None and of.namespace == NAMESPACE:
+        theirs = make_game(f"{TASK}:{spec_of(of.kwargs)}").task
+        if fingerprint(replace(theirs, discount=task.discount)) != fingerprint(task):
+            raise ValueError(f"it was collected in {of.id} with other settings than {task.name} has")
     return {GAME: None, SAID: list(task.actions), REPLIED: list(task.observations)}
 
 

@@ -19,6 +19,7 @@ from seqrl_jax.naming import SpecError
 from seqrl_jax.settings import is_count
 from seqrl_jax.tasks.environment import Box, Discrete, Environment, Space, Transition
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
+from seqrl_jax.tasks.tabular import TabularPOMDP
 
 MEMBERS = tuple(name for name in vars(Environment) if not name.startswith("_"))
 """What an environment has."""
@@ -54,6 +55,8 @@ def broken(ready: Ready) -> str | None:
     for name, space in (("observation", env.observation_space), ("action", env.action_space)):
         if not (isinstance(space, Box) or (isinstance(space, Discrete) and is_count(space.size))):
             return f"the {name} space is {space!r}, expected a Box or a Discrete of one element or more"
+        if isinstance(space, Box) and 0 in space.shape:
+            return f"the {name} space is {space!r}, which has no numbers"
     if not is_count(env.longest):
         return f"longest is {env.longest!r}, expected a whole number of 1 or more"
     for name, proved in ready.certified.items():
@@ -65,6 +68,21 @@ def broken(ready: Ready) -> str | None:
     return _returned(env, ready.params)
 
 
+def table_of(ready: Ready) -> TabularPOMDP:
+    """The table that an environment brings. Raises: SpecError for one that cannot be its own."""
+    assert ready.table is not None
+    with code_of_others("its table"):
+        table = ready.table()
+    if not isinstance(table, TabularPOMDP):
+        raise SpecError(f"its table is {type(table).__name__}, expected a TabularPOMDP")
+    if table.discount != 1:
+        raise SpecError(f"its table has a discount of {table.discount:g}, and values are of returns without one")
+    space = ready.env.action_space
+    if space != Discrete(table.num_actions):
+        raise SpecError(f"its table has {table.num_actions} actions, and its action space is {space!r}")
+    return table
+
+
 def _returned(env: Environment, params: Any) -> str | None:
     key = jax.random.key(0)
     for name, of in (("discount", env.discount), ("horizon", env.horizon)):
@@ -74,6 +92,11 @@ def _returned(env: Environment, params: Any) -> str | None:
             return f"{name} fails: {_line(error)}"
         if found.shape:
             return f"{name} is {_aval(found)}, expected one number"
+    discount, horizon = float(env.discount(params)), float(env.horizon(params))
+    if not 0 <= discount <= 1:
+        return f"the discount is {discount:g}, expected one from 0 to 1"
+    if not 1 <= horizon <= env.longest:
+        return f"the horizon is {horizon:g}, expected one from 1 to longest, {env.longest}"
     try:
         begun = jax.eval_shape(env.reset, key, params)
     # Whatever the code of others raises.
@@ -92,6 +115,8 @@ def _returned(env: Environment, params: Any) -> str | None:
         return f"step returns {type(after).__name__}, expected a Transition"
     if wrong := _unlike("step's observation", after.obs, env.observation_space):
         return wrong
+    if _aval(obs) != _aval(after.obs):
+        return f"reset's observation is {_aval(obs)}, step's is {_aval(after.obs)}"
     ends = ("terminated", after.terminated, "bool[]"), ("truncated", after.truncated, "bool[]")
     for name, leaf, expected in (("reward", after.reward, "float32[]"), *ends):
         if (found := _aval(leaf)) != expected:

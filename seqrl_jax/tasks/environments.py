@@ -14,7 +14,7 @@ from msgspec import Meta
 from seqrl_jax import naming
 from seqrl_jax.settings import Count, Discount, Horizon, Number, PositiveFloat
 from seqrl_jax.tasks import bandit, battleship, cards, catch, chain, concentration, demand, key_door, minesweeper, tmaze
-from seqrl_jax.tasks.contract import broken, code_of_others
+from seqrl_jax.tasks.contract import broken, code_of_others, table_of
 from seqrl_jax.tasks.gymnax_adapter import OfGymnax, from_gymnax
 from seqrl_jax.tasks.gymnax_params import DERIVED, with_params
 from seqrl_jax.tasks.ready import Ready
@@ -138,8 +138,9 @@ def table(spec: str) -> TabularPOMDP:
     Raises: SpecError also for any other environment.
     """
     name = naming.base(spec)
-    if name in ENVIRONMENTS and (small := environment(spec).table) is not None:
-        return replace(small(), name=spec)
+    others = named_by_origin(spec) and name not in (*TASKS, GYMNAX)
+    if (name in ENVIRONMENTS or others) and (ready := environment(spec)).table is not None:
+        return replace(naming.made(spec, lambda: table_of(ready)), name=spec)
     if name in (*ENVIRONMENTS, GYMNAX) or (named_by_origin(spec) and name not in TASKS):
         tells = "seqrl list tells of it" if name in ENVIRONMENTS else "nothing is computed of it"
         raise naming.SpecError(f"{naming.shown(spec)} is an environment, and no table that could be solved: {tells}")
@@ -166,7 +167,8 @@ def _shipped(name: str) -> _Shipped:
     import gymnax
 
     naming.lookup("environment of gymnax", name, dict.fromkeys(gymnax.registered_envs))
-    env, params = gymnax.make(name)
+    with code_of_others(f"gymnax's {name}"):
+        env, params = gymnax.make(name)
     defaults = {key: parameter.default for key, parameter in inspect.signature(type(env)).parameters.items()}
     plain = lambda values: {key: value for key, value in values.items() if type(value) in PLAIN}
     return _Shipped(env, params, plain(defaults), plain(vars(params)))
@@ -265,7 +267,8 @@ def _of_gymnax(spec: str) -> Ready:
     shipped = _shipped(name)
     settings = naming.read_settings(spec, rest) if colon else {}
     values, wrappers = _values(spec, settings, shipped.domains)
-    env, params_of_env = gymnax.make(name, **{key: value for key, value in values.items() if key in shipped.of_env})
+    with code_of_others(f"gymnax's {name}"):
+        env, params_of_env = gymnax.make(name, **{key: value for key, value in values.items() if key in shipped.of_env})
     own = {key: value for key, value in values.items() if key in shipped.of_params}
     params = naming.made(spec, lambda: with_params(name, params_of_env, own))
     ready = _ready(spec, naming.made(spec, lambda: _adapted(env, params, values.get("discount", DISCOUNT))))

@@ -6,7 +6,7 @@ Importing this module registers all environments of the suite: `gymnasium.make("
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -123,15 +123,22 @@ class ToGymnasiumVector(_Stepped, gymnasium.vector.VectorEnv[Any, Any, Any]):
             fresh = jax.vmap(lambda key: _begin(self.env, self.params, key))(key)
             return _chosen(mask, fresh, (obs, state, key))
 
-        def one_step(key: Array, state: Any, action: Array, ended: Array) -> tuple[Any, ...]:
+        def one_step(key: Array, state: Any, action: Array) -> tuple[Any, ...]:
             after, following = _step(self.env, self.params, key, state, action)
-            first, begun, resumed = _begin(self.env, self.params, key)
-            on = after.obs, after.state, following
-            obs, state, following = _chosen(ended, (first, begun, resumed), on)
-            reward = jnp.where(ended, 0.0, after.reward)
-            return obs, state, following, reward, after.terminated & ~ended, after.truncated & ~ended
+            return after.obs, after.state, following, after.reward, after.terminated, after.truncated
 
-        return jax.jit(begin), jax.jit(jax.vmap(one_step))
+        def one_step_or_beginning(key: Array, state: Any, action: Array, ended: Array) -> tuple[Any, ...]:
+            *on, reward, terminated, truncated = one_step(key, state, action)
+            now = _chosen(ended, _begin(self.env, self.params, key), tuple(on))
+            return *now, jnp.where(ended, 0.0, reward), terminated & ~ended, truncated & ~ended
+
+        step, step_or_begin = (jax.jit(jax.vmap(each)) for each in (one_step, one_step_or_beginning))
+
+        def go_on(key: Array, state: Any, action: Array, ended: np.ndarray) -> Any:
+            # The second begins an episode in every environment, where that is needed and where it is not.
+            return step_or_begin(key, state, action, ended) if ended.any() else step(key, state, action)
+
+        return jax.jit(begin), go_on
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -276,6 +283,7 @@ def _spec(name: str, settings: dict[str, Any]) -> str:
     return f"{name}:{written}" if settings else name
 
 
+NAMESPACE = "seqrl"
 NAME = "name of the environment"
 """Where gymnasium's registry holds it: among the settings, as no setting that anybody could give is called."""
 
@@ -292,14 +300,19 @@ def made_vector(num_envs: int = 1, **settings: Any) -> ToGymnasiumVector:
     return ToGymnasiumVector(ready.env, ready.params, num_envs)
 
 
-def _ready(settings: dict[str, Any]) -> Ready:
+def spec_of(settings: Mapping[str, Any]) -> str:
+    """What names the environment here that gymnasium makes with these settings, among them that of `NAME`."""
     own = {key: value for key, value in settings.items() if key not in (NAME, "render_mode")}
-    return environment(_spec(settings[NAME], own))
+    return _spec(settings[NAME], own)
+
+
+def _ready(settings: dict[str, Any]) -> Ready:
+    return environment(spec_of(settings))
 
 
 for _name in (*TASKS, *ENVIRONMENTS):
     gymnasium.register(
-        id=f"seqrl/{_name}-v0",
+        id=f"{NAMESPACE}/{_name}-v0",
         entry_point=f"{__name__}:made",
         vector_entry_point=f"{__name__}:made_vector",
         kwargs={NAME: _name},

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from seqrl_jax import naming
 from seqrl_jax.agents.base import Agent
 from seqrl_jax.agents.configuration import configuration, modules
 from seqrl_jax.agents.registry import AGENTS, make_agent
@@ -18,6 +19,7 @@ from seqrl_jax.descriptions import described
 from seqrl_jax.exact.solve import cache_directory, solve
 from seqrl_jax.naming import SpecError
 from seqrl_jax.results.record import Bound, Record
+from seqrl_jax.tasks.contract import table_of
 from seqrl_jax.tasks.environments import ENVIRONMENTS, GYMNAX, environment, environment_settings, known, modules_of
 from seqrl_jax.tasks.ready import HISTORY, MEMORYLESS, Ready
 from seqrl_jax.tasks.wrappers.registry import ENVIRONMENT_WRAPPERS, wrapper_settings
@@ -49,7 +51,8 @@ class EnvironmentProblem:
     @cached_property
     def bounds(self) -> Mapping[str, Bound]:
         if self.ready.table is not None:
-            values = solve(self.ready.table(), cache_directory()).values
+            table = naming.made(self.spec, lambda: table_of(self.ready))
+            values = solve(table, cache_directory()).values
             return {name: Bound(values[name].lower, values[name].upper, values[name].method) for name in PROVED}
         return {name: Bound(proved.lower, proved.upper, proved.how) for name, proved in self.ready.certified.items()}
 

@@ -161,7 +161,7 @@ def simulate(key: Array, env: Environment, params: Any, policy: Policy, episodes
     """Discounted returns of whole episodes, for `jit`.
 
     Args: policy: how to act. horizon: static, at least the task's own.
-    Returns: [episodes] float32.
+    Returns: [episodes] float32, NaN of one that did not end within its horizon.
     """
 
     def step(carry: tuple[Any, ...], key: Array) -> tuple[tuple[Any, ...], Array]:
@@ -178,7 +178,8 @@ def simulate(key: Array, env: Environment, params: Any, policy: Policy, episodes
         reset_key, run_key = jax.random.split(key)
         obs, state = env.reset(reset_key, params)
         carry = (first_inputs(env, obs), state, policy.initial_carry(), jnp.bool_(True), jnp.float32(1.0))
-        return jax.lax.scan(step, carry, jax.random.split(run_key, horizon))[1].sum()
+        (*_, alive, _), rewards = jax.lax.scan(step, carry, jax.random.split(run_key, horizon))
+        return jnp.where(alive, jnp.nan, rewards.sum())
 
     return jax.vmap(episode)(jax.random.split(key, episodes))
 

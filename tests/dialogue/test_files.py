@@ -469,9 +469,27 @@ def test_a_dataset_that_others_collect_is_read_by_the_numbers_of_the_task(minari
     assert len(log.length) == 20 and log.terminated.sum() == sum(ends) > 0 and not log.probability.any()
     with pytest.raises(LogError, match=r"^minari:theirs-v0: it names no game, and its [a-z]+ space is Discrete"):
         read_log(Path("minari:theirs-v0"), make_game("task:mini_hallway:discount=1"))
-    # Of the same spaces, but the corridor is longer.
-    with pytest.raises(LogError, match=r"^minari:theirs-v0, episode \d+: "):
-        read_log(Path("minari:theirs-v0"), make_game("task:tmaze:length=6,discount=1"))
+    # Of the same spaces, but the corridor is longer, or the time is. Logs hold rewards without a discount.
+    assert len(read_log(Path("minari:theirs-v0"), make_game("task:tmaze:length=3,discount=0.9")).length) == 20
+    for other in ("length=6", "length=3,horizon=9"):
+        with pytest.raises(LogError, match="it was collected in seqrl/tmaze-v0 with other settings than tmaze"):
+            read_log(Path("minari:theirs-v0"), make_game(f"task:tmaze:{other},discount=1"))
+
+
+def test_an_episode_of_a_dataset_does_not_go_on_behind_its_end(minari, game, log):
+    write_log(Path("minari:negotiation-v0"), SPEC, game, log, 11)
+    made = minari.load_dataset("negotiation-v0")
+    episode = minari.data_collector.EpisodeBuffer(
+        id=0, observations=[0, 0, 0], actions=[0, 0], rewards=[0.0, 0.0], terminations=[True, False],
+        truncations=[False, True], infos={},
+    )  # fmt: skip
+    spaces = {"action_space": made.action_space, "observation_space": made.observation_space}
+    with pytest.warns(UserWarning):
+        minari.create_dataset_from_buffers("other-v0", [episode], data_format="arrow", **spaces)
+    about = {name: made.storage.metadata[name] for name in ("game", "utterances", "replies")}
+    minari.load_dataset("other-v0").storage.update_metadata(about)
+    with pytest.raises(LogError, match=r"^minari:other-v0: episode 0: ends at step 0, and goes on$"):
+        read_log(Path("minari:other-v0"), game)
 
 
 @pytest.mark.parametrize(

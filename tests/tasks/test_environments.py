@@ -129,6 +129,7 @@ import jax.numpy as jnp
 from dataclasses import dataclass
 from seqrl_jax.tasks.environment import Box, Discrete, Transition, Whole
 from seqrl_jax.tasks.ready import Certificate, Ready
+from seqrl_jax.tasks.registry import make
 
 @dataclass(frozen=True)
 class Sound(Whole):
@@ -170,7 +171,20 @@ actions = changed(action_space=Discrete(0))
 text = changed(observation_space="four numbers")
 worth = changed(discount=lambda self, params: "much")
 
+discounted = changed(discount=lambda self, params: 3.0)
+late = changed(horizon=lambda self, params: jnp.int32(4))
+empty = changed(observation_space=Box((0,)))
+half = of("Half", lambda after: after._replace(obs=after.obs.astype(jnp.int8)))
+
 def long(): return Sound(2.5), None
+def tabled(): return Ready(Sound(), None, table=lambda: make("tmaze:discount=1,length=2"))
+def own_table(): return Ready(Turning(), None, table=lambda: make("tmaze:discount=1,length=2"))
+def no_table(): return Ready(Sound(), None, table=lambda: 3)
+def worse_table(): return Ready(Sound(), None, table=lambda: 1 / 0)
+def other_table(): return Ready(Sound(), None, table=lambda: make("tiger"))
+
+class Turning(Sound):
+    action_space = Discrete(4)
 def never(): return Sound(0), None
 def classic(): return type(gymnax.make("CartPole-v1")[0]), gymnax.make("CartPole-v1")[1]
 def nothing(): return gymnax.make("CartPole-v1")[0], None
@@ -195,6 +209,10 @@ def nothing(): return gymnax.make("CartPole-v1")[0], None
         ("long", "longest is 2.5"),
         ("never", "longest is 0"),
         ("worth", "discount fails"),
+        ("discounted", "the discount is 3, expected one from 0 to 1"),
+        ("late", "the horizon is 4, expected one from 1 to longest, 3"),
+        ("empty", r"the observation space is Box.* has no numbers"),
+        ("half", r"reset's observation is int32\[\], step's is int8\[\]"),
         ("classic", "CartPole is a class"),
         ("nothing", "gymnax's environment fails: AttributeError: 'NoneType' object has no attribute"),
         ("state", r"reset's state is \(int32\[\]\), step's is \(float32\[\]\)"),
@@ -208,6 +226,24 @@ def test_what_breaks_the_contract_is_said_in_one_line(tmp_path, monkeypatch, fun
     with pytest.raises(SpecError, match=f"'forgot:{function}': {why}") as refused:
         environment(f"forgot:{function}")
     assert "\n" not in str(refused.value)
+
+
+def test_the_table_that_an_environment_brings_is_its_own(tmp_path, monkeypatch):
+    """It is solved under the environment's name, and refused in one line where it is another's."""
+    (tmp_path / "forgot.py").write_text(FORGOT)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "forgot", raising=False)
+    assert table("forgot:own_table").name == "forgot:own_table" and table("forgot:own_table").num_actions == 4
+    for function, why in (
+        ("tabled", r"its table has 4 actions, and its action space is Discrete\(size=2\)"),
+        ("no_table", "its table is int, expected a TabularPOMDP"),
+        ("worse_table", "its table fails: ZeroDivisionError"),
+        ("other_table", "its table has a discount of 0.95"),
+        ("sound", "is an environment, and no table that could be solved"),
+    ):
+        with pytest.raises(SpecError, match=f"^'forgot:{function}'.*{why}") as refused:
+            table(f"forgot:{function}")
+        assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

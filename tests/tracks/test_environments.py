@@ -52,6 +52,15 @@ class Steps:
         return jnp.int32(self.longest)
 
 
+def test_an_episode_that_does_not_end_is_no_return():
+    class Endless(Steps):
+        def step(self, key, state, action, params):
+            return super().step(key, state, action, params)._replace(truncated=jnp.bool_(False))
+
+    row = train_row(make_agent("ppo:width=8"), alone(Endless(), jnp.float32(1.0)), Budget(500, 1, (0,)))
+    assert row.scores == [[None]] and len(row.failures) == 1
+
+
 @pytest.mark.parametrize("agent", ["reinforce", "ppo:width=8"])
 def test_returns_are_what_is_paid_and_agents_learn_with_the_discount(agent):
     """Also of an agent whose policy is a table: there is no table of the task by which it could be valued."""
