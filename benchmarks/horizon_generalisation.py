@@ -8,10 +8,10 @@ exact score: 1 is always right, 0 what a policy earns that forgot the cue. `repe
 symbol before the last one, over L steps and more: the share of right answers, 0 guessing and 1 always right, over
 sampled episodes. What is kept is as much at every length; only the time is longer.
 
-The learning rate of each memory is chosen on other seeds, by the mean score at L itself. Beside the scores: steps per
-second of training, bytes of carry of one environment, and at each length the cross-entropy in nats of a linear probe:
-of what is asked for, in what the memory gives (log 2: nothing of it). Rows that the file holds already are not run
-again.
+The learning rate of each memory is chosen on other seeds, by the mean score at L itself; of equal ones the smallest.
+Beside the scores: steps per second of training, bytes of carry of one environment, and at each length the cross-entropy
+in nats of a linear probe: of what is asked for, in what the memory gives (log 2: nothing of it). Rows that the file
+holds already are not run again.
 """
 
 from __future__ import annotations

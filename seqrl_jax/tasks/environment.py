@@ -195,7 +195,8 @@ def begin_where_ended(reset: Reset) -> Begin:
     """Episodes begin where some ended; where none of a batch did, `reset` does not run.
 
     Under `vmap` XLA makes a select of a branch, which computes both sides. Here an axis goes into `reset` instead, and
-    the branch asks of all axes at once whether anything ended. On a GPU every step waits for that answer.
+    the branch asks of all axes at once whether anything ended. Every step waits for that answer, on a GPU, and where
+    runs are laid over devices or hosts for theirs, too. It has no derivative.
     """
 
     @custom_vmap
