@@ -34,6 +34,7 @@ from pages.memory import (
     gymnax_table,
     horizon_table,
     lengths_table,
+    rates_table,
     suite_table,
 )
 from pages.peers import (
@@ -117,6 +118,7 @@ PAGES: dict[str, dict[str, Callable[[], str]]] = {
     },
     "docs/memory.md": {
         "horizon": horizon_table,
+        "rates": rates_table,
         "bistable": bistable_table,
         "far": far_table,
         "lengths": lengths_table,

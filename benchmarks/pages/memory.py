@@ -35,6 +35,19 @@ def horizon_table() -> str:
     return "\n\n".join([*parts, _origin(measured)])
 
 
+def rates_table() -> str:
+    """Scores of every memory in the T-maze at every rate, far beyond the length of training."""
+    measured = measurement("horizon_rates_cpu.json")
+    far = list(measured["rows"][0]["scores"])[1:]
+    rates = list(measured["rows"][0]["scores"][far[0]])
+    lines = [f"| at rates {' / '.join(rates)} | {' | '.join(f'{number} L' for number in far)} |"]
+    lines.append("|---|" + "---:|" * len(far))
+    for row in measured["rows"]:
+        cells = (" / ".join(two(row["scores"][number][rate]) for rate in rates) for number in far)
+        lines.append(f"| `{row['memory']}` | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _origin(measured)])
+
+
 def bistable_table() -> str:
     """Scores of bistable cells that are to repeat the previous symbol, and the best that was found for any of them."""
     measured = measurement("bistable_cpu.json")
