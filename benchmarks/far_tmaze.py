@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from recorded import recorded_rows
+from recorded import record_memories
 
 from seqrl_jax.agents import make_agent, train
 from seqrl_jax.agents.base import Policy
@@ -27,7 +27,6 @@ from seqrl_jax.agents.rollout import first_inputs
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.devices import over_devices
 from seqrl_jax.networks.experience import StepInput
-from seqrl_jax.results.provenance import write_measurement
 from seqrl_jax.results.statistics import estimate
 from seqrl_jax.tasks.environment import Environment
 from seqrl_jax.tasks.environments import environment
@@ -48,16 +47,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     use_every_core()
-    rows = recorded_rows(options.out, seeds=options.seeds, steps=options.steps)
-    for name in options.memories:
-        if any(row["memory"] == name for row in rows):
-            continue
-        rows.append(measured(name, options.seeds, options.steps))
-        print(
-            name, {cells: part["value"] for cells, part in rows[-1]["returns"].items()}, rows[-1]["solved"], flush=True
-        )
-        if options.out:
-            write_measurement(options.out, {"rows": rows, "seeds": options.seeds, "steps": options.steps})
+    for row in record_memories(options.memories, options.out, measured, seeds=options.seeds, steps=options.steps):
+        returns = {cells: part["value"] for cells, part in row["returns"].items()}
+        print(row["memory"], returns, row["solved"], flush=True)
 
 
 def measured(name: str, seeds: int, steps: int) -> dict[str, Any]:

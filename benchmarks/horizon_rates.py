@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 from horizon_generalisation import FAMILIES, LEFT_OUT, RATES, TIMES, scores, trained
-from recorded import recorded_rows
+from recorded import record_memories
 
 from seqrl_jax.agents import make_agent
 from seqrl_jax.commands.programs import use_every_core
 from seqrl_jax.networks import MEMORIES
-from seqrl_jax.results.provenance import write_measurement
 
 MAZE = FAMILIES[0]
 
@@ -32,24 +31,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     use_every_core()
-    rows = recorded_rows(options.out, seeds=options.seeds, steps=options.steps)
-    for name in options.memories:
-        if any(row["memory"] == name for row in rows):
-            continue
-        rows.append({"memory": name, "scores": at_every_rate(name, options.seeds, options.steps)})
-        print(rows[-1], flush=True)
-        if options.out:
-            write_measurement(options.out, {"rows": rows, "seeds": options.seeds, "steps": options.steps})
+    budget = {"seeds": options.seeds, "steps": options.steps}
+    for row in record_memories(options.memories, options.out, at_every_rate, **budget):
+        print(row, flush=True)
 
 
 def at_every_rate(name: str, seeds: int, steps: int) -> dict[str, Any]:
-    """Times the length of training -> rate -> the mean score over seeds."""
+    """A memory's row; scores: times the length of training -> rate -> the mean over seeds."""
     shipped = make_agent(f"pqn:memory={name}")
     agent = shipped.for_run(MAZE.task(1).horizon, steps)
     rates, numbers = np.repeat(np.float32(RATES), seeds), np.tile(np.arange(seeds, dtype=np.int32), len(RATES))
     states, _ = trained(MAZE, agent, rates, numbers, steps)
     means = {n: scores(MAZE, shipped, states, n, steps).reshape(len(RATES), seeds).mean(1) for n in TIMES}
-    return {str(n): dict(zip(map(str, RATES), each.tolist(), strict=True)) for n, each in means.items()}
+    by_rate = {str(n): dict(zip(map(str, RATES), each.tolist(), strict=True)) for n, each in means.items()}
+    return {"memory": name, "scores": by_rate}
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from seqrl_jax.report.sections import Section, sections
 from seqrl_jax.results import store
-from seqrl_jax.results.provenance import read_measurement
+from seqrl_jax.results.provenance import read_measurement, write_measurement
 from seqrl_jax.tracks.registry import TRACKS
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,20 @@ def recorded_rows(path: Path | None, **budget: int) -> list[dict[str, Any]]:
         return []
     measured = read_measurement(path)
     return measured["rows"] if {key: measured[key] for key in budget} == budget else []
+
+
+def record_memories(
+    names: Iterable[str], path: Path | None, measured: Callable[..., dict[str, Any]], **budget: int
+) -> Iterator[dict[str, Any]]:
+    """The row `measured(name, **budget)` of each memory that the file does not hold yet, and does behind it."""
+    rows = recorded_rows(path, **budget)
+    for name in names:
+        if any(row["memory"] == name for row in rows):
+            continue
+        rows.append(measured(name, **budget))
+        yield rows[-1]
+        if path:
+            write_measurement(path, {"rows": rows, **budget})
 
 
 def where(section: Section) -> str:

@@ -476,18 +476,21 @@ def test_a_dataset_that_others_collect_is_read_by_the_numbers_of_the_task(minari
             read_log(Path("minari:theirs-v0"), make_game(f"task:tmaze:{other},discount=1"))
 
 
-def test_an_episode_of_a_dataset_does_not_go_on_behind_its_end(minari, game, log):
+def write_episode(minari, game, log, **episode):
+    """The dataset `other-v0` of the game, which holds this episode alone."""
     write_log(Path("minari:negotiation-v0"), SPEC, game, log, 11)
     made = minari.load_dataset("negotiation-v0")
-    episode = minari.data_collector.EpisodeBuffer(
-        id=0, observations=[0, 0, 0], actions=[0, 0], rewards=[0.0, 0.0], terminations=[True, False],
-        truncations=[False, True], infos={},
-    )  # fmt: skip
+    buffer = minari.data_collector.EpisodeBuffer(id=0, **episode)
     spaces = {"action_space": made.action_space, "observation_space": made.observation_space}
     with pytest.warns(UserWarning):
-        minari.create_dataset_from_buffers("other-v0", [episode], data_format="arrow", **spaces)
+        minari.create_dataset_from_buffers("other-v0", [buffer], data_format="arrow", **spaces)
     about = {name: made.storage.metadata[name] for name in ("game", "utterances", "replies")}
     minari.load_dataset("other-v0").storage.update_metadata(about)
+
+
+def test_an_episode_of_a_dataset_does_not_go_on_behind_its_end(minari, game, log):
+    ends = {"terminations": [True, False], "truncations": [False, True]}
+    write_episode(minari, game, log, observations=[0, 0, 0], actions=[0, 0], rewards=[0.0, 0.0], infos={}, **ends)
     with pytest.raises(LogError, match=r"^minari:other-v0: episode 0: ends at step 0, and goes on$"):
         read_log(Path("minari:other-v0"), game)
 
@@ -512,20 +515,7 @@ def test_a_dataset_whose_words_are_not_those_of_its_numbers_is_refused(minari, g
 
 @pytest.mark.parametrize("chances", [["x", "y"], [[0.5, 0.5], [0.5, 0.5]]])
 def test_a_dataset_whose_probabilities_are_no_numbers_is_refused(minari, game, log, chances):
-    write_log(Path("minari:negotiation-v0"), SPEC, game, log, 11)
-    made = minari.load_dataset("negotiation-v0")
-    episode = minari.data_collector.EpisodeBuffer(
-        observations=[0, 9],
-        actions=[0],
-        rewards=[-5.0],
-        terminations=[True],
-        truncations=[False],
-        infos={"probability": chances},
-    )
-    spaces = {"action_space": made.action_space, "observation_space": made.observation_space}
-    with pytest.warns(UserWarning):
-        minari.create_dataset_from_buffers("other-v0", [episode], data_format="arrow", **spaces)
-    about = {name: made.storage.metadata[name] for name in ("game", "utterances", "replies")}
-    minari.load_dataset("other-v0").storage.update_metadata(about)
+    of = {"terminations": [True], "truncations": [False], "infos": {"probability": chances}}
+    write_episode(minari, game, log, observations=[0, 9], actions=[0], rewards=[-5.0], **of)
     with pytest.raises(LogError, match=r"^minari:other-v0: episode 0: 'probability' of its infos is no list"):
         read_log(Path("minari:other-v0"), game)
