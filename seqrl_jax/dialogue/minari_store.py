@@ -127,6 +127,7 @@ def read_minari(dataset_id: str, game: Game) -> Iterator[tuple[int, dict[str, An
 def _numbered(dataset: Any, game: Game) -> dict[str, Any]:
     """What the metadata of a dataset that names no game would say. Raises: ValueError, where its spaces are others, or
     its environment is one of the suite that is another."""
+    # Its import registers every environment of the suite with gymnasium.
     from seqrl_jax.tasks.gymnasium_adapter import NAMESPACE, spec_of
 
     task = game.task
